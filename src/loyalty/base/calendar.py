@@ -1,0 +1,61 @@
+"""Calendar arithmetic in a program's zone: local dates, month clamping, local midnights.
+
+Pure. Instants are aware UTC; dates are local to the zone that is passed in.
+"""
+
+import calendar
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+
+class RoundUp(StrEnum):
+    """The end of the calendar period to which a date is rounded up."""
+
+    DAY = "day"
+    MONTH = "month"
+    QUARTER = "quarter"
+    HALF_YEAR = "half_year"
+    YEAR = "year"
+
+
+_MONTHS = {RoundUp.MONTH: 1, RoundUp.QUARTER: 3, RoundUp.HALF_YEAR: 6, RoundUp.YEAR: 12}
+
+
+def local_date(at: datetime, zone: ZoneInfo) -> date:
+    """The calendar date of an instant in `zone`."""
+    return at.astimezone(zone).date()
+
+
+def midnight(on: date, zone: ZoneInfo) -> datetime:
+    """The instant (UTC) at which a local date begins.
+
+    Where a clock change leaves no midnight the date begins at the first instant after the gap;
+    where midnight comes twice it begins at the first one.
+    """
+    wall = datetime.combine(on, time.min, zone)
+    instant = wall.astimezone(UTC)
+    if instant.astimezone(zone).replace(tzinfo=None) == wall.replace(tzinfo=None):
+        return instant
+    # The wall time does not exist: the date begins where the clock jumps, found by halving.
+    early, late = instant - timedelta(days=1), instant
+    while late - early > timedelta(seconds=1):
+        middle = early + timedelta(seconds=(late - early) // timedelta(seconds=2))
+        early, late = (early, middle) if middle.astimezone(zone).date() >= on else (middle, late)
+    return late
+
+
+def add_months(on: date, months: int) -> date:
+    """The same day `months` later, clamped to the month's last day (31 January + 1 = 28 or 29 February)."""
+    index = on.year * 12 + on.month - 1 + months
+    year, month = divmod(index, 12)
+    return date(year, month + 1, min(on.day, calendar.monthrange(year, month + 1)[1]))
+
+
+def period_end(on: date, period: RoundUp) -> date:
+    """The last day of the calendar period that holds `on`."""
+    if period is RoundUp.DAY:
+        return on
+    months = _MONTHS[period]
+    first = date(on.year, (on.month - 1) // months * months + 1, 1)
+    return add_months(first, months) - timedelta(days=1)
