@@ -1,0 +1,111 @@
+"""The pair of servers of one home: started by whoever needs it first, stopped when the last user has gone.
+
+Users of a home share a lock on it for as long as they live, so that a killed user never leaves a claim behind.
+`loyalty servers start` keeps the pair running until `loyalty servers stop`.
+"""
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from loyalty.base.settings import Settings
+from loyalty.embedded.postgres import APP, DATABASE, OWNER, Postgres
+from loyalty.embedded.system import credentials, locked, open_home
+from loyalty.embedded.valkey import Valkey
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Addresses of a running pair, passwords inside: never print them."""
+
+    database_url: str
+    owner_database_url: str
+    superuser_url: str
+    redis_url: str
+
+
+def ensure(home: Path, *, durable: bool = True) -> Servers:
+    """The running pair of `home`, started where it does not run; it goes on running until `stop`.
+
+    Raises: EmbeddedError with what to do.
+    """
+    open_home(home)
+    with locked(home / "servers.lock"):
+        postgres, valkey = Postgres(home, durable=durable), Valkey(home)
+        postgres.start()
+        valkey.start()
+        return Servers(postgres.url(APP), postgres.url(OWNER), postgres.url("postgres", DATABASE), valkey.url)
+
+
+@contextlib.contextmanager
+def running(home: Path, *, durable: bool = True) -> Iterator[Servers]:
+    """The pair of `home` for the length of a block; the last of its users stops what nobody asked to keep."""
+    open_home(home)
+    with (home / "users.lock").open("a") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        try:
+            yield ensure(home, durable=durable)
+        finally:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not _kept(home).exists():
+                    stop(home)
+
+
+def keep(home: Path) -> Servers:
+    """The running pair of `home`, kept also when its last user has gone."""
+    servers = ensure(home)
+    _kept(home).touch()
+    return servers
+
+
+def stop(home: Path) -> None:
+    """Stop the pair of `home`, also under its users; fine when nothing runs."""
+    if not home.is_dir():
+        return
+    with locked(home / "servers.lock"):
+        _kept(home).unlink(missing_ok=True)
+        Valkey(home).stop()
+        Postgres(home).stop()
+
+
+def status(home: Path) -> dict[str, int | None]:
+    """Process id per server of `home`, None for one that does not run."""
+    if not home.is_dir():
+        return {"postgres": None, "valkey": None}
+    return {"postgres": Postgres(home).pid, "valkey": Valkey(home).pid}
+
+
+@contextlib.contextmanager
+def provide(settings: Settings) -> Iterator[Settings]:
+    """`settings` with every address and key in place, for the length of a block.
+
+    What is not set is served from settings.home; production gets nothing here and is refused by its own check.
+    """
+    complete = None not in (settings.database_url, settings.redis_url, settings.secret_key)
+    if complete or settings.environment == "production":
+        yield settings
+        return
+    with contextlib.ExitStack() as stack:
+        found: dict[str, str | bytes | None] = {}
+        if settings.database_url is None or settings.redis_url is None:
+            servers = stack.enter_context(running(settings.home))
+            if settings.database_url is None:
+                found["database_url"] = servers.database_url
+                found["owner_database_url"] = servers.owner_database_url
+                found["superuser_database_url"] = servers.superuser_url
+            if settings.redis_url is None:
+                found["redis_url"] = servers.redis_url
+        if settings.secret_key is None:
+            open_home(settings.home)
+            with locked(settings.home / "servers.lock"):
+                found["secret_key"] = bytes.fromhex(credentials(settings.home)["secret_key"])
+        yield msgspec.structs.replace(settings, **found)
+
+
+def _kept(home: Path) -> Path:
+    return home / "kept"
