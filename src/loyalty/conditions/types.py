@@ -1,0 +1,90 @@
+"""Typed conditions and the facts they are judged on; used by rules, and by whatever else asks "who, when, what".
+
+The same tagged unions are the stored JSON, the API body and the `match`. Money is minor units.
+"""
+
+from datetime import date, datetime, time
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+
+class Lines(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which lines of a basket: any of the named when some are named, and none of the excluded."""
+
+    skus: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    not_skus: tuple[str, ...] = ()
+    not_categories: tuple[str, ...] = ()
+    not_tags: tuple[str, ...] = ()
+
+
+class AllOf(Struct, frozen=True, tag="all", tag_field="kind", forbid_unknown_fields=True):
+    of: "tuple[Condition, ...]"
+
+
+class AnyOf(Struct, frozen=True, tag="any", tag_field="kind", forbid_unknown_fields=True):
+    of: "tuple[Condition, ...]"
+
+
+class Not(Struct, frozen=True, tag="not", tag_field="kind", forbid_unknown_fields=True):
+    of: "Condition"
+
+
+class MinimumSpend(Struct, frozen=True, tag="minimum_spend", tag_field="kind", forbid_unknown_fields=True):
+    """What may earn (the basis) on the chosen lines is at least `amount_minor`."""
+
+    amount_minor: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+    lines: Lines = Lines()
+
+
+class HasLine(Struct, frozen=True, tag="has_line", tag_field="kind", forbid_unknown_fields=True):
+    """At least one line of the basket is one of `lines`."""
+
+    lines: Lines
+
+
+class Window(Struct, frozen=True, tag="window", tag_field="kind", forbid_unknown_fields=True):
+    """Program-local time of the purchase: dates (both inclusive), weekdays (1 Monday … 7), clock times.
+
+    `from_time` inclusive, `to_time` exclusive; a window over midnight has `to_time` before `from_time`.
+    """
+
+    from_on: date | None = None
+    to_on: date | None = None
+    weekdays: tuple[Annotated[int, Meta(ge=1, le=7)], ...] = ()
+    from_time: time | None = None
+    to_time: time | None = None
+
+
+class InChannel(Struct, frozen=True, tag="channel", tag_field="kind", forbid_unknown_fields=True):
+    any_of: tuple[str, ...]
+
+
+class AtLocation(Struct, frozen=True, tag="location", tag_field="kind", forbid_unknown_fields=True):
+    any_of: tuple[str, ...]
+
+
+Condition = AllOf | AnyOf | Not | MinimumSpend | HasLine | Window | InChannel | AtLocation
+
+
+class LineFacts(Struct, frozen=True, gc=False):
+    """One line as conditions see it."""
+
+    sku: str
+    categories: tuple[str, ...]
+    tags: tuple[str, ...]
+    quantity_milli: int  # thousandths
+    amount_minor: int
+
+
+class Facts(Struct, frozen=True):
+    """All that a purchase is judged on."""
+
+    occurred_at: datetime
+    lines: tuple[LineFacts, ...]
+    basis: dict[str, tuple[int, ...]]  # by points currency: minor units per line that may earn; never negative
+    channel: str | None = None
+    location: str | None = None
+    member: dict[str, Any] = {}  # tier, segments …: facts by name, empty for a guest

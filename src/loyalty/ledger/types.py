@@ -1,0 +1,212 @@
+"""The ledger's words: buckets, entry kinds, lots, accounts, holds, entries, blocks, and its refusals.
+
+What each kind may move is the posting table in postings.py and docs/ledger.md; figures are whole points.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
+from uuid import UUID
+
+import msgspec
+
+from loyalty.base.errors import Conflict
+
+POINTS_MAX = 2**53 - 1
+
+
+class Bucket(StrEnum):
+    """Where the points of a lot stand. `issued` and `deficit` may be negative, the member's three never."""
+
+    ISSUED = "issued"
+    PENDING = "pending"
+    AVAILABLE = "available"
+    HELD = "held"
+    REDEEMED = "redeemed"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    TRANSFERRED = "transferred"
+    DEFICIT = "deficit"
+
+
+class EntryKind(StrEnum):
+    EARN = "earn"
+    ADJUST_CREDIT = "adjust_credit"
+    IMPORT = "import"
+    MATURE = "mature"
+    AUTO_CANCEL = "auto_cancel"
+    EXPIRE = "expire"
+    HOLD = "hold"
+    CAPTURE = "capture"
+    RELEASE = "release"
+    LAPSE = "lapse"
+    REDEEM = "redeem"
+    ADJUST_DEBIT = "adjust_debit"
+    RESTORE = "restore"
+    REVOKE = "revoke"
+    REPAY = "repay"
+    REINSTATE = "reinstate"
+    REDATE = "redate"
+    TRANSFER_OUT = "transfer_out"
+    TRANSFER_IN = "transfer_in"
+
+
+class Posting(msgspec.Struct, frozen=True, gc=False):
+    """Moves `points` > 0 of one lot from one bucket to another."""
+
+    lot_id: UUID
+    points: int
+    source: Bucket
+    target: Bucket
+
+
+class Lot(msgspec.Struct):
+    """The points of one credit; belongs to one account for ever.
+
+    A working copy: only `postings.apply` changes its figures. For each lot the nine buckets sum to 0:
+    an issued lot begins at `issued` = -points, a child lot at `transferred` = -points.
+    """
+
+    id: UUID
+    account_id: UUID
+    parent_lot_id: UUID | None
+    issuing_entry_id: UUID
+    decision_id: UUID
+    points: int
+    vintage_at: datetime  # when the points were first earned; a child keeps its parent's
+    policy_number: int  # configuration whose policies gave the dates
+    issued_activates_at: datetime | None  # dates as hashed with the issuing entry
+    issued_expires_at: datetime | None
+    activates_at: datetime | None  # dates now, after redates; None: at once / never
+    expires_at: datetime | None  # the first instant at which the points are no longer good
+    arrived_at: datetime  # latest `occurred_at` of a posting into pending or available
+    issued: int = 0
+    pending: int = 0
+    available: int = 0
+    held: int = 0
+    redeemed: int = 0
+    expired: int = 0
+    revoked: int = 0
+    transferred: int = 0
+    deficit: int = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether points are still with the member; a closed lot is loaded only to be undone."""
+        return bool(self.pending or self.available or self.held)
+
+
+class Account(msgspec.Struct):
+    """One owner and one points currency. A working copy: only `postings.apply` changes its figures."""
+
+    id: UUID
+    owner_id: UUID  # member or household
+    points_currency: str
+    seq: int = 0  # of its last entry; entries are numbered from 1 without gap
+    pending: int = 0
+    available: int = 0
+    held: int = 0
+    debt: int = 0  # minus the sum of its lots' deficit
+    active_at: datetime | None = None  # last activity that counts against inactivity
+    next_due_at: datetime | None = None  # earliest instant at which settle finds something
+    first_entry_id: UUID | None = None
+    last_entry_id: UUID | None = None
+
+
+class Hold(msgspec.Struct):
+    """Points set aside for a sale: which lots gave how much, and until when."""
+
+    id: UUID
+    account_id: UUID
+    held_at: datetime
+    lapses_at: datetime
+    parts: tuple[tuple[UUID, int], ...]  # (lot, points still held)
+
+
+class Redate(msgspec.Struct, frozen=True):
+    """Old and new dates of one lot, kept in the entry and its hash."""
+
+    lot_id: UUID
+    old_activates_at: datetime | None
+    old_expires_at: datetime | None
+    new_activates_at: datetime | None
+    new_expires_at: datetime | None
+
+
+class EntryDraft(msgspec.Struct, frozen=True):
+    """What a pure ledger function wants written on one account; numbered and dated by `postings.apply`."""
+
+    account_id: UUID
+    kind: EntryKind
+    occurred_at: datetime
+    postings: tuple[Posting, ...]
+    cause: str | None = None  # stable word: member_erased, purchase_cancelled, a reason code …
+    corrects_entry_id: UUID | None = None
+    redates: tuple[Redate, ...] = ()
+    lots: tuple[Lot, ...] = ()  # issued by this entry
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One append-only record on one account, with the balance it left."""
+
+    id: UUID
+    account_id: UUID
+    seq: int
+    decision_id: UUID
+    kind: EntryKind
+    occurred_at: datetime
+    postings: tuple[Posting, ...]
+    cause: str | None
+    corrects_entry_id: UUID | None
+    redates: tuple[Redate, ...]
+    lots: tuple[Lot, ...]
+    # balance of the account after this entry
+    pending: int
+    available: int
+    held: int
+    debt: int
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The stored result of one command that was not refused, with or without entries."""
+
+    id: UUID
+    kind: str
+    member_id: UUID | None
+    activity_id: UUID | None
+    actor_kind: str  # client, staff, member, job
+    actor_id: UUID
+    occurred_at: datetime
+    evaluator: int  # version of the rule evaluator
+    detail: str  # JSON: facts used, awards, rules refused
+    answer_status: int
+    answer: str  # the stored answer, byte for byte
+    entries: tuple[Entry, ...]
+
+
+class Block(msgspec.Struct, frozen=True):
+    """The record of one batch of one lane, chained by hash."""
+
+    program_id: UUID
+    cell: int
+    number: int  # from 1, without gap
+    id: UUID
+    recorded_at: datetime
+    config_number: int
+    closes_on: str | None  # ISO date of the program day that this block closes (a checkpoint)
+    first_position: int  # of the engagement events of this batch; last < first when there are none
+    last_position: int
+    previous_hash: bytes
+    hash: bytes
+    last_id: UUID  # highest id given out in this lane: the next batch's ids are above it
+    format: int = 1
+
+
+class InsufficientPoints(Conflict):
+    code: ClassVar[str] = "insufficient_points"
+    title: ClassVar[str] = "The account holds fewer points than wanted."
+
+
+class BalanceLimitExceeded(Conflict):
+    code: ClassVar[str] = "balance_limit_exceeded"
+    title: ClassVar[str] = "The account would hold more points than can be counted exactly."

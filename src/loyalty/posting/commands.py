@@ -1,0 +1,188 @@
+"""The commands: what we are asked to do, after the edge has read, normalised and authenticated it.
+
+Each goes down the one road of pipe.py. Instants are aware UTC; money is minor units; quantities are
+thousandths; `occurred_at` is when it happened outside.
+"""
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from loyalty.members.types import Identifier, MemberStatus, Profile
+from loyalty.posting.configuration import Configuration
+
+
+class Actor(Struct, frozen=True):
+    """Whoever acts. `id` is the client, staff, member or job; `scope` of idempotency is this id."""
+
+    kind: str  # client, staff, member, job
+    id: UUID
+    role: str
+    locations: tuple[str, ...] = ()  # a till's key may be bound to some
+
+
+class MemberRef(Struct, frozen=True):
+    """A member named by id or by one normalised identifier."""
+
+    id: UUID | None = None
+    identifier: Identifier | None = None
+
+
+class PurchaseLine(Struct, frozen=True, omit_defaults=True):
+    line_id: str
+    sku: str
+    quantity_milli: int
+    amount_minor: int  # what the customer pays for the line, all units, after discounts, tax included
+    categories: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    tax_minor: int = 0
+    discount_minor: int = 0
+
+
+class Tender(Struct, frozen=True):
+    type: str
+    amount_minor: int
+
+
+class Enrol(Struct, frozen=True, tag="enrol"):
+    identifiers: tuple[Identifier, ...]
+    profile: Profile = Profile()
+    enrolled_at: datetime | None = None  # default: now
+
+
+class AddIdentifier(Struct, frozen=True, tag="identifier"):
+    member: MemberRef
+    identifier: Identifier
+
+
+class ChangeMember(Struct, frozen=True, tag="change_member"):
+    """Status and profile; fields that are None stay. A profile is replaced by its new whole."""
+
+    member: MemberRef
+    status: MemberStatus | None = None  # active or blocked
+    profile: Profile | None = None
+
+
+class EraseMember(Struct, frozen=True, tag="erase"):
+    member: MemberRef
+
+
+class RecordPurchase(Struct, frozen=True, tag="purchase"):
+    source: str
+    external_id: str
+    occurred_at: datetime
+    money: str
+    lines: tuple[PurchaseLine, ...]
+    member: MemberRef | None = None  # None: a guest
+    till: str | None = None
+    location: str | None = None
+    channel: str | None = None
+    tenders: tuple[Tender, ...] = ()
+    content_digest: bytes = b""  # keyed digest of the normalised content: "the same purchase again"
+
+
+class CancelPurchase(Struct, frozen=True, tag="cancel"):
+    """Cancels a whole purchase by its receipt, also before the purchase itself arrives."""
+
+    source: str
+    external_id: str
+    reported_at: datetime | None = None  # the till's time
+    purchase_id: UUID | None = None  # when named by id
+
+
+class ClaimPurchase(Struct, frozen=True, tag="claim"):
+    """A guest's purchase becomes a member's, once."""
+
+    purchase_id: UUID
+    member: MemberRef
+
+
+class Adjust(Struct, frozen=True, tag="adjust"):
+    """A manual credit (`points` > 0) or debit (< 0) with a reason."""
+
+    member: MemberRef
+    points_currency: str
+    points: int
+    reason: str  # reason code: a stable word
+
+
+class ImportLot(Struct, frozen=True, tag="import_lot"):
+    """An opening balance with its original dates."""
+
+    member: MemberRef
+    points_currency: str
+    points: int
+    source: str
+    external_id: str  # natural key: kind import_row
+    issued_at: datetime
+    activates_at: datetime | None = None
+    expires_at: datetime | None = None
+    content_digest: bytes = b""
+
+
+class Publish(Struct, frozen=True, tag="publish"):
+    """Puts a configuration in force; takes every lane of the program."""
+
+    configuration: Configuration
+    effective_at: datetime | None = None  # not before its own recorded instant; default: that
+
+
+class AdvanceClock(Struct, frozen=True, tag="advance_clock"):
+    """Moves a sandbox program's clock forward; takes every lane of the program."""
+
+    to: datetime
+
+
+class CloseDay(Struct, frozen=True, tag="close_day"):
+    """Closes one program day after its end; its block is the checkpoint."""
+
+    on: date
+
+
+Command = (
+    Enrol
+    | AddIdentifier
+    | ChangeMember
+    | EraseMember
+    | RecordPurchase
+    | CancelPurchase
+    | ClaimPurchase
+    | Adjust
+    | ImportLot
+    | Publish
+    | AdvanceClock
+    | CloseDay
+)
+
+
+class Idempotency(Struct, frozen=True):
+    """Who asked under which key, and what exactly (keyed digests: with the current and the previous secret)."""
+
+    key: str
+    scope: UUID
+    fingerprints: tuple[bytes, ...]  # newest first; the first is stored
+
+
+class Submission(Struct, frozen=True):
+    """One command on its way through the pipe."""
+
+    program_id: UUID
+    command: Command
+    actor: Actor
+    request_id: str
+    idempotency: Idempotency | None = None  # None for jobs and the operator: their natural state protects them
+    size: int = 0  # bytes of the request body
+
+
+class Answer(Struct, frozen=True):
+    """What the caller gets: status and body bytes; `replayed` when it is the first answer again."""
+
+    status: int
+    body: bytes
+    replayed: bool = False
+    headers: dict[str, str] = {}
+
+
+JSON = dict[str, Any]

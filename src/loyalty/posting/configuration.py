@@ -1,0 +1,65 @@
+"""A program's configuration: settings and ruleset published together under one number, and its history.
+
+A configuration is immutable once published; a purchase is judged by the one in force at its `occurred_at`.
+"""
+
+from bisect import bisect_right
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from loyalty.programs.types import PointsCurrency, ProgramSettings
+from loyalty.rules.compile import Compiled, compile_ruleset
+from loyalty.rules.types import Ruleset
+
+
+class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
+    settings: ProgramSettings
+    ruleset: Ruleset = Ruleset()
+
+
+class Published(Struct, frozen=True):
+    """One configuration with its place in the program's history."""
+
+    number: int  # from 1, without gap
+    effective_at: datetime  # the first one counts for everything before it too
+    configuration: Configuration
+
+
+class Loaded:
+    """A published configuration, compiled for deciding."""
+
+    __slots__ = ("compiled", "currencies", "effective_at", "number", "ruleset", "settings", "zone")
+
+    def __init__(self, published: Published) -> None:
+        self.number = published.number
+        self.effective_at = published.effective_at
+        self.settings = published.configuration.settings
+        self.ruleset = published.configuration.ruleset
+        self.zone = ZoneInfo(self.settings.zone)
+        self.currencies: dict[str, PointsCurrency] = {c.code: c for c in self.settings.points_currencies}
+        self.compiled: Compiled = compile_ruleset(self.ruleset, self.zone)
+
+
+class History:
+    """All configurations of one program, oldest first; never empty."""
+
+    __slots__ = ("_effective", "_loaded")
+
+    def __init__(self, published: list[Published]) -> None:
+        self._loaded = [Loaded(p) for p in published]
+        self._effective = [p.effective_at for p in published]
+
+    @property
+    def now(self) -> Loaded:
+        """The newest configuration: its policies govern what is decided now."""
+        return self._loaded[-1]
+
+    def at(self, instant: datetime) -> Loaded:
+        """The configuration in force at `instant`."""
+        return self._loaded[max(0, bisect_right(self._effective, instant) - 1)]
+
+    def numbered(self, number: int) -> Loaded:
+        """The configuration with this number: lots keep the one whose policies dated them."""
+        return self._loaded[number - 1]

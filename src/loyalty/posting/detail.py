@@ -1,0 +1,33 @@
+"""What a decision stores beside its entries: the facts used, the awards (the truth), the counters raised.
+
+Ids and figures only: no personal data. A decision without rules stores its own small facts.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from loyalty.conditions.types import Facts
+from loyalty.rules.types import Award
+
+
+class AwardedLot(Struct, frozen=True):
+    """Which lot holds the points of one points currency of this decision."""
+
+    points_currency: str
+    account_id: UUID
+    lot_id: UUID
+    points: int
+
+
+class Detail(Struct, frozen=True, omit_defaults=True):
+    """Stored as JSON in `decisions.detail`."""
+
+    facts: Facts | None = None
+    judged_by: int | None = None  # number of the configuration whose rules judged (in force at `occurred_at`)
+    awards: tuple[Award, ...] = ()
+    counted: tuple[tuple[str, str, int], ...] = ()  # rule id, period, points: cap counters raised
+    lots: tuple[AwardedLot, ...] = ()
+    undoes: UUID | None = None  # decision that this one undoes
+    note: dict[str, Any] = {}  # small facts of commands without rules
