@@ -1,0 +1,80 @@
+"""The schema's way up and down, from code instead of an ini file: the command line and the tests share it.
+
+The files stand in migrations/ beside src/, in a checkout and in the container image alike. What each one locks,
+and for how long, is said in its own header.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+DIRECTORY = Path(__file__).resolve().parents[3] / "migrations"
+
+# A migration that waits for a lock stops everybody behind it, so it gives up soon and is tried again.
+LOCK_TIMEOUT_MS = 2_000
+_ONE_AT_A_TIME = 7_276_111  # any number, the same in every release
+
+
+def head() -> str:
+    """The newest revision of this release."""
+    return ScriptDirectory.from_config(configuration()).get_current_head() or ""
+
+
+def current(url: str) -> str | None:
+    """The revision the database is at, None for an empty one."""
+    return _on(url, lambda connection: MigrationContext.configure(connection).get_current_revision())
+
+
+def upgrade(owner_url: str, revision: str = "head") -> str:
+    """Bring the database up to `revision` and return it; two at once run one after the other.
+
+    Needs: the role that owns the schema.
+    """
+    return _on(owner_url, lambda connection: _move(connection, command.upgrade, revision)) or "empty"
+
+
+def downgrade(owner_url: str, revision: str) -> str:
+    """Bring the database down to `revision` (`base`: nothing left) and return it."""
+    return _on(owner_url, lambda connection: _move(connection, command.downgrade, revision)) or "empty"
+
+
+def configuration(connection: Connection | None = None) -> Config:
+    """Alembic's own configuration, over `connection` when something is to run."""
+    config = Config()
+    config.set_main_option("script_location", str(DIRECTORY))
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _move(connection: Connection, way: Callable[[Config, str], None], revision: str) -> str | None:
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ONE_AT_A_TIME})
+    connection.execute(text(f"SET lock_timeout = {LOCK_TIMEOUT_MS}"))
+    connection.commit()
+    way(configuration(connection), revision)
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _on(url: str, work: Callable[[Connection], str | None]) -> str | None:
+    """Run `work` on a connection of its own, in a thread of its own: the caller may live inside an event loop."""
+
+    async def run() -> str | None:
+        engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool)
+        try:
+            async with engine.connect() as connection:
+                return await connection.run_sync(work)
+        finally:
+            await engine.dispose()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(run())).result()

@@ -1,0 +1,115 @@
+"""Real servers for the tests: one PostgreSQL and one Valkey per run, one fresh migrated database per module.
+
+The run owns a home in a temporary directory; xdist workers find it in the environment, the first that needs it
+starts the servers, and the run stops them. Crash safety is off here: what needs it starts its own cluster.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from loyalty.base import migrations
+from loyalty.base.provision import admit
+from loyalty.embedded import Postgres, Servers, ensure, stop
+from loyalty.embedded.postgres import APP, OWNER
+from loyalty.embedded.system import locked
+
+HOME = "TEST_SERVERS_HOME"  # not LOYALTY_…: it is no setting of the program
+PLACE = Path(tempfile.gettempdir()) / f"loyalty-tests-{os.geteuid()}"
+_claims: list[Any] = []
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database of one's own, at the newest revision and empty."""
+
+    app_url: str
+    owner_url: str
+    superuser_url: str
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return
+    PLACE.mkdir(mode=0o711, exist_ok=True)
+    with locked(PLACE / "lock"):
+        for left in PLACE.glob("*/"):
+            with (left / "claim").open("a") as claim, contextlib.suppress(BlockingIOError):
+                fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while the run that made it lives
+                _remove(left)
+        home = PLACE / uuid.uuid4().hex[:12]
+        home.mkdir(mode=0o711)
+        claim = (home / "claim").open("a")
+        fcntl.flock(claim, fcntl.LOCK_EX)
+    _claims.append(claim)
+    os.environ[HOME] = str(home)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and _claims:
+        _remove(Path(os.environ[HOME]))
+        _claims.pop().close()
+
+
+def _remove(home: Path) -> None:
+    if (home / "credentials.json").exists():
+        stop(home)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Servers:
+    home = Path(os.environ[HOME])
+    servers = ensure(home, durable=False)
+    with locked(home / "template.lock"):
+        if not (home / "template").exists():
+            apart(_create(home, "template", "template1"))
+            migrations.upgrade(Postgres(home, durable=False).url(OWNER, "template"))
+            (home / "template").touch()
+    return servers
+
+
+@pytest.fixture(scope="module")
+def database(servers: Servers) -> Iterator[Database]:
+    home, name = Path(os.environ[HOME]), f"t_{uuid.uuid4().hex[:12]}"
+    apart(_create(home, name, "template"))
+    postgres = Postgres(home, durable=False)
+    yield Database(*(postgres.url(role, name) for role in (APP, OWNER, "postgres")))
+    apart(_execute(postgres.url("postgres", "postgres"), f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(scope="session")
+def redis_url(servers: Servers) -> str:
+    return servers.redis_url
+
+
+async def _create(home: Path, name: str, template: str) -> None:
+    superuser = Postgres(home, durable=False).url("postgres", "postgres")
+    await _execute(superuser, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    await admit(superuser, name, OWNER, APP)
+
+
+async def _execute(url: str, statement: str) -> None:
+    link = await asyncpg.connect(url)
+    try:
+        await link.execute(statement)
+    finally:
+        await link.close()
+
+
+def apart(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run `work` beside the test's own event loop."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
