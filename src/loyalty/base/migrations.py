@@ -69,7 +69,9 @@ def _on(url: str, work: Callable[[Connection], str | None]) -> str | None:
     """Run `work` on a connection of its own, in a thread of its own: the caller may live inside an event loop."""
 
     async def run() -> str | None:
-        engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool)
+        engine = create_async_engine(
+            url.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool
+        )
         try:
             async with engine.connect() as connection:
                 return await connection.run_sync(work)

@@ -21,7 +21,11 @@ async def provision(superuser_url: str, owner_url: str, app_url: str) -> None:
         for role in (owner, app):
             await _role(link, unquote(role.username or ""), unquote(role.password or ""))
         if not await link.fetchval("SELECT true FROM pg_database WHERE datname = $1", database):
-            locale = "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'" if link.get_server_version() >= (17,) else ""
+            locale = (
+                "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
+                if link.get_server_version() >= (17,)
+                else ""
+            )
             await link.execute(
                 f"CREATE DATABASE {_name(database)} OWNER {_name(owner.username)} TEMPLATE template0"
                 f" ENCODING 'UTF8' {locale}"
@@ -46,7 +50,9 @@ async def admit(superuser_url: str, database: str, owner: str, app: str) -> None
 
 async def _role(link: "asyncpg.Connection[asyncpg.Record]", name: str, password: str) -> None:
     known = await link.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", name)
-    literal = await link.fetchval("SELECT quote_literal($1::text)", password)  # no parameters in utility statements
+    literal = await link.fetchval(
+        "SELECT quote_literal($1::text)", password
+    )  # no parameters in utility statements
     await link.execute(
         f"{'ALTER' if known else 'CREATE'} ROLE {_name(name)} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE"
         f" NOREPLICATION NOBYPASSRLS PASSWORD {literal}"

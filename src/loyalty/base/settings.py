@@ -221,7 +221,9 @@ def production_faults(settings: Settings, durability: Mapping[str, str]) -> list
     faults: list[str] = []
     for name in ("database_url", "redis_url", "secret_key"):
         if getattr(settings, name) is None:
-            faults.append(f"{PREFIX}{name.upper()} is not set: production uses no embedded server or generated key")
+            faults.append(
+                f"{PREFIX}{name.upper()} is not set: production uses no embedded server or generated key"
+            )
     for name in ("secret_key", "secret_key_previous"):
         key: bytes | None = getattr(settings, name)
         if key is not None and (len(key) < SECRET_BYTES_MIN or len(set(key)) < SECRET_BYTES_MIN // 4):
@@ -230,7 +232,9 @@ def production_faults(settings: Settings, durability: Mapping[str, str]) -> list
         faults.append(f"{PREFIX}SECRET_KEY_PREVIOUS equals {PREFIX}SECRET_KEY: nothing was rotated")
     for name in ("fsync", "full_page_writes", "synchronous_commit"):
         if durability.get(name) in (None, "off"):
-            faults.append(f"PostgreSQL runs with {name} = {durability.get(name, 'unknown')}: a crash loses commits")
+            faults.append(
+                f"PostgreSQL runs with {name} = {durability.get(name, 'unknown')}: a crash loses commits"
+            )
     return faults
 
 
@@ -299,4 +303,3 @@ def from_process() -> Settings:
     Raises: SettingsError as load_settings does.
     """
     return load_settings(os.environ)
-

@@ -85,7 +85,9 @@ class Postgres:
         # After a kill -9 the dead server's lock file blocks for a moment; a taken port needs another one.
         while not self._launch():
             if time.monotonic() > give_up:
-                raise EmbeddedError(f"PostgreSQL does not start; its log {self.log} ends with:\n{self._log_tail()}")
+                raise EmbeddedError(
+                    f"PostgreSQL does not start; its log {self.log} ends with:\n{self._log_tail()}"
+                )
             if self._port_taken():
                 self._remember_port(free_port())
             time.sleep(0.3)
@@ -127,7 +129,12 @@ class Postgres:
 
     def _launch(self) -> bool:
         options = " ".join(f"-c {name}='{value}'" for name, value in self._settings.items())
-        return self._control("-w", "-t", "60", "-l", str(self.log), "-o", f"-p {self._port()} {options}", "start") == 0
+        return (
+            self._control(
+                "-w", "-t", "60", "-l", str(self.log), "-o", f"-p {self._port()} {options}", "start"
+            )
+            == 0
+        )
 
     def _control(self, *arguments: str) -> int:
         return self._account.run([self.bin / "pg_ctl", "-D", self.data, *arguments]).returncode

@@ -6,7 +6,7 @@ Users of a home share a lock on it for as long as they live, so that a killed us
 
 import contextlib
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def ensure(home: Path, *, durable: bool = True) -> Servers:
 
 
 @contextlib.contextmanager
-def running(home: Path, *, durable: bool = True) -> Iterator[Servers]:
+def running(home: Path, *, durable: bool = True) -> Generator[Servers]:
     """The pair of `home` for the length of a block; the last of its users stops what nobody asked to keep."""
     open_home(home)
     with (home / "users.lock").open("a") as users:
@@ -81,7 +81,7 @@ def status(home: Path) -> dict[str, int | None]:
 
 
 @contextlib.contextmanager
-def provide(settings: Settings) -> Iterator[Settings]:
+def provide(settings: Settings) -> Generator[Settings]:
     """`settings` with every address and key in place, for the length of a block.
 
     What is not set is served from settings.home; production gets nothing here and is refused by its own check.

