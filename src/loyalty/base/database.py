@@ -1,0 +1,158 @@
+"""Connections and the two frames around a database visit: one that writes, one that reads.
+
+Both say which program they are for in their first statement; row-level security shows nothing else. The commit
+sits here. What the database refuses for reasons of the moment becomes a refusal that may be tried again.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, ClassVar
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from loyalty.base.errors import Busy
+
+LOCK_TIMEOUT_MS = 2_000
+STATEMENT_TIMEOUT_MS = 5_000
+READ_TIMEOUT_MS = 2_000
+POOL_TIMEOUT_S = 2.0
+
+_SET_PROGRAM = text("SELECT set_config('loyalty.program', :program, true)")
+_SET_READING = text(
+    "SELECT set_config('loyalty.program', :program, true),"
+    f" set_config('statement_timeout', '{READ_TIMEOUT_MS}', true)"
+)
+
+
+class DatabaseBusy(Busy):
+    code: ClassVar[str] = "busy"
+    title: ClassVar[str] = "The server is busy; nothing was changed."
+
+
+class DatabaseUnavailable(Busy):
+    code: ClassVar[str] = "database_unavailable"
+    title: ClassVar[str] = "The database cannot be reached."
+
+
+class OutcomeUnknown(Busy):
+    code: ClassVar[str] = "outcome_unknown"
+    title: ClassVar[str] = "It is not known whether the change was made; send the same request again."
+
+
+# Too slow, lock not had in time, serialization, deadlock, too many connections, idle too long.
+_OF_THE_MOMENT = frozenset({"57014", "55P03", "40001", "40P01", "53300", "25P03"})
+# Connection lost or refused, server shutting down, crashed or starting.
+_UNREACHABLE = frozenset({"08000", "08001", "08003", "08004", "08006", "57P01", "57P02", "57P03"})
+
+
+def make_engine(url: str, pool_size: int, **settings: str) -> AsyncEngine:
+    """An engine with at most `pool_size` connections; `settings` are PostgreSQL's, over our defaults.
+
+    `url` is an ordinary postgresql:// address.
+    """
+    server_settings = {
+        "application_name": "loyalty",
+        "timezone": "UTC",
+        "jit": "off",  # our statements are short; compiling them costs more than it saves
+        "lock_timeout": str(LOCK_TIMEOUT_MS),
+        "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+        "idle_in_transaction_session_timeout": str(STATEMENT_TIMEOUT_MS),
+        **settings,
+    }
+    engine = create_async_engine(
+        make_url(url).set(drivername="postgresql+asyncpg"),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_S,
+        pool_use_lifo=True,
+        json_serializer=_to_json,
+        json_deserializer=msgspec.json.decode,
+        hide_parameters=True,  # values never reach logs or tracebacks
+        connect_args={"server_settings": server_settings, "timeout": 5},
+    )
+    event.listen(engine.sync_engine, "checkout", _refuse_unclean)
+    return engine
+
+
+@contextlib.asynccontextmanager
+async def transaction(engine: AsyncEngine, program_id: UUID) -> AsyncIterator[AsyncConnection]:
+    """A connection that writes for one program; commits at the end of the block, rolls back on an exception.
+
+    Raises: Busy when the database cannot just now.
+    """
+    async with _visit(engine, writes=True) as connection:
+        await connection.execute(_SET_PROGRAM, {"program": str(program_id)})
+        yield connection
+
+
+@contextlib.asynccontextmanager
+async def reading(engine: AsyncEngine, program_id: UUID) -> AsyncIterator[AsyncConnection]:
+    """A connection that sees one snapshot of one program and cannot write; each statement ends within 2 s.
+
+    Raises: Busy when the database cannot just now.
+    """
+    snapshot = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    async with _visit(snapshot, writes=False) as connection:
+        await connection.execute(_SET_READING, {"program": str(program_id)})
+        yield connection
+
+
+@contextlib.asynccontextmanager
+async def shared(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection for the tables that all programs share; rows of a program's own tables are not seen.
+
+    Raises: Busy when the database cannot just now.
+    """
+    async with _visit(engine, writes=True) as connection:
+        yield connection
+
+
+@contextlib.asynccontextmanager
+async def _visit(engine: AsyncEngine, *, writes: bool) -> AsyncIterator[AsyncConnection]:
+    committing = False
+    try:
+        async with engine.connect() as connection:
+            yield connection
+            committing = writes
+            await connection.commit()
+    except PoolTimeout:
+        raise DatabaseBusy from None
+    except DBAPIError as error:
+        refusal = refusal_of(error)
+        if refusal is None:
+            raise
+        if committing and isinstance(refusal, DatabaseUnavailable):
+            raise OutcomeUnknown from error
+        raise refusal from error
+    except OSError as error:
+        raise DatabaseUnavailable from error
+
+
+def refusal_of(error: DBAPIError) -> Busy | None:
+    """What a caller is told about a database error that may pass by itself; None for any other error."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state in _OF_THE_MOMENT:
+        return DatabaseBusy()
+    if state in _UNREACHABLE or error.connection_invalidated:
+        return DatabaseUnavailable()
+    return None
+
+
+def _to_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _refuse_unclean(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+    """A connection that died, or that came back with a transaction still open, is replaced before it is used.
+
+    A cancelled task once could leave a hidden transaction behind, in which later commits were lost.
+    """
+    connection = dbapi_connection.driver_connection
+    if connection.is_closed() or connection.is_in_transaction():
+        raise DisconnectionError
