@@ -1,0 +1,338 @@
+"""The invariants of the books, each as one query that gives the rows that break it; none means it holds.
+
+Read as superuser over whole tables of small test databases; `loyalty verify` has its own way to the same
+questions. Written from the schema and the laws in docs/ledger.md, not from the code that writes the rows.
+"""
+
+from typing import Any, NamedTuple
+
+import asyncpg
+
+
+class Check(NamedTuple):
+    name: str  # as a sentence
+    broken: str
+
+
+# Postings with the sign they have for each bucket, dated by their entry.
+MOVED = """
+    moved AS (
+        SELECT p.program_id, p.cell, e.account_id, p.lot_id, e.id AS entry_id, e.seq, e.kind, e.occurred_at,
+               side.bucket, side.sign * p.points AS points
+        FROM postings p JOIN entries e ON (e.program_id, e.cell, e.id) = (p.program_id, p.cell, p.entry_id)
+        CROSS JOIN LATERAL (VALUES (p.source, -1), (p.target, 1)) AS side (bucket, sign)
+    )
+"""
+BUCKETS = ("issued", "pending", "available", "held", "redeemed", "expired", "revoked", "transferred", "deficit")
+
+
+def _summed(bucket: str) -> str:
+    return f"coalesce(sum(m.points) FILTER (WHERE m.bucket = '{bucket}'), 0) AS {bucket}"
+
+
+BALANCES = (
+    Check(
+        "each bucket of a lot is the sum of its postings",
+        f"""
+        WITH {MOVED}, summed AS (
+            SELECT l.program_id, l.cell, l.id, {", ".join(_summed(b) for b in BUCKETS)}
+            FROM lots l LEFT JOIN moved m ON (m.program_id, m.cell, m.lot_id) = (l.program_id, l.cell, l.id)
+            GROUP BY l.program_id, l.cell, l.id
+        )
+        SELECT l.id FROM lots l JOIN summed s USING (program_id, cell, id)
+        WHERE ({", ".join("l." + b for b in BUCKETS)}) IS DISTINCT FROM ({", ".join("s." + b for b in BUCKETS)})
+        """,
+    ),
+    Check(
+        "the balance of an account is the sum of its lots",
+        """
+        SELECT a.id FROM accounts a LEFT JOIN lots l
+            ON (l.program_id, l.cell, l.account_id) = (a.program_id, a.cell, a.id)
+        GROUP BY a.program_id, a.cell, a.id, a.pending, a.available, a.held, a.debt
+        HAVING (a.pending, a.available, a.held, a.debt) IS DISTINCT FROM (coalesce(sum(l.pending), 0),
+            coalesce(sum(l.available), 0), coalesce(sum(l.held), 0), -coalesce(sum(l.deficit), 0))
+        """,
+    ),
+    Check(
+        "every entry left the balance that all postings so far give",
+        f"""
+        WITH {MOVED}, change AS (
+            SELECT e.program_id, e.cell, e.account_id, e.id, e.seq, {", ".join(_summed(b) for b in BUCKETS)}
+            FROM entries e LEFT JOIN moved m ON m.entry_id = e.id
+            GROUP BY e.program_id, e.cell, e.account_id, e.id, e.seq
+        ), running AS (
+            SELECT id, {", ".join(f"sum({b}) OVER w AS {b}" for b in BUCKETS)} FROM change
+            WINDOW w AS (PARTITION BY program_id, cell, account_id ORDER BY seq)
+        )
+        SELECT e.id FROM entries e JOIN running r USING (id)
+        WHERE (e.pending, e.available, e.held, e.debt) IS DISTINCT FROM
+              (r.pending, r.available, r.held, -r.deficit)
+        """,
+    ),
+    Check(
+        "entries of an account are numbered without gap, in the order of their ids and up to its last",
+        """
+        WITH numbered AS (
+            SELECT e.*, row_number() OVER (PARTITION BY program_id, cell, account_id ORDER BY id) AS place
+            FROM entries e
+        )
+        SELECT a.id FROM accounts a LEFT JOIN numbered n
+            ON (n.program_id, n.cell, n.account_id) = (a.program_id, a.cell, a.id)
+        GROUP BY a.program_id, a.cell, a.id, a.seq, a.first_entry_id, a.last_entry_id
+        HAVING count(n.id) <> a.seq OR bool_or(n.seq <> n.place)
+            OR (array_agg(n.id ORDER BY n.id))[1] IS DISTINCT FROM a.first_entry_id
+            OR (array_agg(n.id ORDER BY n.id DESC))[1] IS DISTINCT FROM a.last_entry_id
+        """,
+    ),
+    Check(
+        "no lot gives more than it holds, nor holds more than was issued",
+        """
+        SELECT id FROM lots WHERE least(pending, available, held, redeemed, expired, revoked, 0) < 0
+            OR pending + available + held > points OR expired + revoked > points
+            OR issued + pending + available + held + redeemed + expired + revoked + transferred + deficit <> 0
+            OR is_open <> (pending + available + held > 0)
+        """,
+    ),
+    Check(
+        "no bucket of a member was below zero at any past instant",
+        f"""
+        WITH {MOVED}, then AS (
+            SELECT account_id, lot_id, bucket, occurred_at, sum(sum(points)) OVER (
+                PARTITION BY program_id, cell, account_id, lot_id, bucket ORDER BY occurred_at) AS held_then
+            FROM moved WHERE bucket IN ('pending', 'available', 'held')
+            GROUP BY program_id, cell, account_id, lot_id, bucket, occurred_at
+        )
+        SELECT lot_id FROM then WHERE held_then < 0
+        """,
+    ),
+    Check(
+        "no point was spent before it was active or after it had expired",
+        """
+        SELECT p.entry_id FROM postings p
+        JOIN entries e ON e.id = p.entry_id JOIN lots l ON l.id = p.lot_id
+        WHERE p.source = 'available' AND p.target IN ('redeemed', 'held', 'transferred')
+          AND (e.occurred_at < l.issued_activates_at OR e.occurred_at >= l.expires_at)
+        """,
+    ),
+    Check(
+        "points expire once, at the instant their date says or when they came if that was later",
+        """
+        SELECT p.entry_id FROM postings p
+        JOIN entries e ON e.id = p.entry_id JOIN lots l ON l.id = p.lot_id
+        WHERE p.target = 'expired' AND p.source = 'available' AND e.cause IS DISTINCT FROM 'member_erased'
+          AND (l.expires_at IS NULL OR e.occurred_at < l.expires_at)
+        """,
+    ),
+    Check(
+        "points of the earliest end are spent first",
+        f"""
+        WITH {MOVED}, spent AS (
+            SELECT e.program_id, e.account_id, e.id AS entry_id, e.seq, e.occurred_at,
+                   max(coalesce(l.expires_at, 'infinity')) AS latest
+            FROM postings p JOIN entries e ON e.id = p.entry_id JOIN lots l ON l.id = p.lot_id
+            WHERE p.source = 'available' AND p.target = 'redeemed' GROUP BY 1, 2, 3, 4, 5
+        )
+        SELECT s.entry_id FROM spent s
+        JOIN lots l ON l.account_id = s.account_id AND coalesce(l.expires_at, 'infinity') < s.latest
+        JOIN moved m ON m.lot_id = l.id AND m.bucket = 'available' AND m.seq <= s.seq
+        GROUP BY s.entry_id, l.id HAVING sum(m.points) > 0
+        """,
+    ),
+    Check(
+        "an account knows the next instant at which something falls due",
+        """
+        SELECT a.id FROM accounts a LEFT JOIN lots l
+            ON (l.program_id, l.cell, l.account_id) = (a.program_id, a.cell, a.id) AND l.is_open
+        GROUP BY a.program_id, a.cell, a.id, a.next_due_at
+        HAVING a.next_due_at IS DISTINCT FROM least(
+            min(greatest(l.activates_at, l.arrived_at)) FILTER (WHERE l.pending > 0),
+            min(greatest(l.expires_at, l.arrived_at)) FILTER (WHERE l.available > 0 AND l.expires_at IS NOT NULL))
+        """,
+    ),
+    Check(
+        "nobody is in debt while points are available",
+        "SELECT id FROM accounts WHERE debt > 0 AND available > 0",
+    ),
+)
+
+REQUESTS = (
+    Check(
+        "a stored answer belongs to a decision that is there",
+        """
+        SELECT r.key FROM idempotency_records r LEFT JOIN decisions d
+            ON (d.program_id, d.cell, d.id) = (r.program_id, r.decision_cell, r.decision_id)
+        WHERE r.decision_id IS NOT NULL AND d.id IS NULL
+        """,
+    ),
+    Check(
+        "one receipt has one recorded purchase",
+        """
+        SELECT activity_id FROM decisions WHERE kind = 'purchase' AND activity_id IS NOT NULL
+        GROUP BY program_id, activity_id HAVING count(*) > 1
+        """,
+    ),
+    Check(
+        "a receipt and its activity know each other",
+        """
+        SELECT k.external_id FROM activity_keys k LEFT JOIN activities a
+            ON (a.program_id, a.cell, a.id) = (k.program_id, k.cell, k.activity_id)
+        WHERE k.state = 'recorded' AND k.kind = 'purchase' AND a.id IS NULL
+        """,
+    ),
+)
+
+HISTORY = (
+    Check(
+        "blocks are numbered without gap and each names the hash before it",
+        """
+        WITH chained AS (
+            SELECT b.*, row_number() OVER w AS place, lag(hash) OVER w AS before FROM blocks b
+            WINDOW w AS (PARTITION BY program_id, cell ORDER BY number)
+        )
+        SELECT id FROM chained WHERE number <> place OR (before IS NOT NULL AND before <> previous_hash)
+        """,
+    ),
+    Check(
+        "recorded time never goes back in a lane",
+        """
+        WITH timed AS (
+            SELECT b.*, lag(recorded_at) OVER (PARTITION BY program_id, cell ORDER BY number) AS before FROM blocks b
+        )
+        SELECT id FROM timed WHERE before > recorded_at
+        """,
+    ),
+    Check(
+        "every decision lies in a block and every entry in a decision",
+        """
+        SELECT d.id FROM decisions d LEFT JOIN blocks b
+            ON (b.program_id, b.cell, b.number) = (d.program_id, d.cell, d.block_number) WHERE b.id IS NULL
+        UNION ALL
+        SELECT e.id FROM entries e LEFT JOIN decisions d
+            ON (d.program_id, d.cell, d.id) = (e.program_id, e.cell, e.decision_id) WHERE d.id IS NULL
+        UNION ALL
+        SELECT p.entry_id FROM postings p LEFT JOIN entries e
+            ON (e.program_id, e.cell, e.id) = (p.program_id, p.cell, p.entry_id) WHERE e.id IS NULL
+        """,
+    ),
+    Check(
+        "nothing occurs after it was recorded",
+        "SELECT id FROM entries WHERE occurred_at > recorded_at + interval '15 minutes'",
+    ),
+    Check(
+        "an award is the sum of its split on lines, and the earned lots are the sum of the awards",
+        """
+        WITH awarded AS (
+            SELECT d.id, w->>'points_currency' AS currency, sum((w->>'points')::bigint) AS points,
+                bool_or((w->>'points')::bigint
+                    <> (SELECT coalesce(sum(s::bigint), 0) FROM json_array_elements_text(w->'split') s)) AS uneven
+            FROM decisions d, json_array_elements(d.detail::json->'awards') w
+            WHERE d.kind IN ('purchase', 'claim') GROUP BY 1, 2
+        ), issued AS (
+            SELECT l.decision_id AS id, a.points_currency AS currency, sum(l.points) AS points
+            FROM lots l JOIN accounts a ON (a.program_id, a.cell, a.id) = (l.program_id, l.cell, l.account_id)
+            JOIN entries e ON e.id = l.issuing_entry_id WHERE e.kind = 'earn' GROUP BY 1, 2
+        )
+        SELECT coalesce(a.id, i.id) FROM awarded a FULL JOIN issued i USING (id, currency)
+        WHERE coalesce(a.uneven, false) OR coalesce(a.points, 0) <> coalesce(i.points, 0)
+        """,
+    ),
+    Check(
+        "a cap's counter is no more than was granted",
+        """
+        SELECT rule_id FROM counters WHERE points < 0
+        """,
+    ),
+)
+
+EVENTS = (
+    Check(
+        "positions of events are dense in a lane, and blocks say which are theirs",
+        """
+        WITH spans AS (
+            SELECT program_id, cell, number, first_position, last_position,
+                lag(last_position, 1, 0::bigint) OVER (PARTITION BY program_id, cell ORDER BY number) AS before
+            FROM blocks
+        ), counted AS (
+            SELECT s.program_id, s.cell, s.number, s.first_position, s.last_position, s.before, count(e.id) AS n
+            FROM spans s LEFT JOIN engagement_events e ON (e.program_id, e.cell) = (s.program_id, s.cell)
+                AND e.position BETWEEN s.first_position AND s.last_position
+            GROUP BY 1, 2, 3, 4, 5, 6
+        )
+        SELECT number FROM counted WHERE first_position <> before + 1 OR n <> last_position - first_position + 1
+        UNION ALL
+        SELECT e.position FROM engagement_events e WHERE e.position > (SELECT max(last_position) FROM blocks b
+            WHERE (b.program_id, b.cell) = (e.program_id, e.cell))
+        """,
+    ),
+    Check(
+        "events say exactly what the ledger says",
+        """
+        WITH told AS (
+            SELECT (x->>'account_id')::uuid AS id, sum((x->>'pending')::bigint) AS pending,
+                sum((x->>'available')::bigint) AS available, sum((x->>'held')::bigint) AS held,
+                sum((x->>'debt')::bigint) AS debt, count(*) AS entries
+            FROM engagement_events e, json_array_elements(e.data->'entries') x GROUP BY 1
+        )
+        SELECT a.id FROM accounts a LEFT JOIN told t USING (id)
+        WHERE (a.pending, a.available, a.held, a.debt, a.seq) IS DISTINCT FROM (coalesce(t.pending, 0),
+            coalesce(t.available, 0), coalesce(t.held, 0), coalesce(t.debt, 0), coalesce(t.entries, 0))
+        """,
+    ),
+    Check(
+        "every event has its cause",
+        """
+        SELECT e.id FROM engagement_events e LEFT JOIN decisions d
+            ON (d.program_id, d.cell, d.id) = (e.program_id, e.cell, e.decision_id) WHERE d.id IS NULL
+        """,
+    ),
+)
+
+CLOSURE = (
+    Check(
+        "no row of one program points to a row of another, and none leaves its cell",
+        """
+        SELECT l.id FROM lots l LEFT JOIN accounts a
+            ON (a.program_id, a.cell, a.id) = (l.program_id, l.cell, l.account_id) WHERE a.id IS NULL
+        UNION ALL
+        SELECT e.id FROM entries e LEFT JOIN accounts a
+            ON (a.program_id, a.cell, a.id) = (e.program_id, e.cell, e.account_id) WHERE a.id IS NULL
+        UNION ALL
+        SELECT a.id FROM accounts a LEFT JOIN members m
+            ON (m.program_id, m.cell, m.id) = (a.program_id, a.cell, a.owner_id) WHERE m.id IS NULL
+        UNION ALL
+        SELECT i.member_id FROM identifiers i LEFT JOIN members m
+            ON (m.program_id, m.cell, m.id) = (i.program_id, i.cell, i.member_id) WHERE m.id IS NULL
+        UNION ALL
+        SELECT p.member_id FROM member_profiles p LEFT JOIN members m
+            ON (m.program_id, m.cell, m.id) = (p.program_id, p.cell, p.member_id) WHERE m.id IS NULL
+        UNION ALL
+        SELECT t.id FROM activities t LEFT JOIN decisions d
+            ON (d.program_id, d.cell, d.id) = (t.program_id, t.cell, t.decision_id) WHERE d.id IS NULL
+        UNION ALL
+        SELECT b.id FROM blocks b LEFT JOIN configurations c
+            ON (c.program_id, c.number) = (b.program_id, b.config_number) WHERE c.program_id IS NULL
+        """,
+    ),
+    Check(
+        "the erased have neither profile nor identifiers nor points",
+        """
+        SELECT m.id FROM members m WHERE m.status = 'erased' AND (
+            EXISTS (SELECT FROM member_profiles p WHERE (p.program_id, p.member_id) = (m.program_id, m.id))
+            OR EXISTS (SELECT FROM identifiers i WHERE (i.program_id, i.member_id) = (m.program_id, m.id))
+            OR EXISTS (SELECT FROM accounts a WHERE (a.program_id, a.owner_id) = (m.program_id, m.id)
+                AND a.pending + a.available + a.held + a.debt > 0))
+        """,
+    ),
+)
+
+ALL = (*BALANCES, *REQUESTS, *HISTORY, *EVENTS, *CLOSURE)
+
+
+async def broken(link: asyncpg.Connection[Any]) -> dict[str, list[str]]:
+    """The sentences that do not hold, each with the first rows that break it."""
+    found: dict[str, list[str]] = {}
+    async with link.transaction(isolation="repeatable_read", readonly=True):
+        for check in ALL:
+            if lines := await link.fetch(f"SELECT * FROM ({check.broken}) b LIMIT 3"):
+                found[check.name] = [str(line[0]) for line in lines]
+    return found
