@@ -5,7 +5,7 @@ sits here. What the database refuses for reasons of the moment becomes a refusal
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -30,7 +30,7 @@ _SET_READING = text(
 )
 
 
-class DatabaseBusy(Busy):
+class ServerBusy(Busy):
     code: ClassVar[str] = "busy"
     title: ClassVar[str] = "The server is busy; nothing was changed."
 
@@ -81,7 +81,7 @@ def make_engine(url: str, pool_size: int, **settings: str) -> AsyncEngine:
 
 
 @contextlib.asynccontextmanager
-async def transaction(engine: AsyncEngine, program_id: UUID) -> AsyncIterator[AsyncConnection]:
+async def transaction(engine: AsyncEngine, program_id: UUID) -> AsyncGenerator[AsyncConnection, None]:
     """A connection that writes for one program; commits at the end of the block, rolls back on an exception.
 
     Raises: Busy when the database cannot just now.
@@ -92,7 +92,7 @@ async def transaction(engine: AsyncEngine, program_id: UUID) -> AsyncIterator[As
 
 
 @contextlib.asynccontextmanager
-async def reading(engine: AsyncEngine, program_id: UUID) -> AsyncIterator[AsyncConnection]:
+async def reading(engine: AsyncEngine, program_id: UUID) -> AsyncGenerator[AsyncConnection, None]:
     """A connection that sees one snapshot of one program and cannot write; each statement ends within 2 s.
 
     Raises: Busy when the database cannot just now.
@@ -104,7 +104,7 @@ async def reading(engine: AsyncEngine, program_id: UUID) -> AsyncIterator[AsyncC
 
 
 @contextlib.asynccontextmanager
-async def shared(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+async def shared(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection, None]:
     """A connection for the tables that all programs share; rows of a program's own tables are not seen.
 
     Raises: Busy when the database cannot just now.
@@ -114,31 +114,37 @@ async def shared(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 
 @contextlib.asynccontextmanager
-async def _visit(engine: AsyncEngine, *, writes: bool) -> AsyncIterator[AsyncConnection]:
-    committing = False
+async def _visit(engine: AsyncEngine, *, writes: bool) -> AsyncGenerator[AsyncConnection, None]:
     try:
-        async with engine.connect() as connection:
+        connection = await engine.connect()
+    except PoolTimeout:
+        raise ServerBusy from None
+    except OSError as error:  # nobody listens, or no answer in time
+        raise DatabaseUnavailable from error
+    except DBAPIError as error:
+        raise _refusal(error) from error
+    committing = False
+    async with connection:
+        try:
             yield connection
             committing = writes
             await connection.commit()
-    except PoolTimeout:
-        raise DatabaseBusy from None
-    except DBAPIError as error:
-        refusal = refusal_of(error)
-        if refusal is None:
-            raise
-        if committing and isinstance(refusal, DatabaseUnavailable):
-            raise OutcomeUnknown from error
-        raise refusal from error
-    except OSError as error:
-        raise DatabaseUnavailable from error
+        except DBAPIError as error:
+            refusal = _refusal(error)
+            if committing and isinstance(refusal, DatabaseUnavailable):
+                raise OutcomeUnknown from error
+            raise refusal from error
+
+
+def _refusal(error: DBAPIError) -> Exception:
+    return refusal_of(error) or error
 
 
 def refusal_of(error: DBAPIError) -> Busy | None:
     """What a caller is told about a database error that may pass by itself; None for any other error."""
     state = getattr(error.orig, "sqlstate", None)
     if state in _OF_THE_MOMENT:
-        return DatabaseBusy()
+        return ServerBusy()
     if state in _UNREACHABLE or error.connection_invalidated:
         return DatabaseUnavailable()
     return None

@@ -57,6 +57,37 @@ class Refused(LoyaltyError):
     """Readable, but wrong (422)."""
 
 
+class MethodRefused(LoyaltyError):
+    """The path exists, the method does not (405)."""
+
+
+class TooLarge(LoyaltyError):
+    """The body is larger than is read (413)."""
+
+
+class MediaRefused(LoyaltyError):
+    """The body is in a form that is not read (415)."""
+
+
+class PreconditionFailed(LoyaltyError):
+    """What is to be changed has changed since it was read (412)."""
+
+
+class PreconditionMissing(LoyaltyError):
+    """The change must say which state it was made for (428)."""
+
+
+class TooMany(LoyaltyError):
+    """More requests than the caller may send; later again (429)."""
+
+    retryable = True
+    retry_after_s: ClassVar[int] = 1
+
+
+class Internal(LoyaltyError):
+    """Our fault (500); the incident is logged under the request's id."""
+
+
 class Busy(LoyaltyError):
     """Not now; the same request may be sent again (503)."""
 
