@@ -34,6 +34,13 @@ def current(url: str) -> str | None:
     return _on(url, lambda connection: MigrationContext.configure(connection).get_current_revision())
 
 
+def pending(url: str) -> list[tuple[str, str]]:
+    """Revision and header of each migration that the database has not seen, in the order they would run."""
+    scripts = ScriptDirectory.from_config(configuration())
+    waiting = scripts.iterate_revisions("head", current(url) or "base")
+    return [(script.revision, " ".join((script.module.__doc__ or "").split())) for script in waiting][::-1]
+
+
 def upgrade(owner_url: str, revision: str = "head") -> str:
     """Bring the database up to `revision` and return it; two at once run one after the other.
 

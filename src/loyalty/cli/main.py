@@ -1,2 +1,68 @@
-"""The `loyalty` command."""
-def main() -> None: ...
+"""The command `loyalty`: one module per sub-command, imported only when it is called.
+
+A sub-command is a module with `app = App(name="…", help="…")`, named like the module, and a line in COMMANDS.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from loyalty import __version__
+from loyalty.base.errors import LoyaltyError
+from loyalty.base.settings import SettingsError
+from loyalty.cli.frame import CommandError, Exit, say
+
+COMMANDS = {
+    "config": "Show the effective settings and where each comes from.",
+    "doctor": "Check this machine, the settings and the servers, and say what to do.",
+    "migrate": "Bring the database to the newest schema.",
+    "servers": "Start, stop and look at the embedded PostgreSQL and Valkey.",
+}
+
+
+def build() -> App:
+    """The whole command line; nothing of a sub-command is imported yet."""
+    app = App(
+        name="loyalty",
+        help="A loyalty points backend.",
+        help_epilogue="Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 refused, 4 differences found.",
+        version=__version__,
+        help_format="plaintext",
+    )
+    for name, help_line in COMMANDS.items():
+        app.command(f"loyalty.cli.{name}:app", name=name, help=help_line)
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        result = build()(arguments, exit_on_error=False, result_action="return_value")
+    except CycloptsError:
+        return Exit.USAGE  # cyclopts has said what is wrong
+    except SettingsError as error:
+        say("The settings are not right:")
+        for fault in error.faults:
+            say(f"  {fault}")
+        return Exit.USAGE
+    except CommandError as error:
+        say(str(error))
+        return error.code
+    except LoyaltyError as error:
+        say(f"Refused ({error.code}): {error.detail}")
+        for fault in error.faults:
+            say(f"  {fault.pointer}: {fault.detail}")
+        return Exit.REFUSED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
+        return Exit.OK
+    except KeyboardInterrupt:
+        return 130
+    return result if isinstance(result, int) else Exit.OK
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))

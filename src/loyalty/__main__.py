@@ -1,0 +1,5 @@
+"""`python -m loyalty` is the command `loyalty`."""
+
+from loyalty.cli.main import main
+
+main()

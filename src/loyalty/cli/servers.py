@@ -1,0 +1,51 @@
+"""`loyalty servers`: the embedded pair by hand; other commands start and stop it by themselves."""
+
+from cyclopts import App
+
+from loyalty.base.settings import from_process, mask_url
+from loyalty.cli.frame import CommandError, Exit, emit, say, table
+from loyalty.embedded import EmbeddedError, status, stop
+from loyalty.embedded.servers import keep
+
+app = App(name="servers", help="Start, stop and look at the embedded PostgreSQL and Valkey.")
+
+
+@app.command(name="start")
+def start_servers() -> None:
+    """Start the embedded servers and keep them until `loyalty servers stop`."""
+    settings = from_process()
+    try:
+        servers = keep(settings.home)
+    except EmbeddedError as error:
+        raise CommandError(str(error)) from error
+    say(f"The data is in {settings.home}; stop with: loyalty servers stop")
+    table(
+        [
+            {"server": "postgres", "address": mask_url(servers.database_url)},
+            {"server": "valkey", "address": mask_url(servers.redis_url)},
+        ]
+    )
+
+
+@app.command(name="stop")
+def stop_servers() -> None:
+    """Stop the embedded servers, also under programs that use them."""
+    stop(from_process().home)
+
+
+@app.command(name="status")
+def show_status(*, json: bool = False) -> int:
+    """Which embedded servers run; exit code 1 when one does not.
+
+    Parameters
+    ----------
+    json
+        Write JSON instead of columns.
+    """
+    found = status(from_process().home)
+    rows = [
+        {"server": name, "state": "runs" if pid else "stopped", "pid": pid or "-"}
+        for name, pid in found.items()
+    ]
+    emit(found) if json else table(rows)
+    return Exit.OK if all(found.values()) else Exit.FAILED
