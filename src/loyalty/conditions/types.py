@@ -8,16 +8,20 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+Names = Annotated[tuple[Name, ...], Meta(max_length=1_000)]
+ClockTime = Annotated[time, Meta(tz=False)]
+
 
 class Lines(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Which lines of a basket: any of the named when some are named, and none of the excluded."""
 
-    skus: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    not_skus: tuple[str, ...] = ()
-    not_categories: tuple[str, ...] = ()
-    not_tags: tuple[str, ...] = ()
+    skus: Names = ()
+    categories: Names = ()
+    tags: Names = ()
+    not_skus: Names = ()
+    not_categories: Names = ()
+    not_tags: Names = ()
 
 
 class AllOf(Struct, frozen=True, tag="all", tag_field="kind", forbid_unknown_fields=True):
@@ -54,16 +58,16 @@ class Window(Struct, frozen=True, tag="window", tag_field="kind", forbid_unknown
     from_on: date | None = None
     to_on: date | None = None
     weekdays: tuple[Annotated[int, Meta(ge=1, le=7)], ...] = ()
-    from_time: time | None = None
-    to_time: time | None = None
+    from_time: ClockTime | None = None
+    to_time: ClockTime | None = None
 
 
 class InChannel(Struct, frozen=True, tag="channel", tag_field="kind", forbid_unknown_fields=True):
-    any_of: tuple[str, ...]
+    any_of: Names
 
 
 class AtLocation(Struct, frozen=True, tag="location", tag_field="kind", forbid_unknown_fields=True):
-    any_of: tuple[str, ...]
+    any_of: Names
 
 
 Condition = AllOf | AnyOf | Not | MinimumSpend | HasLine | Window | InChannel | AtLocation
@@ -84,7 +88,9 @@ class Facts(Struct, frozen=True):
 
     occurred_at: datetime
     lines: tuple[LineFacts, ...]
-    basis: dict[str, tuple[int, ...]]  # by points currency: minor units per line that may earn; never negative
+    basis: dict[
+        str, tuple[int, ...]
+    ]  # by points currency: minor units per line that may earn; never negative
     channel: str | None = None
     location: str | None = None
     member: dict[str, Any] = {}  # tier, segments …: facts by name, empty for a guest

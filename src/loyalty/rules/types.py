@@ -9,15 +9,10 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from loyalty.base.numbers import Rounding
 from loyalty.conditions.types import Condition, Lines
 
 EVALUATOR = 1  # version of the pure evaluator; a decision names the one that judged it
-
-
-class Rounding(StrEnum):
-    FLOOR = "floor"
-    HALF_UP = "half_up"
-    CEILING = "ceiling"
 
 
 # --- effects ------------------------------------------------------------------------------------------
@@ -87,7 +82,7 @@ class Ruleset(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CounterKey(Struct, frozen=True, order=True):
-    """What a cap counts: points of one rule in one period (`period` is the first local date, or 'ever')."""
+    """What a cap counts: points of one rule in one period (2026-05-04, 2026-W19, 2026-05, 2026 or ever)."""
 
     rule_id: str
     period: str

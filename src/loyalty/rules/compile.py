@@ -1,0 +1,195 @@
+"""A ruleset compiled for judging: rules in evaluation order, indexed by what they test.
+
+The index may only leave out rules that cannot match; whether a rule matches is decided in evaluate.py.
+Rules are numbered in evaluation order, a set of rules is a bit mask. Pure but for a memory of dates seen.
+"""
+
+from datetime import date, datetime, timedelta
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from loyalty.conditions.basket import Basket, LineIndex, Selector
+from loyalty.conditions.compile import Check, compile_condition, demanded, on_dates, over_midnight
+from loyalty.conditions.types import (
+    AtLocation,
+    Condition,
+    Facts,
+    HasLine,
+    InChannel,
+    MinimumSpend,
+    Window,
+)
+from loyalty.rules.types import CapPeriod, CounterKey, Fixed, Multiplier, PerSpend, Rule, Ruleset
+
+_ORDER = {PerSpend: 0, Multiplier: 1, Fixed: 2}
+_DATES_KEPT = 1_000
+T = TypeVar("T")
+
+
+def evaluation_order(rule: Rule) -> tuple[int, int, str]:
+    """Base points first, then multipliers, then fixed bonuses; within each by priority (highest first), then id."""
+    return _ORDER[type(rule.gives)], -rule.priority, rule.id
+
+
+def period_of(on: date, period: CapPeriod) -> str:
+    """The name of the period that holds a local date: 2026-05-04, 2026-W19, 2026-05, 2026 or ever."""
+    match period:
+        case CapPeriod.DAY:
+            return on.isoformat()
+        case CapPeriod.WEEK:
+            year, week, _ = on.isocalendar()
+            return f"{year:04}-W{week:02}"
+        case CapPeriod.MONTH:
+            return on.isoformat()[:7]
+        case CapPeriod.YEAR:
+            return on.isoformat()[:4]
+        case CapPeriod.EVER:
+            return "ever"
+
+
+class CompiledRule:
+    """One rule, its demanded conditions as checks in their order and its lines as a selector."""
+
+    __slots__ = ("checks", "gives", "id", "member_cap", "points_currency", "rule", "selector")
+
+    def __init__(self, rule: Rule, index: LineIndex) -> None:
+        self.rule = rule
+        self.id = rule.id
+        self.points_currency = rule.points_currency
+        self.gives = rule.gives
+        self.member_cap = rule.member_cap
+        self.checks: tuple[Check, ...] = tuple(
+            compile_condition(condition, index, rule.points_currency) for condition in demanded(rule.when)
+        )
+        self.selector: Selector = index.selector(rule.gives.lines)
+
+
+class Compiled:
+    """An immutable ruleset in a program's zone, ready for `evaluate`."""
+
+    __slots__ = (
+        "_any_channel",
+        "_any_line",
+        "_any_location",
+        "_by_channel",
+        "_by_location",
+        "_by_names",
+        "_capped",
+        "_excluded",
+        "_index",
+        "_keys_on",
+        "_open_on",
+        "_windows",
+        "every",
+        "rules",
+        "zone",
+    )
+
+    def __init__(self, ruleset: Ruleset, zone: ZoneInfo) -> None:
+        self.zone = zone
+        self._index = LineIndex()
+        self.rules: tuple[CompiledRule, ...] = tuple(
+            CompiledRule(rule, self._index) for rule in sorted(ruleset.rules, key=evaluation_order)
+        )
+        self.every = (1 << len(self.rules)) - 1
+        self._excluded = None if ruleset.excluded is None else self._index.selector(ruleset.excluded)
+        self._capped = [(rule.id, rule.member_cap.period) for rule in self.rules if rule.member_cap]
+        self._keys_on: dict[date, tuple[CounterKey, ...]] = {}
+
+        parts = [list(demanded(rule.rule.when)) for rule in self.rules]
+        self._any_channel, self._by_channel = _by_name(parts, InChannel)
+        self._any_location, self._by_location = _by_name(parts, AtLocation)
+        self._any_line, self._by_names = self._by_lines(parts)
+        self._windows = [
+            (1 << position, window, over_midnight(window))
+            for position, conditions in enumerate(parts)
+            for window in conditions
+            if isinstance(window, Window) and (window.from_on or window.to_on or window.weekdays)
+        ]
+        self._open_on: dict[date, int] = {}
+
+    def _by_lines(self, parts: list[list[Condition]]) -> tuple[int, dict[int, int]]:
+        """Rules that any basket may match, and the others by one set of names of which they need a line."""
+        free, by_names = 0, dict[int, int]()
+        for position, rule in enumerate(self.rules):
+            needed = [rule.selector] + [
+                self._index.selector(condition.lines)
+                for condition in parts[position]
+                if isinstance(condition, HasLine | MinimumSpend)
+            ]
+            names = next((selector.named for selector in needed if selector.named is not None), None)
+            if names is None:
+                free |= 1 << position
+            else:
+                by_names[names] = by_names.get(names, 0) | 1 << position
+        return free, by_names
+
+    def basket(self, facts: Facts) -> Basket:
+        """The purchase, looked at once for all rules."""
+        return Basket(facts, self._index, self.zone, self._excluded)
+
+    def candidates(self, basket: Basket) -> int:
+        """The rules that may match: all others certainly give nothing."""
+        mask, by_names = self._any_line, self._by_names
+        for number in basket.found:
+            if number in by_names:
+                mask |= by_names[number]
+        if self._by_channel:
+            mask &= self._by_channel.get(basket.facts.channel, self._any_channel)
+        if self._by_location:
+            mask &= self._by_location.get(basket.facts.location, self._any_location)
+        if self._windows:
+            mask &= self._open(basket.local.date())
+        return mask
+
+    def _open(self, day: date) -> int:
+        """The rules whose dates and weekdays allow a purchase on `day`."""
+        mask = self._open_on.get(day)
+        if mask is None:
+            mask = self.every
+            for bit, window, late in self._windows:
+                if not (on_dates(window, day) or (late and on_dates(window, day - timedelta(days=1)))):
+                    mask &= ~bit
+            _remember(self._open_on, day, mask)
+        return mask
+
+    def counter_keys(self, occurred_at: datetime) -> tuple[CounterKey, ...]:
+        """The counters that the caps of all rules look at for a purchase at `occurred_at`."""
+        if not self._capped:
+            return ()
+        day = occurred_at.astimezone(self.zone).date()
+        keys = self._keys_on.get(day)
+        if keys is None:
+            keys = tuple(CounterKey(rule_id, period_of(day, period)) for rule_id, period in self._capped)
+            _remember(self._keys_on, day, keys)
+        return keys
+
+
+def compile_ruleset(ruleset: Ruleset, zone: ZoneInfo) -> Compiled:
+    """`ruleset` ready for judging purchases by the clocks of `zone`."""
+    return Compiled(ruleset, zone)
+
+
+def _by_name(
+    parts: list[list[Condition]], kind: type[InChannel | AtLocation]
+) -> tuple[int, dict[str | None, int]]:
+    """Rules that no condition of `kind` binds, and for each name these and the ones it allows."""
+    free = 0
+    bound: dict[int, frozenset[str]] = {}
+    for position, conditions in enumerate(parts):
+        allowed = [frozenset(c.any_of) for c in conditions if isinstance(c, kind)]
+        if allowed:
+            bound[1 << position] = frozenset[str].intersection(*allowed)
+        else:
+            free |= 1 << position
+    by_name: dict[str | None, int] = {name: free for names in bound.values() for name in names}
+    for bit, names in bound.items():
+        for name in names:
+            by_name[name] |= bit
+    return free, by_name
+
+
+def _remember(memory: dict[date, T], day: date, value: T) -> None:
+    if len(memory) >= _DATES_KEPT:
+        memory.clear()
+    memory[day] = value
