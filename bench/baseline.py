@@ -1,0 +1,168 @@
+"""The rival of baseline.sql: its members, its script, and pgbench that drives it."""
+
+import asyncio
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+
+from bench.cluster import Cluster, wal
+from bench.sample import Sample
+from bench.world import AMOUNT_MINOR, BASELINE_PROGRAM, card
+
+FUNCTION = Path(__file__).with_name("baseline.sql")
+CLIENTS = (1, 2, 4, 8, 16)
+
+
+class BaselineBroken(Exception):
+    """The rival did not write what it says: its figures mean nothing."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What one purchase of ours stores as text: the rival stores the same, byte for byte."""
+
+    content: str
+    detail: str
+    answer: str
+    event: str
+
+
+@dataclass
+class Baseline:
+    """A database that knows the function, and the members it works on."""
+
+    cluster: Cluster
+    members: int
+    recorded: int = 0  # purchases that pgbench reports as done
+
+    def prepare(self, texts: Texts, at: datetime) -> None:
+        """Install the function and preload members, cards and accounts of the rival's own program."""
+        asyncio.run(_prepare(self.cluster.servers.superuser_url, self.members))
+        values = (
+            f"timestamptz {_literal(at.isoformat())}, timestamptz {_literal((at + timedelta(days=380)).isoformat())}, "
+            f"{AMOUNT_MINOR}, '\\x{bytes(range(32)).hex()}'::bytea, {_literal(texts.content)}::json, "
+            f"{_literal(texts.detail)}, {_literal(texts.answer)}, {_literal(texts.event)}::json"
+        )
+        call = (
+            "\\set n :n + 1\n\\set who {who}\n"
+            f"SELECT bench.record_purchase('{card(0)[:8]}' || lpad(:who::text, 8, '0'), "
+            "'R-' || :run || '-' || :client_id || '-' || :n, gen_random_uuid()::text, "
+            f"{values});\n"
+        )
+        for name, who in (("spread", f"random(0, {self.members - 1})"), ("hot", "0")):
+            self._script(name).write_text(call.replace("{who}", who))
+
+    def run(self, clients: int, seconds: int, *, hot: bool = False) -> Sample:
+        """One stretch of pgbench; the figures come from what it prints and from the server."""
+        superuser = self.cluster.servers.superuser_url
+        run = asyncio.run(_value(superuser, "SELECT nextval('bench.baseline_runs')"))
+        wal_before, cpu_before, own_before = asyncio.run(wal(superuser)), self.cluster.cpu_us(), _children_us()
+        done = subprocess.run(
+            [self.cluster.postgres.bin / "pgbench", "--no-vacuum", "--protocol=prepared",
+             f"--client={clients}", f"--jobs={min(clients, 2)}", f"--time={seconds}",
+             f"--define=run={run}", "--define=n=0", f"--file={self._script('hot' if hot else 'spread')}"],
+            env=self.cluster.pgbench_environ() | {"PGOPTIONS": f"-c loyalty.program={BASELINE_PROGRAM}"},
+            capture_output=True,
+            text=True,
+            timeout=seconds + 60,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise BaselineBroken(done.stderr[-2000:])
+        count = int(_printed(r"number of transactions actually processed: (\d+)", done.stdout))
+        self.recorded += count
+        written = asyncio.run(wal(superuser)).since(wal_before)
+        rate = float(_printed(r"tps = ([\d.]+)", done.stdout))
+        return Sample(
+            done=count,
+            seconds=count / rate,
+            mean_us=float(_printed(r"latency average = ([\d.]+) ms", done.stdout)) * 1000,
+            cpu_us={
+                "postgres": (self.cluster.cpu_us() - cpu_before) / max(1, count),
+                "client": (_children_us() - own_before) / max(1, count),
+            },
+            wal_bytes=written.bytes / max(1, count),
+            wal_full_pages=written.full_pages / max(1, count),
+        )
+
+    def best(self, seconds: int, *, hot: bool = False, candidates: tuple[int, ...] = CLIENTS) -> dict[int, float]:
+        """Rate at each number of clients, so that the rival runs at its own best."""
+        return {clients: self.run(clients, seconds, hot=hot).rate for clients in candidates}
+
+    def check(self) -> None:
+        """Raises: BaselineBroken unless every purchase that pgbench reports left all its rows."""
+        rows = asyncio.run(_counts(self.cluster.servers.superuser_url))
+        if any(count != self.recorded for count in rows.values()):
+            raise BaselineBroken(f"{self.recorded} purchases reported, rows written: {rows}")
+
+    def _script(self, name: str) -> Path:
+        return self.cluster.home / f"baseline-{name}.pgbench"
+
+
+async def _prepare(superuser_url: str, members: int) -> None:
+    link = await asyncpg.connect(superuser_url)
+    try:
+        await link.execute(FUNCTION.read_text())
+        await link.execute(
+            f"""
+            INSERT INTO programs VALUES ('{BASELINE_PROGRAM}', 'live', now());
+            CREATE TEMP TABLE people AS SELECT n, uuidv7() AS id FROM generate_series(0, {members - 1}) n;
+            INSERT INTO members SELECT '{BASELINE_PROGRAM}', 0, id, 'active', now() FROM people;
+            INSERT INTO member_profiles SELECT '{BASELINE_PROGRAM}', 0, id, '{{}}' FROM people;
+            INSERT INTO identifiers
+                SELECT '{BASELINE_PROGRAM}', 'card', '{card(0)[:8]}' || lpad(n::text, 8, '0'), id, 0 FROM people;
+            INSERT INTO accounts
+                SELECT '{BASELINE_PROGRAM}', 0, uuidv7(), id, 'points', 0, 0, 0, 0, 0 FROM people;
+            DROP TABLE people;
+            """
+        )
+        await link.execute("VACUUM ANALYZE")
+    finally:
+        await link.close()
+
+
+async def _counts(superuser_url: str) -> dict[str, int]:
+    tables = "decisions activities activity_keys idempotency_records entries postings lots engagement_events".split()
+    link = await asyncpg.connect(superuser_url)
+    try:
+        counts = {
+            table: await link.fetchval(f"SELECT count(*) FROM {table} WHERE program_id = $1", BASELINE_PROGRAM)
+            for table in tables
+        }
+        counts["sum of seq"] = await link.fetchval(
+            "SELECT sum(seq)::bigint FROM accounts WHERE program_id = $1", BASELINE_PROGRAM
+        )
+        return counts
+    finally:
+        await link.close()
+
+
+async def _value(url: str, query: str) -> int:
+    link = await asyncpg.connect(url)
+    try:
+        return await link.fetchval(query)
+    finally:
+        await link.close()
+
+
+def _children_us() -> int:
+    """Processor time of this process's children that have ended."""
+    times = os.times()
+    return int((times.children_user + times.children_system) * 1_000_000)
+
+
+def _literal(text: str) -> str:
+    """`text` in SQL and safe from pgbench, which reads a colon before a letter as one of its variables."""
+    escaped = text.replace("\\", "\\\\").replace("'", "''")
+    return "E'" + re.sub(r":(?=[A-Za-z_])", r"\\072", escaped) + "'"
+
+
+def _printed(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    if found is None:
+        raise BaselineBroken(f"pgbench printed no {pattern!r}:\n{text[-2000:]}")
+    return found.group(1)
