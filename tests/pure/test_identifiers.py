@@ -19,9 +19,11 @@ CARD, PHONE, EMAIL, EXTERNAL = (
 SAME = [
     (CARD, "DE", "6035550001", ["6035 5500 01", "6035-5500-01", " ６０３５５５０００１", "٦٠٣٥٥٥٠٠٠١", "6035–550001\n"]),
     (CARD, "DE", "VIP12A", ["vip-12a", "ＶＩＰ １２Ａ"]),
-    (PHONE, "DE", "+4930123456", ["030 123456", "+49 (0)30 123456", "0049 30/123456", "+49030123456", "０３０ １２３４５６"]),
+    (PHONE, "DE", "+4930123456", ["030 123456", "+49 (0)30 123456", "0049 30/123456", "+49030123456"]),
+    (PHONE, "DE", "+4930123456", ["０３０ １２３４５６", "٠٣٠ ١٢٣٤٥٦", "030\u00a0123456"]),
     (PHONE, "US", "+12025550123", ["(202) 555-0123", "202.555.0123", "1 202 555 0123", "+1 202‑555‑0123"]),
-    (EMAIL, "DE", "zoé@example.com", ["ZOÉ@EXAMPLE.COM", "zoe\u0301@example.com", " Zoé@Example.com ", "ＺＯÉ＠example.com"]),
+    (EMAIL, "DE", "zoé@example.com", ["ZOÉ@EXAMPLE.COM", "zoe\u0301@example.com", " Zoé@Example.com "]),
+    (EMAIL, "DE", "zoe@example.com", ["ＺＯＥ＠example.com", "Zoe@ＥＸＡＭＰＬＥ.com"]),
     (EMAIL, "DE", "a@exämple.com", ["A@EXÄMPLE.com", "a@xn--exmple-cua.com", "a@exa\u0308mple.com"]),
     (EXTERNAL, "DE", "Café 7", ["Cafe\u0301 7", "\tCafé 7 "]),
 ]  # fmt: skip
@@ -148,8 +150,8 @@ def test_a_path_names_a_member_by_id_or_by_identifier() -> None:
     "text",
     [
         "", "1_000", "١", "01962D3C-0000-7000-8000-000000000001", "{01962d3c-0000-7000-8000-000000000001}",
-        "01962d3c000070008000000000000001", "card:6035550001", "identifier:card", "identifier:card:", "identifier:bank:1234",
-        "identifier:card:1234\x00", "../admin", "9" * 30,
+        "01962d3c000070008000000000000001", "card:6035550001", "identifier:card", "identifier:card:",
+        "identifier:bank:1234", "identifier:card:1234\x00", "../admin", "9" * 30,
     ],
 )  # fmt: skip
 def test_a_path_that_names_nobody_is_told_like_a_missing_member(text: str) -> None:
