@@ -15,11 +15,15 @@ class Rounding(StrEnum):
     CEILING = "ceiling"
 
 
+# Read once: looking a member up in its class is slow before Python 3.12.
+_FLOOR, _CEILING = Rounding.FLOOR, Rounding.CEILING
+
+
 def rounded(numerator: int, denominator: int, rounding: Rounding) -> int:
     """`numerator` / `denominator` as a whole number. Needs: numerator ≥ 0, denominator > 0."""
-    if rounding is Rounding.FLOOR:
+    if rounding is _FLOOR:
         return numerator // denominator
-    if rounding is Rounding.CEILING:
+    if rounding is _CEILING:
         return -(-numerator // denominator)
     return (2 * numerator + denominator) // (2 * denominator)
 
@@ -31,15 +35,19 @@ def split_largest_remainder(total: int, weights: Sequence[int]) -> tuple[int, ..
     Needs: total ≥ 0, weights ≥ 0 and, unless total is 0, one of them above 0.
     """
     whole = sum(weights)
-    if whole == 0:
-        assert total == 0, "nothing to split on"
-        return (0,) * len(weights)
-    shares = [total * weight for weight in weights]
-    parts = [share // whole for share in shares]
-    left = total - sum(parts)
+    assert whole or not total, "nothing to split on"
+    if whole in weights:  # one weight carries all, or all are 0
+        parts = [0] * len(weights)
+        parts[weights.index(whole)] = total
+        return tuple(parts)
+    parts, excesses, left = list[int](), list[int](), total
+    for weight in weights:
+        share = total * weight
+        part = share // whole
+        parts.append(part)
+        excesses.append(part * whole - share)  # minus the remainder: a sort puts the largest first
+        left -= part
     if left:
-        remainders = [share % whole for share in shares]
-        # A reversed sort is stable: of equal remainders the first position stays first.
-        for position in sorted(range(len(parts)), key=remainders.__getitem__, reverse=True)[:left]:
+        for position in sorted(range(len(parts)), key=excesses.__getitem__)[:left]:
             parts[position] += 1
     return tuple(parts)

@@ -59,18 +59,21 @@ class Basket:
     __slots__ = ("_local", "_weights", "_zone", "earning", "every", "facts", "found")
 
     def __init__(self, facts: Facts, index: LineIndex, zone: ZoneInfo, excluded: Selector | None) -> None:
-        by_sku, by_category, by_tag = index.by_sku.get, index.by_category.get, index.by_tag.get
+        by_sku, by_category, by_tag = index.by_sku, index.by_category, index.by_tag
         found: dict[int, int] = {}
         bit = 1
         for line in facts.lines:
-            for number in by_sku(line.sku, _NONE):
-                found[number] = found.get(number, 0) | bit
+            if line.sku in by_sku:
+                for number in by_sku[line.sku]:
+                    found[number] = found.get(number, 0) | bit
             for name in line.categories:
-                for number in by_category(name, _NONE):
-                    found[number] = found.get(number, 0) | bit
+                if name in by_category:
+                    for number in by_category[name]:
+                        found[number] = found.get(number, 0) | bit
             for name in line.tags:
-                for number in by_tag(name, _NONE):
-                    found[number] = found.get(number, 0) | bit
+                if name in by_tag:
+                    for number in by_tag[name]:
+                        found[number] = found.get(number, 0) | bit
             bit <<= 1
         self.facts = facts
         self.found = found  # set number → lines
@@ -106,6 +109,11 @@ class Basket:
 
 def masked(figures: tuple[int, ...], mask: int, every: int) -> tuple[int, ...]:
     """`figures` with 0 on the lines that are not in `mask`."""
-    if mask == every:
+    if mask == every or not figures:
         return figures
-    return tuple([figure if mask >> position & 1 else 0 for position, figure in enumerate(figures)])
+    kept = [0] * len(figures)
+    while mask:
+        position = mask.bit_length() - 1
+        kept[position] = figures[position]
+        mask ^= 1 << position
+    return tuple(kept)

@@ -5,6 +5,7 @@ Rules are numbered in evaluation order, a set of rules is a bit mask. Pure but f
 """
 
 from datetime import date, datetime, timedelta
+from itertools import accumulate
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -50,18 +51,33 @@ def period_of(on: date, period: CapPeriod) -> str:
 class CompiledRule:
     """One rule, its demanded conditions as checks in their order and its lines as a selector."""
 
-    __slots__ = ("checks", "gives", "id", "member_cap", "points_currency", "rule", "selector")
+    __slots__ = (
+        "cap",
+        "checks",
+        "counter",
+        "fixed",
+        "id",
+        "multiplier",
+        "per_spend",
+        "points_currency",
+        "rule",
+        "selector",
+    )
 
-    def __init__(self, rule: Rule, index: LineIndex) -> None:
+    def __init__(self, rule: Rule, index: LineIndex, counter: int) -> None:
         self.rule = rule
         self.id = rule.id
         self.points_currency = rule.points_currency
-        self.gives = rule.gives
-        self.member_cap = rule.member_cap
         self.checks: tuple[Check, ...] = tuple(
             compile_condition(condition, index, rule.points_currency) for condition in demanded(rule.when)
         )
         self.selector: Selector = index.selector(rule.gives.lines)
+        # What it gives, sorted out once: exactly one of the three is not None.
+        self.per_spend = rule.gives if isinstance(rule.gives, PerSpend) else None
+        self.multiplier = rule.gives if isinstance(rule.gives, Multiplier) else None
+        self.fixed = rule.gives if isinstance(rule.gives, Fixed) else None
+        self.cap = None if rule.member_cap is None else rule.member_cap.points
+        self.counter = counter  # position among the counter keys, when there is a cap
 
 
 class Compiled:
@@ -75,9 +91,9 @@ class Compiled:
         "_by_location",
         "_by_names",
         "_capped",
+        "_counters_on",
         "_excluded",
         "_index",
-        "_keys_on",
         "_open_on",
         "_windows",
         "every",
@@ -88,13 +104,15 @@ class Compiled:
     def __init__(self, ruleset: Ruleset, zone: ZoneInfo) -> None:
         self.zone = zone
         self._index = LineIndex()
+        ordered = sorted(ruleset.rules, key=evaluation_order)
+        self._capped = [(rule.id, rule.member_cap.period) for rule in ordered if rule.member_cap]
+        counters = accumulate((rule.member_cap is not None for rule in ordered), initial=0)
         self.rules: tuple[CompiledRule, ...] = tuple(
-            CompiledRule(rule, self._index) for rule in sorted(ruleset.rules, key=evaluation_order)
+            CompiledRule(rule, self._index, counter) for rule, counter in zip(ordered, counters, strict=False)
         )
         self.every = (1 << len(self.rules)) - 1
         self._excluded = None if ruleset.excluded is None else self._index.selector(ruleset.excluded)
-        self._capped = [(rule.id, rule.member_cap.period) for rule in self.rules if rule.member_cap]
-        self._keys_on: dict[date, tuple[CounterKey, ...]] = {}
+        self._counters_on: dict[date, tuple[CounterKey, ...]] = {}
 
         parts = [list(demanded(rule.rule.when)) for rule in self.rules]
         self._any_channel, self._by_channel = _by_name(parts, InChannel)
@@ -155,13 +173,14 @@ class Compiled:
 
     def counter_keys(self, occurred_at: datetime) -> tuple[CounterKey, ...]:
         """The counters that the caps of all rules look at for a purchase at `occurred_at`."""
-        if not self._capped:
-            return ()
-        day = occurred_at.astimezone(self.zone).date()
-        keys = self._keys_on.get(day)
+        return self.counters_on(occurred_at.astimezone(self.zone).date()) if self._capped else ()
+
+    def counters_on(self, day: date) -> tuple[CounterKey, ...]:
+        """The same for a local date; a rule's own is at its `counter`."""
+        keys = self._counters_on.get(day)
         if keys is None:
             keys = tuple(CounterKey(rule_id, period_of(day, period)) for rule_id, period in self._capped)
-            _remember(self._keys_on, day, keys)
+            _remember(self._counters_on, day, keys)
         return keys
 
 

@@ -5,12 +5,13 @@ rule means is written in docs/rules.md; a change of meaning raises EVALUATOR in 
 """
 
 from collections.abc import Mapping
+from operator import add
 
 from loyalty.base.numbers import rounded, split_largest_remainder
 from loyalty.conditions.basket import Basket, masked
 from loyalty.conditions.types import Facts
-from loyalty.rules.compile import Compiled, CompiledRule, period_of
-from loyalty.rules.types import Award, CounterKey, Evaluation, Fixed, Multiplier, PerSpend, Unmet
+from loyalty.rules.compile import Compiled, CompiledRule
+from loyalty.rules.types import Award, CounterKey, Evaluation, Unmet
 
 
 def evaluate(
@@ -32,79 +33,75 @@ def evaluate(
         lowest = waiting & -waiting
         waiting ^= lowest
         rule = rules[lowest.bit_length() - 1]
-        found = _judge(rule, basket, base, counters, explain)
-        if found is None:
+        counter = None if rule.cap is None else compiled.counters_on(basket.local.date())[rule.counter]
+        award = _award(rule, basket, base, counter, counters, unmet if explain else None)
+        if award is None:
             continue
-        if isinstance(found, Unmet):
-            unmet.append(found)
-            continue
-        awards.append(found)
-        if isinstance(rule.gives, PerSpend):
+        awards.append(award)
+        if rule.per_spend is not None:
             before = base.get(rule.points_currency)
-            base[rule.points_currency] = (
-                found.split
-                if before is None
-                else tuple([a + b for a, b in zip(before, found.split, strict=True)])
-            )
-        if rule.member_cap is not None:
-            counted.append((_counter(rule, basket), found.points))
+            split = award.split if before is None else tuple(map(add, before, award.split))
+            base[rule.points_currency] = split
+        if counter is not None:
+            counted.append((counter, award.points))
     return Evaluation(tuple(awards), tuple(unmet), tuple(counted))
 
 
-def _judge(
+def _award(
     rule: CompiledRule,
     basket: Basket,
     base: dict[str, tuple[int, ...]],
+    counter: CounterKey | None,
     counters: Mapping[CounterKey, int],
-    explain: bool,
-) -> Award | Unmet | None:
-    """The award of one rule, or why there is none (only told when explaining)."""
+    unmet: list[Unmet] | None,
+) -> Award | None:
+    """The award of one rule, or None and, when explaining, its first reason added to `unmet`."""
     for check in rule.checks:
         if not check.holds(basket):
-            if not explain:
-                return None
-            reason, figures = check.why(basket)
-            return Unmet(rule.id, reason, figures)
+            if unmet is not None:
+                unmet.append(Unmet(rule.id, *check.why(basket)))
+            return None
 
     lines = basket.lines(rule.selector) & basket.earning
     if not lines:
-        return Unmet(rule.id, "no_matching_line") if explain else None
+        if unmet is not None:
+            unmet.append(Unmet(rule.id, "no_matching_line"))
+        return None
     weights, basis = basket.basis(rule.points_currency, lines)
 
-    match rule.gives:
-        case PerSpend(points, each_minor, rounding):
-            wanted = rounded(basis, each_minor, rounding) * points
-            figures = {"basis_minor": basis, "each_minor": each_minor}
-            too_little = "below_step"
-        case Multiplier(factor_bps, rounding):
-            weights = masked(base.get(rule.points_currency, ()), lines, basket.every)
-            points = sum(weights)
-            wanted = rounded(points * (factor_bps - 10_000), 10_000, rounding)
-            figures = {"base_points": points, "factor_bps": factor_bps}
-            too_little = "below_one_point" if points else "no_base_points"
-        case Fixed(points):
-            wanted, figures, too_little = points, {}, ""
-            if not basis:
-                weights = masked((1,) * len(basket.facts.lines), lines, basket.every)
-    if not wanted:
-        return Unmet(rule.id, too_little, figures) if explain else None
+    if (per_spend := rule.per_spend) is not None:
+        wanted = rounded(basis, per_spend.each_minor, per_spend.rounding) * per_spend.points
+        if not wanted:
+            if unmet is not None:
+                figures = {"basis_minor": basis, "each_minor": per_spend.each_minor}
+                unmet.append(Unmet(rule.id, "below_step", figures))
+            return None
+    elif (multiplier := rule.multiplier) is not None:
+        weights = masked(base.get(rule.points_currency, ()), lines, basket.every)
+        points = sum(weights)
+        wanted = rounded(points * (multiplier.factor_bps - 10_000), 10_000, multiplier.rounding)
+        if not wanted:
+            if unmet is not None:
+                reason = "below_one_point" if points else "no_base_points"
+                figures = {"base_points": points, "factor_bps": multiplier.factor_bps}
+                unmet.append(Unmet(rule.id, reason, figures))
+            return None
+    else:
+        assert rule.fixed is not None
+        wanted = rule.fixed.points
+        if not basis:  # nothing to go by: every chosen line alike
+            weights = masked((1,) * len(basket.facts.lines), lines, basket.every)
 
-    cap = rule.member_cap
-    if cap is None:
-        split = split_largest_remainder(wanted, weights)
-        return Award(rule.id, rule.points_currency, wanted, wanted, basis, split)
-    counter = _counter(rule, basket)
-    used = counters.get(counter, 0)
-    points = min(wanted, max(0, cap.points - used))
-    if not points:
-        figures = {"wanted": wanted, "cap": cap.points, "used": used, "period": counter.period}
-        return Unmet(rule.id, "member_cap", figures) if explain else None
+    points, cut_by = wanted, None
+    if counter is not None:
+        assert rule.cap is not None
+        used = counters.get(counter, 0)
+        if wanted > rule.cap - used:
+            points, cut_by = max(0, rule.cap - used), "member_cap"
+            if not points:
+                if unmet is not None:
+                    figures = {"wanted": wanted, "cap": rule.cap, "used": used, "period": counter.period}
+                    unmet.append(Unmet(rule.id, "member_cap", figures))
+                return None
     split = split_largest_remainder(points, weights)
-    cut_by = "member_cap" if points < wanted else None
     return Award(rule.id, rule.points_currency, points, wanted, basis, split, cut_by)
-
-
-def _counter(rule: CompiledRule, basket: Basket) -> CounterKey:
-    """The counter of a capped rule in the period of the purchase."""
-    assert rule.member_cap is not None
-    return CounterKey(rule.id, period_of(basket.local.date(), rule.member_cap.period))
