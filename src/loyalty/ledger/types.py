@@ -79,7 +79,7 @@ class Lot(msgspec.Struct):
     issued_expires_at: datetime | None
     activates_at: datetime | None  # dates now, after redates; None: at once / never
     expires_at: datetime | None  # the first instant at which the points are no longer good
-    arrived_at: datetime  # latest `occurred_at` of a posting into pending or available
+    arrived_at: datetime  # latest `occurred_at` of a posting into pending or available, or of a redate
     issued: int = 0
     pending: int = 0
     available: int = 0
@@ -108,19 +108,23 @@ class Account(msgspec.Struct):
     held: int = 0
     debt: int = 0  # minus the sum of its lots' deficit
     active_at: datetime | None = None  # last activity that counts against inactivity
-    next_due_at: datetime | None = None  # earliest instant at which settle finds something
+    next_due_at: datetime | None = None  # earliest instant at which settle finds something, as last stored
     first_entry_id: UUID | None = None
     last_entry_id: UUID | None = None
+    # Of the working copy alone, not stored: no later than what came since it was loaded is due; settled up to.
+    fresh_due_at: datetime | None = None
+    settled_at: datetime | None = None
 
 
 class Hold(msgspec.Struct):
-    """Points set aside for a sale: which lots gave how much, and until when."""
+    """Points set aside for a sale: which lots gave how much, and until when. A working copy."""
 
     id: UUID
     account_id: UUID
     held_at: datetime
     lapses_at: datetime
-    parts: tuple[tuple[UUID, int], ...]  # (lot, points still held)
+    parts: tuple[tuple[UUID, int], ...]  # (lot, points still held); empty once it ended
+    good_until: datetime | None = None  # grace for points whose lot expired while held; None: they expire
 
 
 class Redate(msgspec.Struct, frozen=True):

@@ -1,0 +1,101 @@
+"""Holds: points set aside for a sale, then taken, given back, or timed out.
+
+Held points do not expire. What is given back after its lot expired expires in the same entry, unless the
+hold has a grace. Source: docs/ledger.md, "Holds over expiry".
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from loyalty.ledger.lots import Parts, choose, moves
+from loyalty.ledger.types import (
+    Account,
+    Bucket,
+    EntryDraft,
+    EntryKind,
+    Hold,
+    InsufficientPoints,
+    Lot,
+    Posting,
+    Redate,
+)
+
+
+def hold(
+    account: Account,
+    lots: Mapping[UUID, Lot],
+    points: int,
+    occurred_at: datetime,
+    *,
+    hold_id: UUID,
+    lapses_at: datetime,
+    good_until: datetime | None = None,
+) -> tuple[Hold, EntryDraft]:
+    """Set `points` aside in spending order: available → held.
+
+    Raises: InsufficientPoints.
+    """
+    parts = choose(account, lots, points)
+    draft = EntryDraft(account.id, EntryKind.HOLD, occurred_at, moves(parts, Bucket.AVAILABLE, Bucket.HELD))
+    return Hold(hold_id, account.id, occurred_at, lapses_at, parts, good_until), draft
+
+
+def capture(
+    hold: Hold, points: int, occurred_at: datetime, cause: str | None = None
+) -> tuple[Hold, EntryDraft]:
+    """Take `points` of a hold for good, in the order they were set aside; the rest stays held.
+
+    Expired meanwhile or not, they count as taken when they were held.
+    Raises: InsufficientPoints when the hold has fewer.
+    """
+    taken, left = _split(hold, points)
+    postings = moves(taken, Bucket.HELD, Bucket.REDEEMED)
+    draft = EntryDraft(hold.account_id, EntryKind.CAPTURE, occurred_at, postings, cause=cause)
+    return Hold(hold.id, hold.account_id, hold.held_at, hold.lapses_at, left, hold.good_until), draft
+
+
+def release(account: Account, lots: Mapping[UUID, Lot], hold: Hold, occurred_at: datetime) -> EntryDraft:
+    """Give back what is left of a hold: held → available."""
+    return _give_back(account, lots, hold, occurred_at, EntryKind.RELEASE)
+
+
+def lapse(account: Account, lots: Mapping[UUID, Lot], hold: Hold, occurred_at: datetime) -> EntryDraft:
+    """Give back what is left of a hold whose time is over."""
+    return _give_back(account, lots, hold, occurred_at, EntryKind.LAPSE)
+
+
+def _give_back(
+    account: Account, lots: Mapping[UUID, Lot], hold: Hold, occurred_at: datetime, kind: EntryKind
+) -> EntryDraft:
+    postings: list[Posting] = []
+    redates: list[Redate] = []
+    grace = hold.good_until is not None and hold.good_until > occurred_at
+    for lot_id, points in hold.parts:
+        lot = lots[lot_id]
+        postings.append(Posting(lot_id, points, Bucket.HELD, Bucket.AVAILABLE))
+        if lot.expires_at is None or lot.expires_at > occurred_at:
+            continue
+        if grace:
+            redates.append(
+                Redate(lot_id, lot.activates_at, lot.expires_at, lot.activates_at, hold.good_until)
+            )
+        else:
+            postings.append(Posting(lot_id, points, Bucket.AVAILABLE, Bucket.EXPIRED))
+    return EntryDraft(account.id, kind, occurred_at, tuple(postings), redates=tuple(redates))
+
+
+def _split(hold: Hold, points: int) -> tuple[Parts, Parts]:
+    held = sum(part for _, part in hold.parts)
+    if points > held:
+        raise InsufficientPoints(wanted=points, available=held)
+    taken: list[tuple[UUID, int]] = []
+    left: list[tuple[UUID, int]] = []
+    for lot_id, part in hold.parts:
+        use = min(part, points)
+        points -= use
+        if use:
+            taken.append((lot_id, use))
+        if part > use:
+            left.append((lot_id, part - use))
+    return tuple(taken), tuple(left)
