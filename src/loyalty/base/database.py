@@ -32,7 +32,7 @@ _SET_READING = text(
 
 class ServerBusy(Busy):
     code: ClassVar[str] = "busy"
-    title: ClassVar[str] = "The server is busy; nothing was changed."
+    title: ClassVar[str] = "Too much is waiting; try again shortly."
 
 
 class DatabaseUnavailable(Busy):
@@ -42,7 +42,7 @@ class DatabaseUnavailable(Busy):
 
 class OutcomeUnknown(Busy):
     code: ClassVar[str] = "outcome_unknown"
-    title: ClassVar[str] = "It is not known whether the change was made; send the same request again."
+    title: ClassVar[str] = "The database cannot be reached; the same request again tells what became of it."
 
 
 # Too slow, lock not had in time, serialization, deadlock, too many connections, idle too long.

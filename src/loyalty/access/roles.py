@@ -1,0 +1,85 @@
+"""Roles and what each may do: the one reviewed table. Whoever adds a permission decides here who has it.
+
+A role says *what*; *whose* is said elsewhere: every credential sees its own program only, a till's key its own
+locations, a member itself alone.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    POS = "pos"  # a till or web shop
+    MEMBER = "member"  # the member's own app
+    SUPPORT = "support"
+    MANAGER = "manager"
+    ANALYST = "analyst"
+    AUDITOR = "auditor"
+    ADMIN = "admin"
+
+
+class Permission(StrEnum):
+    MEMBER_LOOKUP = "member.lookup"  # one field, masked answers
+    MEMBER_READ = "member.read"  # one member: masked name, balances, lots
+    MEMBER_PROFILE = "member.profile"  # personal data in clear, search by name
+    MEMBER_ENROL = "member.enrol"
+    MEMBER_WRITE = "member.write"  # profile, status, further identifiers
+    MEMBER_ERASE = "member.erase"
+    QUOTE = "quote"
+    PURCHASE_READ = "purchase.read"
+    PURCHASE_WRITE = "purchase.write"
+    PURCHASE_CANCEL = "purchase.cancel"
+    PURCHASE_CLAIM = "purchase.claim"
+    LEDGER_READ = "ledger.read"  # statements, entries, decisions and their explanations
+    ADJUST = "adjust"
+    IMPORT = "import"
+    CONFIG_READ = "config.read"
+    CONFIG_PUBLISH = "config.publish"
+    CLOCK_ADVANCE = "clock.advance"
+    FEED_READ = "feed.read"
+    AUDIT_READ = "audit.read"
+    VERIFY_RUN = "verify.run"
+    CLIENTS_MANAGE = "clients.manage"
+    STAFF_MANAGE = "staff.manage"
+    SELF_READ = "self.read"  # a member's own data, by a member's own credential
+
+
+_P = Permission
+
+_READ_BOOKS = {_P.MEMBER_LOOKUP, _P.MEMBER_READ, _P.PURCHASE_READ, _P.LEDGER_READ, _P.CONFIG_READ}
+_SERVE = {
+    _P.MEMBER_PROFILE,
+    _P.MEMBER_ENROL,
+    _P.MEMBER_WRITE,
+    _P.QUOTE,
+    _P.PURCHASE_CANCEL,
+    _P.PURCHASE_CLAIM,
+}
+
+PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
+    Role.POS: frozenset(
+        {
+            _P.MEMBER_LOOKUP,
+            _P.MEMBER_READ,
+            _P.MEMBER_ENROL,
+            _P.QUOTE,
+            _P.PURCHASE_READ,
+            _P.PURCHASE_WRITE,
+            _P.PURCHASE_CANCEL,
+            _P.PURCHASE_CLAIM,
+        }
+    ),
+    Role.MEMBER: frozenset({_P.SELF_READ}),
+    Role.SUPPORT: frozenset(_READ_BOOKS | _SERVE | {_P.MEMBER_ERASE, _P.ADJUST}),
+    Role.MANAGER: frozenset(
+        _READ_BOOKS | _SERVE | {_P.ADJUST, _P.IMPORT, _P.CONFIG_PUBLISH, _P.CLOCK_ADVANCE, _P.FEED_READ}
+    ),
+    Role.ANALYST: frozenset(_READ_BOOKS | {_P.FEED_READ}),
+    Role.AUDITOR: frozenset(_READ_BOOKS | {_P.FEED_READ, _P.AUDIT_READ, _P.VERIFY_RUN}),
+    Role.ADMIN: frozenset(set(Permission) - {_P.SELF_READ}),
+}
+
+
+def allows(role: Role, permission: Permission) -> bool:
+    """Whether `role` has `permission`."""
+    return permission in PERMISSIONS[role]
