@@ -1,15 +1,21 @@
-# The everyday words of the project; `make` alone lists them.
+# The everyday words of the project; `make` alone lists them. ARGS="…" is passed on to the tool behind a word.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 WORKERS ?= 2
+SEED ?=
+SIZE ?=
+export SEED SIZE
 
-.PHONY: help setup check test proof lock clean
+.PHONY: help setup demo check test proof sim mutants fuzz drill bench api migration lock clean
 
 help: ## list these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
-setup: ## make .venv from the hash-locked requirements (quick when nothing changed)
+setup: ## make .venv from the hash-locked requirements; quick when nothing changed (PYTHON=…)
 	@scripts/setup
+
+demo: setup ## everything on embedded servers, with a year of real purchases
+	@.venv/bin/loyalty demo $(ARGS)
 
 check: setup ## style, types, direction of imports
 	.venv/bin/ruff check .
@@ -17,11 +23,37 @@ check: setup ## style, types, direction of imports
 	.venv/bin/pyright
 	.venv/bin/lint-imports
 
-test: setup ## every test except the long proofs, on real servers
+test: setup ## every test except the long evidence, on real servers
 	$(PY) -m pytest -q -n $(WORKERS) $(ARGS)
 
-lock: setup ## refresh requirements/*.txt after a change in pyproject.toml
-	@scripts/lock $(ARGS)
+proof: setup ## the long evidence, with seeds and the time of each share (SEED=… SIZE=…)
+	@$(PY) scripts/proof $(ARGS)
 
-clean: ## remove environment and caches
-	rm -rf .venv .tools .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+sim: setup ## a seeded year of a shop with faults (SEED=… SIZE=…)
+	@$(PY) scripts/proof simulation $(ARGS)
+
+mutants: setup ## planted bugs, each to be caught by a test
+	@$(PY) scripts/proof mutants $(ARGS)
+
+fuzz: setup ## hostile requests against the whole API (SEED=… SIZE=…)
+	@$(PY) scripts/proof fuzz $(ARGS)
+
+drill: setup ## back up, destroy, restore, compare
+	@$(PY) scripts/proof drill $(ARGS)
+
+bench: setup ## speed, as ratios to what the same machine can do
+	@$(PY) -m bench $(ARGS)
+
+api: setup ## rewrite openapi/openapi.json from the code
+	@$(PY) -m loyalty.web.openapi
+
+migration: setup ## the next migration file: m="add hold ttl"
+	@$(PY) scripts/migration "$(m)"
+
+lock: setup ## refresh requirements/*.txt from pyproject.toml (ARGS=--upgrade)
+	@scripts/lock $(ARGS)
+	@scripts/setup
+
+clean: ## remove environment, caches and the data of the embedded servers
+	@if [ -x .venv/bin/loyalty ]; then .venv/bin/loyalty servers reset --yes; fi
+	rm -rf .venv .tools .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache var

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import shutil
 import tempfile
 import uuid
 from collections.abc import Coroutine, Iterator
@@ -22,7 +21,7 @@ import pytest
 
 from loyalty.base import migrations
 from loyalty.base.provision import admit
-from loyalty.embedded import Postgres, Servers, ensure, stop
+from loyalty.embedded import Postgres, Servers, destroy, ensure
 from loyalty.embedded.postgres import APP, OWNER
 from loyalty.embedded.system import locked
 
@@ -48,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
         for left in PLACE.glob("*/"):
             with (left / "claim").open("a") as claim, contextlib.suppress(BlockingIOError):
                 fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while the run that made it lives
-                _remove(left)
+                destroy(left)
         home = PLACE / uuid.uuid4().hex[:12]
         home.mkdir(mode=0o711)
         claim = (home / "claim").open("a")
@@ -59,14 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and _claims:
-        _remove(Path(os.environ[HOME]))
+        destroy(Path(os.environ[HOME]))
         _claims.pop().close()
-
-
-def _remove(home: Path) -> None:
-    if (home / "credentials.json").exists():
-        stop(home)
-    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

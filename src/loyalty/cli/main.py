@@ -18,6 +18,7 @@ COMMANDS = {
     "config": "Show the effective settings and where each comes from.",
     "doctor": "Check this machine, the settings and the servers, and say what to do.",
     "migrate": "Bring the database to the newest schema.",
+    "secrets": "Make the passwords and keys of a deployment, once.",
     "servers": "Start, stop and look at the embedded PostgreSQL and Valkey.",
 }
 

@@ -4,7 +4,7 @@ from cyclopts import App
 
 from loyalty.base.settings import from_process, mask_url
 from loyalty.cli.frame import CommandError, Exit, emit, say, table
-from loyalty.embedded import EmbeddedError, status, stop
+from loyalty.embedded import EmbeddedError, destroy, status, stop
 from loyalty.embedded.servers import keep
 
 app = App(name="servers", help="Start, stop and look at the embedded PostgreSQL and Valkey.")
@@ -31,6 +31,21 @@ def start_servers() -> None:
 def stop_servers() -> None:
     """Stop the embedded servers, also under programs that use them."""
     stop(from_process().home)
+
+
+@app.command(name="reset")
+def reset_servers(*, yes: bool = False) -> None:
+    """Stop the embedded servers and remove all their data, passwords and keys.
+
+    Parameters
+    ----------
+    yes
+        Really do it.
+    """
+    home = from_process().home
+    if not yes:
+        raise CommandError(f"This removes {home} with all its data; say --yes to do it", Exit.REFUSED)
+    destroy(home)
 
 
 @app.command(name="status")

@@ -5,8 +5,19 @@ LOYALTY_DATABASE_URL and LOYALTY_REDIS_URL never comes here.
 """
 
 from loyalty.embedded.postgres import Postgres
-from loyalty.embedded.servers import Servers, ensure, provide, running, status, stop
+from loyalty.embedded.servers import Servers, destroy, ensure, provide, running, status, stop
 from loyalty.embedded.system import EmbeddedError
 from loyalty.embedded.valkey import Valkey
 
-__all__ = ["EmbeddedError", "Postgres", "Servers", "Valkey", "ensure", "provide", "running", "status", "stop"]
+__all__ = [
+    "EmbeddedError",
+    "Postgres",
+    "Servers",
+    "Valkey",
+    "destroy",
+    "ensure",
+    "provide",
+    "running",
+    "status",
+    "stop",
+]

@@ -6,6 +6,7 @@ Users of a home share a lock on it for as long as they live, so that a killed us
 
 import contextlib
 import fcntl
+import shutil
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,14 @@ def stop(home: Path) -> None:
         _kept(home).unlink(missing_ok=True)
         Valkey(home).stop()
         Postgres(home).stop()
+
+
+def destroy(home: Path) -> None:
+    """Stop the pair of `home` and remove the home with all its data, passwords and keys."""
+    if (home / "credentials.json").exists():
+        stop(home)
+        shutil.rmtree(open_home(home), ignore_errors=True)
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def status(home: Path) -> dict[str, int | None]:

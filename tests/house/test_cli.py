@@ -1,0 +1,144 @@
+"""The command line: exit codes, what goes to stdout, what the doctor finds and advises."""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loyalty.base import migrations
+from loyalty.base.settings import Settings
+from loyalty.cli.doctor import examine
+from loyalty.cli.frame import Exit
+from loyalty.cli.main import COMMANDS, run
+from loyalty.embedded import Servers, destroy
+from tests.conftest import Database
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    home = tmp_path_factory.mktemp("home") / "loyalty"
+    monkeypatch.setenv("LOYALTY_HOME", str(home))
+    yield home
+    destroy(home)
+
+
+def test_every_command_module_is_mounted_and_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    place = Path(__file__).resolve().parents[2] / "src" / "loyalty" / "cli"
+    modules = {path.stem for path in place.glob("*.py")} - {"__init__", "main", "frame"}
+    assert modules == set(COMMANDS)
+    for name in COMMANDS:
+        assert run([name, "--help"]) == Exit.OK
+        assert f"loyalty {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", [["nonsense"], ["doctor", "--nonsense"], ["servers", "explode"]])
+def test_a_wrong_command_line_is_2(line: list[str]) -> None:
+    assert run(line) == Exit.USAGE
+
+
+def test_a_wrong_setting_is_2_and_named_on_stderr(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOYALTY_CELLS", "many")
+    assert run(["doctor"]) == Exit.USAGE
+    assert "LOYALTY_CELLS = 'many'" in capsys.readouterr().err
+
+
+def test_settings_are_data_on_stdout(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOYALTY_PORT", "9000")
+    assert run(["config", "show", "--json"]) == Exit.OK
+    rows = json.loads(capsys.readouterr().out)
+    assert {"setting": "LOYALTY_PORT", "value": "9000", "origin": "environment"} in rows
+
+
+def test_migrating_an_emptyhome_prints_the_newest_revision(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["migrate"]) == Exit.OK
+    assert capsys.readouterr().out == migrations.head() + "\n"
+    assert run(["servers", "status"]) == Exit.FAILED  # the last user has stopped them
+
+
+def test_migrating_without_the_owner_is_refused_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, database: Database, redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOYALTY_DATABASE_URL", database.app_url)
+    monkeypatch.setenv("LOYALTY_REDIS_URL", redis_url)
+    assert run(["migrate"]) == Exit.FAILED
+    assert "LOYALTY_OWNER_DATABASE_URL" in capsys.readouterr().err
+
+
+def settings_of(home: Path, database_url: str, redis_url: str, **more: object) -> Settings:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    known = {"home": home, "port": port, "database_url": database_url, "redis_url": redis_url}
+    return Settings(**(known | {"secret_key": bytes(range(32))} | more))  # pyright: ignore[reportArgumentType]
+
+
+async def wrong(settings: Settings) -> dict[str, str]:
+    return {finding.about: finding.advice for finding in await examine(settings) if finding.state == "wrong"}
+
+
+async def test_the_doctor_is_content_with_a_migrated_database(
+    home: Path, database: Database, redis_url: str
+) -> None:
+    assert await wrong(settings_of(home, database.app_url, redis_url)) == {}
+
+
+def test_a_reset_needs_a_yes_and_then_removes_the_data(home: Path) -> None:
+    run(["migrate"])
+    assert run(["servers", "reset"]) == Exit.REFUSED
+    assert home.exists()
+    assert run(["servers", "reset", "--yes"]) == Exit.OK
+    assert not home.exists()
+
+
+async def test_the_doctor_is_content_before_the_first_start_and_makes_nothing(home: Path) -> None:
+    findings = await examine(Settings(home=home, port=1))
+    assert "made at the first start" in findings[-1].seen
+    assert not home.exists()
+
+
+async def test_the_doctor_refuses_a_program_that_would_run_as_the_owner(
+    home: Path, database: Database, redis_url: str
+) -> None:
+    for url in (database.owner_url, database.superuser_url):
+        assert "loyalty_app" in (await wrong(settings_of(home, url, redis_url)))["role"]
+
+
+async def test_the_doctor_names_what_does_not_answer(home: Path) -> None:
+    found = await wrong(settings_of(home, "postgresql://a:pw@127.0.0.1:1/x", "redis://127.0.0.1:1/0"))
+    assert set(found) == {"database", "valkey"}
+    assert "127.0.0.1:1" in found["database"]
+    assert "pw@" not in found["database"]
+
+
+async def test_the_doctor_sees_an_old_schema(home: Path, servers: Servers, redis_url: str) -> None:
+    # The run's own database exists and was never migrated.
+    assert (await wrong(settings_of(home, servers.database_url, redis_url)))[
+        "schema"
+    ] == "run `loyalty migrate`"
+
+
+async def test_the_doctor_tells_production_that_the_test_database_may_lose_commits(
+    home: Path, database: Database, redis_url: str
+) -> None:
+    found = await examine(settings_of(home, database.app_url, redis_url, environment="production"))
+    assert [finding.seen.split(":")[0] for finding in found if finding.about == "production"] == [
+        "PostgreSQL runs with fsync = off",
+        "PostgreSQL runs with full_page_writes = off",
+        "PostgreSQL runs with synchronous_commit = off",
+    ]
+
+
+async def test_the_doctor_sees_a_taken_port(home: Path, database: Database, redis_url: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        settings = settings_of(home, database.app_url, redis_url, port=taken.getsockname()[1])
+        assert "LOYALTY_PORT" in (await wrong(settings))["port"]
