@@ -6,11 +6,11 @@ Read as superuser, so that no policy hides a row.
 import base64
 import json
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 
-Link = asyncpg.Connection[Any]
+Link: TypeAlias = "asyncpg.Connection[Any]"
 
 
 async def tables(link: Link) -> list[str]:

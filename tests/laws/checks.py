@@ -23,7 +23,17 @@ MOVED = """
         CROSS JOIN LATERAL (VALUES (p.source, -1), (p.target, 1)) AS side (bucket, sign)
     )
 """
-BUCKETS = ("issued", "pending", "available", "held", "redeemed", "expired", "revoked", "transferred", "deficit")
+BUCKETS = (
+    "issued",
+    "pending",
+    "available",
+    "held",
+    "redeemed",
+    "expired",
+    "revoked",
+    "transferred",
+    "deficit",
+)
 
 
 def _summed(bucket: str) -> str:
@@ -96,13 +106,13 @@ BALANCES = (
     Check(
         "no bucket of a member was below zero at any past instant",
         f"""
-        WITH {MOVED}, then AS (
+        WITH {MOVED}, past AS (
             SELECT account_id, lot_id, bucket, occurred_at, sum(sum(points)) OVER (
                 PARTITION BY program_id, cell, account_id, lot_id, bucket ORDER BY occurred_at) AS held_then
             FROM moved WHERE bucket IN ('pending', 'available', 'held')
             GROUP BY program_id, cell, account_id, lot_id, bucket, occurred_at
         )
-        SELECT lot_id FROM then WHERE held_then < 0
+        SELECT lot_id FROM past WHERE held_then < 0
         """,
     ),
     Check(
@@ -328,7 +338,7 @@ CLOSURE = (
 ALL = (*BALANCES, *REQUESTS, *HISTORY, *EVENTS, *CLOSURE)
 
 
-async def broken(link: asyncpg.Connection[Any]) -> dict[str, list[str]]:
+async def broken(link: "asyncpg.Connection[Any]") -> dict[str, list[str]]:
     """The sentences that do not hold, each with the first rows that break it."""
     found: dict[str, list[str]] = {}
     async with link.transaction(isolation="repeatable_read", readonly=True):

@@ -1,0 +1,425 @@
+"""A second, small loyalty program in plain Python: what every answer and every balance must be.
+
+Written from the laws and the rules in docs/, sharing no code with the program; slow, obvious, in memory. A
+configuration is read in its public form (a dict as in a program file), a lot is a dict of figures, time is a
+number that the test moves. It knows ids only as what the test calls things.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from tests.laws.judge import JSON, judge
+
+NEVER = datetime.max.replace(tzinfo=UTC)
+POINTS_MAX = 2**53 - 1
+
+
+class No(Exception):
+    """A refusal: its status and code."""
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(code)
+        self.status, self.code = status, code
+
+
+class Again(Exception):
+    """This was asked before: the first answer, whose number is given."""
+
+    def __init__(self, answer: int) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+@dataclass
+class Lot:
+    """The points of one credit and where they are now."""
+
+    issue: int  # rises with every lot of the program
+    points: int
+    activates: datetime | None
+    expires: datetime | None
+    arrived: datetime  # when its points last came
+    known: datetime  # when it was recorded
+    pending: int = 0
+    available: int = 0
+    redeemed: int = 0
+    expired: int = 0
+    revoked: int = 0
+    lent: int = 0  # paid for the debt of another lot
+    owed: int = 0  # revoked without being there
+
+    @property
+    def ends(self) -> datetime:
+        return self.expires or NEVER
+
+
+@dataclass
+class Member:
+    number: int
+    status: str = "active"
+    lots: dict[str, list[Lot]] = field(default_factory=dict)  # by points currency
+    counters: dict[tuple[str, str], int] = field(default_factory=dict)  # by rule and period
+
+
+@dataclass
+class Purchase:
+    """One recorded purchase: what it gave, to whom, by which lots."""
+
+    number: int
+    content: Any
+    at: datetime
+    about: JSON
+    answer: int
+    member: int | None = None
+    cancelled: bool = False
+    lots: dict[str, Lot] = field(default_factory=dict)
+    counted: list[tuple[str, str, int]] = field(default_factory=list)
+
+
+class Model:
+    """The program: commands are methods that return what was earned or raise No or Again."""
+
+    def __init__(self, configuration: JSON, now: datetime) -> None:
+        self.now = now
+        self.history: list[tuple[datetime, JSON]] = [(now, configuration)]
+        self.members: dict[int, Member] = {}
+        self.identifiers: dict[tuple[str, str], int] = {}
+        self.receipts: dict[tuple[str, str], Purchase | None] = {}  # None: cancelled unseen
+        self.cancels: dict[tuple[str, str], int] = {}
+        self.rows: dict[tuple[str, str], tuple[Any, int]] = {}
+        self.issued = 0
+
+    def do(self, command: str, *about: Any) -> Any:
+        """Run one command; a refused one leaves everything as it was."""
+        before = deepcopy(vars(self))
+        try:
+            return getattr(self, command)(*about)
+        except (No, Again):
+            vars(self).update(before)
+            raise
+
+    # --- configuration and time ---------------------------------------------------------------------------
+
+    @property
+    def present(self) -> JSON:
+        """The configuration whose policies govern what is decided now."""
+        return self.then(self.now)
+
+    @property
+    def policies(self) -> JSON:
+        return self.present["settings"].get("policies", {})
+
+    def then(self, at: datetime) -> JSON:
+        """The configuration in force at `at`; the first one counts for everything before it."""
+        in_force = [c for since, c in self.history if since <= at]
+        return in_force[-1] if in_force else self.history[0][1]
+
+    def currency(self, configuration: JSON, code: str) -> JSON:
+        for currency in configuration["settings"]["points_currencies"]:
+            if currency["code"] == code:
+                return currency
+        raise No(422, "points_currency_unknown")
+
+    def publish(self, configuration: JSON, effective: datetime | None = None) -> None:
+        old, new = self.history[-1][1]["settings"], configuration["settings"]
+        kept = {c["code"] for c in old["points_currencies"]} <= {c["code"] for c in new["points_currencies"]}
+        if (old["money"], old["zone"]) != (new["money"], new["zone"]) or not kept:
+            raise No(409, "configuration_fixed")
+        self.history.append((max(effective or self.now, self.now, self.history[-1][0]), configuration))
+
+    def advance(self, to: datetime) -> None:
+        if to < self.now:
+            raise No(409, "clock_backwards")
+        self.now = to
+
+    # --- members --------------------------------------------------------------------------------------------
+
+    def member(self, named: int | tuple[str, str]) -> Member:
+        number = self.identifiers.get(named) if isinstance(named, tuple) else named
+        if number is None or number not in self.members:
+            raise No(404, "member_not_found")
+        member = self.members[number]
+        if member.status == "erased":
+            raise No(409, "member_erased")
+        return member
+
+    def active(self, named: int | tuple[str, str]) -> Member:
+        member = self.member(named)
+        if member.status == "blocked":
+            raise No(409, "member_blocked")
+        return member
+
+    def enrol(self, identifiers: list[tuple[str, str]]) -> tuple[int, bool]:
+        """The member's number, and whether it is new."""
+        owners = {self.identifiers[i] for i in identifiers if i in self.identifiers}
+        if len(owners) > 1:
+            raise No(409, "identifiers_conflict")
+        if owners:
+            return owners.pop(), False
+        member = Member(len(self.members))
+        self.members[member.number] = member
+        for identifier in identifiers:
+            self.identifiers[identifier] = member.number
+        return member.number, True
+
+    def identify(self, named: int, identifier: tuple[str, str]) -> None:
+        member = self.member(named)
+        if self.identifiers.get(identifier, member.number) != member.number:
+            raise No(409, "identifier_taken")
+        self.identifiers[identifier] = member.number
+
+    def set_status(self, named: int, status: str) -> None:
+        self.member(named).status = status
+
+    def erase(self, named: int) -> None:
+        member = self.member(named)
+        for lots in member.lots.values():
+            self.settle(lots)
+            for lot in lots:
+                lot.revoked += lot.pending
+                lot.expired += lot.available
+                lot.pending = lot.available = lot.owed = lot.lent = 0
+        member.status = "erased"
+        self.identifiers = {i: n for i, n in self.identifiers.items() if n != member.number}
+
+    # --- lots -----------------------------------------------------------------------------------------------
+
+    def settle(self, lots: list[Lot]) -> None:
+        """Everything due up to now, earliest first: points mature, debts are paid from them, points expire.
+
+        What comes late is judged by the debt as it is known now: it expires first if its end is past.
+        """
+        while True:
+            due = [(max(lot.activates, lot.arrived), 0, lot.ends, lot.issue, lot)
+                   for lot in lots if lot.pending and lot.activates]  # fmt: skip
+            due += [
+                (max(lot.ends, lot.arrived), 1, lot.ends, lot.issue, lot) for lot in lots if lot.available
+            ]
+            if not due or min(due, key=lambda d: d[:4])[0] > self.now:
+                return
+            at, expiring, _, _, lot = min(due, key=lambda d: d[:4])
+            if expiring:
+                lot.expired, lot.available = lot.expired + lot.available, 0
+            else:
+                lot.available, lot.pending, lot.arrived = lot.pending, 0, at
+                if at > lot.known:
+                    self.repay(lots)
+
+    @staticmethod
+    def spending(lots: list[Lot]) -> list[Lot]:
+        return sorted((lot for lot in lots if lot.available), key=lambda lot: (lot.ends, lot.issue))
+
+    def debt(self, lots: list[Lot]) -> int:
+        return sum(lot.owed - lot.lent for lot in lots)
+
+    def repay(self, lots: list[Lot]) -> None:
+        for lot in self.spending(lots):
+            paid = min(self.debt(lots), lot.available)
+            lot.available, lot.lent = lot.available - paid, lot.lent + paid
+
+    def dates(self, configuration: JSON, code: str, at: datetime) -> tuple[datetime | None, datetime | None]:
+        """When points earned at `at` become available (None: at once) and when they end (None: never)."""
+        currency = self.currency(configuration, code)
+        zone = ZoneInfo(configuration["settings"]["zone"])
+        on = at.astimezone(zone).date()
+
+        def begins(day: date) -> datetime:
+            return datetime.combine(day, time.min, zone).astimezone(UTC)
+
+        wait = currency.get("pending_days", 0)
+        activates = begins(on + timedelta(days=wait)) if wait else None
+        expiry = currency.get("expiry", {"kind": "never"})
+        if expiry["kind"] == "never":
+            return activates, None
+        if expiry.get("days") is not None:
+            return activates, begins(on + timedelta(days=expiry["days"]))
+        month = on.year * 12 + on.month - 1 + expiry["months"]
+        last = (date(month // 12 + (month % 12 == 11), (month + 1) % 12 + 1, 1) - timedelta(days=1)).day
+        after = date(month // 12, month % 12 + 1, min(on.day, last))
+        size = {"day": 0, "month": 1, "quarter": 3, "half_year": 6, "year": 12}[expiry.get("round_up", "day")]
+        if size:
+            held = after - timedelta(days=1)
+            month = (held.year * 12 + held.month - 1) // size * size + size
+            after = date(month // 12, month % 12 + 1, 1)
+        return activates, begins(after)
+
+    def credit(
+        self,
+        member: Member,
+        code: str,
+        points: int,
+        at: datetime,
+        activates: datetime | None,
+        expires: datetime | None,
+    ) -> Lot:
+        lots = member.lots.setdefault(code, [])
+        self.settle(lots)
+        if sum(lot.pending + lot.available for lot in lots) + points > POINTS_MAX:
+            raise No(409, "balance_limit_exceeded")
+        self.issued += 1
+        lot = Lot(self.issued, points, activates, expires, at, self.now)
+        if activates is not None and activates > at:
+            lot.pending = points
+        else:
+            lot.available = points
+        lots.append(lot)
+        self.settle(lots)
+        self.repay(lots)
+        return lot
+
+    def adjust(self, named: int, code: str, points: int) -> None:
+        member = self.active(named)
+        self.currency(self.present, code)
+        if points > 0:
+            self.credit(member, code, points, self.now, *self.dates(self.present, code, self.now))
+            return
+        lots = member.lots.get(code, [])
+        if sum(lot.available for lot in self.settled(member, code)) < -points:
+            raise No(409, "insufficient_points")
+        self.settle(lots)
+        wanted = -points
+        for lot in self.spending(lots):
+            taken = min(wanted, lot.available)
+            lot.available, lot.redeemed, wanted = lot.available - taken, lot.redeemed + taken, wanted - taken
+
+    def import_lot(
+        self,
+        named: int,
+        code: str,
+        points: int,
+        name: tuple[str, str],
+        content: Any,
+        answer: int,
+        issued: datetime,
+        activates: datetime | None,
+        expires: datetime | None,
+    ) -> None:
+        if name in self.rows:
+            first, number = self.rows[name]
+            if first == content:
+                raise Again(number)
+            raise No(409, "activity_differs")
+        member = self.active(named)
+        self.currency(self.present, code)
+        if issued > self.now:
+            raise No(422, "in_future")
+        if expires is not None and expires <= max(issued, activates or issued):
+            raise No(422, "contradictory_range")
+        if activates is None and expires is None:
+            activates, expires = self.dates(self.present, code, issued)
+        self.credit(member, code, points, issued, activates, expires)
+        self.rows[name] = (content, answer)
+
+    # --- purchases --------------------------------------------------------------------------------------------
+
+    def purchase(
+        self, name: tuple[str, str], content: Any, answer: int, at: datetime, basket: JSON
+    ) -> Purchase:
+        """`basket`: money, lines, member (number, identifier or None), location, channel, tenders."""
+        if name in self.receipts:
+            known = self.receipts[name]
+            if known is None:
+                raise No(409, "purchase_cancelled")
+            if known.content == content:
+                raise Again(known.answer)
+            raise No(409, "activity_differs")
+        if at > self.now + timedelta(minutes=self.policies.get("future_minutes_max", 15)):
+            raise No(422, "in_future")
+        late = self.policies.get("late_days_max", 30)
+        if late is not None and at < self.now - timedelta(days=late):
+            raise No(422, "too_old")
+        if basket["money"] != self.present["settings"]["money"]:
+            raise No(422, "currency_not_supported")
+        named = basket["member"]
+        if isinstance(named, tuple) and named not in self.identifiers:
+            policy = self.policies.get(f"unknown_{named[0]}", "refuse")
+            if policy == "enrol":
+                named = self.enrol([named])[0]
+            elif policy == "guest":
+                named = None
+        member = None if named is None else self.active(named)
+        # A till's clock may be ahead: nothing happened later than we heard of it.
+        found = Purchase(len(self.receipts), content, min(at, self.now), basket, answer)
+        self.receipts[name] = found
+        if member is not None:
+            self.award(found, member)
+        return found
+
+    def award(self, purchase: Purchase, member: Member) -> None:
+        """Judge by the rules of then, and credit what they give at the instant of the purchase."""
+        purchase.member = member.number
+        configuration = self.then(purchase.at)
+        basket = purchase.about | {"at": purchase.at}
+        given, purchase.counted = judge(configuration, basket, member.counters)
+        for rule, period, points in purchase.counted:
+            member.counters[rule, period] = member.counters.get((rule, period), 0) + points
+        for code, points in given.items():
+            dates = self.dates(configuration, code, purchase.at)
+            purchase.lots[code] = self.credit(member, code, points, purchase.at, *dates)
+
+    def claim(self, name: tuple[str, str], named: int) -> Purchase:
+        purchase = self.receipts.get(name)
+        if purchase is None:
+            raise No(404, "purchase_not_found")
+        member = self.active(named)
+        if purchase.member is not None:
+            raise No(409, "already_claimed")
+        if purchase.cancelled:
+            raise No(409, "purchase_cancelled")
+        if purchase.at < self.now - timedelta(days=self.policies.get("claim_days_max", 30)):
+            raise No(409, "claim_too_late")
+        self.award(purchase, member)
+        return purchase
+
+    def cancel(self, name: tuple[str, str], answer: int) -> None:
+        """All of a purchase, also before it arrives; once."""
+        if name in self.cancels:
+            raise Again(self.cancels[name])
+        self.cancels[name] = answer
+        purchase = self.receipts.setdefault(name, None)
+        if purchase is None:
+            return
+        purchase.cancelled = True
+        if purchase.member is None:
+            return
+        member = self.members[purchase.member]
+        for rule, period, points in purchase.counted:
+            member.counters[rule, period] -= points
+        for code, own in purchase.lots.items():
+            self.take_back(member, code, own)
+
+    def take_back(self, member: Member, code: str, own: Lot) -> None:
+        """Its pending, expired, available points, then other available ones; what is still short, by policy."""
+        lots, left = member.lots[code], own.points
+        self.settle(lots)
+        for lot, bucket in [
+            (own, "pending"),
+            (own, "expired"),
+            *((lot, "available") for lot in [own, *self.spending(lots)]),
+        ]:
+            part = min(left, getattr(lot, bucket))
+            setattr(lot, bucket, getattr(lot, bucket) - part)
+            lot.revoked, left = lot.revoked + part, left - part
+        currency = self.currency(self.present, code)
+        policy = "waive" if member.status == "erased" else currency.get("negative", "prevent")
+        if policy == "waive":
+            return
+        if left > (max(0, currency.get("floor", 0) - self.debt(lots)) if policy == "floor" else 0):
+            raise No(409, "insufficient_points")
+        own.owed, own.revoked = own.owed + left, own.revoked + left
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def settled(self, member: Member, code: str) -> list[Lot]:
+        """The lots as a read at this instant sees them; nothing changes."""
+        copies = [Lot(**vars(lot)) for lot in member.lots.get(code, [])]
+        self.settle(copies)
+        return copies
+
+    def balance(self, number: int, code: str) -> tuple[int, int, int]:
+        """Pending, available and debt."""
+        lots = self.settled(self.members[number], code)
+        return sum(lot.pending for lot in lots), sum(lot.available for lot in lots), self.debt(lots)
