@@ -40,7 +40,9 @@ def split_largest_remainder(total: int, weights: Sequence[int]) -> tuple[int, ..
         parts = [0] * len(weights)
         parts[weights.index(whole)] = total
         return tuple(parts)
-    parts, excesses, left = list[int](), list[int](), total
+    parts: list[int] = []
+    excesses: list[int] = []
+    left = total
     for weight in weights:
         share = total * weight
         part = share // whole

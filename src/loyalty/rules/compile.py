@@ -95,6 +95,7 @@ class Compiled:
         "_excluded",
         "_index",
         "_open_on",
+        "_windowed",
         "_windows",
         "every",
         "rules",
@@ -124,6 +125,7 @@ class Compiled:
             for window in conditions
             if isinstance(window, Window) and (window.from_on or window.to_on or window.weekdays)
         ]
+        self._windowed = sum({bit for bit, _, _ in self._windows})
         self._open_on: dict[date, int] = {}
 
     def _by_lines(self, parts: list[list[Condition]]) -> tuple[int, dict[int, int]]:
@@ -156,7 +158,7 @@ class Compiled:
             mask &= self._by_channel.get(basket.facts.channel, self._any_channel)
         if self._by_location:
             mask &= self._by_location.get(basket.facts.location, self._any_location)
-        if self._windows:
+        if mask & self._windowed:
             mask &= self._open(basket.local.date())
         return mask
 
