@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
+from loyalty.base.ids import NIL
 from loyalty.ledger.types import (
     POINTS_MAX,
     Account,
@@ -28,7 +29,6 @@ def issue(
     account: Account,
     *,
     lot_id: UUID,
-    entry_id: UUID,
     decision_id: UUID,
     points: int,
     vintage_at: datetime,
@@ -51,7 +51,7 @@ def issue(
         id=lot_id,
         account_id=account.id,
         parent_lot_id=None,
-        issuing_entry_id=entry_id,
+        issuing_entry_id=NIL,
         decision_id=decision_id,
         points=points,
         vintage_at=vintage_at,
@@ -112,7 +112,7 @@ def moves(parts: Parts, source: Bucket, target: Bucket) -> tuple[Posting, ...]:
 def repay(account: Account, lots: Mapping[UUID, Lot], occurred_at: datetime) -> EntryDraft | None:
     """Available points that pay the account's debt, earliest expiry first; None when there is nothing to pay.
 
-    Takes only points that came by `occurred_at`. `settle` calls it wherever available rises.
+    Takes only points that came by `occurred_at`. `settle` calls it wherever available or debt rose.
     """
     owed = account.debt
     parts: list[tuple[UUID, int]] = []

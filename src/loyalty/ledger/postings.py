@@ -56,7 +56,8 @@ def apply(
 ) -> Entry:
     """Post one draft on the working copies and return the numbered entry with the balance it left.
 
-    `lots` are this account's loaded lots; those the draft issues are put among them.
+    `lots` are this account's loaded lots; those the draft issues are put among them. What comes brings
+    `account.next_due_at` forward; after points left lots `settle.next_due` says whether it is later now.
     Raises: LawBroken when the posting table or a bound is broken; the working copies are then unusable.
     """
     kind = draft.kind
@@ -66,6 +67,7 @@ def apply(
     for lot in draft.lots:
         if lot.id in lots:
             raise LawBroken(f"lot {lot.id} issued twice")
+        lot.issuing_entry_id = id
         lots[lot.id] = lot
     for redate in draft.redates:
         lot = lots[redate.lot_id]
@@ -197,5 +199,5 @@ def due_at(lot: Lot) -> datetime | None:
 
 def _bring_forward(account: Account, lot: Lot) -> None:
     due = due_at(lot)
-    if due is not None and (account.fresh_due_at is None or due < account.fresh_due_at):
-        account.fresh_due_at = due
+    if due is not None and (account.next_due_at is None or due < account.next_due_at):
+        account.next_due_at = due

@@ -6,20 +6,17 @@ Source: docs/ledger.md, "Settle first".
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from uuid import UUID
 
 from loyalty.base.errors import LawBroken
 from loyalty.ledger.holds import lapse
-from loyalty.ledger.lots import repay
+from loyalty.ledger.lots import moves, repay
 from loyalty.ledger.postings import due_at
-from loyalty.ledger.types import Account, Bucket, EntryDraft, EntryKind, Hold, Lot, Posting
+from loyalty.ledger.types import Account, Bucket, EntryDraft, EntryKind, Hold, Lot
 
 # At the same instant: activate, then lapse, then expire. A debt is repaid as soon as there is something.
 _MATURE, _LAPSE, _EXPIRE = 0, 1, 2
-
-# (instant, what, order of arrival, lot or hold)
-_Due = tuple[datetime, int, int, Lot | Hold]
 
 
 def settle(
@@ -27,59 +24,48 @@ def settle(
 ) -> Iterator[EntryDraft]:
     """Draft what is due at `now`, by due instant; the caller applies each draft before asking for the next.
 
-    Call it before a command and again after whatever raised available points or debt: it repays debt, and
+    Call it before a command and again after whatever raised available points or debt: it repays, and it
     expires what came too late. Points never move before they came. A lapsed hold is left without parts.
-    Needs: all open lots and holds of the account when its `next_due_at` has come; else nothing need be
-    loaded.
+    Needs: all open lots and holds of the account when its `next_due_at` has come; else none.
     """
-    if (
-        (account.next_due_at is not None and account.next_due_at <= now)
-        or (account.fresh_due_at is not None and account.fresh_due_at <= now)
-        or (account.debt and account.available)
+    if (account.next_due_at is not None and account.next_due_at <= now) or (
+        account.debt and account.available
     ):
         holds = tuple(holds)
-        yield from _settle(account, lots, holds, now)
+        yield from _due(account, lots, holds, now)
+        if sum(lot.pending + lot.available for lot in lots.values()) != account.pending + account.available:
+            raise LawBroken(f"account {account.id} was settled without all its open lots")
         account.next_due_at = next_due(account, lots, holds)
-        account.fresh_due_at = None
-        if account.next_due_at is not None and account.next_due_at <= now:
-            raise LawBroken(f"account {account.id} has something due, but not all its open lots are loaded")
     if account.settled_at is None or account.settled_at < now:
         account.settled_at = now
 
 
 def next_due(account: Account, lots: Mapping[UUID, Lot], holds: Iterable[Hold] = ()) -> datetime | None:
-    """The earliest instant at which the account has something due; None: never. What is stored with it.
+    """The earliest instant at which `account` has something due; None: never.
 
-    With only some of its open lots at hand `next_due_at` still speaks for the others.
-    Needs: all open lots and holds, when points were taken from any.
+    Needs: all its open lots and holds.
     """
     earliest: datetime | None = None
-    pending, available, held = account.pending, account.available, account.held
     for lot in lots.values():
-        pending -= lot.pending
-        available -= lot.available
-        held -= lot.held
         due = due_at(lot)
         if due is not None and (earliest is None or due < earliest):
             earliest = due
     for hold in holds:
         if hold.parts and (earliest is None or hold.lapses_at < earliest):
             earliest = hold.lapses_at
-    stored = account.next_due_at
-    if (pending or available or held) and stored is not None and (earliest is None or stored < earliest):
-        return stored
     return earliest
 
 
-def _settle(
+def _due(
     account: Account, lots: Mapping[UUID, Lot], holds: tuple[Hold, ...], now: datetime
 ) -> Iterator[EntryDraft]:
-    queue: list[_Due] = []
+    # (due instant, what, order of arrival, lot or hold)
+    queue: list[tuple[datetime, int, int, Lot | Hold]] = []
     count = 0
 
-    def put(due: datetime | None, what: int, item: Lot | Hold) -> None:
+    def put(due: datetime, what: int, item: Lot | Hold) -> None:
         nonlocal count
-        if due is not None and due <= now:
+        if due <= now:
             count += 1
             heappush(queue, (due, what, count, item))
 
@@ -91,53 +77,48 @@ def _settle(
     for hold in holds:
         if hold.parts:
             put(hold.lapses_at, _LAPSE, hold)
-    heapify(queue)
 
-    while True:
-        yield from _repayments(account, lots, queue[0][0] if queue else now)
-        if not queue:
-            return
+    while queue:
         at, what, _, item = heappop(queue)
         if isinstance(item, Hold):
             yield lapse(account, lots, item, at)
-            raised = [lots[lot_id] for lot_id, _ in item.parts]
+            came = [lots[lot_id] for lot_id, _ in item.parts]
             item.parts = ()
         else:
             together = [item]
             while queue and queue[0][:2] == (at, what):
-                other = heappop(queue)[3]
-                assert isinstance(other, Lot)
-                together.append(other)
-            if what == _MATURE:
-                source, target, kind, raised = Bucket.PENDING, Bucket.AVAILABLE, EntryKind.MATURE, together
-            else:
-                source, target, kind, raised = Bucket.AVAILABLE, Bucket.EXPIRED, EntryKind.EXPIRE, []
-            postings = tuple(
-                Posting(lot.id, points, source, target)
-                for lot in sorted(together, key=lambda lot: lot.id)
-                # A repayment or a second look may have emptied it meanwhile.
-                if (points := lot.pending if what == _MATURE else lot.available)
-            )
-            if postings:
-                yield EntryDraft(account.id, kind, at, postings)
-        for lot in raised:
+                same = heappop(queue)[3]
+                assert isinstance(same, Lot)
+                together.append(same)
+            together.sort(key=lambda lot: lot.id)
+            draft = _together(account, together, at, what)
+            if draft is None:  # a repayment took it meanwhile
+                continue
+            yield draft
+            came = together if what == _MATURE else []
+        if not came:
+            continue
+        # What came before the copy was settled came late: it repays from now on (below), not in the past,
+        # when there may have been no debt yet.
+        if account.debt and (account.settled_at is None or account.settled_at <= at):
+            draft = repay(account, lots, at)
+            if draft is not None:
+                yield draft
+        for lot in came:
             if lot.available and lot.expires_at is not None:
                 put(max(lot.expires_at, lot.arrived_at), _EXPIRE, lot)
 
-
-def _repayments(account: Account, lots: Mapping[UUID, Lot], until: datetime) -> Iterator[EntryDraft]:
-    """Repay debt with what came by `until`, not before the points came nor before a debt that is older news.
-
-    A copy settled up to an instant learned all its debt by then, so points recorded late repay from there on.
-    """
-    while account.debt and account.available:
-        at = min(lot.arrived_at for lot in lots.values() if lot.available)
-        if account.settled_at is not None:
-            at = max(at, account.settled_at)
-        draft = repay(account, lots, at) if at <= until else None
-        if draft is None:
-            return
-        owed = account.debt
+    draft = repay(account, lots, now)
+    if draft is not None:
         yield draft
-        if account.debt >= owed:
-            raise LawBroken("a draft of settle was not applied before the next was asked for")
+
+
+def _together(account: Account, lots: list[Lot], at: datetime, what: int) -> EntryDraft | None:
+    """One entry for all lots that mature, or expire, at the same instant."""
+    if what == _MATURE:
+        parts = tuple((lot.id, lot.pending) for lot in lots if lot.pending)
+        kind, postings = EntryKind.MATURE, moves(parts, Bucket.PENDING, Bucket.AVAILABLE)
+    else:
+        parts = tuple((lot.id, lot.available) for lot in lots if lot.available)
+        kind, postings = EntryKind.EXPIRE, moves(parts, Bucket.AVAILABLE, Bucket.EXPIRED)
+    return EntryDraft(account.id, kind, at, postings) if postings else None

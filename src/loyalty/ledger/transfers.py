@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from uuid import UUID
 
+from loyalty.base.ids import NIL
 from loyalty.ledger.lots import Parts, moves, refuse_too_many
 from loyalty.ledger.types import Account, Bucket, EntryDraft, EntryKind, Lot
 
@@ -20,13 +21,12 @@ def transfer(
     occurred_at: datetime,
     *,
     new_id: Callable[[], UUID],
-    entry_id: UUID,
     decision_id: UUID,
     cause: str | None = None,
 ) -> tuple[EntryDraft, EntryDraft]:
     """The pair of entries that moves `parts` of the giver's `lots`: out for the giver, in for the taker.
 
-    `entry_id` is the taker's entry, which issues the child lots. Settle the taker afterwards.
+    Settle the taker afterwards.
     Raises: BalanceLimitExceeded.
     """
     refuse_too_many(taker, sum(points for _, points in parts))
@@ -35,7 +35,7 @@ def transfer(
             id=new_id(),
             account_id=taker.id,
             parent_lot_id=lot_id,
-            issuing_entry_id=entry_id,
+            issuing_entry_id=NIL,
             decision_id=decision_id,
             points=points,
             vintage_at=lots[lot_id].vintage_at,

@@ -70,7 +70,7 @@ class Lot(msgspec.Struct):
     id: UUID
     account_id: UUID
     parent_lot_id: UUID | None
-    issuing_entry_id: UUID
+    issuing_entry_id: UUID  # put in by `postings.apply`
     decision_id: UUID
     points: int
     vintage_at: datetime  # when the points were first earned; a child keeps its parent's
@@ -108,12 +108,10 @@ class Account(msgspec.Struct):
     held: int = 0
     debt: int = 0  # minus the sum of its lots' deficit
     active_at: datetime | None = None  # last activity that counts against inactivity
-    next_due_at: datetime | None = None  # earliest instant at which settle finds something, as last stored
+    next_due_at: datetime | None = None  # earliest instant at which settle finds something
     first_entry_id: UUID | None = None
     last_entry_id: UUID | None = None
-    # Of the working copy alone, not stored: no later than what came since it was loaded is due; settled up to.
-    fresh_due_at: datetime | None = None
-    settled_at: datetime | None = None
+    settled_at: datetime | None = None  # instant to which this working copy was settled; not stored
 
 
 class Hold(msgspec.Struct):
