@@ -188,6 +188,7 @@ STATEMENTS = (
         cell smallint NOT NULL,
         id uuid NOT NULL,
         decision_id uuid NOT NULL,
+        awarded_by uuid NOT NULL,
         member_id uuid,
         occurred_at timestamptz NOT NULL,
         recorded_at timestamptz NOT NULL,
@@ -223,7 +224,7 @@ STATEMENTS = (
         rule_id text COLLATE "C" NOT NULL,
         period text COLLATE "C" NOT NULL,
         points bigint NOT NULL CHECK (points >= 0),
-        PRIMARY KEY (program_id, cell, owner_id, rule_id, period)
+        PRIMARY KEY (program_id, cell, owner_id, period, rule_id)
     ) WITH (fillfactor = 70)
     """,
 )

@@ -35,7 +35,7 @@ GRANTS = (
     "GRANT SELECT ON ALL TABLES IN SCHEMA public TO loyalty_app",
     *(f"GRANT INSERT ON {table} TO loyalty_app" for table in APPEND_ONLY),
     "GRANT INSERT ON programs, heads, deployment TO loyalty_app",
-    # FOR UPDATE demands it; the row itself never changes.
+    # FOR UPDATE demands it; the row itself never changes, a trigger sees to that.
     "GRANT UPDATE (cell) ON heads TO loyalty_app",
     "GRANT INSERT, UPDATE (now_at) ON sandbox_clocks TO loyalty_app",
     "GRANT INSERT ON clients, api_keys, staff, staff_tokens TO loyalty_app",
@@ -47,7 +47,7 @@ GRANTS = (
     "ON accounts TO loyalty_app",
     "GRANT INSERT, UPDATE (activates_at, expires_at, arrived_at, is_open, issued, pending, available, held, redeemed, "
     "expired, revoked, transferred, deficit) ON lots TO loyalty_app",
-    "GRANT INSERT, UPDATE (member_id, content) ON activities TO loyalty_app",
+    "GRANT INSERT, UPDATE (member_id, awarded_by, content) ON activities TO loyalty_app",
     "GRANT INSERT, UPDATE (state) ON activity_keys TO loyalty_app",
     "GRANT INSERT, UPDATE (points) ON counters TO loyalty_app",
     "GRANT INSERT, DELETE ON idempotency_records TO loyalty_app",
@@ -81,21 +81,24 @@ def upgrade() -> None:
         $$ BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege'; END $$
         """
     )
-    for table in APPEND_ONLY:
-        op.execute(
-            f"CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON {table} "
-            f"FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
-        )
+    for table in (*APPEND_ONLY, "heads"):
         op.execute(
             f"CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON {table} "
             f"FOR EACH ROW EXECUTE FUNCTION refuse_change()"
         )
+        # A partition inherits the triggers for each row, not those for a statement.
+        for part in (table, *partitions_of(table)):
+            op.execute(
+                f"CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON {part} "
+                f"FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+            )
 
 
 def downgrade() -> None:
-    for table in APPEND_ONLY:
+    for table in (*APPEND_ONLY, "heads"):
         op.execute(f"DROP TRIGGER refuse_change ON {table}")
-        op.execute(f"DROP TRIGGER refuse_truncate ON {table}")
+        for part in (table, *partitions_of(table)):
+            op.execute(f"DROP TRIGGER refuse_truncate ON {part}")
     op.execute("DROP FUNCTION refuse_change()")
     for table in BY_PROGRAM:
         op.execute(f"DROP POLICY own_program ON {table}")

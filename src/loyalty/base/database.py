@@ -115,29 +115,26 @@ async def shared(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection, None]:
 
 @contextlib.asynccontextmanager
 async def _visit(engine: AsyncEngine, *, writes: bool) -> AsyncGenerator[AsyncConnection, None]:
+    connected = committing = False
     try:
-        connection = await engine.connect()
-    except PoolTimeout:
-        raise ServerBusy from None
-    except OSError as error:  # nobody listens, or no answer in time
-        raise DatabaseUnavailable from error
-    except DBAPIError as error:
-        raise _refusal(error) from error
-    committing = False
-    async with connection:
-        try:
+        async with engine.connect() as connection:
+            connected = True
             yield connection
             committing = writes
             await connection.commit()
-        except DBAPIError as error:
-            refusal = _refusal(error)
-            if committing and isinstance(refusal, DatabaseUnavailable):
-                raise OutcomeUnknown from error
-            raise refusal from error
-
-
-def _refusal(error: DBAPIError) -> Exception:
-    return refusal_of(error) or error
+    except PoolTimeout:
+        raise ServerBusy from None
+    except OSError as error:
+        if connected:
+            raise  # the caller's own affair, a file perhaps
+        raise DatabaseUnavailable from error
+    except DBAPIError as error:
+        refusal = refusal_of(error)
+        if refusal is None:
+            raise
+        if committing and isinstance(refusal, DatabaseUnavailable):
+            raise OutcomeUnknown from error
+        raise refusal from error
 
 
 def refusal_of(error: DBAPIError) -> Busy | None:

@@ -11,6 +11,9 @@ activities = Table(
     Column("cell", SmallInteger, primary_key=True),
     Column("id", ID, primary_key=True),
     Column("decision_id", ID, nullable=False),
+    Column(
+        "awarded_by", ID, nullable=False
+    ),  # the decision whose award is in force: the claim's after a claim
     Column("member_id", ID),
     Column("occurred_at", INSTANT, nullable=False),
     Column("recorded_at", INSTANT, nullable=False),
@@ -50,8 +53,8 @@ counters = Table(
     Column("program_id", ID, primary_key=True),
     Column("cell", SmallInteger, primary_key=True),
     Column("owner_id", ID, primary_key=True),
-    Column("rule_id", WORD, primary_key=True),
     Column("period", WORD, primary_key=True),
+    Column("rule_id", WORD, primary_key=True),
     Column("points", BigInteger, nullable=False),
 )
 

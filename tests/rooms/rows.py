@@ -1,0 +1,87 @@
+"""One row for every table, written by the superuser: the schema's guards are tested without the rooms above it."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+import loyalty.access.tables
+import loyalty.engagement.tables
+import loyalty.jobs.tables
+import loyalty.ledger.tables
+import loyalty.members.tables
+import loyalty.posting.tables
+import loyalty.programs.tables  # noqa: F401 - each adds its tables to METADATA
+from loyalty.base.schema import METADATA
+
+AT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+HASH = bytes(32)
+
+
+def _id(number: int) -> UUID:
+    """An id of November 2026, so that rows land in a partition that was made for them."""
+    return UUID(int=(int(AT.timestamp() * 1000) << 80) | (0x7 << 76) | (0x2 << 62) | number)
+
+
+PROGRAM_A, PROGRAM_B = _id(0xA), _id(0xB)
+
+
+def rows_of(program_id: UUID) -> dict[str, dict[str, Any]]:
+    """A row for every table that a program has rows in, by table name."""
+    base = (program_id.int & 0xFFFF) * 1000
+    client, person, member, account, lot, entry, decision, activity, other = (_id(base + n) for n in range(9))
+    mine = {"program_id": program_id}
+    cell = {**mine, "cell": 0}
+    balance = {"pending": 0, "available": 5, "held": 0, "debt": 0}
+    return {
+        "programs": {"id": program_id, "kind": "live", "created_at": AT},
+        "heads": cell,
+        "configurations": {**mine, "number": 1, "effective_at": AT, "published_at": AT, "settings": {}, "ruleset": {}},
+        "sandbox_clocks": {**mine, "now_at": AT},
+        "clients": {**mine, "id": client, "name": "till", "created_at": AT},
+        "api_keys": {**mine, "id": other, "client_id": client, "hash": program_id.bytes, "prefix": "lk_x",
+                     "role": "pos", "created_at": AT},
+        "staff": {**mine, "id": person, "name": "Ann", "role": "admin", "created_at": AT},
+        "staff_tokens": {**mine, "id": other, "staff_id": person, "hash": program_id.bytes, "prefix": "ls_x",
+                         "created_at": AT, "expires_at": AT},
+        "audit_log": {**mine, "id": other, "at": AT, "actor_kind": "staff", "actor_id": person, "action": "x",
+                      "outcome": "done", "detail": {}},
+        "members": {**cell, "id": member, "status": "active", "enrolled_at": AT},
+        "member_profiles": {**cell, "member_id": member, "profile": {"name": "Zoe"}},
+        "identifiers": {**cell, "kind": "card", "value": "6035550001", "member_id": member},
+        "blocks": {**cell, "number": 1, "id": other, "format": 1, "recorded_at": AT, "config_number": 1,
+                   "closes_on": date(2026, 11, 1), "first_position": 1, "last_position": 1, "previous_hash": HASH,
+                   "hash": HASH, "last_id": other},
+        "accounts": {**cell, "id": account, "owner_id": member, "points_currency": "points", "seq": 1, **balance},
+        "lots": {**cell, "id": lot, "account_id": account, "issuing_entry_id": entry, "decision_id": decision,
+                 "points": 5, "vintage_at": AT, "policy_number": 1, "arrived_at": AT, "is_open": True, "issued": -5,
+                 "pending": 0, "available": 5, "held": 0, "redeemed": 0, "expired": 0, "revoked": 0, "transferred": 0,
+                 "deficit": 0},
+        "entries": {**cell, "id": entry, "account_id": account, "seq": 1, "decision_id": decision, "kind": "earn",
+                    "occurred_at": AT, "recorded_at": AT, **balance},
+        "postings": {**cell, "entry_id": entry, "position": 0, "lot_id": lot, "points": 5, "source": "issued",
+                     "target": "available"},
+        "decisions": {**cell, "id": decision, "block_number": 1, "kind": "purchase", "member_id": member,
+                      "activity_id": activity, "actor_kind": "client", "actor_id": client, "occurred_at": AT,
+                      "evaluator": 1, "detail": "{}", "answer_status": 201, "answer": "{}"},
+        "activities": {**cell, "id": activity, "decision_id": decision, "awarded_by": decision, "member_id": member,
+                       "occurred_at": AT, "recorded_at": AT, "amount_minor": 100, "content": {}},
+        "activity_keys": {**cell, "kind": "purchase", "source": "pos", "external_id": "R-1", "state": "recorded",
+                          "activity_id": activity, "decision_id": decision, "content_digest": HASH},
+        "counters": {**cell, "owner_id": member, "rule_id": "r", "period": "2026-11", "points": 5},
+        "idempotency_records": {**mine, "scope": client, "key": "k", "fingerprint": HASH, "created_at": AT,
+                                "status": 201, "decision_id": decision, "decision_cell": 0},
+        "engagement_events": {**cell, "id": other, "position": 1, "decision_id": decision, "type": "x",
+                              "occurred_at": AT, "recorded_at": AT, "data": {}},
+        "runs": {**mine, "id": other, "kind": "verify", "state": "queued", "created_at": AT, "input": {}},
+    }  # fmt: skip
+
+
+async def fill(connection: AsyncConnection, *programs: UUID) -> None:
+    """Write the rows of `programs` and the deployment's row, so that no table is empty."""
+    await connection.execute(insert(METADATA.tables["deployment"]).values(cells=1))
+    for program_id in programs:
+        for table, row in rows_of(program_id).items():
+            await connection.execute(insert(METADATA.tables[table]).values(**row))

@@ -1,0 +1,79 @@
+"""The schema is what the tables in the code say, and goes up, down and up again with data in it."""
+
+from typing import Any
+
+import asyncpg
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from loyalty.base import migrations
+from loyalty.base.database import make_engine, shared
+from loyalty.base.schema import METADATA
+from tests.conftest import Database
+from tests.rooms.rows import PROGRAM_A, PROGRAM_B, fill
+
+PARTITIONS = "SELECT relname FROM pg_class WHERE relispartition"
+COLUMNS = """
+SELECT table_name::text, column_name::text, coalesce(collation_name, e.collation)::text AS collation
+FROM information_schema.columns c
+LEFT JOIN LATERAL (
+    SELECT co.collname AS collation FROM pg_attribute a JOIN pg_collation co ON co.oid = a.attcollation
+    WHERE a.attrelid = (quote_ident(table_name))::regclass AND a.attname = column_name AND co.collname <> 'default'
+) e ON true
+WHERE table_schema = 'public'
+"""
+KEYS = """
+SELECT conrelid::regclass::text AS table,
+    array(SELECT attname::text FROM unnest(conkey) WITH ORDINALITY k(n, i)
+          JOIN pg_attribute ON attrelid = conrelid AND attnum = n ORDER BY i) AS columns
+FROM pg_constraint WHERE contype = 'p' AND connamespace = 'public'::regnamespace
+"""
+
+
+async def test_the_tables_in_the_code_are_the_migrated_tables(database: Database) -> None:
+    engine = make_engine(database.owner_url, 1)
+    link = await asyncpg.connect(database.owner_url)
+    partitions = {row["relname"] for row in await link.fetch(PARTITIONS)}
+    await link.close()
+
+    def ours(name: str | None, kind: str, parents: Any) -> bool:
+        table = name if kind == "table" else parents.get("table_name")
+        return table != "alembic_version" and table not in partitions
+
+    def differences(connection: Connection) -> list[Any]:
+        options = {"include_name": ours, "compare_type": True, "compare_server_default": True}
+        return compare_metadata(MigrationContext.configure(connection, opts=options), METADATA)
+
+    async with shared(engine) as connection:
+        assert await connection.run_sync(differences) == []
+    await engine.dispose()
+
+
+async def test_keys_and_collations_are_as_in_the_code(database: Database) -> None:
+    link = await asyncpg.connect(database.owner_url)
+    keys = {row["table"]: row["columns"] for row in await link.fetch(KEYS)}
+    collations = {
+        (row["table_name"], row["column_name"]): row["collation"] for row in await link.fetch(COLUMNS)
+    }
+    await link.close()
+    for table in METADATA.tables.values():
+        assert keys[table.name] == [column.name for column in table.primary_key], table.name
+        for column in table.columns:
+            said = getattr(getattr(column.type, "item_type", column.type), "collation", None)
+            assert collations[table.name, column.name] == said, column
+
+
+async def test_the_schema_goes_down_step_by_step_with_data_in_it_and_up_again(database: Database) -> None:
+    script = ScriptDirectory.from_config(migrations.configuration())
+    revisions = [revision.revision for revision in script.walk_revisions()]
+    for _ in range(2):
+        engine = make_engine(database.superuser_url, 1)
+        async with shared(engine) as connection:
+            await fill(connection, PROGRAM_A, PROGRAM_B)
+        await engine.dispose()
+        for revision in [*revisions[1:], "base"]:
+            assert migrations.downgrade(database.owner_url, revision) in (revision, "empty")
+        for revision in reversed(revisions):
+            assert migrations.upgrade(database.owner_url, revision) == revision
