@@ -55,5 +55,5 @@ lock: setup ## refresh requirements/*.txt from pyproject.toml (ARGS=--upgrade)
 	@scripts/setup
 
 clean: ## remove environment, caches and the data of the embedded servers
-	@if [ -x .venv/bin/loyalty ]; then .venv/bin/loyalty servers reset --yes; fi
+	@if [ -x .venv/bin/loyalty ]; then env -u LOYALTY_HOME .venv/bin/loyalty servers reset --yes; fi
 	rm -rf .venv .tools .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache var

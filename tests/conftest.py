@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Coroutine, Iterator
@@ -47,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
         for left in PLACE.glob("*/"):
             with (left / "claim").open("a") as claim, contextlib.suppress(BlockingIOError):
                 fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while the run that made it lives
-                destroy(left)
+                _remove(left)
         home = PLACE / uuid.uuid4().hex[:12]
         home.mkdir(mode=0o711)
         claim = (home / "claim").open("a")
@@ -58,8 +59,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and _claims:
-        destroy(Path(os.environ[HOME]))
+        _remove(Path(os.environ[HOME]))
         _claims.pop().close()
+
+
+def _remove(home: Path) -> None:
+    destroy(home)
+    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

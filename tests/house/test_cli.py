@@ -93,9 +93,16 @@ async def test_the_doctor_is_content_with_a_migrated_database(
 def test_a_reset_needs_a_yes_and_then_removes_the_data(home: Path) -> None:
     run(["migrate"])
     assert run(["servers", "reset"]) == Exit.REFUSED
-    assert home.exists()
+    assert (home / "credentials.json").exists()
     assert run(["servers", "reset", "--yes"]) == Exit.OK
     assert not home.exists()
+
+
+def test_a_reset_leaves_strangers_files_in_the_home_alone(home: Path) -> None:
+    run(["migrate"])
+    (home / "letter").write_text("dear diary")
+    assert run(["servers", "reset", "--yes"]) == Exit.OK
+    assert [path.name for path in home.iterdir()] == ["letter"]
 
 
 async def test_the_doctor_is_content_before_the_first_start_and_makes_nothing(home: Path) -> None:

@@ -75,11 +75,18 @@ def stop(home: Path) -> None:
 
 
 def destroy(home: Path) -> None:
-    """Stop the pair of `home` and remove the home with all its data, passwords and keys."""
-    if (home / "credentials.json").exists():
-        stop(home)
-        shutil.rmtree(open_home(home), ignore_errors=True)
-    shutil.rmtree(home, ignore_errors=True)
+    """Stop the pair of `home` and remove its data, passwords and keys; what else lies in the home stays."""
+    if not (home / "credentials.json").exists():
+        return
+    stop(home)
+    data = open_home(home)
+    for directory in (data / "postgres", data / "postgres.partial", data / "valkey"):
+        shutil.rmtree(directory, ignore_errors=True)
+    for name in ("credentials.json", "users.lock", "servers.lock"):
+        (home / name).unlink(missing_ok=True)
+    for directory in {data, home}:
+        with contextlib.suppress(OSError):  # not empty
+            directory.rmdir()
 
 
 def status(home: Path) -> dict[str, int | None]:
