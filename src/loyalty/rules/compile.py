@@ -94,6 +94,7 @@ class Compiled:
         "_counters_on",
         "_excluded",
         "_index",
+        "_names",
         "_open_on",
         "_windowed",
         "_windows",
@@ -113,6 +114,7 @@ class Compiled:
         )
         self.every = (1 << len(self.rules)) - 1
         self._excluded = None if ruleset.excluded is None else self._index.selector(ruleset.excluded)
+        self._names = {rule.id: rule.rule.name for rule in self.rules}
         self._counters_on: dict[date, tuple[CounterKey, ...]] = {}
 
         parts = [list(demanded(rule.rule.when)) for rule in self.rules]
@@ -143,6 +145,10 @@ class Compiled:
             else:
                 by_names[names] = by_names.get(names, 0) | 1 << position
         return free, by_names
+
+    def name(self, rule_id: str) -> str:
+        """What a receipt calls a rule; its id when the ruleset has no such rule."""
+        return self._names.get(rule_id, rule_id)
 
     def basket(self, facts: Facts) -> Basket:
         """The purchase, looked at once for all rules."""

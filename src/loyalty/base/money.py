@@ -1,0 +1,19 @@
+"""Money in words for people: minor units written with the decimals of their ISO 4217 currency. Pure."""
+
+_WITHOUT_DECIMALS = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split())
+_WITH_THREE = frozenset("BHD IQD JOD KWD LYD OMR TND".split())
+
+
+def decimals(code: str) -> int:
+    """How many decimals amounts in this currency have."""
+    if code in _WITHOUT_DECIMALS:
+        return 0
+    return 3 if code in _WITH_THREE else 2
+
+
+def amount(minor: int, code: str) -> str:
+    """An amount as people read it: 123456 in EUR is "1,234.56 EUR"."""
+    places = decimals(code)
+    whole, rest = divmod(abs(minor), 10**places)
+    sign = "-" if minor < 0 else ""
+    return f"{sign}{whole:,}.{rest:0{places}} {code}" if places else f"{sign}{whole:,} {code}"

@@ -1,0 +1,186 @@
+"""Words: what a receipt says about the points of a purchase, and why each rule gave what it gave.
+
+The figures come from the evaluator; nothing is decided here. A rule's own name ("for the basket", "extra for
+coffee") is written by the program's manager and printed as it is.
+"""
+
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, assert_never
+
+from loyalty.base.money import amount
+from loyalty.rules.compile import Compiled
+from loyalty.rules.types import Award, CapPeriod, EvaluatedRule, Fixed, Multiplier, PerSpend, Rule
+
+RECEIPT_COLUMNS = 42
+
+_EACH = {
+    CapPeriod.DAY: "a day",
+    CapPeriod.WEEK: "a week",
+    CapPeriod.MONTH: "a month",
+    CapPeriod.YEAR: "a year",
+    CapPeriod.EVER: "in all",
+}
+
+
+class Balance(Protocol):
+    """What of a balance a receipt prints."""
+
+    @property
+    def points_currency(self) -> str: ...
+
+    @property
+    def available(self) -> int: ...
+
+
+def receipt_lines(
+    compiled: Compiled, awards: Sequence[Award], balances: Sequence[Balance], names: Mapping[str, str]
+) -> tuple[str, ...]:
+    """What a receipt says: one line for each points currency that earned, then the balances.
+
+    `names` of points currencies, by code. Empty for a guest, who has neither awards nor balances.
+    """
+    parts: dict[str, list[Award]] = {}
+    for award in awards:
+        parts.setdefault(award.points_currency, []).append(award)
+    lines = [
+        f"{sum(award.points for award in earned):,} {names.get(code, code)}: "
+        + ", ".join([_part(award, compiled) for award in earned])
+        for code, earned in parts.items()
+    ]
+    if balances and not lines:
+        lines.append("No points for this purchase")
+    if len(balances) == 1:
+        lines.append(f"Balance {balances[0].available:,}")
+    else:
+        lines += [
+            f"Balance {b.available:,} {names.get(b.points_currency, b.points_currency)}" for b in balances
+        ]
+    return tuple(lines)
+
+
+def _part(award: Award, compiled: Compiled) -> str:
+    words = f"{award.points:,} {compiled.name(award.rule_id)}"
+    return words if award.cut_by is None else f"{words} (limit reached)"
+
+
+def narrow(lines: Iterable[str], columns: int = RECEIPT_COLUMNS) -> tuple[str, ...]:
+    """The same lines for a receipt printer: plain ASCII, none longer than `columns`, continued lines indented."""
+    return tuple(
+        piece
+        for line in lines
+        for piece in textwrap.wrap(plain(line), columns, subsequent_indent="  ", break_long_words=True)
+    )
+
+
+def plain(text: str) -> str:
+    """`text` in plain ASCII: letters without their accents, a question mark for what has no such form."""
+    spelled = text.translate(_SPELLED)
+    bare = (c for c in unicodedata.normalize("NFKD", spelled) if not unicodedata.combining(c))
+    return "".join(c if " " <= c <= "~" else "?" for c in bare)
+
+
+_SPELLED = str.maketrans(
+    {
+        "ß": "ss",
+        "æ": "ae",
+        "Æ": "AE",
+        "ø": "o",
+        "Ø": "O",
+        "ł": "l",
+        "Ł": "L",
+        "œ": "oe",
+        "Œ": "OE",
+        "€": "EUR",
+    }
+    | {"–": "-", "—": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "×": "x", "đ": "d", "Đ": "D", "ı": "i"}
+)
+
+
+def sentence(evaluated: EvaluatedRule, money: str, points: str) -> str:
+    """Why a rule gave what it gave. `money` is the program's currency code, `points` the points' name."""
+    rule, award, unmet = evaluated.rule, evaluated.award, evaluated.unmet
+    if award is not None:
+        said = f"{rule.name}: {award.points:,} {points}, {_gave(rule, award, money)}."
+        if award.cut_by is not None:
+            said += f" {award.wanted:,} were due; {_limit(rule)} left {award.points:,}."
+        return said
+    assert unmet is not None, "a rule either gave something or did not"
+    return f"{rule.name}: no {points}, because {because(unmet.reason, unmet.detail, rule, money)}."
+
+
+def _gave(rule: Rule, award: Award, money: str) -> str:
+    match rule.gives:
+        case PerSpend(points, each_minor):
+            return f"{points:,} for each {amount(each_minor, money)} of {amount(award.basis_minor, money)}"
+        case Multiplier(factor_bps):
+            return f"the extra that makes the base points of its lines {_times(factor_bps)} times as many"
+        case Fixed():
+            return "a fixed bonus"
+        case _:
+            assert_never(rule.gives)
+
+
+def _times(factor_bps: int) -> str:
+    whole, part = divmod(factor_bps, 10_000)
+    return f"{whole}.{part:04}".rstrip("0").rstrip(".")
+
+
+def _limit(rule: Rule) -> str:
+    cap = rule.member_cap
+    return "its limit" if cap is None else f"its limit of {cap.points:,} {_EACH[cap.period]}"
+
+
+def because(reason: str, figures: Mapping[str, Any], rule: Rule, money: str) -> str:
+    """The words of one reason (`Unmet.reason`) with its figures."""
+    match reason:
+        case "minimum_spend":
+            has, needs = amount(figures["basis_minor"], money), amount(figures["amount_minor"], money)
+            return f"{has} may earn on the lines it looks at and {needs} is needed"
+        case "has_line":
+            return "the basket lacks a line that it asks for"
+        case "window":
+            return f"{_WINDOW[figures['part']]} (local time {figures['local'].replace('T', ' ')})"
+        case "channel" | "location":
+            here = figures[reason]
+            return f"it is not for {reason} {here}" if here else f"the purchase names no {reason}"
+        case "any":
+            parts = [because(part["reason"], part, rule, money) for part in figures["of"]]
+            return "none of its alternatives holds: " + "; ".join(parts)
+        case "not":
+            return f"its condition on {_KINDS.get(figures['of'], figures['of'])} must not hold, and does"
+        case "no_matching_line":
+            return "no line that may earn is one of its lines"
+        case "below_step":
+            has, step = amount(figures["basis_minor"], money), amount(figures["each_minor"], money)
+            return f"{has} may earn on its lines and a step is {step}"
+        case "no_base_points":
+            return "its lines have no base points to multiply"
+        case "below_one_point":
+            return f"the extra on {figures['base_points']:,} base points is less than one"
+        case "member_cap":
+            return f"{_limit(rule)} is used up ({figures['used']:,} given before)"
+        case "judged_otherwise":
+            return "it gave none when the purchase was judged, though judged again it would"
+        case _:
+            return f"of {reason}"
+
+
+_WINDOW = {
+    "from_on": "it had not begun yet",
+    "to_on": "it had ended",
+    "weekdays": "it is for other weekdays",
+    "from_time": "it begins later in the day",
+    "to_time": "it ends earlier in the day",
+}
+_KINDS = {
+    "all": "several things",
+    "any": "alternatives",
+    "not": "something absent",
+    "minimum_spend": "the spend",
+    "has_line": "a line",
+    "window": "the time",
+    "channel": "the channel",
+    "location": "the location",
+}
