@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, assert_never
 
 from loyalty.base.money import amount
+from loyalty.programs.types import PointsCurrency
 from loyalty.rules.compile import Compiled
 from loyalty.rules.types import Award, CapPeriod, EvaluatedRule, Fixed, Multiplier, PerSpend, Rule
 
@@ -35,17 +36,20 @@ class Balance(Protocol):
 
 
 def receipt_lines(
-    compiled: Compiled, awards: Sequence[Award], balances: Sequence[Balance], names: Mapping[str, str]
+    compiled: Compiled,
+    awards: Sequence[Award],
+    balances: Sequence[Balance],
+    currencies: Mapping[str, PointsCurrency],
 ) -> tuple[str, ...]:
     """What a receipt says: one line for each points currency that earned, then the balances.
 
-    `names` of points currencies, by code. Empty for a guest, who has neither awards nor balances.
+    Empty for a guest, who has neither awards nor balances. Needs: `currencies` by code.
     """
     parts: dict[str, list[Award]] = {}
     for award in awards:
         parts.setdefault(award.points_currency, []).append(award)
     lines = [
-        f"{sum(award.points for award in earned):,} {names.get(code, code)}: "
+        f"{sum([award.points for award in earned]):,} {_called(code, currencies)}: "
         + ", ".join([_part(award, compiled) for award in earned])
         for code, earned in parts.items()
     ]
@@ -54,10 +58,12 @@ def receipt_lines(
     if len(balances) == 1:
         lines.append(f"Balance {balances[0].available:,}")
     else:
-        lines += [
-            f"Balance {b.available:,} {names.get(b.points_currency, b.points_currency)}" for b in balances
-        ]
+        lines += [f"Balance {b.available:,} {_called(b.points_currency, currencies)}" for b in balances]
     return tuple(lines)
+
+
+def _called(code: str, currencies: Mapping[str, PointsCurrency]) -> str:
+    return currencies[code].name if code in currencies else code
 
 
 def _part(award: Award, compiled: Compiled) -> str:
