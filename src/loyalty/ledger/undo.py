@@ -93,9 +93,7 @@ def revoke(
     ]
 
 
-def auto_cancel(
-    account: Account, lots: Mapping[UUID, Lot], own: Parts, occurred_at: datetime, cause: str | None = None
-) -> EntryDraft:
+def auto_cancel(account: Account, own: Parts, occurred_at: datetime, cause: str | None = None) -> EntryDraft:
     """Take back pending points whose condition never came: pending → revoked."""
     postings = moves(own, Bucket.PENDING, Bucket.REVOKED)
     return EntryDraft(account.id, EntryKind.AUTO_CANCEL, occurred_at, postings, cause=cause)
@@ -103,7 +101,6 @@ def auto_cancel(
 
 def restore(
     account: Account,
-    lots: Mapping[UUID, Lot],
     parts: Parts,
     occurred_at: datetime,
     cause: str | None = None,
