@@ -21,6 +21,8 @@ IMPURE_NAMES = {
     "histories",  # cache over the database
     "jobs",
     "pipe",
+    "quote",  # reads a snapshot, then decides as a purchase does
+    "runtime",  # connections of one process
     "service",
     "store",
     "tables",
