@@ -5,7 +5,6 @@ thousandths; `occurred_at` is when it happened outside.
 """
 
 from datetime import date, datetime
-from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
@@ -80,7 +79,8 @@ class RecordPurchase(Struct, frozen=True, tag="purchase"):
     location: str | None = None
     channel: str | None = None
     tenders: tuple[Tender, ...] = ()
-    content_digest: bytes = b""  # keyed digest of the normalised content: "the same purchase again"
+    # keyed digests of the normalised content, current secret first: "the same purchase again"
+    content_digests: tuple[bytes, ...] = ()
 
 
 class CancelPurchase(Struct, frozen=True, tag="cancel"):
@@ -89,7 +89,6 @@ class CancelPurchase(Struct, frozen=True, tag="cancel"):
     source: str
     external_id: str
     reported_at: datetime | None = None  # the till's time
-    purchase_id: UUID | None = None  # when named by id
 
 
 class ClaimPurchase(Struct, frozen=True, tag="claim"):
@@ -119,7 +118,7 @@ class ImportLot(Struct, frozen=True, tag="import_lot"):
     issued_at: datetime
     activates_at: datetime | None = None
     expires_at: datetime | None = None
-    content_digest: bytes = b""
+    content_digests: tuple[bytes, ...] = ()
 
 
 class Publish(Struct, frozen=True, tag="publish"):
@@ -172,7 +171,9 @@ class Submission(Struct, frozen=True):
     command: Command
     actor: Actor
     request_id: str
-    idempotency: Idempotency | None = None  # None for jobs and the operator: their natural state protects them
+    idempotency: Idempotency | None = (
+        None  # None for jobs and the operator: their natural state protects them
+    )
     size: int = 0  # bytes of the request body
 
 
@@ -183,6 +184,3 @@ class Answer(Struct, frozen=True):
     body: bytes
     replayed: bool = False
     headers: dict[str, str] = {}
-
-
-JSON = dict[str, Any]

@@ -43,13 +43,17 @@ class Loaded:
 
 
 class History:
-    """All configurations of one program, oldest first; never empty."""
+    """All configurations of one program, oldest first; empty only until the first is published."""
 
     __slots__ = ("_effective", "_loaded")
 
     def __init__(self, published: list[Published]) -> None:
         self._loaded = [Loaded(p) for p in published]
         self._effective = [p.effective_at for p in published]
+
+    @property
+    def empty(self) -> bool:
+        return not self._loaded
 
     @property
     def now(self) -> Loaded:

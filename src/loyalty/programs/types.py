@@ -44,11 +44,15 @@ class PointsCurrency(Struct, frozen=True, forbid_unknown_fields=True):
     spendable: bool = True
     qualifying: bool = False
     expiry: ExpiryPolicy = NeverExpires()
-    pending_days: Annotated[int, Meta(ge=0, le=3_650)] = 0  # points become available n local days after earning
+    pending_days: Annotated[int, Meta(ge=0, le=3_650)] = (
+        0  # points become available n local days after earning
+    )
     tax_earns: bool = True
     excluded_tenders: tuple[str, ...] = ()  # tender types whose part of the sale does not earn
-    negative: Literal["prevent", "floor", "waive"] = "prevent"  # what an undo of spent points may leave
-    floor: Annotated[int, Meta(ge=0)] = 0  # with `floor`: the deepest debt
+    # What undoing spent points may leave: no debt (the undo is refused), a debt down to `floor` (deeper is
+    # refused), or nothing owed (the shortfall is forgiven).
+    negative: Literal["prevent", "floor", "waive"] = "floor"
+    floor: Annotated[int, Meta(ge=0, le=2**53 - 1)] = 2**53 - 1
 
 
 class UnknownIdentifier(StrEnum):

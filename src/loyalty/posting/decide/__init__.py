@@ -1,0 +1,130 @@
+"""One pure decision per command: `decide(book, submission)` answers and lays accepted changes over the book.
+
+A refusal is an answer too and leaves the book as it was but for its idempotency record. The same functions
+serve the quote, the jobs and every simulation: there is no second implementation of any rule of the business.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from loyalty.base.errors import LoyaltyError
+from loyalty.base.problems import render
+from loyalty.ledger.types import Decision
+from loyalty.posting.book import Book, Event, Needs, StoredRecord, Work
+from loyalty.posting.commands import (
+    AddIdentifier,
+    Adjust,
+    AdvanceClock,
+    Answer,
+    CancelPurchase,
+    ChangeMember,
+    ClaimPurchase,
+    CloseDay,
+    Enrol,
+    EraseMember,
+    ImportLot,
+    Publish,
+    RecordPurchase,
+    Submission,
+)
+from loyalty.posting.decide import people, points, program, purchase, undo
+from loyalty.posting.decide.outcome import Outcome, Replay, encode
+from loyalty.posting.types import IdempotencyKeyReused
+from loyalty.rules.types import EVALUATOR
+
+_DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
+    Enrol: people.enrol,
+    AddIdentifier: people.add_identifier,
+    ChangeMember: people.change,
+    EraseMember: people.erase,
+    RecordPurchase: purchase.purchase,
+    CancelPurchase: undo.cancel,
+    ClaimPurchase: points.claim,
+    Adjust: points.adjust,
+    ImportLot: points.import_lot,
+    Publish: program.publish,
+    AdvanceClock: program.advance_clock,
+    CloseDay: program.close_day,
+}
+
+
+def decide(book: Book, submission: Submission) -> Answer:
+    """The answer of one command; accepted changes are laid over `book`, a refusal leaves it as it was.
+
+    Raises: Needs when something must be read, or a lane held, first.
+    """
+    idempotency = submission.idempotency
+    if idempotency is not None:
+        record = book.records.get((idempotency.scope, idempotency.key))
+        if record is not None:
+            return _again(book, submission, record)
+    try:
+        work = Work(book, submission)
+        outcome = _DECIDERS[type(submission.command)](work, submission.command)
+    except Replay as replay:
+        stored = book.decision(replay.cell, replay.decision_id)
+        _remember(book, submission, 200, (replay.cell, replay.decision_id), None)
+        return Answer(200, stored.answer.encode(), replayed=True)
+    except LoyaltyError as refusal:
+        status, body = render(refusal, submission.request_id)
+        _remember(book, submission, status, None, body.decode())
+        return Answer(status, body)
+    return _accept(book, submission, work, outcome)
+
+
+def _again(book: Book, submission: Submission, record: StoredRecord) -> Answer:
+    """The same key once more: the first answer byte for byte, or a refusal when it asks for something else."""
+    assert submission.idempotency is not None
+    if record.fingerprint not in submission.idempotency.fingerprints:
+        return Answer(*render(IdempotencyKeyReused(), submission.request_id))
+    if record.decision is None:
+        assert record.refusal is not None
+        return Answer(record.status, record.refusal.encode(), replayed=True)
+    return Answer(record.status, book.decision(*record.decision).answer.encode(), replayed=True)
+
+
+def _accept(book: Book, submission: Submission, work: Work, outcome: Outcome) -> Answer:
+    answer = encode(outcome.answer)
+    deltas = work.deltas()
+    if outcome.event is not None or deltas:
+        data = {**outcome.event_data, "entries": deltas} if deltas else outcome.event_data
+        work.events.append(
+            Event(
+                outcome.event or "loyalty.points.settled",
+                outcome.member_id,
+                outcome.occurred_at,
+                encode(data),
+            )
+        )
+    decision = Decision(
+        id=work.decision_id,
+        kind=outcome.kind,
+        member_id=outcome.member_id,
+        activity_id=outcome.activity_id,
+        actor_kind=submission.actor.kind,
+        actor_id=submission.actor.id,
+        occurred_at=outcome.occurred_at,
+        evaluator=EVALUATOR,
+        detail=encode(outcome.detail),
+        answer_status=outcome.status,
+        answer=answer,
+        entries=tuple(work.entries),
+    )
+    work.accept(decision, outcome.cell)
+    _remember(book, submission, outcome.status, (outcome.cell, decision.id), None)
+    return Answer(outcome.status, answer.encode())
+
+
+def _remember(
+    book: Book, submission: Submission, status: int, decision: tuple[int, Any] | None, refusal: str | None
+) -> None:
+    """Keep the answer for a retry under the same key, in the commit of the effect."""
+    if submission.idempotency is None:
+        return
+    key = (submission.idempotency.scope, submission.idempotency.key)
+    record = StoredRecord(submission.idempotency.fingerprints[0], status, decision, refusal)
+    book.records[key] = record
+    book.new_records[key] = record
+
+
+__all__ = ["Needs", "decide"]

@@ -1,0 +1,138 @@
+"""The answers of the commands, as stored with their decision and sent byte for byte, first time and replayed.
+
+Ids and figures only, no personal data: an answer outlives the erasure of its member.
+"""
+
+from datetime import date, datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from msgspec import Struct
+
+
+class Earned(Struct, frozen=True):
+    """Points of one points currency that a purchase, claim, credit or import gave."""
+
+    points_currency: str
+    points: int
+    state: Literal["pending", "available", "expired"]
+    activates_at: datetime | None
+    expires_at: datetime | None
+    last_day_on: date | None  # program-local: the last day on which the points are good
+    entry_id: UUID
+    lot_id: UUID
+
+
+class Balance(Struct, frozen=True):
+    """What an account holds after the command, settled at its recorded instant."""
+
+    points_currency: str
+    available: int
+    pending: int
+    held: int
+    debt: int
+
+
+class Receipt(Struct, frozen=True):
+    lines: tuple[str, ...]
+
+
+class PurchaseAnswer(Struct, frozen=True):
+    id: UUID
+    status: Literal["recorded"]
+    member_id: UUID | None
+    earned: tuple[Earned, ...]
+    balances: tuple[Balance, ...]
+    standing: tuple[dict[str, Any], ...]
+    receipt: Receipt
+    ruleset_version: int
+    recorded_at: datetime
+    decision_id: UUID
+
+
+class QuotedPoints(Struct, frozen=True):
+    points_currency: str
+    points: int
+    state: Literal["pending", "available", "expired"]
+    activates_at: datetime | None
+    expires_at: datetime | None
+    last_day_on: date | None
+
+
+class QuoteAnswer(Struct, frozen=True):
+    """What a purchase would earn now; nothing was written."""
+
+    member_id: UUID | None
+    earned: tuple[QuotedPoints, ...]
+    balances: tuple[Balance, ...]  # as they would be after it
+    standing: tuple[dict[str, Any], ...]
+    receipt: Receipt
+    ruleset_version: int
+
+
+class Revoked(Struct, frozen=True):
+    """Points taken back by an undo; `forgiven` were spent and are not claimed back."""
+
+    points_currency: str
+    points: int
+    forgiven: int
+    debt: int  # what the account owes afterwards
+
+
+class CancelAnswer(Struct, frozen=True):
+    id: UUID  # of the purchase; of the remembered cancel when the purchase never arrived
+    status: Literal["cancelled"]
+    member_id: UUID | None
+    revoked: tuple[Revoked, ...]
+    balances: tuple[Balance, ...]
+    receipt: Receipt
+    recorded_at: datetime
+    decision_id: UUID
+
+
+class MemberAnswer(Struct, frozen=True):
+    """A member by id alone: what else is known of a person is read, never stored with an answer."""
+
+    id: UUID
+    status: str
+    enrolled_at: datetime
+    decision_id: UUID
+
+
+class AdjustmentAnswer(Struct, frozen=True):
+    id: UUID
+    member_id: UUID
+    points_currency: str
+    points: int  # as asked: credit above zero, debit below
+    reason: str
+    earned: tuple[Earned, ...]
+    balances: tuple[Balance, ...]
+    recorded_at: datetime
+    decision_id: UUID
+
+
+class ImportAnswer(Struct, frozen=True):
+    id: UUID
+    member_id: UUID
+    earned: tuple[Earned, ...]
+    balances: tuple[Balance, ...]
+    recorded_at: datetime
+    decision_id: UUID
+
+
+class PublishedAnswer(Struct, frozen=True):
+    number: int
+    effective_at: datetime
+    ruleset_version: int
+    decision_id: UUID
+
+
+class ClockAnswer(Struct, frozen=True):
+    now: datetime
+    decision_id: UUID
+
+
+class DayAnswer(Struct, frozen=True):
+    closed_on: date
+    recorded_at: datetime
+    decision_id: UUID

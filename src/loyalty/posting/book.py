@@ -1,0 +1,526 @@
+"""The book of one batch: what was read under the heads, and the commands' changes laid over it.
+
+Pure. `Book` is what load put in and what accepted commands added; `Work` is one command's own overlay, so that
+a refusal leaves no trace. What is missing is asked for by raising `Needs`; store.py reads and writes it.
+"""
+
+from collections.abc import Callable, Iterable
+from copy import copy
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from loyalty.ledger import postings
+from loyalty.ledger.settle import next_due, settle
+from loyalty.ledger.types import Account, Decision, Entry, EntryDraft, Lot
+from loyalty.members.cells import cell_of
+from loyalty.members.types import Identifier, Member, MemberErased, MemberNotFound, MemberStatus, Profile
+from loyalty.posting.commands import MemberRef, Submission
+from loyalty.posting.configuration import Configuration, History, Loaded
+from loyalty.rules.types import CounterKey
+
+ActivityName = tuple[str, str, str]  # kind, source, external_id
+
+
+class Keys(Struct):
+    """What a batch wants read. The first group is known from the commands, the second only after reading it."""
+
+    idempotency: set[tuple[UUID, str]]
+    activity_names: set[ActivityName]
+    identifiers: set[Identifier]
+    members: set[UUID]
+    periods: set[str]
+    open_lots: set[UUID]  # accounts
+    decisions: set[tuple[int, UUID]]
+    activities: set[tuple[int, UUID]]
+
+    @staticmethod
+    def none() -> "Keys":
+        return Keys(set(), set(), set(), set(), set(), set(), set(), set())
+
+    @property
+    def deep(self) -> bool:
+        return bool(self.open_lots or self.decisions or self.activities)
+
+
+class Needs(Exception):
+    """`decide` asks for more: keys to read, or lanes whose heads must be held from the beginning."""
+
+    def __init__(self, keys: Keys | None = None, cells: Iterable[int] = ()) -> None:
+        super().__init__()
+        self.keys = keys or Keys.none()
+        self.cells = frozenset(cells)
+
+
+class StoredRecord(Struct, frozen=True):
+    """An idempotency record: the answer is in a decision, or it is a refusal kept whole."""
+
+    fingerprint: bytes
+    status: int
+    decision: tuple[int, UUID] | None  # cell, id
+    refusal: str | None
+
+
+class ActivityKey(Struct, frozen=True):
+    """Who holds a natural key."""
+
+    state: str  # recorded, cancelled
+    activity_id: UUID
+    cell: int
+    decision_id: UUID
+    content_digest: bytes
+
+
+class Activity(Struct, frozen=True):
+    """One stored activity; `content` is gone once retention removed it."""
+
+    id: UUID
+    decision_id: UUID
+    awarded_by: UUID  # the decision whose awards stand for it
+    member_id: UUID | None
+    occurred_at: datetime
+    recorded_at: datetime
+    location: str | None
+    channel: str | None
+    till: str | None
+    amount_minor: int
+    content: str | None
+
+
+class StoredDecision(Struct, frozen=True):
+    """What is read of a decision to replay or undo it."""
+
+    id: UUID
+    kind: str
+    detail: str
+    answer_status: int
+    answer: str
+
+
+class Event(Struct, frozen=True):
+    """One engagement event before its position is known."""
+
+    type: str
+    member_id: UUID | None
+    occurred_at: datetime
+    data: str  # JSON
+
+
+class Lane:
+    """One lane of the batch: its newest block, and what this batch adds."""
+
+    __slots__ = (
+        "cell",
+        "decisions",
+        "events",
+        "hash",
+        "last_closed_on",
+        "last_id",
+        "number",
+        "position",
+        "recorded_at",
+        "touched",
+    )
+
+    def __init__(
+        self,
+        cell: int,
+        number: int,
+        hash: bytes,
+        last_id: UUID | None,
+        recorded_at: datetime | None,
+        position: int,
+        last_closed_on: Any = None,
+    ) -> None:
+        self.cell = cell
+        self.number = number
+        self.hash = hash
+        self.last_id = last_id
+        self.recorded_at = recorded_at
+        self.position = position  # of the last event
+        self.last_closed_on = last_closed_on
+        self.decisions: list[Decision] = []
+        self.events: list[tuple[UUID, UUID, Event]] = []  # id, decision id, event
+        self.touched = False  # changed without a decision of its own
+
+
+class Book:
+    """Everything a batch may decide on. Times: `now` is the one recorded instant of the batch."""
+
+    def __init__(
+        self,
+        program_id: UUID,
+        history: History,
+        lanes: dict[int, Lane],
+        now: datetime,
+        ids: Callable[[], UUID],
+        cells: int,
+        sandbox_clock: datetime | None = None,
+    ) -> None:
+        self.program_id = program_id
+        self.history = history
+        self.lanes = lanes
+        self.now = now
+        self.ids = ids
+        self.cells = cells
+        self.sandbox_clock = sandbox_clock
+        self.records: dict[tuple[UUID, str], StoredRecord | None] = {}
+        self.names: dict[ActivityName, ActivityKey | None] = {}
+        self.names_of: dict[UUID, ActivityName] = {}  # purchases by activity
+        self.identifiers: dict[Identifier, UUID | None] = {}
+        self.members: dict[UUID, Member | None] = {}
+        self.accounts: dict[tuple[UUID, str], Account] = {}
+        self.lots: dict[UUID, dict[UUID, Lot]] = {}
+        self.lots_complete: set[UUID] = set()  # accounts all of whose open lots are here
+        self.counters: dict[tuple[UUID, CounterKey], int] = {}
+        self.counted: dict[UUID, set[str]] = {}  # whose counters were read, for which periods
+        self.decisions: dict[UUID, StoredDecision] = {}
+        self.activities: dict[UUID, Activity | None] = {}
+        # What this batch changes, for the writer: new rows, and rows that stood before.
+        self.new_records: dict[tuple[UUID, str], StoredRecord] = {}
+        self.new_names: dict[ActivityName, ActivityKey] = {}
+        self.cancelled_names: set[ActivityName] = set()
+        self.new_identifiers: dict[Identifier, UUID] = {}
+        self.removed_identifiers: set[UUID] = set()  # of these members
+        self.new_members: dict[UUID, Member] = {}
+        self.changed_members: dict[UUID, Member] = {}
+        self.profiles: dict[UUID, Profile | None] = {}
+        self.new_accounts: dict[tuple[UUID, str], Account] = {}
+        self.changed_accounts: dict[tuple[UUID, str], int] = {}  # seq before this batch
+        self.new_lots: dict[UUID, Lot] = {}
+        self.changed_lots: dict[UUID, Lot] = {}
+        self.lot_owner: dict[UUID, UUID] = {}  # account → owner, for the cell of its rows
+        self.new_activities: dict[UUID, tuple[int, Activity]] = {}
+        self.changed_activities: dict[UUID, tuple[int, Activity]] = {}
+        self.changed_counters: set[tuple[UUID, CounterKey]] = set()
+        self.published: tuple[int, datetime, Configuration] | None = None
+        self.clock_to: datetime | None = None
+        self.closes_on: Any = None
+
+    # --- reading -----------------------------------------------------------------------------------------
+
+    def home(self, owner_id: UUID) -> int:
+        """The cell of an owner; asks for its lane when the batch does not hold it."""
+        cell = cell_of(owner_id, self.cells) if self.cells > 1 else 0
+        if cell not in self.lanes:
+            raise Needs(cells=[cell])
+        return cell
+
+    def new_member_id(self) -> UUID:
+        """An id whose rows live in a lane that the batch holds."""
+        while True:
+            id = self.ids()
+            if self.cells == 1 or cell_of(id, self.cells) in self.lanes:
+                return id
+
+    def need_cells(self, cells: Iterable[int]) -> None:
+        """The batch must hold these lanes from its beginning."""
+        missing = [cell for cell in cells if cell not in self.lanes]
+        if missing:
+            raise Needs(cells=missing)
+
+    def purchase_state(self, activity_id: UUID) -> str:
+        """Whether a purchase that was read stands: recorded or cancelled."""
+        held = self.names[self.names_of[activity_id]]
+        assert held is not None
+        return held.state
+
+    def name(self, name: ActivityName) -> ActivityKey | None:
+        try:
+            return self.names[name]
+        except KeyError:
+            keys = Keys.none()
+            keys.activity_names.add(name)
+            raise Needs(keys) from None
+
+    def identified(self, identifier: Identifier) -> UUID | None:
+        """The member who has this identifier, if anybody."""
+        try:
+            return self.identifiers[identifier]
+        except KeyError:
+            keys = Keys.none()
+            keys.identifiers.add(identifier)
+            raise Needs(keys) from None
+
+    def member(self, id: UUID) -> Member:
+        """A member by id, the survivor where it was merged. Raises: MemberNotFound."""
+        self.home(id)
+        if id not in self.members:
+            keys = Keys.none()
+            keys.members.add(id)
+            raise Needs(keys)
+        member = self.members[id]
+        if member is None:
+            raise MemberNotFound
+        return self.member(member.merged_into) if member.merged_into else member
+
+    def resolve(self, ref: MemberRef) -> Member:
+        """The member that a command names. Raises: MemberNotFound, MemberErased."""
+        id = ref.id
+        if id is None:
+            assert ref.identifier is not None
+            id = self.identified(ref.identifier)
+            if id is None:
+                raise MemberNotFound
+        member = self.member(id)
+        if member.status is MemberStatus.ERASED:
+            raise MemberErased(member_id=member.id)
+        return member
+
+    def decision(self, cell: int, id: UUID) -> StoredDecision:
+        if id not in self.decisions:
+            self.need_cells([cell])
+            keys = Keys.none()
+            keys.decisions.add((cell, id))
+            raise Needs(keys)
+        return self.decisions[id]
+
+    def activity(self, cell: int, id: UUID) -> Activity | None:
+        if id not in self.activities:
+            self.need_cells([cell])
+            keys = Keys.none()
+            keys.activities.add((cell, id))
+            raise Needs(keys)
+        return self.activities[id]
+
+    def counter(self, owner_id: UUID, key: CounterKey) -> int:
+        """Points counted so far; a period that was not read is asked for."""
+        if key.period not in self.counted.get(owner_id, ()) and owner_id not in self.new_members:
+            keys = Keys.none()
+            keys.periods.add(key.period)
+            keys.members.add(owner_id)
+            raise Needs(keys)
+        return self.counters.get((owner_id, key), 0)
+
+
+class Work:
+    """One command's changes. `accept` lays them over the book; dropping it leaves the book as it was."""
+
+    def __init__(self, book: Book, submission: Submission) -> None:
+        self.book = book
+        self.submission = submission
+        self.decision_id = book.ids()
+        self.entries: list[Entry] = []
+        self.events: list[Event] = []
+        self.accounts: dict[tuple[UUID, str], Account] = {}
+        self.lots: dict[UUID, dict[UUID, Lot]] = {}
+        self._complete: set[UUID] = set()
+        self.counted: dict[tuple[UUID, CounterKey], int] = {}
+        self.new_names: dict[ActivityName, ActivityKey] = {}
+        self.cancelled: set[ActivityName] = set()
+        self.identifiers: dict[Identifier, UUID] = {}
+        self.removed_identifiers: set[UUID] = set()
+        self.new_members: dict[UUID, Member] = {}
+        self.changed_members: dict[UUID, Member] = {}
+        self.profiles: dict[UUID, Profile | None] = {}
+        self.new_activities: dict[UUID, tuple[int, Activity]] = {}
+        self.changed_activities: dict[UUID, tuple[int, Activity]] = {}
+        self.published: tuple[int, datetime, Configuration] | None = None
+        self.clock_to: datetime | None = None
+        self.closes_on: Any = None
+        self.touched: set[int] = set()
+        self._deltas: list[tuple[Entry, Account, int, int, int, int]] = []
+
+    @property
+    def now(self) -> datetime:
+        return self.book.now
+
+    @property
+    def policies(self) -> Loaded:
+        """The configuration that governs what is decided now."""
+        return self.book.history.now
+
+    # --- accounts ------------------------------------------------------------------------------------------
+
+    def account(self, owner_id: UUID, currency: str) -> Account | None:
+        """This command's copy of an account, settled at the batch's instant; None when there is none yet."""
+        key = (owner_id, currency)
+        mine = self.accounts.get(key)
+        if mine is not None:
+            return mine
+        stored = self.book.accounts.get(key)
+        if stored is None:
+            return None
+        mine = self.accounts[key] = copy(stored)
+        self.settle(mine)
+        return mine
+
+    def open_account(self, owner_id: UUID, currency: str) -> Account:
+        """The account, new and empty when it is the owner's first of this points currency."""
+        found = self.account(owner_id, currency)
+        if found is None:
+            found = self.accounts[owner_id, currency] = Account(self.book.ids(), owner_id, currency)
+            self.lots[found.id] = {}
+            self._complete.add(found.id)
+        return found
+
+    def open_lots(self, account: Account) -> dict[UUID, Lot]:
+        """Copies of all open lots of an account (and of others of it that were read), by id."""
+        if account.id not in self._complete:
+            if account.id not in self.book.lots_complete:
+                keys = Keys.none()
+                keys.open_lots.add(account.id)
+                raise Needs(keys)
+            self._take_lots(account)
+            self._complete.add(account.id)
+        return self.lots[account.id]
+
+    def lots_of(self, account: Account, lot_ids: Iterable[UUID]) -> dict[UUID, Lot]:
+        """The open lots of an account and the named ones, open or not; they were read with their decision."""
+        mine = self.open_lots(account)
+        stored = self.book.lots.get(account.id, {})
+        for id in lot_ids:
+            if id not in mine and id in stored:
+                mine[id] = copy(stored[id])
+        return mine
+
+    def _take_lots(self, account: Account) -> None:
+        mine = self.lots.setdefault(account.id, {})
+        for id, lot in self.book.lots.get(account.id, {}).items():
+            if id not in mine:
+                mine[id] = copy(lot)
+
+    def settle(self, account: Account) -> None:
+        """Write what is due: before a command, and after its own entries (a late credit, a debt to repay)."""
+        due = account.next_due_at is not None and account.next_due_at <= self.book.now
+        lots = self.open_lots(account) if due or (account.debt and account.available) else {}
+        for draft in settle(account, lots, (), self.book.now):
+            self.post(account, draft)
+
+    def post(self, account: Account, draft: EntryDraft) -> Entry:
+        """Write one entry on an account: figures, numbering and the balance it leaves."""
+        before = (account.pending, account.available, account.held, account.debt)
+        entry = postings.apply(
+            account,
+            self.lots.setdefault(account.id, {}),
+            draft,
+            id=self.book.ids(),
+            decision_id=self.decision_id,
+        )
+        self.entries.append(entry)
+        self._deltas.append((entry, account, *before))
+        return entry
+
+    def deltas(self) -> list[dict[str, Any]]:
+        """What each entry changed, for the engagement event of this command."""
+        return [
+            {
+                "entry_id": entry.id,
+                "account_id": entry.account_id,
+                "points_currency": account.points_currency,
+                "kind": entry.kind,
+                "occurred_at": entry.occurred_at,
+                "pending": entry.pending - pending,
+                "available": entry.available - available,
+                "held": entry.held - held,
+                "debt": entry.debt - debt,
+            }
+            for entry, account, pending, available, held, debt in self._deltas
+        ]
+
+    def counter(self, owner_id: UUID, key: CounterKey) -> int:
+        mine = self.counted.get((owner_id, key))
+        if mine is not None:
+            return mine
+        return 0 if owner_id in self.new_members else self.book.counter(owner_id, key)
+
+    def count(self, owner_id: UUID, key: CounterKey, points: int) -> None:
+        """Raise (or give back, below zero) what a cap has counted."""
+        self.counted[owner_id, key] = max(0, self.counter(owner_id, key) + points)
+
+    # --- acceptance ----------------------------------------------------------------------------------------
+
+    def accept(self, decision: Decision, cell: int) -> None:
+        """Lay this command's changes over the book: the commands behind it see them."""
+        book = self.book
+        lane = book.lanes[cell]
+        lane.decisions.append(decision)
+        for event in self.events:
+            lane.events.append((book.ids(), decision.id, event))
+        for touched in self.touched:
+            book.lanes[touched].touched = True
+        for key, account in self.accounts.items():
+            stored = book.accounts.get(key)
+            if stored is None:
+                book.new_accounts[key] = account
+                book.lots_complete.add(account.id)
+            elif stored.seq == account.seq:
+                continue
+            elif key in book.new_accounts:
+                book.new_accounts[key] = account
+            else:
+                book.changed_accounts.setdefault(key, stored.seq)
+            if account.id in self._complete:
+                account.next_due_at = next_due(account, self.lots[account.id])
+            book.accounts[key] = account
+            self._accept_lots(account)
+        for key, points in self.counted.items():
+            book.counters[key] = points
+            book.changed_counters.add(key)
+        book.names.update(self.new_names)
+        book.new_names.update(self.new_names)
+        for name, held in self.new_names.items():
+            if name[0] == "purchase":
+                book.names_of[held.activity_id] = name
+        for name in self.cancelled:
+            held = book.names[name]
+            assert held is not None
+            after = book.names[name] = ActivityKey(
+                "cancelled", held.activity_id, held.cell, held.decision_id, held.content_digest
+            )
+            if name in book.new_names:
+                book.new_names[name] = after
+            else:
+                book.cancelled_names.add(name)
+        book.identifiers.update(self.identifiers)
+        book.new_identifiers.update(self.identifiers)
+        for member_id in self.removed_identifiers:
+            gone = [identifier for identifier, owner in book.identifiers.items() if owner == member_id]
+            for identifier in gone:
+                book.identifiers[identifier] = None
+                book.new_identifiers.pop(identifier, None)
+            book.removed_identifiers.add(member_id)
+        book.members.update(self.new_members)
+        book.new_members.update(self.new_members)
+        for id, member in self.changed_members.items():
+            book.members[id] = member
+            (book.new_members if id in book.new_members else book.changed_members)[id] = member
+        book.profiles.update(self.profiles)
+        for id, (home, activity) in self.new_activities.items():
+            book.activities[id] = activity
+            book.new_activities[id] = (home, activity)
+        for id, (home, activity) in self.changed_activities.items():
+            book.activities[id] = activity
+            (book.new_activities if id in book.new_activities else book.changed_activities)[id] = (
+                home,
+                activity,
+            )
+        book.published = self.published or book.published
+        if self.clock_to is not None:
+            book.clock_to = book.sandbox_clock = self.clock_to
+        book.closes_on = self.closes_on or book.closes_on
+        book.decisions[decision.id] = StoredDecision(
+            decision.id,
+            decision.kind,
+            decision.detail,
+            decision.answer_status,
+            decision.answer,
+        )
+
+    def _accept_lots(self, account: Account) -> None:
+        book = self.book
+        stored = book.lots.setdefault(account.id, {})
+        book.lot_owner[account.id] = account.owner_id
+        if account.id in self._complete:
+            book.lots_complete.add(account.id)
+        for id, lot in self.lots[account.id].items():
+            before = stored.get(id)
+            if before is None:
+                book.new_lots[id] = lot
+            elif before == lot:
+                continue
+            else:
+                (book.new_lots if id in book.new_lots else book.changed_lots)[id] = lot
+            stored[id] = lot

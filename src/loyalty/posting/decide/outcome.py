@@ -1,0 +1,137 @@
+"""What every decider returns, and the pieces that several of them share."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from loyalty.ledger import expiry, lots
+from loyalty.ledger.types import Account, Entry, EntryKind
+from loyalty.members.types import Member, MemberBlocked, MemberStatus
+from loyalty.posting.answers import Balance, Earned, Receipt
+from loyalty.posting.book import Work
+from loyalty.posting.configuration import Loaded
+from loyalty.posting.detail import AwardedLot, Detail
+from loyalty.programs.types import PointsCurrency
+from loyalty.rules.explain import receipt_lines
+from loyalty.rules.types import Award
+
+
+class Outcome(Struct, frozen=True):
+    """An accepted command before it is written: what its decision, event and answer say."""
+
+    kind: str
+    cell: int
+    member_id: UUID | None
+    activity_id: UUID | None
+    occurred_at: datetime
+    detail: Detail
+    status: int
+    answer: Struct
+    event: str | None  # type of the engagement event; None: nothing to tell
+    event_data: dict[str, object]
+
+
+class Replay(Exception):
+    """The natural key is taken by the same content: the first answer again."""
+
+    def __init__(self, cell: int, decision_id: UUID) -> None:
+        super().__init__()
+        self.cell = cell
+        self.decision_id = decision_id
+
+
+def encode(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def active(member: Member) -> Member:
+    """A member whose points may move. Raises: MemberBlocked."""
+    if member.status is MemberStatus.BLOCKED:
+        raise MemberBlocked(member_id=member.id)
+    return member
+
+
+def balances(work: Work, member_id: UUID | None) -> tuple[Balance, ...]:
+    """The member's balances in every points currency of the program, settled, in the program's order."""
+    if member_id is None:
+        return ()
+    found: list[Balance] = []
+    for code in work.policies.currencies:
+        account = work.account(member_id, code)
+        if account is None:
+            found.append(Balance(code, 0, 0, 0, 0))
+        else:
+            found.append(Balance(code, account.available, account.pending, account.held, account.debt))
+    return tuple(found)
+
+
+def credit(
+    work: Work,
+    member_id: UUID,
+    currency: PointsCurrency,
+    points: int,
+    *,
+    kind: EntryKind,
+    occurred_at: datetime,
+    dated_by: Loaded,
+    cause: str | None = None,
+    dates: tuple[datetime | None, datetime | None] | None = None,
+) -> tuple[Account, Entry]:
+    """Issue one lot and repay what the account owes; the lot's dates by policy unless `dates` are given.
+
+    `occurred_at` dates the lot; it is not after the recorded instant. What is due already falls due at once.
+    """
+    account = work.open_account(member_id, currency.code)
+    activates_at, expires_at = dates or expiry.dates(
+        currency.expiry, currency.pending_days, occurred_at, dated_by.zone
+    )
+    draft = lots.issue(
+        account,
+        lot_id=work.book.ids(),
+        decision_id=work.decision_id,
+        points=points,
+        vintage_at=occurred_at,
+        occurred_at=occurred_at,
+        activates_at=activates_at,
+        expires_at=expires_at,
+        policy_number=dated_by.number,
+        kind=kind,
+        cause=cause,
+    )
+    entry = work.post(account, draft)
+    work.settle(account)
+    return account, entry
+
+
+def earned(work: Work, account: Account, entry: Entry, zone_of: Loaded) -> Earned:
+    """What a credit gave, as the answer says it."""
+    (issued,) = entry.lots
+    lot = work.lots[account.id][issued.id]
+    state: Literal["pending", "available", "expired"] = "available"
+    if lot.pending:
+        state = "pending"
+    elif lot.expired:
+        state = "expired"
+    return Earned(
+        points_currency=account.points_currency,
+        points=lot.points,
+        state=state,
+        activates_at=lot.activates_at,
+        expires_at=lot.expires_at,
+        last_day_on=None if lot.expires_at is None else expiry.last_day_on(lot.expires_at, zone_of.zone),
+        entry_id=entry.id,
+        lot_id=lot.id,
+    )
+
+
+def awarded_lot(account: Account, entry: Entry) -> AwardedLot:
+    (lot,) = entry.lots
+    return AwardedLot(account.points_currency, account.id, lot.id, lot.points)
+
+
+def receipt(work: Work, judged_by: Loaded, awards: tuple[Award, ...], after: tuple[Balance, ...]) -> Receipt:
+    """The receipt's texts of a purchase or claim."""
+    return Receipt(receipt_lines(judged_by.compiled, awards, after, work.policies.currencies))

@@ -1,0 +1,215 @@
+"""Points without a purchase: manual credit and debit, import of opening lots, claim of a guest's purchase."""
+
+from datetime import timedelta
+
+import msgspec
+
+from loyalty.ledger import lots
+from loyalty.ledger.types import EntryDraft, EntryKind
+from loyalty.posting.answers import AdjustmentAnswer, ImportAnswer, PurchaseAnswer
+from loyalty.posting.book import ActivityKey, Work
+from loyalty.posting.commands import Adjust, ClaimPurchase, ImportLot
+from loyalty.posting.decide.outcome import (
+    Outcome,
+    Replay,
+    active,
+    awarded_lot,
+    balances,
+    credit,
+    earned,
+    receipt,
+)
+from loyalty.posting.decide.purchase import award
+from loyalty.posting.detail import Detail
+from loyalty.posting.types import (
+    ActivityDiffers,
+    AlreadyClaimed,
+    ClaimTooLate,
+    DatesContradict,
+    InFuture,
+    PointsCurrencyUnknown,
+    PurchaseCancelled,
+    PurchaseNotFound,
+)
+from loyalty.programs.types import PointsCurrency
+
+
+def currency_of(work: Work, code: str) -> PointsCurrency:
+    """A points currency of the program. Raises: PointsCurrencyUnknown."""
+    found = work.policies.currencies.get(code)
+    if found is None:
+        raise PointsCurrencyUnknown(points_currency=code)
+    return found
+
+
+def adjust(work: Work, command: Adjust) -> Outcome:
+    """A manual credit or debit. Raises: InsufficientPoints when a debit asks for more than is available."""
+    member = active(work.book.resolve(command.member))
+    currency = currency_of(work, command.points_currency)
+    gained = ()
+    given = ()
+    if command.points > 0:
+        account, entry = credit(
+            work,
+            member.id,
+            currency,
+            command.points,
+            kind=EntryKind.ADJUST_CREDIT,
+            occurred_at=work.now,
+            dated_by=work.policies,
+            cause=command.reason,
+        )
+        gained, given = (earned(work, account, entry, work.policies),), (awarded_lot(account, entry),)
+    else:
+        account = work.open_account(member.id, currency.code)
+        taken = lots.spend(account, work.open_lots(account), -command.points)
+        work.post(
+            account, EntryDraft(account.id, EntryKind.ADJUST_DEBIT, work.now, taken, cause=command.reason)
+        )
+    return Outcome(
+        kind="adjust",
+        cell=work.book.home(member.id),
+        member_id=member.id,
+        activity_id=None,
+        occurred_at=work.now,
+        detail=Detail(
+            lots=given,
+            note={"points_currency": currency.code, "points": command.points, "reason": command.reason},
+        ),
+        status=201,
+        answer=AdjustmentAnswer(
+            id=work.decision_id,
+            member_id=member.id,
+            points_currency=currency.code,
+            points=command.points,
+            reason=command.reason,
+            earned=gained,
+            balances=balances(work, member.id),
+            recorded_at=work.now,
+            decision_id=work.decision_id,
+        ),
+        event="loyalty.points.adjusted",
+        event_data={"points_currency": currency.code, "points": command.points, "reason": command.reason},
+    )
+
+
+def import_lot(work: Work, command: ImportLot) -> Outcome:
+    """An opening lot with its original dates; one that is due already is issued and expired at once."""
+    name = ("import_row", command.source, command.external_id)
+    held = work.book.name(name)
+    if held is not None:
+        if held.content_digest in command.content_digests:
+            raise Replay(held.cell, held.decision_id)
+        raise ActivityDiffers(first_id=held.activity_id, differs=[])
+    member = active(work.book.resolve(command.member))
+    currency = currency_of(work, command.points_currency)
+    if command.issued_at > work.now:
+        raise InFuture(occurred_at=command.issued_at, minutes_max=0)
+    dates = None
+    if command.activates_at is not None or command.expires_at is not None:
+        _refuse_contradiction(command)
+        dates = (command.activates_at, command.expires_at)
+    account, entry = credit(
+        work,
+        member.id,
+        currency,
+        command.points,
+        kind=EntryKind.IMPORT,
+        occurred_at=command.issued_at,
+        dated_by=work.policies,
+        dates=dates,
+    )
+    cell = work.book.home(member.id)
+    activity_id = work.book.ids()
+    work.new_names[name] = ActivityKey(
+        "recorded",
+        activity_id,
+        cell,
+        work.decision_id,
+        command.content_digests[0] if command.content_digests else b"",
+    )
+    return Outcome(
+        kind="import_lot",
+        cell=cell,
+        member_id=member.id,
+        activity_id=activity_id,
+        occurred_at=command.issued_at,
+        detail=Detail(lots=(awarded_lot(account, entry),), note={"source": command.source}),
+        status=201,
+        answer=ImportAnswer(
+            id=activity_id,
+            member_id=member.id,
+            earned=(earned(work, account, entry, work.policies),),
+            balances=balances(work, member.id),
+            recorded_at=work.now,
+            decision_id=work.decision_id,
+        ),
+        event="loyalty.points.imported",
+        event_data={"points_currency": currency.code, "points": command.points, "source": command.source},
+    )
+
+
+def _refuse_contradiction(command: ImportLot) -> None:
+    """Points must be issued, become available and expire in this order."""
+    begins = max(command.issued_at, command.activates_at or command.issued_at)
+    if command.expires_at is not None and command.expires_at <= begins:
+        raise DatesContradict(expires_at=command.expires_at, begins_at=begins)
+
+
+def claim(work: Work, command: ClaimPurchase) -> Outcome:
+    """A guest's purchase becomes a member's, once, judged with the rules of when it happened."""
+    work.book.need_cells([0])  # guests' purchases live in the program's own lane
+    activity = work.book.activity(0, command.purchase_id)
+    if activity is None:
+        raise PurchaseNotFound
+    member = active(work.book.resolve(command.member))
+    if activity.member_id is not None:
+        raise AlreadyClaimed(purchase_id=activity.id)
+    stored = work.book.decision(0, activity.decision_id)
+    detail = msgspec.json.decode(stored.detail, type=Detail)
+    if stored.kind != "purchase" or detail.facts is None:
+        raise PurchaseNotFound
+    if work.book.purchase_state(activity.id) == "cancelled":
+        raise PurchaseCancelled(purchase_id=activity.id)
+    days_max = work.policies.settings.policies.claim_days_max
+    if activity.occurred_at < work.now - timedelta(days=days_max):
+        raise ClaimTooLate(occurred_at=activity.occurred_at, claim_days_max=days_max)
+    judged_by = work.book.history.at(activity.occurred_at)
+    awards, counted, gained, given = award(work, member.id, detail.facts, judged_by)
+    work.changed_activities[activity.id] = (
+        0,
+        msgspec.structs.replace(activity, member_id=member.id, awarded_by=work.decision_id),
+    )
+    work.touched.add(0)
+    after = balances(work, member.id)
+    return Outcome(
+        kind="claim",
+        cell=work.book.home(member.id),
+        member_id=member.id,
+        activity_id=activity.id,
+        occurred_at=activity.occurred_at,
+        detail=Detail(
+            facts=detail.facts, judged_by=judged_by.number, awards=awards, counted=counted, lots=given
+        ),
+        status=201,
+        answer=PurchaseAnswer(
+            id=activity.id,
+            status="recorded",
+            member_id=member.id,
+            earned=gained,
+            balances=after,
+            standing=(),
+            receipt=receipt(work, judged_by, awards, after),
+            ruleset_version=judged_by.ruleset.version,
+            recorded_at=work.now,
+            decision_id=work.decision_id,
+        ),
+        event="loyalty.purchase.claimed",
+        event_data={
+            "purchase_id": activity.id,
+            "awards": [
+                {"rule_id": a.rule_id, "points_currency": a.points_currency, "points": a.points}
+                for a in awards
+            ],
+        },
+    )

@@ -1,0 +1,102 @@
+"""What changes a whole program and takes all its lanes: publishing, moving a sandbox clock, closing a day."""
+
+from datetime import timedelta
+
+from msgspec import Struct
+
+from loyalty.base.calendar import midnight
+from loyalty.posting.answers import ClockAnswer, DayAnswer, PublishedAnswer
+from loyalty.posting.book import Work
+from loyalty.posting.commands import AdvanceClock, CloseDay, Publish
+from loyalty.posting.decide.outcome import Outcome
+from loyalty.posting.detail import Detail
+from loyalty.posting.types import ConfigurationFixed, DayClosed, DayNotOver
+from loyalty.posting.validate import refuse_invalid
+from loyalty.programs.types import ClockBackwards, ClockIsReal
+
+
+def publish(work: Work, command: Publish) -> Outcome:
+    """Put a configuration in force, not before its own recorded instant. Raises: ConfigurationInvalid."""
+    _hold_all(work)
+    refuse_invalid(command.configuration)
+    number = 1
+    effective_at = work.now
+    if not work.book.history.empty:
+        current = work.policies
+        number = current.number + 1
+        effective_at = max(command.effective_at or work.now, work.now, current.effective_at)
+        settings = command.configuration.settings
+        kept = {currency.code for currency in settings.points_currencies}
+        if (settings.money, settings.zone) != (
+            current.settings.money,
+            current.settings.zone,
+        ) or not kept.issuperset(current.currencies):
+            raise ConfigurationFixed
+    work.published = (number, effective_at, command.configuration)
+    version = command.configuration.ruleset.version
+    return _outcome(
+        work,
+        "publish",
+        PublishedAnswer(number, effective_at, version, work.decision_id),
+        "loyalty.configuration.published",
+        {"number": number, "effective_at": effective_at, "ruleset_version": version},
+    )
+
+
+def advance_clock(work: Work, command: AdvanceClock) -> Outcome:
+    """Set a sandbox program's clock forward; what falls due is settled by whoever looks next."""
+    _hold_all(work)
+    if work.book.sandbox_clock is None:
+        raise ClockIsReal
+    if command.to < work.book.sandbox_clock:
+        raise ClockBackwards(now=work.book.sandbox_clock)
+    work.clock_to = command.to
+    return _outcome(
+        work,
+        "advance_clock",
+        ClockAnswer(command.to, work.decision_id),
+        "loyalty.clock.advanced",
+        {"to": command.to},
+    )
+
+
+def close_day(work: Work, command: CloseDay) -> Outcome:
+    """Close one program day after its end: from this block on no block bears an instant of that day."""
+    _hold_all(work)
+    ends_at = midnight(command.on + timedelta(days=1), work.policies.zone)
+    if work.now < ends_at:
+        raise DayNotOver(ends_at=ends_at)
+    if any(
+        lane.last_closed_on is not None and lane.last_closed_on >= command.on
+        for lane in work.book.lanes.values()
+    ):
+        raise DayClosed(on=command.on)
+    work.closes_on = command.on
+    return _outcome(
+        work,
+        "close_day",
+        DayAnswer(command.on, work.now, work.decision_id),
+        "loyalty.day.closed",
+        {"on": command.on},
+    )
+
+
+def _hold_all(work: Work) -> None:
+    cells = range(work.book.cells)
+    work.book.need_cells(cells)
+    work.touched.update(cells)
+
+
+def _outcome(work: Work, kind: str, answer: Struct, event: str, data: dict[str, object]) -> Outcome:
+    return Outcome(
+        kind=kind,
+        cell=0,
+        member_id=None,
+        activity_id=None,
+        occurred_at=work.now,
+        detail=Detail(note=dict(data)),
+        status=201 if kind == "publish" else 200,
+        answer=answer,
+        event=event,
+        event_data=data,
+    )

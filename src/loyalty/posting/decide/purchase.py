@@ -1,0 +1,275 @@
+"""Record a purchase: settle, judge by the rules in force when it happened, post, explain.
+
+Order of checks: natural key, time, money, member; docs/api.md lists the codes in the same order.
+"""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import msgspec
+
+from loyalty.base.numbers import split_largest_remainder
+from loyalty.conditions.types import Facts, LineFacts
+from loyalty.ledger.types import EntryKind
+from loyalty.members.types import Identifier, IdentifierKind, Member, MemberNotFound, MemberStatus
+from loyalty.posting.answers import Earned, PurchaseAnswer
+from loyalty.posting.book import Activity, ActivityKey, Event, Work
+from loyalty.posting.commands import PurchaseLine, RecordPurchase, Tender
+from loyalty.posting.configuration import Loaded
+from loyalty.posting.decide.outcome import (
+    Outcome,
+    Replay,
+    active,
+    awarded_lot,
+    balances,
+    credit,
+    earned,
+    encode,
+    receipt,
+)
+from loyalty.posting.detail import AwardedLot, Detail
+from loyalty.posting.differences import differences
+from loyalty.posting.types import ActivityDiffers, InFuture, MoneyNotSupported, PurchaseCancelled, TooOld
+from loyalty.programs.types import PointsCurrency, Policies, UnknownIdentifier
+from loyalty.rules.evaluate import evaluate
+from loyalty.rules.types import Award
+
+
+class Content(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A purchase as the till told it, kept apart from the hashed books so that retention can delete it."""
+
+    money: str
+    lines: tuple[PurchaseLine, ...]
+    occurred_at: str  # as sent, in UTC
+    till: str | None = None
+    location: str | None = None
+    channel: str | None = None
+    tenders: tuple[Tender, ...] = ()
+
+
+def purchase(work: Work, command: RecordPurchase) -> Outcome:
+    """The outcome of one purchase; posts its entries on `work`."""
+    name = ("purchase", command.source, command.external_id)
+    _refuse_repeat(work, command)
+    policies = work.policies.settings.policies
+    if command.occurred_at > work.now + timedelta(minutes=policies.future_minutes_max):
+        raise InFuture(occurred_at=command.occurred_at, minutes_max=policies.future_minutes_max)
+    if policies.late_days_max is not None and command.occurred_at < work.now - timedelta(
+        days=policies.late_days_max
+    ):
+        raise TooOld(occurred_at=command.occurred_at, late_days_max=policies.late_days_max)
+    if command.money != work.policies.settings.money:
+        raise MoneyNotSupported(money=command.money, program_money=work.policies.settings.money)
+    member = buyer(work, command)
+    # A till's clock may be ahead: points cannot have been there before we knew of them.
+    occurred_at = min(command.occurred_at, work.now)
+    judged_by = work.book.history.at(occurred_at)
+    facts = facts_of(command, occurred_at, judged_by)
+    cell = work.book.home(member.id) if member else 0
+    if member is None:
+        work.book.need_cells([0])
+        awards, counted, gained, lots = (), (), (), ()
+    else:
+        awards, counted, gained, lots = award(work, member.id, facts, judged_by)
+    activity_id = work.book.ids()
+    work.new_names[name] = ActivityKey(
+        "recorded",
+        activity_id,
+        cell,
+        work.decision_id,
+        command.content_digests[0] if command.content_digests else b"",
+    )
+    work.new_activities[activity_id] = (
+        cell,
+        Activity(
+            id=activity_id,
+            decision_id=work.decision_id,
+            awarded_by=work.decision_id,
+            member_id=member.id if member else None,
+            occurred_at=occurred_at,
+            recorded_at=work.now,
+            location=command.location,
+            channel=command.channel,
+            till=command.till,
+            amount_minor=sum(line.amount_minor for line in command.lines),
+            content=encode(content_of(command)),
+        ),
+    )
+    after = balances(work, member.id if member else None)
+    return Outcome(
+        kind="purchase",
+        cell=cell,
+        member_id=member.id if member else None,
+        activity_id=activity_id,
+        occurred_at=occurred_at,
+        detail=Detail(facts=facts, judged_by=judged_by.number, awards=awards, counted=counted, lots=lots),
+        status=201,
+        answer=PurchaseAnswer(
+            id=activity_id,
+            status="recorded",
+            member_id=member.id if member else None,
+            earned=gained,
+            balances=after,
+            standing=(),
+            receipt=receipt(work, judged_by, awards, after),
+            ruleset_version=judged_by.ruleset.version,
+            recorded_at=work.now,
+            decision_id=work.decision_id,
+        ),
+        event="loyalty.purchase.recorded",
+        event_data={
+            "purchase_id": activity_id,
+            "source": command.source,
+            "external_id": command.external_id,
+            "location": command.location,
+            "channel": command.channel,
+            "amount_minor": sum(line.amount_minor for line in command.lines),
+            "awards": [
+                {"rule_id": a.rule_id, "points_currency": a.points_currency, "points": a.points}
+                for a in awards
+            ],
+        },
+    )
+
+
+def _refuse_repeat(work: Work, command: RecordPurchase) -> None:
+    """Whoever holds the natural key: the same content is a replay, other content a conflict."""
+    held = work.book.name(("purchase", command.source, command.external_id))
+    if held is None:
+        return
+    if not held.content_digest:
+        raise PurchaseCancelled(purchase_id=held.activity_id)
+    if held.content_digest in command.content_digests:
+        raise Replay(held.cell, held.decision_id)
+    stored = work.book.activity(held.cell, held.activity_id)
+    kept = None if stored is None or stored.content is None else msgspec.json.decode(stored.content)
+    pointers = differences(kept, msgspec.json.decode(encode(content_of(command)))) if kept is not None else ()
+    raise ActivityDiffers(first_id=held.activity_id, differs=list(pointers))
+
+
+def content_of(command: RecordPurchase) -> Content:
+    return Content(
+        money=command.money,
+        lines=command.lines,
+        occurred_at=command.occurred_at.isoformat(),
+        till=command.till,
+        location=command.location,
+        channel=command.channel,
+        tenders=command.tenders,
+    )
+
+
+def buyer(work: Work, command: RecordPurchase) -> Member | None:
+    """The member of a purchase, enrolled now where policy says so; None for a guest."""
+    ref = command.member
+    if ref is None:
+        return None
+    try:
+        return active(work.book.resolve(ref))
+    except MemberNotFound:
+        if ref.identifier is None:
+            raise
+        match unknown(work.policies.settings.policies, ref.identifier):
+            case UnknownIdentifier.REFUSE:
+                raise
+            case UnknownIdentifier.GUEST:
+                return None
+            case UnknownIdentifier.ENROL:
+                return enrol_now(work, (ref.identifier,))
+
+
+def unknown(policies: Policies, identifier: Identifier) -> UnknownIdentifier:
+    """What the program does with a purchase of an identifier of this kind that nobody has."""
+    match identifier.kind:
+        case IdentifierKind.CARD:
+            return policies.unknown_card
+        case IdentifierKind.PHONE:
+            return policies.unknown_phone
+        case IdentifierKind.EMAIL:
+            return policies.unknown_email
+        case IdentifierKind.EXTERNAL:
+            return policies.unknown_external
+
+
+def enrol_now(work: Work, identifiers: tuple[Identifier, ...]) -> Member:
+    """A new member with these identifiers, in the same command as its first purchase."""
+    member = Member(work.book.new_member_id(), MemberStatus.ACTIVE, work.now)
+    work.new_members[member.id] = member
+    for identifier in identifiers:
+        work.identifiers[identifier] = member.id
+    work.events.append(
+        Event(
+            "loyalty.member.enrolled",
+            member.id,
+            work.now,
+            encode({"identifier_kinds": sorted(identifier.kind for identifier in identifiers)}),
+        )
+    )
+    return member
+
+
+def facts_of(command: RecordPurchase, occurred_at: datetime, judged_by: Loaded) -> Facts:
+    """What the rules judge: the lines, and per points currency what of each line may earn."""
+    return Facts(
+        occurred_at=occurred_at,
+        lines=tuple(
+            LineFacts(line.sku, line.categories, line.tags, line.quantity_milli, line.amount_minor)
+            for line in command.lines
+        ),
+        basis={code: basis(command, currency) for code, currency in judged_by.currencies.items()},
+        channel=command.channel,
+        location=command.location,
+    )
+
+
+def basis(command: RecordPurchase, currency: PointsCurrency) -> tuple[int, ...]:
+    """Minor units per line that may earn: less tax where tax does not earn, less the part of excluded tenders.
+
+    The part paid with excluded tenders is shared on the lines by their net amount, largest remainder.
+    """
+    if currency.tax_earns:
+        net = [max(0, line.amount_minor) for line in command.lines]
+    else:
+        net = [max(0, line.amount_minor - line.tax_minor) for line in command.lines]
+    excluded = sum(t.amount_minor for t in command.tenders if t.type in currency.excluded_tenders)
+    if excluded:
+        amounts = [max(0, line.amount_minor) for line in command.lines]
+        for position, part in enumerate(split_largest_remainder(min(excluded, sum(amounts)), amounts)):
+            # What a tender paid of a line's tax did not earn anyway.
+            net[position] = (
+                max(0, net[position] - part * net[position] // amounts[position]) if part else net[position]
+            )
+    return tuple(net)
+
+
+def award(
+    work: Work, member_id: UUID, facts: Facts, judged_by: Loaded
+) -> tuple[tuple[Award, ...], tuple[tuple[str, str, int], ...], tuple[Earned, ...], tuple[AwardedLot, ...]]:
+    """Judge the facts for a member and post one lot per points currency that earned.
+
+    Returns the awards, the cap counters raised (rule, period, points), what the answer says, and the lots.
+    """
+    used = {key: work.counter(member_id, key) for key in judged_by.compiled.counter_keys(facts.occurred_at)}
+    evaluation = evaluate(judged_by.compiled, facts, used)
+    for key, points in evaluation.counted:
+        work.count(member_id, key, points)
+    totals: dict[str, int] = {}
+    for one in evaluation.awards:
+        totals[one.points_currency] = totals.get(one.points_currency, 0) + one.points
+    gained: list[Earned] = []
+    held: list[AwardedLot] = []
+    for code, points in totals.items():
+        account, entry = credit(
+            work,
+            member_id,
+            judged_by.currencies[code],
+            points,
+            kind=EntryKind.EARN,
+            occurred_at=facts.occurred_at,
+            dated_by=judged_by,
+        )
+        account.active_at = max(account.active_at or facts.occurred_at, facts.occurred_at)
+        gained.append(earned(work, account, entry, work.policies))
+        held.append(awarded_lot(account, entry))
+    counted = tuple((key.rule_id, key.period, points) for key, points in evaluation.counted)
+    return evaluation.awards, counted, tuple(gained), tuple(held)

@@ -1,0 +1,124 @@
+"""What a batch must read before it can be decided: from the commands alone, then from what that showed.
+
+Pure. Too much is harmless, too little costs a second visit: `decide` asks for what it misses.
+"""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from loyalty.posting.book import Book, Keys
+from loyalty.posting.commands import (
+    AddIdentifier,
+    Adjust,
+    CancelPurchase,
+    ChangeMember,
+    ClaimPurchase,
+    Enrol,
+    EraseMember,
+    ImportLot,
+    MemberRef,
+    RecordPurchase,
+    Submission,
+)
+from loyalty.posting.configuration import History
+
+
+def edge_keys(submissions: Iterable[Submission], history: History) -> Keys:
+    """Keys that the commands themselves name."""
+    keys = Keys.none()
+    for submission in submissions:
+        if submission.idempotency is not None:
+            keys.idempotency.add((submission.idempotency.scope, submission.idempotency.key))
+        match submission.command:
+            case RecordPurchase() as command:
+                keys.activity_names.add(("purchase", command.source, command.external_id))
+                if command.member is not None:
+                    _member(keys, command.member)
+                    if not history.empty:
+                        judged_by = history.at(command.occurred_at)
+                        for counter in judged_by.compiled.counter_keys(command.occurred_at):
+                            keys.periods.add(counter.period)
+            case CancelPurchase() as command:
+                keys.activity_names.add(("purchase", command.source, command.external_id))
+                keys.activity_names.add(("cancel", command.source, command.external_id))
+            case ImportLot() as command:
+                keys.activity_names.add(("import_row", command.source, command.external_id))
+                _member(keys, command.member)
+            case ClaimPurchase() | Adjust() | ChangeMember() | EraseMember() as command:
+                _member(keys, command.member)
+            case AddIdentifier() as command:
+                _member(keys, command.member)
+                keys.identifiers.add(command.identifier)
+            case Enrol() as command:
+                keys.identifiers.update(command.identifiers)
+            case _:
+                pass
+    return keys
+
+
+def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
+    """Keys that only what was read first could show: due accounts, debits, replays, undone decisions."""
+    keys = Keys.none()
+    for submission in submissions:
+        if submission.idempotency is not None:
+            record = book.records.get((submission.idempotency.scope, submission.idempotency.key))
+            if record is not None:
+                if record.decision is not None:
+                    keys.decisions.add(record.decision)
+                continue
+        match submission.command:
+            case RecordPurchase() as command:
+                held = book.names.get(("purchase", command.source, command.external_id))
+                if held is not None:
+                    keys.decisions.add((held.cell, held.decision_id))
+                elif command.member is not None:
+                    _due(keys, book, command.member)
+            case CancelPurchase() as command:
+                seen = book.names.get(("cancel", command.source, command.external_id))
+                purchase = book.names.get(("purchase", command.source, command.external_id))
+                if seen is not None:
+                    keys.decisions.add((seen.cell, seen.decision_id))
+                elif purchase is not None:
+                    keys.activities.add((purchase.cell, purchase.activity_id))
+            case ClaimPurchase() as command:
+                keys.activities.add((0, command.purchase_id))
+                _due(keys, book, command.member)
+            case ImportLot() as command:
+                held = book.names.get(("import_row", command.source, command.external_id))
+                if held is not None:
+                    keys.decisions.add((held.cell, held.decision_id))
+                else:
+                    _due(keys, book, command.member)
+            case Adjust() as command:
+                _due(keys, book, command.member, always=command.points < 0)
+            case EraseMember() as command:
+                _due(keys, book, command.member, always=True)
+            case _:
+                pass
+    keys.decisions = {key for key in keys.decisions if key[1] not in book.decisions and key[0] in book.lanes}
+    keys.activities = {
+        key for key in keys.activities if key[1] not in book.activities and key[0] in book.lanes
+    }
+    return keys
+
+
+def _member(keys: Keys, ref: MemberRef) -> None:
+    if ref.id is not None:
+        keys.members.add(ref.id)
+    elif ref.identifier is not None:
+        keys.identifiers.add(ref.identifier)
+
+
+def _due(keys: Keys, book: Book, ref: MemberRef, *, always: bool = False) -> None:
+    """The open lots of a member's accounts that something is due on, or of all of them."""
+    member_id: UUID | None = ref.id
+    if ref.identifier is not None:
+        member_id = book.identifiers.get(ref.identifier)
+    if member_id is None:
+        return
+    for code in book.history.now.currencies:
+        account = book.accounts.get((member_id, code))
+        if account is not None and account.id not in book.lots_complete:
+            due = account.next_due_at is not None and account.next_due_at <= book.now
+            if due or always:
+                keys.open_lots.add(account.id)

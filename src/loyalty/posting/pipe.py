@@ -1,0 +1,402 @@
+"""The one road of everything that changes points: collect → load → decide → write → answer.
+
+Commands wait in their lane; a batch takes the lane's head, is decided in memory one command after the other and
+written in one commit. What arrives meanwhile forms the next batch: no timer, a lone command waits for nobody.
+The order of what may go wrong, and who then gets which answer, is docs/ledger.md, "The road".
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from uuid import UUID, uuid4
+
+import asyncpg
+import msgspec
+import structlog
+
+from loyalty.base.clock import Clock
+from loyalty.base.database import DatabaseUnavailable, OutcomeUnknown, ServerBusy
+from loyalty.base.errors import LoyaltyError
+from loyalty.base.ids import Ids
+from loyalty.base.problems import render
+from loyalty.members.cells import cell_of
+from loyalty.posting import store
+from loyalty.posting.book import Book, Keys, Needs
+from loyalty.posting.commands import (
+    AdvanceClock,
+    Answer,
+    CloseDay,
+    Enrol,
+    EraseMember,
+    MemberRef,
+    Publish,
+    Submission,
+)
+from loyalty.posting.configuration import History
+from loyalty.posting.decide import decide
+from loyalty.posting.histories import Histories
+from loyalty.posting.needs import deep_keys, edge_keys
+from loyalty.posting.types import Incident, ShuttingDown
+from loyalty.programs.types import ProgramNotFound
+
+log = structlog.get_logger()
+
+BATCH_MAX = 128
+NEEDS_MAX = 8  # visits to the database for one command before it counts as broken
+LANES_MAX = 3  # times a command may come back for other lanes
+RETRY_S = 2.0  # how long a batch is run again after a lost connection, a deadlock or the like
+
+Cells = tuple[int, ...]
+Lane = tuple[UUID, Cells]
+
+# A batch of its own: one of these changes what every other command of the batch would see.
+_ALONE = (Publish, AdvanceClock, CloseDay, EraseMember)
+_ALL_LANES = (Publish, AdvanceClock, CloseDay)
+
+_AGAIN = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    OSError,
+    TimeoutError,
+)
+_BUSY = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
+
+
+class _Waiting:
+    """One caller in a lane."""
+
+    __slots__ = ("answer", "since", "submission", "visits")
+
+    def __init__(self, submission: Submission, since: float, answer: "asyncio.Future[Answer]") -> None:
+        self.submission = submission
+        self.since = since
+        self.answer = answer
+        self.visits = 0  # lanes tried
+
+    def give(self, answer: Answer) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+    def refuse(self, error: LoyaltyError) -> None:
+        self.give(Answer(*render(error, self.submission.request_id), headers=retry_headers(error)))
+
+
+class _Queue:
+    __slots__ = ("bytes", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Waiting] = deque()
+        self.bytes = 0
+
+
+class _Poisoned(Exception):
+    def __init__(self, waiting: _Waiting) -> None:
+        super().__init__()
+        self.waiting = waiting
+
+
+class BatchSeen(msgspec.Struct, frozen=True):
+    """One batch as metrics see it."""
+
+    commands: int
+    seconds: float
+    attempts: int
+
+
+def retry_headers(error: LoyaltyError) -> dict[str, str]:
+    """`Retry-After` for what may be tried again."""
+    after = getattr(error, "retry_after_s", None)
+    return {} if after is None else {"Retry-After": str(after)}
+
+
+class Pipe:
+    """The lanes of one process. One batch of a lane is in flight at a time; lanes take turns for connections."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        clock: Clock,
+        histories: Histories,
+        *,
+        cells: int,
+        slots: int,
+        queue_max: int,
+        queue_bytes_max: int,
+        queue_ms_max: int,
+        observe: Callable[[BatchSeen], None] | None = None,
+    ) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._histories = histories
+        self._cells = cells
+        self._slots = asyncio.Semaphore(slots)
+        self._queue_max = queue_max
+        self._queue_bytes_max = queue_bytes_max
+        self._queue_s_max = queue_ms_max / 1000
+        self._queues: dict[Lane, _Queue] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self.observe = observe
+        # Ids need chance to be unique, not to be secret.
+        self._random = random.Random(uuid4().int)  # noqa: S311
+
+    # --- collect -------------------------------------------------------------------------------------------
+
+    async def submit(self, submission: Submission) -> Answer:
+        """The answer of one command, refusals included. A cancelled caller never cancels the command."""
+        if self._closing:
+            return self._refusal(submission, ShuttingDown())
+        cells = (0,) if self._cells == 1 else await self._hint(submission)
+        waiting = _Waiting(submission, self._time(), asyncio.get_running_loop().create_future())
+        if not self._enqueue((submission.program_id, cells), waiting):
+            return self._refusal(submission, ServerBusy())
+        return await asyncio.shield(waiting.answer)
+
+    @property
+    def depth(self) -> int:
+        """Commands waiting now, in all lanes."""
+        return sum(len(queue.waiting) for queue in self._queues.values())
+
+    async def stop(self, within_s: float = 10.0) -> None:
+        """Take nothing more; answer everyone accepted, or refuse them when the time is up."""
+        self._closing = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=within_s)
+        for queue in self._queues.values():
+            while queue.waiting:
+                queue.waiting.popleft().refuse(ShuttingDown())
+        for task in list(self._tasks):
+            task.cancel()
+
+    def _enqueue(self, lane: Lane, waiting: _Waiting) -> bool:
+        queue = self._queues.get(lane)
+        if queue is None:
+            queue = self._queues[lane] = _Queue()
+            task = asyncio.get_running_loop().create_task(self._drain(lane, queue))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif len(queue.waiting) >= self._queue_max or queue.bytes >= self._queue_bytes_max:
+            return False
+        queue.waiting.append(waiting)
+        queue.bytes += waiting.submission.size
+        return True
+
+    async def _drain(self, lane: Lane, queue: _Queue) -> None:
+        """Batch after batch until the lane is empty; the slot is given back in between, so lanes take turns."""
+        try:
+            while queue.waiting:
+                async with self._slots:
+                    batch = self._form(queue)
+                    if batch:
+                        await self._run(lane, batch)
+        finally:
+            del self._queues[lane]
+            if queue.waiting:  # only after an error of our own: nobody is left without an answer
+                for waiting in queue.waiting:
+                    waiting.refuse(ServerBusy())
+
+    def _form(self, queue: _Queue) -> list[_Waiting]:
+        """What waits now, oldest first; who waited too long is refused before being decided."""
+        batch: list[_Waiting] = []
+        now = self._time()
+        while queue.waiting and len(batch) < BATCH_MAX:
+            alone = isinstance(queue.waiting[0].submission.command, _ALONE)
+            if alone and batch:
+                break
+            waiting = queue.waiting.popleft()
+            queue.bytes -= waiting.submission.size
+            if now - waiting.since > self._queue_s_max:
+                waiting.refuse(ServerBusy())
+            elif waiting.answer.cancelled():
+                continue
+            else:
+                batch.append(waiting)
+                if alone:
+                    break
+        return batch
+
+    async def _hint(self, submission: Submission) -> Cells:
+        """The lanes a command most likely needs; `decide` asks for others when it is wrong."""
+        command = submission.command
+        if isinstance(command, _ALL_LANES):
+            return tuple(range(self._cells))
+        if isinstance(command, Enrol):
+            return (self._random.randrange(self._cells),)
+        ref: MemberRef | None = getattr(command, "member", None)
+        if ref is None:
+            return (0,)
+        if ref.id is not None:
+            return (cell_of(ref.id, self._cells),)
+        assert ref.identifier is not None
+        try:
+            found = await store.cell_of_identifier(self._pool, submission.program_id, ref.identifier)
+        except (*_AGAIN, *_BUSY):
+            found = None
+        return (self._random.randrange(self._cells),) if found is None else (found,)
+
+    # --- load → decide → write -------------------------------------------------------------------------------
+
+    async def _run(self, lane: Lane, batch: list[_Waiting], *, failed: bool = False) -> None:
+        """Bring one batch to its answers, whatever happens on the way."""
+        started = self._time()
+        gave_up_at: float | None = None
+        committing = [False]
+        attempts = 0
+        while batch:
+            attempts += 1
+            committing[0] = False
+            try:
+                await self._attempt(lane, batch, committing)
+            except _Poisoned as poisoned:
+                batch = [waiting for waiting in batch if waiting is not poisoned.waiting]
+                self._incident(poisoned.waiting, poisoned.__cause__)
+                continue
+            except store.HeadMissing:
+                self._refuse_all(batch, ProgramNotFound())
+            except _BUSY:
+                self._refuse_all(batch, ServerBusy())
+            except _AGAIN as error:
+                now = self._time()
+                gave_up_at = gave_up_at or now + RETRY_S
+                # Once a commit may have gone through, only running again tells: it then finds its own records.
+                unknown = committing[0] or failed
+                failed = unknown
+                if now < gave_up_at:
+                    log.warning("batch_again", error=type(error).__name__, commands=len(batch))
+                    await asyncio.sleep(random.uniform(0.01, 0.05) * min(attempts, 10))  # noqa: S311 - jitter
+                    continue
+                self._refuse_all(batch, OutcomeUnknown() if unknown else DatabaseUnavailable())
+            except Exception as error:
+                # The database refused what we wrote, or writing broke: once more from a fresh book, then halves,
+                # so that one poisoned command cannot fail its neighbours.
+                if attempts == 1 and not failed:
+                    log.warning("batch_refused", error=repr(error)[:300], commands=len(batch))
+                    continue
+                if len(batch) == 1:
+                    self._incident(batch[0], error)
+                else:
+                    middle = len(batch) // 2
+                    await self._run(lane, batch[:middle])
+                    await self._run(lane, batch[middle:])
+            break
+        if self.observe is not None:
+            self.observe(BatchSeen(len(batch), self._time() - started, attempts))
+
+    async def _attempt(self, lane: Lane, batch: Sequence[_Waiting], committing: list[bool]) -> None:
+        """One transaction: heads, book, decisions, write, commit; then everyone gets an answer."""
+        program_id, cells = lane
+        async with self._pool.acquire() as connection:
+            await store.begin(connection, program_id, cells)
+            try:
+                book = await self._load(connection, lane, batch)
+                answers, elsewhere = await self._decide(connection, book, batch)
+                written = await store.append(connection, book, self._clock.now())
+            except BaseException:
+                await store.abandon(connection)
+                raise
+            committing[0] = True
+            await connection.execute("COMMIT" if written else "ROLLBACK")
+        for waiting, answer in answers:
+            waiting.give(answer)
+        for waiting, more in elsewhere:
+            self._elsewhere(program_id, cells, waiting, more)
+
+    async def _load(self, connection: store.Connection, lane: Lane, batch: Sequence[_Waiting]) -> Book:
+        program_id, cells = lane
+        history = await self._histories.of(connection, program_id)
+        submissions = [waiting.submission for waiting in batch]
+        keys = edge_keys(submissions, history)
+        loaded = await store.load(connection, program_id, cells, keys, self._cells)
+        if (loaded.config_number or 0) != (0 if history.empty else history.now.number):
+            history = await self._histories.refresh(connection, program_id)
+        if isinstance(submissions[0].command, CloseDay):
+            for each in loaded.lanes.values():
+                await store.last_closed_on(connection, program_id, each)
+        book = self._book(program_id, history, loaded)
+        store.fill(book, keys, loaded.rest)
+        deep = deep_keys(submissions, book)
+        if deep.deep:
+            await store.load_deep(connection, book, deep)
+        return book
+
+    def _book(self, program_id: UUID, history: History, loaded: store.Loaded) -> Book:
+        """An empty book at the batch's one instant: the program's clock, never before a lane's last block."""
+        now = loaded.sandbox_clock or self._clock.now()
+        last_id: UUID | None = None
+        for lane in loaded.lanes.values():
+            if lane.recorded_at is not None:
+                now = max(now, lane.recorded_at)
+            if lane.last_id is not None:
+                last_id = max(last_id, lane.last_id) if last_id else lane.last_id
+        ids = Ids(self._clock.now_ms, lambda: self._random.getrandbits(62), last_id)
+        return Book(program_id, history, loaded.lanes, now, ids, self._cells, loaded.sandbox_clock)
+
+    async def _decide(
+        self, connection: store.Connection, book: Book, batch: Sequence[_Waiting]
+    ) -> tuple[list[tuple[_Waiting, Answer]], list[tuple[_Waiting, frozenset[int]]]]:
+        """One command after the other; what one of them misses is read and it is decided again."""
+        answers: list[tuple[_Waiting, Answer]] = []
+        elsewhere: list[tuple[_Waiting, frozenset[int]]] = []
+        for waiting in batch:
+            for _ in range(NEEDS_MAX):
+                try:
+                    answers.append((waiting, decide(book, waiting.submission)))
+                except Needs as needs:
+                    missing = needs.cells.difference(book.lanes)
+                    if missing:
+                        elsewhere.append((waiting, missing))
+                        break
+                    await self._read(connection, book, needs.keys)
+                    continue
+                except Exception as error:
+                    raise _Poisoned(waiting) from error
+                break
+            else:
+                raise _Poisoned(waiting) from RuntimeError("a command asked for more too often")
+        return answers, elsewhere
+
+    async def _read(self, connection: store.Connection, book: Book, keys: Keys) -> None:
+        if keys.deep:
+            await store.load_deep(connection, book, keys)
+        if keys.idempotency or keys.activity_names or keys.identifiers or keys.members or keys.periods:
+            loaded = await store.load(connection, book.program_id, list(book.lanes), keys, self._cells)
+            store.fill(book, keys, loaded.rest)
+
+    # --- answer ----------------------------------------------------------------------------------------------
+
+    def _elsewhere(self, program_id: UUID, cells: Cells, waiting: _Waiting, more: frozenset[int]) -> None:
+        """A command that needs other lanes too comes back in a batch that holds all of them from its beginning."""
+        waiting.visits += 1
+        lane = (program_id, tuple(sorted({*cells, *more})))
+        if waiting.visits > LANES_MAX or self._closing or not self._enqueue(lane, waiting):
+            waiting.refuse(ServerBusy())
+
+    def _incident(self, waiting: _Waiting, error: BaseException | None) -> None:
+        """A bug's exception is that command's outcome alone; its key is not stored."""
+        incident = uuid4()
+        log.error(
+            "command_failed",
+            incident_id=str(incident),
+            command=type(waiting.submission.command).__name__,
+            request_id=waiting.submission.request_id,
+            exc_info=error,
+        )
+        waiting.refuse(Incident(incident_id=incident))
+
+    def _refuse_all(self, batch: Sequence[_Waiting], error: LoyaltyError) -> None:
+        for waiting in batch:
+            waiting.refuse(error)
+
+    def _refusal(self, submission: Submission, error: LoyaltyError) -> Answer:
+        return Answer(*render(error, submission.request_id), headers=retry_headers(error))
+
+    def _time(self) -> float:
+        return asyncio.get_running_loop().time()

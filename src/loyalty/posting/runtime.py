@@ -1,0 +1,94 @@
+"""What one process needs to serve: settings, connections, clock, cache and pipe, opened and closed together."""
+
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from loyalty.base.canonical import Digests
+from loyalty.base.clock import Clock, RealClock
+from loyalty.base.database import make_engine
+from loyalty.base.paging import Cursors
+from loyalty.base.settings import Settings
+from loyalty.posting import store
+from loyalty.posting.configuration import History
+from loyalty.posting.histories import Histories
+from loyalty.posting.pipe import Pipe
+from loyalty.programs.service import deployment_cells
+from loyalty.programs.types import ProgramNotFound
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One process's means; `engine` reads through SQLAlchemy Core, `pool` is the road's."""
+
+    settings: Settings
+    engine: AsyncEngine
+    pool: asyncpg.Pool
+    clock: Clock
+    histories: Histories
+    digests: Digests
+    cursors: Cursors
+    pipe: Pipe
+
+    async def history(self, program_id: UUID) -> History:
+        """The program's configurations as of now, for reads. Raises: ProgramNotFound."""
+        async with store.snapshot(self.pool, program_id) as connection:
+            history = await self.histories.refresh(connection, program_id)
+        if history.empty:
+            raise ProgramNotFound
+        return history
+
+    async def now(self, program_id: UUID) -> datetime:
+        """The program's instant: the real one, or its sandbox clock's."""
+        return await store.program_now(self.pool, program_id) or self.clock.now()
+
+
+@contextlib.asynccontextmanager
+async def open_runtime(settings: Settings, *, clock: Clock | None = None) -> AsyncGenerator[Runtime, None]:
+    """A runtime for the length of a block; on leaving, everyone accepted is answered first.
+
+    Needs: addresses and secret in `settings` (see embedded.provide). Raises: CellsDiffer when the deployment has
+    another number of cells.
+    """
+    assert settings.database_url is not None and settings.secret_key is not None
+    clock = clock or RealClock()
+    digests = Digests(settings.secret_key, settings.secret_key_previous)
+    engine = make_engine(settings.database_url, settings.pool_size)
+    try:
+        await deployment_cells(engine, settings.cells)
+        async with asyncpg.create_pool(
+            settings.database_url,
+            min_size=1,
+            max_size=settings.pool_size,
+            max_inactive_connection_lifetime=0,
+            command_timeout=settings.statement_timeout_ms / 1000 + 5,
+            server_settings={
+                **store.CONNECTION_SETTINGS,
+                "lock_timeout": str(settings.lock_timeout_ms),
+                "statement_timeout": str(settings.statement_timeout_ms),
+                "idle_in_transaction_session_timeout": str(settings.statement_timeout_ms),
+            },
+            reset=store.left_clean,
+        ) as pool:
+            histories = Histories()
+            pipe = Pipe(
+                pool,
+                clock,
+                histories,
+                cells=settings.cells,
+                slots=max(1, settings.pool_size - 1),  # one is left for quotes and reads
+                queue_max=settings.queue_max,
+                queue_bytes_max=settings.queue_bytes_max,
+                queue_ms_max=settings.queue_ms_max,
+            )
+            try:
+                yield Runtime(settings, engine, pool, clock, histories, digests, Cursors(digests), pipe)
+            finally:
+                await pipe.stop()
+    finally:
+        await engine.dispose()

@@ -1,0 +1,810 @@
+"""All SQL of the road: take the heads, read the book, write the batch.
+
+On asyncpg itself: arrays in, records out. The heads are locked by a statement of their own; everything a batch
+decides on is read by statements that begin after it (docs/ledger.md, law 12). Statements are prepared against
+indexes alone: the connections of the road switch sequential scans, hash and merge joins off, so that a plan made
+over an empty table is still right over a full one.
+"""
+
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from loyalty.ledger.chain import block_hash
+from loyalty.ledger.types import Account, Decision, Entry, Lot
+from loyalty.members.cells import cell_of
+from loyalty.members.types import Identifier, IdentifierKind, Member, MemberStatus
+from loyalty.posting.book import Activity, ActivityKey, Book, Keys, Lane, StoredDecision, StoredRecord
+from loyalty.posting.configuration import Configuration, Published
+from loyalty.programs.types import ProgramSettings
+from loyalty.rules.types import CounterKey, Ruleset
+
+GENESIS = bytes(32)
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+
+CONNECTION_SETTINGS = {
+    "application_name": "loyalty-road",
+    "timezone": "UTC",
+    "jit": "off",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+
+
+class HeadMissing(Exception):
+    """The program has no lane of this cell: it does not exist, or the deployment's cells differ."""
+
+
+async def begin(connection: Connection, program_id: UUID, cells: Sequence[int]) -> None:
+    """Open the batch's transaction and hold its heads, ascending. Raises: HeadMissing."""
+    listed = ",".join(str(int(cell)) for cell in sorted(cells))
+    status = await connection.execute(
+        f"BEGIN; SET LOCAL loyalty.program = '{program_id}'; "
+        f"SELECT FROM heads WHERE program_id = '{program_id}' AND cell IN ({listed}) ORDER BY cell FOR UPDATE"
+    )
+    if status != f"SELECT {len(cells)}":
+        raise HeadMissing
+
+
+async def abandon(connection: Connection) -> None:
+    """Give the heads back without a trace; a lost connection has done so itself."""
+    with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        await connection.execute("ROLLBACK")
+
+
+async def left_clean(connection: Connection) -> None:
+    """Refuse a connection back into the pool that still is in a transaction: the pool then closes it."""
+    if connection.is_in_transaction():
+        raise asyncpg.InterfaceError("returned inside a transaction")
+
+
+_LOAD = """
+WITH who AS MATERIALIZED (
+    SELECT i.kind, i.value, i.member_id, i.cell
+    FROM unnest($7::text[], $8::text[]) u(kind, value)
+    JOIN identifiers i ON i.program_id = $1 AND i.kind = u.kind AND i.value = u.value
+), ids AS MATERIALIZED (
+    SELECT member_id, cell FROM who
+    UNION SELECT id, cell FROM unnest($9::uuid[], $10::smallint[]) u(id, cell)
+)
+SELECT
+  ARRAY(SELECT ROW(b.cell, b.number, b.hash, b.last_id, b.recorded_at, b.last_position)
+        FROM unnest($2::smallint[]) c(cell), LATERAL (
+            SELECT * FROM blocks WHERE program_id = $1 AND blocks.cell = c.cell ORDER BY number DESC LIMIT 1) b),
+  (SELECT number FROM configurations WHERE program_id = $1 ORDER BY number DESC LIMIT 1),
+  (SELECT now_at FROM sandbox_clocks WHERE program_id = $1),
+  ARRAY(SELECT ROW(r.scope, r.key, r.fingerprint, r.status, r.decision_cell, r.decision_id, r.refusal)
+        FROM unnest($3::uuid[], $4::text[]) u(scope, key)
+        JOIN idempotency_records r ON r.program_id = $1 AND r.scope = u.scope AND r.key = u.key),
+  ARRAY(SELECT ROW(k.kind, k.source, k.external_id, k.state, k.activity_id, k.cell, k.decision_id, k.content_digest)
+        FROM unnest($5::text[], $6::text[], $12::text[]) u(kind, source, external_id)
+        JOIN activity_keys k ON k.program_id = $1 AND k.kind = u.kind AND k.source = u.source
+         AND k.external_id = u.external_id),
+  ARRAY(SELECT ROW(kind, value, member_id, cell) FROM who),
+  ARRAY(SELECT ROW(m.id, m.status, m.enrolled_at, m.merged_into)
+        FROM ids JOIN members m ON m.program_id = $1 AND m.cell = ids.cell AND m.id = ids.member_id),
+  ARRAY(SELECT ROW(a.id, a.owner_id, a.points_currency, a.seq, a.pending, a.available, a.held, a.debt,
+                   a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id)
+        FROM ids JOIN accounts a ON a.program_id = $1 AND a.cell = ids.cell AND a.owner_id = ids.member_id),
+  ARRAY(SELECT ROW(n.owner_id, n.rule_id, n.period, n.points)
+        FROM ids JOIN counters n ON n.program_id = $1 AND n.cell = ids.cell AND n.owner_id = ids.member_id
+         AND n.period = ANY($11::text[]))
+"""
+
+
+class Loaded(msgspec.Struct):
+    """What the first read under the heads found, before a book is made of it."""
+
+    lanes: dict[int, Lane]
+    config_number: int | None
+    sandbox_clock: datetime | None
+    rest: tuple[Any, ...]
+
+
+async def load(
+    connection: Connection, program_id: UUID, cells: Sequence[int], keys: Keys, total: int
+) -> Loaded:
+    """Read what the commands name, in one statement that begins after the heads are held."""
+    records, names, identifiers, members = (
+        list(keys.idempotency),
+        list(keys.activity_names),
+        list(keys.identifiers),
+        list(keys.members),
+    )
+    row = await connection.fetchrow(
+        _LOAD,
+        program_id,
+        list(cells),
+        [scope for scope, _ in records],
+        [key for _, key in records],
+        [name[0] for name in names],
+        [name[1] for name in names],
+        [identifier.kind.value for identifier in identifiers],
+        [identifier.value for identifier in identifiers],
+        members,
+        [cell_of(member, total) for member in members],
+        list(keys.periods),
+        [name[2] for name in names],
+    )
+    assert row is not None
+    lanes = {cell: Lane(cell, 0, GENESIS, None, None, 0) for cell in cells}
+    for cell, number, hash, last_id, recorded_at, position in row[0]:
+        lanes[cell] = Lane(cell, number, hash, last_id, recorded_at, position)
+    return Loaded(lanes, row[1], row[2], tuple(row)[3:])
+
+
+def fill(book: Book, keys: Keys, rest: tuple[Any, ...]) -> None:
+    """Put what `load` read into the book; what was asked for and not found is known to be missing."""
+    records, names, identifiers, members, accounts, counters = rest
+    for key in keys.idempotency:
+        book.records.setdefault(key, None)
+    for scope, key, fingerprint, status, cell, decision_id, refusal in records:
+        stored = StoredRecord(
+            fingerprint, status, None if decision_id is None else (cell, decision_id), refusal
+        )
+        if book.records.get((scope, key)) is None:
+            book.records[scope, key] = stored
+    for name in keys.activity_names:
+        book.names.setdefault(name, None)
+    for kind, source, external_id, *held in names:
+        _hold_name(book, (kind, source, external_id), ActivityKey(*held))
+    for identifier in keys.identifiers:
+        book.identifiers.setdefault(identifier, None)
+    for kind, value, member_id, _ in identifiers:
+        identifier = Identifier(IdentifierKind(kind), value)
+        if identifier not in book.new_identifiers and member_id not in book.removed_identifiers:
+            book.identifiers[identifier] = member_id
+    for id in keys.members:
+        book.members.setdefault(id, None)
+    for id, status, enrolled_at, merged_into in members:
+        if book.members.get(id) is None:
+            book.members[id] = Member(id, MemberStatus(status), enrolled_at, merged_into)
+    for row in accounts:
+        account = Account(*row)
+        book.accounts.setdefault((account.owner_id, account.points_currency), account)
+        book.lot_owner.setdefault(account.id, account.owner_id)
+    for id, *_ in members:
+        book.counted.setdefault(id, set()).update(keys.periods)
+    for owner_id, rule_id, period, points in counters:
+        book.counters.setdefault((owner_id, CounterKey(rule_id, period)), points)
+
+
+def _hold_name(book: Book, name: tuple[str, str, str], held: ActivityKey) -> None:
+    if book.names.get(name) is None:
+        book.names[name] = held
+    if name[0] == "purchase":
+        book.names_of[held.activity_id] = name
+
+
+_LOT = """ROW(l.id, l.account_id, l.parent_lot_id, l.issuing_entry_id, l.decision_id, l.points, l.vintage_at,
+    l.policy_number, l.issued_activates_at, l.issued_expires_at, l.activates_at, l.expires_at, l.arrived_at,
+    l.issued, l.pending, l.available, l.held, l.redeemed, l.expired, l.revoked, l.transferred, l.deficit)"""
+
+_DEEP = f"""
+WITH acts AS MATERIALIZED (
+    SELECT a.* FROM unnest($2::uuid[], $3::smallint[]) u(id, cell)
+    JOIN activities a ON a.program_id = $1 AND a.cell = u.cell AND a.id = u.id
+), wanted AS MATERIALIZED (
+    SELECT id, cell FROM unnest($4::uuid[], $5::smallint[]) u(id, cell)
+    UNION SELECT decision_id, cell FROM acts
+    UNION SELECT a.awarded_by, c.cell FROM acts a, unnest($8::smallint[]) c(cell)
+), found AS MATERIALIZED (
+    SELECT d.* FROM wanted w JOIN decisions d ON d.program_id = $1 AND d.cell = w.cell AND d.id = w.id
+), owners AS MATERIALIZED (
+    SELECT DISTINCT a.member_id AS id, d.cell FROM acts a JOIN found d ON d.id = a.awarded_by
+    WHERE a.member_id IS NOT NULL
+), accs AS MATERIALIZED (
+    SELECT a.* FROM owners o
+    JOIN accounts a ON a.program_id = $1 AND a.cell = o.cell AND a.owner_id = o.id
+)
+SELECT
+  ARRAY(SELECT ROW(k.kind, k.source, k.external_id, k.state, k.activity_id, k.cell, k.decision_id, k.content_digest)
+        FROM acts a JOIN activity_keys k ON k.program_id = $1 AND k.activity_id = a.id AND k.kind = 'purchase'),
+  ARRAY(SELECT ROW(id, decision_id, awarded_by, member_id, occurred_at, recorded_at, location, channel, till,
+                   amount_minor, content::text) FROM acts),
+  ARRAY(SELECT ROW(id, kind, detail, answer_status, answer) FROM found),
+  ARRAY(SELECT {_LOT} FROM found d JOIN lots l ON l.program_id = $1 AND l.cell = d.cell AND l.decision_id = d.id),
+  ARRAY(SELECT {_LOT}
+        FROM (SELECT id, cell FROM accs
+              UNION SELECT id, cell FROM unnest($6::uuid[], $7::smallint[]) u(id, cell)) a
+        JOIN lots l ON l.program_id = $1 AND l.cell = a.cell AND l.account_id = a.id AND l.is_open),
+  ARRAY(SELECT ROW(a.id, a.owner_id, a.points_currency, a.seq, a.pending, a.available, a.held, a.debt,
+                   a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id) FROM accs a)
+"""
+
+
+async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
+    """Read what only the first read could show, under the same heads, into the book."""
+    activities, decisions, open_lots = list(keys.activities), list(keys.decisions), list(keys.open_lots)
+    row = await connection.fetchrow(
+        _DEEP,
+        book.program_id,
+        [id for _, id in activities],
+        [cell for cell, _ in activities],
+        [id for _, id in decisions],
+        [cell for cell, _ in decisions],
+        open_lots,
+        [cell_of(book.lot_owner[id], book.cells) for id in open_lots],
+        list(book.lanes),
+    )
+    assert row is not None
+    for kind, source, external_id, *held in row[0]:
+        _hold_name(book, (kind, source, external_id), ActivityKey(*held))
+    for _, id in activities:
+        book.activities.setdefault(id, None)
+    for values in row[1]:
+        activity = Activity(*values)
+        if book.activities.get(activity.id) is None:
+            book.activities[activity.id] = activity
+    for values in row[2]:
+        book.decisions.setdefault(values[0], StoredDecision(*values))
+    for values in (*row[3], *row[4]):
+        lot = Lot(*values)
+        book.lots.setdefault(lot.account_id, {}).setdefault(lot.id, lot)
+    for values in row[5]:
+        account = Account(*values)
+        book.accounts.setdefault((account.owner_id, account.points_currency), account)
+        book.lot_owner.setdefault(account.id, account.owner_id)
+        book.lots_complete.add(account.id)
+    book.lots_complete.update(open_lots)
+
+
+async def last_closed_on(connection: Connection, program_id: UUID, lane: Lane) -> None:
+    """Put the lane's last closed day on it; only the closing of a day asks."""
+    lane.last_closed_on = await connection.fetchval(
+        "SELECT max(closes_on) FROM blocks WHERE program_id = $1 AND cell = $2 AND closes_on IS NOT NULL",
+        program_id,
+        lane.cell,
+    )
+
+
+async def published(connection: Connection, program_id: UUID, after: int) -> list[Published]:
+    """The configurations numbered above `after`, oldest first."""
+    rows = await connection.fetch(
+        "SELECT number, effective_at, settings::text, ruleset::text FROM configurations "
+        "WHERE program_id = $1 AND number > $2 ORDER BY number",
+        program_id,
+        after,
+    )
+    return [
+        Published(
+            row[0],
+            row[1],
+            Configuration(
+                msgspec.json.decode(row[2], type=ProgramSettings), msgspec.json.decode(row[3], type=Ruleset)
+            ),
+        )
+        for row in rows
+    ]
+
+
+@contextlib.asynccontextmanager
+async def snapshot(pool: asyncpg.Pool, program_id: UUID) -> AsyncGenerator[Connection, None]:
+    """A connection that sees one snapshot of one program, without heads, bounded to two seconds."""
+    async with pool.acquire() as connection:
+        await connection.execute(
+            f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL loyalty.program = '{program_id}'; "
+            "SET LOCAL statement_timeout = 2000"
+        )
+        try:
+            yield connection
+        finally:
+            await abandon(connection)
+
+
+async def cell_of_identifier(pool: asyncpg.Pool, program_id: UUID, identifier: Identifier) -> int | None:
+    """Where the owner of an identifier lives, without a head: a hint."""
+    async with snapshot(pool, program_id) as connection:
+        return await connection.fetchval(
+            "SELECT cell FROM identifiers WHERE program_id = $1 AND kind = $2 AND value = $3",
+            program_id,
+            identifier.kind.value,
+            identifier.value,
+        )
+
+
+async def program_now(pool: asyncpg.Pool, program_id: UUID) -> datetime | None:
+    """A sandbox program's clock; None for a live one."""
+    async with snapshot(pool, program_id) as connection:
+        return await connection.fetchval(
+            "SELECT now_at FROM sandbox_clocks WHERE program_id = $1", program_id
+        )
+
+
+# --- writing --------------------------------------------------------------------------------------------
+
+
+class _Table:
+    """One data-modifying part of the batch's statement: fixed SQL text over one array parameter a column."""
+
+    def __init__(self, sql: str, types: str) -> None:
+        self.sql = sql
+        self.types = types.split()
+
+
+_INSERT = "INSERT INTO {table} (program_id, cell, {columns}) SELECT $1, $2, u.* FROM unnest({arrays}) u"
+
+
+def _insert(table: str, columns: str, types: str) -> _Table:
+    return _Table(_INSERT.format(table=table, columns=columns, arrays="{arrays}"), types)
+
+
+_MEMBERS = _insert("members", "id, status, enrolled_at", "uuid text timestamptz")
+_MEMBERS_CHANGED = _Table(
+    "UPDATE members t SET status = u.status FROM unnest({arrays}) u(id, status) "
+    "WHERE t.program_id = $1 AND t.cell = $2 AND t.id = u.id RETURNING 1",
+    "uuid text",
+)
+_PROFILES = _Table(
+    "INSERT INTO member_profiles (program_id, cell, member_id, profile) "
+    "SELECT $1, $2, u.id, u.profile::json FROM unnest({arrays}) u(id, profile) "
+    "ON CONFLICT (program_id, cell, member_id) DO UPDATE SET profile = excluded.profile",
+    "uuid text",
+)
+_PROFILES_GONE = _Table(
+    "DELETE FROM member_profiles t USING unnest({arrays}) u(id) "
+    "WHERE t.program_id = $1 AND t.cell = $2 AND t.member_id = u.id",
+    "uuid",
+)
+_IDENTIFIERS = _Table(
+    "INSERT INTO identifiers (program_id, cell, kind, value, member_id) SELECT $1, $2, u.* FROM unnest({arrays}) u",
+    "text text uuid",
+)
+_IDENTIFIERS_GONE = _Table(
+    "DELETE FROM identifiers t USING unnest({arrays}) u(id) "
+    "WHERE t.program_id = $1 AND t.cell = $2 AND t.member_id = u.id",
+    "uuid",
+)
+_NAMES = _insert(
+    "activity_keys",
+    "kind, source, external_id, state, activity_id, decision_id, content_digest",
+    "text text text text uuid uuid bytea",
+)
+_NAMES_CANCELLED = _Table(
+    "UPDATE activity_keys t SET state = 'cancelled' FROM unnest({arrays}) u(kind, source, external_id) "
+    "WHERE t.program_id = $1 AND t.kind = u.kind AND t.source = u.source AND t.external_id = u.external_id RETURNING 1",
+    "text text text",
+)
+_ACTIVITIES = _Table(
+    "INSERT INTO activities (program_id, cell, id, decision_id, awarded_by, member_id, occurred_at, recorded_at, "
+    "location, channel, till, amount_minor, content) "
+    "SELECT $1, $2, u.a, u.b, u.c, u.d, u.e, u.f, u.g, u.h, u.i, u.j, u.k::json "
+    "FROM unnest({arrays}) u(a, b, c, d, e, f, g, h, i, j, k)",
+    "uuid uuid uuid uuid timestamptz timestamptz text text text bigint text",
+)
+_ACTIVITIES_CHANGED = _Table(
+    "UPDATE activities t SET member_id = u.member_id, awarded_by = u.awarded_by "
+    "FROM unnest({arrays}) u(id, member_id, awarded_by) "
+    "WHERE t.program_id = $1 AND t.cell = $2 AND t.id = u.id RETURNING 1",
+    "uuid uuid uuid",
+)
+_ACCOUNTS = _insert(
+    "accounts",
+    "id, owner_id, points_currency, seq, pending, available, held, debt, active_at, next_due_at, "
+    "first_entry_id, last_entry_id",
+    "uuid uuid text bigint bigint bigint bigint bigint timestamptz timestamptz uuid uuid",
+)
+# `seq` as it was read: belt and braces behind the head, the rows changed are counted.
+_ACCOUNTS_CHANGED = _Table(
+    "UPDATE accounts t SET seq = u.seq, pending = u.pending, available = u.available, held = u.held, debt = u.debt, "
+    "active_at = u.active_at, next_due_at = u.next_due_at, first_entry_id = u.first_entry_id, "
+    "last_entry_id = u.last_entry_id "
+    "FROM unnest({arrays}) u(owner_id, points_currency, old_seq, seq, pending, available, held, debt, active_at, "
+    "next_due_at, first_entry_id, last_entry_id) "
+    "WHERE t.program_id = $1 AND t.cell = $2 AND t.owner_id = u.owner_id AND t.points_currency = u.points_currency "
+    "AND t.seq = u.old_seq RETURNING 1",
+    "uuid text bigint bigint bigint bigint bigint bigint timestamptz timestamptz uuid uuid",
+)
+_LOTS = _insert(
+    "lots",
+    "id, account_id, parent_lot_id, issuing_entry_id, decision_id, points, vintage_at, policy_number, "
+    "issued_activates_at, issued_expires_at, activates_at, expires_at, arrived_at, is_open, issued, pending, "
+    "available, held, redeemed, expired, revoked, transferred, deficit",
+    "uuid uuid uuid uuid uuid bigint timestamptz int timestamptz timestamptz timestamptz timestamptz timestamptz "
+    "bool bigint bigint bigint bigint bigint bigint bigint bigint bigint",
+)
+_LOTS_CHANGED = _Table(
+    "UPDATE lots t SET activates_at = u.activates_at, expires_at = u.expires_at, arrived_at = u.arrived_at, "
+    "is_open = u.is_open, issued = u.issued, pending = u.pending, available = u.available, held = u.held, "
+    "redeemed = u.redeemed, expired = u.expired, revoked = u.revoked, transferred = u.transferred, "
+    "deficit = u.deficit "
+    "FROM unnest({arrays}) u(id, activates_at, expires_at, arrived_at, is_open, issued, pending, available, held, "
+    "redeemed, expired, revoked, transferred, deficit) "
+    "WHERE t.program_id = $1 AND t.cell = $2 AND t.id = u.id RETURNING 1",
+    "uuid timestamptz timestamptz timestamptz bool bigint bigint bigint bigint bigint bigint bigint bigint bigint",
+)
+_COUNTERS = _Table(
+    "INSERT INTO counters (program_id, cell, owner_id, rule_id, period, points) SELECT $1, $2, u.* "
+    "FROM unnest({arrays}) u ON CONFLICT (program_id, cell, owner_id, period, rule_id) "
+    "DO UPDATE SET points = excluded.points",
+    "uuid text text bigint",
+)
+_DECISIONS = _insert(
+    "decisions",
+    "id, block_number, kind, member_id, activity_id, actor_kind, actor_id, occurred_at, evaluator, detail, "
+    "answer_status, answer",
+    "uuid bigint text uuid uuid text uuid timestamptz smallint text smallint text",
+)
+_ENTRIES = _Table(
+    "INSERT INTO entries (program_id, cell, id, account_id, seq, decision_id, kind, occurred_at, recorded_at, cause, "
+    "corrects_entry_id, redates, pending, available, held, debt) "
+    "SELECT $1, $2, u.a, u.b, u.c, u.d, u.e, u.f, u.g, u.h, u.i, u.j::json, u.k, u.l, u.m, u.n "
+    "FROM unnest({arrays}) u(a, b, c, d, e, f, g, h, i, j, k, l, m, n)",
+    "uuid uuid bigint uuid text timestamptz timestamptz text uuid text bigint bigint bigint bigint",
+)
+_POSTINGS = _insert(
+    "postings", "entry_id, position, lot_id, points, source, target", "uuid smallint uuid bigint text text"
+)
+_EVENTS = _Table(
+    "INSERT INTO engagement_events (program_id, cell, id, position, decision_id, type, member_id, occurred_at, "
+    "recorded_at, data) SELECT $1, $2, u.a, u.b, u.c, u.d, u.e, u.f, u.g, u.h::json "
+    "FROM unnest({arrays}) u(a, b, c, d, e, f, g, h)",
+    "uuid bigint uuid text uuid timestamptz timestamptz text",
+)
+_RECORDS = _Table(
+    "INSERT INTO idempotency_records (program_id, scope, key, fingerprint, created_at, status, decision_cell, "
+    "decision_id, refusal) SELECT $1, u.* FROM unnest({arrays}) u",
+    "uuid text bytea timestamptz smallint smallint uuid text",
+)
+_BLOCK = _insert(
+    "blocks",
+    "number, id, format, recorded_at, config_number, closes_on, first_position, last_position, previous_hash, hash, "
+    "last_id",
+    "bigint uuid smallint timestamptz int date bigint bigint bytea bytea uuid",
+)
+_CONFIGURATIONS = _Table(
+    "INSERT INTO configurations (program_id, number, effective_at, published_at, settings, ruleset) "
+    "SELECT $1, u.a, u.b, u.c, u.d::json, u.e::json FROM unnest({arrays}) u(a, b, c, d, e)",
+    "int timestamptz timestamptz text text",
+)
+_CLOCK = _Table(
+    "UPDATE sandbox_clocks t SET now_at = u.now_at FROM unnest({arrays}) u(now_at) WHERE t.program_id = $1 RETURNING 1",
+    "timestamptz",
+)
+
+Rows = list[tuple[_Table, list[tuple[Any, ...]]]]
+
+
+async def append(connection: Connection, book: Book, written_at: datetime) -> bool:
+    """Write everything the batch changed, one statement a lane, each with its block; the caller commits.
+
+    `written_at` is the real clock's instant: idempotency records are kept for so long in real time. Returns
+    whether there was anything to write.
+    Raises: UniqueViolationError when another lane took a natural key meanwhile; the batch is decided again.
+    """
+    cells = sorted(book.lanes)
+    written = False
+    for cell in cells:
+        rows = _rows(book, book.lanes[cell], first=cell == cells[0], written_at=written_at)
+        filled = [(table, values) for table, values in rows if values]
+        if filled:
+            await _write(connection, book.program_id, cell, filled)
+            written = True
+    return written
+
+
+async def _write(connection: Connection, program_id: UUID, cell: int, filled: Rows) -> None:
+    """One statement of modifying parts: every insert and update of a lane, in a fixed order."""
+    parts: list[str] = []
+    counts: list[str] = []
+    expected: list[int] = []
+    arguments: list[Any] = [program_id, cell]
+    for index, (table, values) in enumerate(filled):
+        arrays: list[str] = []
+        for kind, column in zip(table.types, zip(*values, strict=True), strict=True):
+            arguments.append(column)
+            arrays.append(f"${len(arguments)}::{kind}[]")
+        parts.append(f"t{index} AS ({table.sql.replace('{arrays}', ', '.join(arrays))})")
+        if "RETURNING" in table.sql:
+            counts.append(f"(SELECT count(*) FROM t{index})")
+            expected.append(len(values))
+    row = await connection.fetchrow(
+        f"WITH {', '.join(parts)} SELECT {', '.join(['$2::smallint', *counts])}", *arguments
+    )
+    assert row is not None
+    if list(row)[1:] != expected:
+        raise StaleBook(f"rows changed {list(row)[1:]}, expected {expected}")
+
+
+class StaleBook(Exception):
+    """A row was not as it had been read under the head: nothing may be written from this book."""
+
+
+def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
+    """All rows of one lane; what belongs to no lane goes with the first."""
+    cell = lane.cell
+    total = book.cells
+
+    def mine(owner_id: UUID) -> bool:
+        return total == 1 or cell_of(owner_id, total) == cell
+
+    recorded_at = book.now
+    owner_of = book.lot_owner
+    entries = [entry for decision in lane.decisions for entry in decision.entries]
+    rows: Rows = [
+        (_MEMBERS, [(m.id, m.status, m.enrolled_at) for m in book.new_members.values() if mine(m.id)]),
+        (_MEMBERS_CHANGED, [(m.id, m.status) for m in book.changed_members.values() if mine(m.id)]),
+        (
+            _PROFILES,
+            [
+                (id, msgspec.json.encode(profile).decode())
+                for id, profile in book.profiles.items()
+                if profile is not None and mine(id)
+            ],
+        ),
+        (_PROFILES_GONE, [(id,) for id, profile in book.profiles.items() if profile is None and mine(id)]),
+        (
+            _IDENTIFIERS,
+            sorted(
+                (identifier.kind.value, identifier.value, id)
+                for identifier, id in book.new_identifiers.items()
+                if mine(id)
+            ),
+        ),
+        (_IDENTIFIERS_GONE, [(id,) for id in book.removed_identifiers if mine(id)]),
+        (
+            _NAMES,
+            sorted(
+                (*name, held.state, held.activity_id, held.decision_id, held.content_digest)
+                for name, held in book.new_names.items()
+                if held.cell == cell
+            ),
+        ),
+        (_NAMES_CANCELLED, sorted(name for name in book.cancelled_names if _named_here(book, name, cell))),
+        (_ACTIVITIES, [_activity_row(a) for home, a in book.new_activities.values() if home == cell]),
+        (
+            _ACTIVITIES_CHANGED,
+            [
+                (a.id, a.member_id, a.awarded_by)
+                for home, a in book.changed_activities.values()
+                if home == cell
+            ],
+        ),
+        (_ACCOUNTS, [_account_row(a) for a in book.new_accounts.values() if mine(a.owner_id)]),
+        (
+            _ACCOUNTS_CHANGED,
+            [
+                _account_change(book.accounts[key], old_seq)
+                for key, old_seq in book.changed_accounts.items()
+                if mine(key[0])
+            ],
+        ),
+        (_LOTS, [_lot_row(lot) for lot in book.new_lots.values() if mine(owner_of[lot.account_id])]),
+        (
+            _LOTS_CHANGED,
+            [_lot_change(lot) for lot in book.changed_lots.values() if mine(owner_of[lot.account_id])],
+        ),
+        (
+            _COUNTERS,
+            [
+                (owner_id, key.rule_id, key.period, book.counters[owner_id, key])
+                for owner_id, key in book.changed_counters
+                if mine(owner_id)
+            ],
+        ),
+        (_DECISIONS, [_decision_row(decision, lane.number + 1) for decision in lane.decisions]),
+        (_ENTRIES, [_entry_row(entry, recorded_at) for entry in entries]),
+        (
+            _POSTINGS,
+            [
+                (entry.id, position, p.lot_id, p.points, p.source, p.target)
+                for entry in entries
+                for position, p in enumerate(entry.postings)
+            ],
+        ),
+        (
+            _EVENTS,
+            [
+                (
+                    id,
+                    lane.position + 1 + n,
+                    decision_id,
+                    e.type,
+                    e.member_id,
+                    e.occurred_at,
+                    recorded_at,
+                    e.data,
+                )
+                for n, (id, decision_id, e) in enumerate(lane.events)
+            ],
+        ),
+    ]
+    if first:
+        rows += [
+            (
+                _RECORDS,
+                sorted(
+                    (
+                        scope,
+                        key,
+                        r.fingerprint,
+                        written_at,
+                        r.status,
+                        *(r.decision or (None, None)),
+                        r.refusal,
+                    )
+                    for (scope, key), r in book.new_records.items()
+                ),
+            ),
+        ]
+        if book.published is not None:
+            number, effective_at, configuration = book.published
+            rows.append(
+                (
+                    _CONFIGURATIONS,
+                    [
+                        (
+                            number,
+                            effective_at,
+                            recorded_at,
+                            msgspec.json.encode(configuration.settings).decode(),
+                            msgspec.json.encode(configuration.ruleset).decode(),
+                        )
+                    ],
+                )
+            )
+        if book.clock_to is not None:
+            rows.append((_CLOCK, [(book.clock_to,)]))
+    if lane.decisions or lane.touched:
+        rows.append((_BLOCK, [_block_row(book, lane)]))
+    return rows
+
+
+def _named_here(book: Book, name: tuple[str, str, str], cell: int) -> bool:
+    held = book.names[name]
+    assert held is not None
+    return held.cell == cell
+
+
+def _activity_row(a: Activity) -> tuple[Any, ...]:
+    return (
+        a.id,
+        a.decision_id,
+        a.awarded_by,
+        a.member_id,
+        a.occurred_at,
+        a.recorded_at,
+        a.location,
+        a.channel,
+        a.till,
+        a.amount_minor,
+        a.content,
+    )
+
+
+def _account_row(a: Account) -> tuple[Any, ...]:
+    return (a.id, *_account_figures(a, a.owner_id, a.points_currency))
+
+
+def _account_change(a: Account, old_seq: int) -> tuple[Any, ...]:
+    return _account_figures(a, a.owner_id, a.points_currency, old_seq)
+
+
+def _account_figures(a: Account, *key: Any) -> tuple[Any, ...]:
+    return (
+        *key,
+        a.seq,
+        a.pending,
+        a.available,
+        a.held,
+        a.debt,
+        a.active_at,
+        a.next_due_at,
+        a.first_entry_id,
+        a.last_entry_id,
+    )
+
+
+def _lot_row(lot: Lot) -> tuple[Any, ...]:
+    return (
+        lot.id,
+        lot.account_id,
+        lot.parent_lot_id,
+        lot.issuing_entry_id,
+        lot.decision_id,
+        lot.points,
+        lot.vintage_at,
+        lot.policy_number,
+        lot.issued_activates_at,
+        lot.issued_expires_at,
+        *_lot_change(lot)[1:],
+    )
+
+
+def _lot_change(lot: Lot) -> tuple[Any, ...]:
+    return (
+        lot.id,
+        lot.activates_at,
+        lot.expires_at,
+        lot.arrived_at,
+        lot.open,
+        lot.issued,
+        lot.pending,
+        lot.available,
+        lot.held,
+        lot.redeemed,
+        lot.expired,
+        lot.revoked,
+        lot.transferred,
+        lot.deficit,
+    )
+
+
+def _decision_row(d: Decision, block_number: int) -> tuple[Any, ...]:
+    return (
+        d.id,
+        block_number,
+        d.kind,
+        d.member_id,
+        d.activity_id,
+        d.actor_kind,
+        d.actor_id,
+        d.occurred_at,
+        d.evaluator,
+        d.detail,
+        d.answer_status,
+        d.answer,
+    )
+
+
+def _entry_row(e: Entry, recorded_at: datetime) -> tuple[Any, ...]:
+    return (
+        e.id,
+        e.account_id,
+        e.seq,
+        e.decision_id,
+        e.kind,
+        e.occurred_at,
+        recorded_at,
+        e.cause,
+        e.corrects_entry_id,
+        msgspec.json.encode(e.redates).decode() if e.redates else None,
+        e.pending,
+        e.available,
+        e.held,
+        e.debt,
+    )
+
+
+def _block_row(book: Book, lane: Lane) -> tuple[Any, ...]:
+    id = book.ids()
+    number = lane.number + 1
+    # A first configuration is in force from its own block on; a later one from the block after.
+    config_number = 1 if book.history.empty else book.history.now.number
+    hash = block_hash(
+        1,
+        book.program_id,
+        lane.cell,
+        number,
+        book.now,
+        config_number,
+        None if book.closes_on is None else book.closes_on.isoformat(),
+        lane.hash,
+        lane.decisions,
+    )
+    return (
+        number,
+        id,
+        1,
+        book.now,
+        config_number,
+        book.closes_on,
+        lane.position + 1,
+        lane.position + len(lane.events),
+        lane.hash,
+        hash,
+        id,
+    )

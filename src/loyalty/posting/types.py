@@ -1,0 +1,85 @@
+"""Refusals of the commands, and what the road itself may answer."""
+
+from typing import ClassVar
+
+from loyalty.base.errors import Busy, Conflict, Internal, NotFound, Refused
+
+
+class IdempotencyKeyReused(Refused):
+    code: ClassVar[str] = "idempotency_key_reused"
+    title: ClassVar[str] = "The Idempotency-Key was used for another request."
+
+
+class ActivityDiffers(Conflict):
+    code: ClassVar[str] = "activity_differs"
+    title: ClassVar[str] = "This source already sent other content under this external id."
+
+
+class PurchaseCancelled(Conflict):
+    code: ClassVar[str] = "purchase_cancelled"
+    title: ClassVar[str] = "The purchase was cancelled before it arrived."
+
+
+class PurchaseNotFound(NotFound):
+    code: ClassVar[str] = "purchase_not_found"
+    title: ClassVar[str] = "There is no such purchase."
+
+
+class AlreadyClaimed(Conflict):
+    code: ClassVar[str] = "already_claimed"
+    title: ClassVar[str] = "The purchase belongs to a member already."
+
+
+class ClaimTooLate(Conflict):
+    code: ClassVar[str] = "claim_too_late"
+    title: ClassVar[str] = "The time to claim this purchase has passed."
+
+
+class TooOld(Refused):
+    code: ClassVar[str] = "too_old"
+    title: ClassVar[str] = "It happened longer ago than the program accepts."
+
+
+class InFuture(Refused):
+    code: ClassVar[str] = "in_future"
+    title: ClassVar[str] = "It lies further in the future than the program accepts."
+
+
+class MoneyNotSupported(Refused):
+    code: ClassVar[str] = "currency_not_supported"
+    title: ClassVar[str] = "The program does not count in this currency."
+
+
+class PointsCurrencyUnknown(Refused):
+    code: ClassVar[str] = "points_currency_unknown"
+    title: ClassVar[str] = "The program has no such points currency."
+
+
+class DatesContradict(Refused):
+    code: ClassVar[str] = "contradictory_range"
+    title: ClassVar[str] = "The dates contradict each other."
+
+
+class ConfigurationFixed(Conflict):
+    code: ClassVar[str] = "configuration_fixed"
+    title: ClassVar[str] = "Money, zone and points currencies in use cannot be changed."
+
+
+class DayNotOver(Conflict):
+    code: ClassVar[str] = "day_not_over"
+    title: ClassVar[str] = "The program day has not ended yet."
+
+
+class DayClosed(Conflict):
+    code: ClassVar[str] = "day_closed"
+    title: ClassVar[str] = "The program day, or a later one, is closed already."
+
+
+class ShuttingDown(Busy):
+    code: ClassVar[str] = "shutting_down"
+    title: ClassVar[str] = "The server is shutting down; try again."
+
+
+class Incident(Internal):
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Something broke on our side; nothing was written."

@@ -1,0 +1,36 @@
+"""Whether a configuration can be published: its own contradictions, all named at once."""
+
+from zoneinfo import ZoneInfo, available_timezones
+
+from loyalty.base.errors import Fault
+from loyalty.posting.configuration import Configuration
+from loyalty.programs.types import ConfigurationInvalid, Rolling
+from loyalty.rules.validate import faults as rule_faults
+
+
+def faults(configuration: Configuration) -> list[Fault]:
+    """All faults with JSON pointers into the configuration; empty when it can be published."""
+    found: list[Fault] = []
+    settings = configuration.settings
+    codes = [currency.code for currency in settings.points_currencies]
+    if settings.zone not in available_timezones():
+        found.append(Fault("/settings/zone", "unknown_time_zone", "There is no such time zone."))
+        return found
+    for index, currency in enumerate(settings.points_currencies):
+        at = f"/settings/points_currencies/{index}"
+        if currency.code in codes[:index]:
+            found.append(Fault(f"{at}/code", "duplicate", "The points currency is named twice."))
+        if isinstance(currency.expiry, Rolling) and (currency.expiry.days is None) == (
+            currency.expiry.months is None
+        ):
+            found.append(Fault(f"{at}/expiry", "contradictory_range", "Give either days or months."))
+    for fault in rule_faults(configuration.ruleset, codes, ZoneInfo(settings.zone)):
+        found.append(Fault(f"/ruleset{fault.pointer}", fault.code, fault.detail))
+    return found
+
+
+def refuse_invalid(configuration: Configuration) -> None:
+    """Raises: ConfigurationInvalid with every fault."""
+    found = faults(configuration)
+    if found:
+        raise ConfigurationInvalid(faults=tuple(found))
