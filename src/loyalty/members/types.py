@@ -52,6 +52,30 @@ class Member(Struct, frozen=True):
     merged_into: UUID | None = None
 
 
+class Person(Struct, frozen=True):
+    """A member with what is known of the person, in clear."""
+
+    member: Member
+    profile: Profile
+    identifiers: tuple[Identifier, ...]  # by kind and value
+
+
+class MaskedPerson(Struct, frozen=True):
+    """A member as a cashier may see it."""
+
+    id: UUID
+    status: MemberStatus
+    name: str | None
+    identifiers: tuple[Identifier, ...]  # their values masked
+
+
+class Lookup(Struct, frozen=True):
+    """What a look-up found: nobody, the one, or at most five to choose from."""
+
+    candidates: tuple[MaskedPerson, ...]
+    read_as: tuple[IdentifierKind, ...]  # what the text could have been: a stranger may be enrolled with it
+
+
 class MemberNotFound(NotFound):
     code: ClassVar[str] = "member_not_found"
     title: ClassVar[str] = "There is no such member."
@@ -65,6 +89,11 @@ class MemberBlocked(Conflict):
 class MemberErased(Conflict):
     code: ClassVar[str] = "member_erased"
     title: ClassVar[str] = "The member has been erased."
+
+
+class ProfileInvalid(Refused):
+    code: ClassVar[str] = "profile_invalid"
+    title: ClassVar[str] = "The profile holds what cannot be kept."
 
 
 class IdentifiersConflict(Conflict):

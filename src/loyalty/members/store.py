@@ -1,0 +1,101 @@
+"""The SQL of members, their profiles and identifiers: reads only, they are written by posting under the head."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import ColumnElement, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from loyalty.base.rows import columns, struct
+from loyalty.members.tables import identifiers, member_profiles, members
+from loyalty.members.types import Identifier, Member, Person, Profile
+
+_ESCAPE = "\\"
+
+
+class Place(NamedTuple):
+    """Where a member's rows are."""
+
+    cell: int
+    member_id: UUID
+
+
+async def places(
+    connection: AsyncConnection, program_id: UUID, wanted: Sequence[Identifier]
+) -> dict[Identifier, Place]:
+    """Who has the wanted identifiers; those that nobody has are left out."""
+    if not wanted:
+        return {}
+    c = identifiers.c
+    query = select(c.kind, c.value, c.cell, c.member_id).where(
+        c.program_id == program_id,
+        tuple_(c.kind, c.value).in_([(identifier.kind.value, identifier.value) for identifier in wanted]),
+    )
+    rows = await connection.execute(query)
+    return {
+        msgspec.convert({"kind": kind, "value": value}, Identifier): Place(cell, member_id)
+        for kind, value, cell, member_id in rows
+    }
+
+
+async def member(connection: AsyncConnection, program_id: UUID, place: Place) -> Member | None:
+    query = select(*columns(members, Member)).where(
+        members.c.program_id == program_id, members.c.cell == place.cell, members.c.id == place.member_id
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else struct(row, Member)
+
+
+async def people(connection: AsyncConnection, program_id: UUID, wanted: Sequence[Place]) -> list[Person]:
+    """The members at the wanted places, in the order of `wanted`; missing ones are left out."""
+    if not wanted:
+        return []
+    profiles = await connection.execute(
+        select(*columns(members, Member), member_profiles.c.profile)
+        .outerjoin(member_profiles, _same_member())
+        .where(members.c.program_id == program_id, tuple_(members.c.cell, members.c.id).in_(wanted))
+    )
+    named: dict[UUID, list[Identifier]] = {}
+    rows = await connection.execute(
+        select(identifiers.c.member_id, identifiers.c.kind, identifiers.c.value)
+        .where(
+            identifiers.c.program_id == program_id,
+            tuple_(identifiers.c.cell, identifiers.c.member_id).in_(wanted),
+        )
+        .order_by(identifiers.c.kind, identifiers.c.value)
+    )
+    for row in rows:
+        named.setdefault(row.member_id, []).append(struct(row, Identifier))
+    found = {
+        row.id: Person(
+            struct(row, Member),
+            msgspec.convert(row.profile or {}, Profile),
+            tuple(named.get(row.id, ())),
+        )
+        for row in profiles
+    }
+    return [found[place.member_id] for place in wanted if place.member_id in found]
+
+
+async def places_by_name(
+    connection: AsyncConnection, program_id: UUID, text: str, after: UUID | None, limit: int
+) -> list[Place]:
+    """Members whose name contains `text`, whatever its letter case, in the order of their ids."""
+    c = member_profiles.c
+    literal = text.replace(_ESCAPE, _ESCAPE * 2).replace("%", _ESCAPE + "%").replace("_", _ESCAPE + "_")
+    query = select(c.cell, c.member_id).where(
+        c.program_id == program_id, c.profile["name"].as_string().ilike(f"%{literal}%", escape=_ESCAPE)
+    )
+    if after is not None:
+        query = query.where(c.member_id > after)
+    return [Place(*row) for row in await connection.execute(query.order_by(c.member_id).limit(limit))]
+
+
+def _same_member() -> ColumnElement[bool]:
+    return (
+        (member_profiles.c.program_id == members.c.program_id)
+        & (member_profiles.c.cell == members.c.cell)
+        & (member_profiles.c.member_id == members.c.id)
+    )
