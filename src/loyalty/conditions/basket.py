@@ -10,8 +10,6 @@ from zoneinfo import ZoneInfo
 
 from loyalty.conditions.types import Facts, Lines
 
-_NONE: tuple[int, ...] = ()
-
 
 class Selector(NamedTuple):
     """Compiled `Lines`: numbers of the set that must be met and of the set that must not."""
@@ -23,13 +21,15 @@ class Selector(NamedTuple):
 class LineIndex:
     """The name sets of one ruleset, by each name in them."""
 
-    __slots__ = ("_numbers", "by_category", "by_sku", "by_tag")
+    __slots__ = ("_choices", "_numbers", "by_category", "by_sku", "by_tag", "choices")
 
     def __init__(self) -> None:
         self.by_sku: dict[str, tuple[int, ...]] = {}
         self.by_category: dict[str, tuple[int, ...]] = {}
         self.by_tag: dict[str, tuple[int, ...]] = {}
+        self.choices: list[tuple[Selector, str]] = []
         self._numbers: dict[tuple[frozenset[str], frozenset[str], frozenset[str]], int] = {}
+        self._choices: dict[tuple[Selector, str], int] = {}
 
     def selector(self, lines: Lines) -> Selector:
         """The selector of `lines`; equal sets of names share a number."""
@@ -37,6 +37,14 @@ class LineIndex:
             self._number(lines.skus, lines.categories, lines.tags),
             self._number(lines.not_skus, lines.not_categories, lines.not_tags),
         )
+
+    def choice(self, lines: Lines, points_currency: str) -> int:
+        """The number under which `Basket.chosen` finds these lines and what they may earn in a points currency."""
+        wanted = self.selector(lines), points_currency
+        if wanted not in self._choices:
+            self._choices[wanted] = len(self.choices)
+            self.choices.append(wanted)
+        return self._choices[wanted]
 
     def _number(
         self, skus: tuple[str, ...], categories: tuple[str, ...], tags: tuple[str, ...]
@@ -49,14 +57,14 @@ class LineIndex:
             number = self._numbers[names] = len(self._numbers)
             for index, wanted in zip((self.by_sku, self.by_category, self.by_tag), names, strict=True):
                 for name in wanted:
-                    index[name] = (*index.get(name, _NONE), number)
+                    index[name] = (*index.get(name, ()), number)
         return number
 
 
 class Basket:
     """The facts of one purchase, with what conditions need of them worked out once."""
 
-    __slots__ = ("_local", "_weights", "_zone", "earning", "every", "facts", "found")
+    __slots__ = ("_chosen", "_index", "_local", "_zone", "earning", "every", "facts", "found")
 
     def __init__(self, facts: Facts, index: LineIndex, zone: ZoneInfo, excluded: Selector | None) -> None:
         by_sku, by_category, by_tag = index.by_sku, index.by_category, index.by_tag
@@ -77,13 +85,13 @@ class Basket:
             bit <<= 1
         self.facts = facts
         self.found = found  # set number → lines
-        self.every = bit - 1
-        self.earning = bit - 1  # all but the excluded
+        self.every = self.earning = bit - 1
         if excluded is not None:
             self.earning &= ~self.lines(excluded)
+        self._index = index
         self._zone = zone
         self._local: datetime | None = None
-        self._weights: dict[tuple[str, int], tuple[tuple[int, ...], int]] = {}
+        self._chosen: dict[int, tuple[int, int]] = {}
 
     @property
     def local(self) -> datetime:
@@ -98,22 +106,31 @@ class Basket:
         mask = self.every if named is None else self.found.get(named, 0)
         return mask if barred is None else mask & ~self.found.get(barred, 0)
 
-    def basis(self, points_currency: str, mask: int) -> tuple[tuple[int, ...], int]:
-        """What may earn on the lines of `mask` by position (0 elsewhere), and its sum."""
-        known = self._weights.get((points_currency, mask))
-        if known is None:
-            weights = masked(self.facts.basis.get(points_currency, ()), mask, self.every)
-            known = self._weights[points_currency, mask] = weights, sum(weights)
-        return known
+    def chosen(self, choice: int) -> tuple[int, int]:
+        """The lines of a choice without the excluded ones, and what may earn on them in all."""
+        if choice in self._chosen:
+            return self._chosen[choice]
+        selector, points_currency = self._index.choices[choice]
+        lines = self.lines(selector) & self.earning
+        figures = self.facts.basis.get(points_currency, ())
+        chosen = self._chosen[choice] = lines, sum_on(figures, lines, self.every)
+        return chosen
 
 
-def masked(figures: tuple[int, ...], mask: int, every: int) -> tuple[int, ...]:
-    """`figures` with 0 on the lines that are not in `mask`."""
-    if mask == every or not figures:
+def sum_on(figures: tuple[int, ...], lines: int, every: int) -> int:
+    """The sum of the figures of some lines; no figures at all are zeros."""
+    if lines == every or not figures:
+        return sum(figures)
+    total = 0
+    while lines:
+        position = lines.bit_length() - 1
+        total += figures[position]
+        lines ^= 1 << position
+    return total
+
+
+def only_on(figures: tuple[int, ...], lines: int, every: int) -> tuple[int, ...]:
+    """The figures of some lines, with 0 on the others."""
+    if lines == every:
         return figures
-    kept = [0] * len(figures)
-    while mask:
-        position = mask.bit_length() - 1
-        kept[position] = figures[position]
-        mask ^= 1 << position
-    return tuple(kept)
+    return tuple([figure if lines >> position & 1 else 0 for position, figure in enumerate(figures)])

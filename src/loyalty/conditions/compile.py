@@ -4,7 +4,7 @@ Pure. What each condition means is written in docs/rules.md#conditions.
 """
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from typing import Any, NamedTuple, Protocol, assert_never
 
 from loyalty.conditions.basket import Basket, LineIndex, Selector
@@ -50,7 +50,7 @@ def compile_condition(condition: Condition, index: LineIndex, points_currency: s
         case Not(of):
             return _Not(compile_condition(of, index, points_currency), of.__struct_config__.tag)
         case MinimumSpend(amount_minor, lines):
-            return _MinimumSpend(amount_minor, index.selector(lines), points_currency)
+            return _MinimumSpend(amount_minor, index.choice(lines, points_currency))
         case HasLine(lines):
             return _HasLine(index.selector(lines))
         case Window():
@@ -87,6 +87,13 @@ def on_dates(window: Window, day: date) -> bool:
 def over_midnight(window: Window) -> bool:
     """Whether a window's clock times run into the next day."""
     return window.from_time is not None and window.to_time is not None and window.to_time < window.from_time
+
+
+def in_hour(window: Window, hour: int) -> bool:
+    """Whether a window's clock times hold some moment of an hour of the day (0–23)."""
+    begins = window.from_time is None or window.from_time.hour <= hour
+    ends = window.to_time is None or window.to_time > time(hour)
+    return (begins and ends) or (over_midnight(window) and (begins or ends))
 
 
 class _All:
@@ -131,21 +138,18 @@ class _Not:
 
 
 class _MinimumSpend:
-    __slots__ = ("amount_minor", "points_currency", "selector")
+    __slots__ = ("amount_minor", "choice")
 
-    def __init__(self, amount_minor: int, selector: Selector, points_currency: str) -> None:
+    def __init__(self, amount_minor: int, choice: int) -> None:
         self.amount_minor = amount_minor
-        self.selector = selector
-        self.points_currency = points_currency
-
-    def _spend(self, basket: Basket) -> int:
-        return basket.basis(self.points_currency, basket.lines(self.selector) & basket.earning)[1]
+        self.choice = choice
 
     def holds(self, basket: Basket) -> bool:
-        return self._spend(basket) >= self.amount_minor
+        return basket.chosen(self.choice)[1] >= self.amount_minor
 
     def why(self, basket: Basket) -> Why:
-        return Why("minimum_spend", {"amount_minor": self.amount_minor, "basis_minor": self._spend(basket)})
+        basis_minor = basket.chosen(self.choice)[1]
+        return Why("minimum_spend", {"amount_minor": self.amount_minor, "basis_minor": basis_minor})
 
 
 class _HasLine:

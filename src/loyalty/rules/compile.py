@@ -4,19 +4,22 @@ The index may only leave out rules that cannot match; whether a rule matches is 
 Rules are numbered in evaluation order, a set of rules is a bit mask. Pure but for a memory of dates seen.
 """
 
+from bisect import bisect_right
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from itertools import accumulate
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from loyalty.conditions.basket import Basket, LineIndex, Selector
-from loyalty.conditions.compile import Check, compile_condition, demanded, on_dates, over_midnight
+from loyalty.conditions.basket import Basket, LineIndex
+from loyalty.conditions.compile import Check, compile_condition, demanded, in_hour, on_dates, over_midnight
 from loyalty.conditions.types import (
     AtLocation,
     Condition,
     Facts,
     HasLine,
     InChannel,
+    Lines,
     MinimumSpend,
     Window,
 )
@@ -54,6 +57,7 @@ class CompiledRule:
     __slots__ = (
         "cap",
         "checks",
+        "choice",
         "counter",
         "fixed",
         "id",
@@ -61,7 +65,6 @@ class CompiledRule:
         "per_spend",
         "points_currency",
         "rule",
-        "selector",
     )
 
     def __init__(self, rule: Rule, index: LineIndex, counter: int) -> None:
@@ -71,7 +74,7 @@ class CompiledRule:
         self.checks: tuple[Check, ...] = tuple(
             compile_condition(condition, index, rule.points_currency) for condition in demanded(rule.when)
         )
-        self.selector: Selector = index.selector(rule.gives.lines)
+        self.choice = index.choice(rule.gives.lines, rule.points_currency)
         # What it gives, sorted out once: exactly one of the three is not None.
         self.per_spend = rule.gives if isinstance(rule.gives, PerSpend) else None
         self.multiplier = rule.gives if isinstance(rule.gives, Multiplier) else None
@@ -88,8 +91,10 @@ class Compiled:
         "_any_line",
         "_any_location",
         "_by_channel",
+        "_by_hour",
         "_by_location",
         "_by_names",
+        "_by_spend",
         "_capped",
         "_counters_on",
         "_excluded",
@@ -121,30 +126,47 @@ class Compiled:
         self._any_channel, self._by_channel = _by_name(parts, InChannel)
         self._any_location, self._by_location = _by_name(parts, AtLocation)
         self._any_line, self._by_names = self._by_lines(parts)
+        self._by_spend = [self._spends(code, parts) for code in {rule.points_currency for rule in ordered}]
         self._windows = [
-            (1 << position, window, over_midnight(window))
+            (1 << position, condition)
             for position, conditions in enumerate(parts)
-            for window in conditions
-            if isinstance(window, Window) and (window.from_on or window.to_on or window.weekdays)
+            for condition in conditions
+            if isinstance(condition, Window)
         ]
-        self._windowed = sum({bit for bit, _, _ in self._windows})
+        self._by_hour = [
+            self.every & ~_union(bit for bit, window in self._windows if not in_hour(window, hour))
+            for hour in range(24)
+        ]
+        self._windowed = _union(bit for bit, _ in self._windows)
         self._open_on: dict[date, int] = {}
 
     def _by_lines(self, parts: list[list[Condition]]) -> tuple[int, dict[int, int]]:
         """Rules that any basket may match, and the others by one set of names of which they need a line."""
-        free, by_names = 0, dict[int, int]()
+        free = 0
+        by_names: dict[int, int] = {}
         for position, rule in enumerate(self.rules):
-            needed = [rule.selector] + [
-                self._index.selector(condition.lines)
-                for condition in parts[position]
-                if isinstance(condition, HasLine | MinimumSpend)
-            ]
+            conditions = (c for c in parts[position] if isinstance(c, HasLine | MinimumSpend))
+            lines = [rule.rule.gives.lines, *(condition.lines for condition in conditions)]
+            needed = [self._index.selector(one) for one in lines]
             names = next((selector.named for selector in needed if selector.named is not None), None)
             if names is None:
                 free |= 1 << position
             else:
                 by_names[names] = by_names.get(names, 0) | 1 << position
         return free, by_names
+
+    def _spends(self, points_currency: str, parts: list[list[Condition]]) -> tuple[int, list[int], list[int]]:
+        """The choice of all lines, the rising spends that rules demand of it, and the rules open from each on."""
+        demands: dict[int, int] = {}
+        for position, (rule, conditions) in enumerate(zip(self.rules, parts, strict=True)):
+            if rule.points_currency == points_currency:
+                # Spend on some of the lines is spend on all of them.
+                demand = max((c.amount_minor for c in conditions if isinstance(c, MinimumSpend)), default=0)
+                demands[demand] = demands.get(demand, 0) | 1 << position
+        steps = sorted(demands.keys() - {0})
+        closed = [_union(demands[step] for step in steps[position:]) for position in range(len(steps) + 1)]
+        choice = self._index.choice(Lines(), points_currency)
+        return choice, steps, [self.every & ~mask for mask in closed]
 
     def name(self, rule_id: str) -> str:
         """What a receipt calls a rule; its id when the ruleset has no such rule."""
@@ -164,18 +186,24 @@ class Compiled:
             mask &= self._by_channel.get(basket.facts.channel, self._any_channel)
         if self._by_location:
             mask &= self._by_location.get(basket.facts.location, self._any_location)
+        for choice, steps, masks in self._by_spend:
+            mask &= masks[bisect_right(steps, basket.chosen(choice)[1])]
         if mask & self._windowed:
-            mask &= self._open(basket.local.date())
+            mask &= self._by_hour[basket.local.hour]
+            if mask & self._windowed:
+                mask &= self._open(basket.local.date())
         return mask
 
     def _open(self, day: date) -> int:
         """The rules whose dates and weekdays allow a purchase on `day`."""
         mask = self._open_on.get(day)
         if mask is None:
-            mask = self.every
-            for bit, window, late in self._windows:
-                if not (on_dates(window, day) or (late and on_dates(window, day - timedelta(days=1)))):
-                    mask &= ~bit
+            before = day - timedelta(days=1)
+            mask = self.every & ~_union(
+                bit
+                for bit, window in self._windows
+                if not (on_dates(window, day) or (over_midnight(window) and on_dates(window, before)))
+            )
             _remember(self._open_on, day, mask)
         return mask
 
@@ -195,6 +223,13 @@ class Compiled:
 def compile_ruleset(ruleset: Ruleset, zone: ZoneInfo) -> Compiled:
     """`ruleset` ready for judging purchases by the clocks of `zone`."""
     return Compiled(ruleset, zone)
+
+
+def _union(masks: Iterable[int]) -> int:
+    union = 0
+    for mask in masks:
+        union |= mask
+    return union
 
 
 def _by_name(

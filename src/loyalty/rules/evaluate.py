@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from operator import add
 
 from loyalty.base.numbers import rounded, split_largest_remainder
-from loyalty.conditions.basket import Basket, masked
+from loyalty.conditions.basket import Basket, only_on, sum_on
 from loyalty.conditions.types import Facts
 from loyalty.rules.compile import Compiled, CompiledRule
 from loyalty.rules.types import Award, CounterKey, Evaluation, Unmet
@@ -62,13 +62,13 @@ def _award(
                 unmet.append(Unmet(rule.id, *check.why(basket)))
             return None
 
-    lines = basket.lines(rule.selector) & basket.earning
+    lines, basis = basket.chosen(rule.choice)
     if not lines:
         if unmet is not None:
             unmet.append(Unmet(rule.id, "no_matching_line"))
         return None
-    weights, basis = basket.basis(rule.points_currency, lines)
 
+    weights = basket.facts.basis.get(rule.points_currency, ())
     if (per_spend := rule.per_spend) is not None:
         wanted = rounded(basis, per_spend.each_minor, per_spend.rounding) * per_spend.points
         if not wanted:
@@ -77,8 +77,8 @@ def _award(
                 unmet.append(Unmet(rule.id, "below_step", figures))
             return None
     elif (multiplier := rule.multiplier) is not None:
-        weights = masked(base.get(rule.points_currency, ()), lines, basket.every)
-        points = sum(weights)
+        weights = base.get(rule.points_currency, ())
+        points = sum_on(weights, lines, basket.every)
         wanted = rounded(points * (multiplier.factor_bps - 10_000), 10_000, multiplier.rounding)
         if not wanted:
             if unmet is not None:
@@ -90,7 +90,7 @@ def _award(
         assert rule.fixed is not None
         wanted = rule.fixed.points
         if not basis:  # nothing to go by: every chosen line alike
-            weights = masked((1,) * len(basket.facts.lines), lines, basket.every)
+            weights = (1,) * len(basket.facts.lines)
 
     points, cut_by = wanted, None
     if counter is not None:
@@ -103,5 +103,5 @@ def _award(
                     figures = {"wanted": wanted, "cap": rule.cap, "used": used, "period": counter.period}
                     unmet.append(Unmet(rule.id, "member_cap", figures))
                 return None
-    split = split_largest_remainder(points, weights)
+    split = split_largest_remainder(points, only_on(weights, lines, basket.every))
     return Award(rule.id, rule.points_currency, points, wanted, basis, split, cut_by)
