@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncpg
 
 from bench.cluster import Cluster, wal
+from bench.rows import Texts, check
 from bench.sample import Sample
 from bench.world import AMOUNT_MINOR, BASELINE_PROGRAM, card
 
@@ -20,16 +21,6 @@ CLIENTS = (1, 2, 4, 8, 16)
 
 class BaselineBroken(Exception):
     """The rival did not write what it says: its figures mean nothing."""
-
-
-@dataclass(frozen=True)
-class Texts:
-    """What one purchase of ours stores as text: the rival stores the same, byte for byte."""
-
-    content: str
-    detail: str
-    answer: str
-    event: str
 
 
 @dataclass
@@ -61,7 +52,11 @@ class Baseline:
         """One stretch of pgbench; the figures come from what it prints and from the server."""
         superuser = self.cluster.servers.superuser_url
         run = asyncio.run(_value(superuser, "SELECT nextval('bench.baseline_runs')"))
-        wal_before, cpu_before, own_before = asyncio.run(wal(superuser)), self.cluster.cpu_us(), _children_us()
+        wal_before, cpu_before, own_before = (
+            asyncio.run(wal(superuser)),
+            self.cluster.cpu_us(),
+            _children_us(),
+        )
         done = subprocess.run(
             [self.cluster.postgres.bin / "pgbench", "--no-vacuum", "--protocol=prepared",
              f"--client={clients}", f"--jobs={min(clients, 2)}", f"--time={seconds}",
@@ -89,15 +84,15 @@ class Baseline:
             wal_full_pages=written.full_pages / max(1, count),
         )
 
-    def best(self, seconds: int, *, hot: bool = False, candidates: tuple[int, ...] = CLIENTS) -> dict[int, float]:
+    def search(
+        self, seconds: int, *, hot: bool = False, candidates: tuple[int, ...] = CLIENTS
+    ) -> dict[int, float]:
         """Rate at each number of clients, so that the rival runs at its own best."""
         return {clients: self.run(clients, seconds, hot=hot).rate for clients in candidates}
 
     def check(self) -> None:
-        """Raises: BaselineBroken unless every purchase that pgbench reports left all its rows."""
-        rows = asyncio.run(_counts(self.cluster.servers.superuser_url))
-        if any(count != self.recorded for count in rows.values()):
-            raise BaselineBroken(f"{self.recorded} purchases reported, rows written: {rows}")
+        """Raises: RowsMissing unless every purchase that pgbench reports left all its rows."""
+        check(self.cluster.servers.superuser_url, BASELINE_PROGRAM, self.recorded)
 
     def _script(self, name: str) -> Path:
         return self.cluster.home / f"baseline-{name}.pgbench"
@@ -121,22 +116,6 @@ async def _prepare(superuser_url: str, members: int) -> None:
             """
         )
         await link.execute("VACUUM ANALYZE")
-    finally:
-        await link.close()
-
-
-async def _counts(superuser_url: str) -> dict[str, int]:
-    tables = "decisions activities activity_keys idempotency_records entries postings lots engagement_events".split()
-    link = await asyncpg.connect(superuser_url)
-    try:
-        counts = {
-            table: await link.fetchval(f"SELECT count(*) FROM {table} WHERE program_id = $1", BASELINE_PROGRAM)
-            for table in tables
-        }
-        counts["sum of seq"] = await link.fetchval(
-            "SELECT sum(seq)::bigint FROM accounts WHERE program_id = $1", BASELINE_PROGRAM
-        )
-        return counts
     finally:
         await link.close()
 

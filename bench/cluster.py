@@ -20,7 +20,14 @@ from loyalty.embedded import Postgres, Servers, ensure, stop
 from loyalty.embedded.system import open_home
 
 DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
-SHOWN = (*DURABILITY, "server_version", "shared_buffers", "max_wal_size", "checkpoint_timeout", "wal_compression")
+SHOWN = (
+    *DURABILITY,
+    "server_version",
+    "shared_buffers",
+    "max_wal_size",
+    "checkpoint_timeout",
+    "wal_compression",
+)
 TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
 
@@ -125,7 +132,9 @@ def family_cpu_us(pid: int) -> int:
 async def _settings(superuser_url: str) -> dict[str, str]:
     link = await asyncpg.connect(superuser_url)
     try:
-        rows = await link.fetch("SELECT name, current_setting(name) AS value FROM pg_settings WHERE name = ANY($1)", SHOWN)
+        rows = await link.fetch(
+            "SELECT name, current_setting(name) AS value FROM pg_settings WHERE name = ANY($1)", SHOWN
+        )
         return {row["name"]: row["value"] for row in rows}
     finally:
         await link.close()

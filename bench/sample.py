@@ -18,7 +18,9 @@ class Sample:
     mean_us: float  # latency as the caller sees it
     p50_us: float = 0.0
     p99_us: float = 0.0
-    cpu_us: dict[str, float] = field(default_factory=dict[str, float])  # per purchase: python, postgres, client
+    cpu_us: dict[str, float] = field(
+        default_factory=dict[str, float]
+    )  # per purchase: python, postgres, client
     wal_bytes: float = 0.0  # per purchase, full pages included
     wal_full_pages: float = 0.0  # per purchase
 
@@ -42,7 +44,9 @@ def figure(values: Sequence[float]) -> Figure:
 
 def percentile(sorted_values: Sequence[float], share: float) -> float:
     """The value below which `share` of the values lie; 0 for none."""
-    return sorted_values[min(len(sorted_values) - 1, int(len(sorted_values) * share))] if sorted_values else 0.0
+    return (
+        sorted_values[min(len(sorted_values) - 1, int(len(sorted_values) * share))] if sorted_values else 0.0
+    )
 
 
 def sampled(latencies_us: list[float], seconds: float, **more: object) -> Sample:

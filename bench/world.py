@@ -21,11 +21,42 @@ BASELINE_PROGRAM = UUID("01900000-0000-7000-8000-0000000000b0")
 MEMBERS = 10_000
 
 LINES: tuple[dict[str, Any], ...] = (
-    {"line_id": "1", "sku": "COF-500", "categories": ["grocery", "coffee"], "quantity": "2", "amount_minor": 1398},
-    {"line_id": "2", "sku": "BRD-750", "categories": ["grocery", "bakery"], "quantity": "1", "amount_minor": 449},
-    {"line_id": "3", "sku": "APL-1000", "categories": ["fresh", "fruit"], "quantity": "1.285", "amount_minor": 383},
-    {"line_id": "4", "sku": "CLN-1500", "categories": ["household", "cleaning"], "quantity": "3", "amount_minor": 2997},
-    {"line_id": "5", "sku": "BAG", "categories": ["household"], "quantity": "1", "amount_minor": 25, "tags": ["no-points"]},
+    {
+        "line_id": "1",
+        "sku": "COF-500",
+        "categories": ["grocery", "coffee"],
+        "quantity": "2",
+        "amount_minor": 1398,
+    },
+    {
+        "line_id": "2",
+        "sku": "BRD-750",
+        "categories": ["grocery", "bakery"],
+        "quantity": "1",
+        "amount_minor": 449,
+    },
+    {
+        "line_id": "3",
+        "sku": "APL-1000",
+        "categories": ["fresh", "fruit"],
+        "quantity": "1.285",
+        "amount_minor": 383,
+    },
+    {
+        "line_id": "4",
+        "sku": "CLN-1500",
+        "categories": ["household", "cleaning"],
+        "quantity": "3",
+        "amount_minor": 2997,
+    },
+    {
+        "line_id": "5",
+        "sku": "BAG",
+        "categories": ["household"],
+        "quantity": "1",
+        "amount_minor": 25,
+        "tags": ["no-points"],
+    },
 )
 AMOUNT_MINOR = sum(line["amount_minor"] for line in LINES)
 

@@ -1,0 +1,191 @@
+"""A lean HTTP load: keep-alive connections in one process, each sends its next request when the last is answered.
+
+Run as a process of its own (`python -m bench.load` with a Plan on stdin): it must cost little beside what it
+measures. It prints one line when its warm-up ends and one with the figures when it is done.
+"""
+
+import asyncio
+import random
+import secrets
+import sys
+import time
+from collections import Counter
+
+import msgspec
+import uvloop
+
+from bench.sample import percentile
+from bench.world import card
+
+END_OF_HEAD = b"\r\n\r\n"
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What to send. In `path` and `body`, {card} and {external_id} stand for values of the same length."""
+
+    port: int
+    connections: int
+    warm_s: float
+    seconds: float
+    method: str
+    path: str
+    members: int  # cards to choose from, the first when it is 1
+    run: str  # makes external ids of this load its own
+    body: str = ""
+    authorization: str | None = None
+    keyed: bool = False  # with an Idempotency-Key of its own per request
+
+
+class Report(msgspec.Struct, frozen=True):
+    done: int  # answered in the measured time
+    answered: int  # all, warm-up and the last ones included
+    seconds: float
+    mean_us: float
+    p50_us: float
+    p99_us: float
+    cpu_us: int  # of this process in the measured time
+    statuses: dict[str, int]
+    first_bad: str | None  # an answer that was not 2xx
+
+
+class _Connection(asyncio.Protocol):
+    """One connection: sends, waits for the whole answer, notes how long it took, sends again."""
+
+    def __init__(self, load: "_Load") -> None:
+        self._load = load
+        self._left = -1  # bytes of the body still to come; -1: the head is not complete
+        self._head = b""
+        self._sent = 0.0
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        if self._left < 0:
+            data = self._head + data
+            end = data.find(END_OF_HEAD)
+            if end < 0:
+                self._head = data
+                return
+            self._head = b""
+            self._status = data[9:12]
+            at = data.lower().find(b"\r\ncontent-length:", 0, end)
+            length = int(data[at + 17 : data.find(b"\r\n", at + 17)]) if at >= 0 else 0
+            self._left = length - (len(data) - end - 4)
+            if self._status[:1] != b"2" and self._load.first_bad is None:
+                self._load.first_bad = data.decode(errors="replace")[:2000]
+        else:
+            self._left -= len(data)
+        if self._left <= 0:
+            self._left = -1
+            self._load.answered(self._status, self._sent)
+            self._send()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_exception(exc or ConnectionError("the server closed the connection"))
+
+    def _send(self) -> None:
+        if self._load.over:
+            self.ended.set_result(None)
+            self._transport.close()
+            return
+        request = self._load.request()
+        self._sent = time.perf_counter()
+        self._transport.write(request)
+
+
+class _Load:
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._random = random.Random(plan.run)
+        self._pieces = _pieces(plan)
+        self._number = 0
+        self._latencies: list[float] = []
+        self._count = 0
+        self._statuses: Counter[bytes] = Counter()
+        self.over = False
+        self.measuring = False
+        self.first_bad: str | None = None
+
+    def request(self) -> bytes:
+        self._number += 1
+        values = {
+            b"{card}": card(self._random.randrange(self._plan.members)).encode(),
+            b"{external_id}": f"R-{self._plan.run}-{self._number:010d}".encode(),
+            b"{key}": secrets.token_hex(16).encode(),
+        }
+        return b"".join([values.get(piece, piece) for piece in self._pieces])
+
+    def answered(self, status: bytes, sent: float) -> None:
+        self._count += 1
+        self._statuses[status] += 1
+        if self.measuring:
+            self._latencies.append(time.perf_counter() - sent)
+
+    async def run(self) -> Report:
+        plan, loop = self._plan, asyncio.get_running_loop()
+        connections = [
+            (await loop.create_connection(lambda: _Connection(self), "127.0.0.1", plan.port))[1]
+            for _ in range(plan.connections)
+        ]
+        ends = asyncio.gather(*(connection.ended for connection in connections))
+        await asyncio.wait([ends], timeout=plan.warm_s)
+        print("warm", flush=True)
+        self.measuring, started, cpu = True, time.perf_counter(), time.process_time()
+        await asyncio.wait([ends], timeout=plan.seconds)
+        self.measuring, seconds, used = False, time.perf_counter() - started, time.process_time() - cpu
+        self.over = True
+        await ends
+        taken = sorted(self._latencies)
+        return Report(
+            done=len(taken),
+            answered=self._count,
+            seconds=seconds,
+            mean_us=sum(taken) / max(1, len(taken)) * 1e6,
+            p50_us=percentile(taken, 0.50) * 1e6,
+            p99_us=percentile(taken, 0.99) * 1e6,
+            cpu_us=int(used * 1e6),
+            statuses={status.decode(): count for status, count in self._statuses.items()},
+            first_bad=self.first_bad,
+        )
+
+
+def _pieces(plan: Plan) -> list[bytes]:
+    """The request as fixed bytes and placeholders by turns."""
+    stand_in = plan.body.replace("{card}", card(0)).replace("{external_id}", f"R-{plan.run}-{0:010d}")
+    head = [f"{plan.method} {plan.path} HTTP/1.1", "Host: 127.0.0.1"]
+    if plan.authorization:
+        head.append(f"Authorization: {plan.authorization}")
+    if plan.keyed:
+        head.append("Idempotency-Key: {key}")
+    if plan.body:
+        head += ["Content-Type: application/json", f"Content-Length: {len(stand_in.encode())}"]
+    pieces = ["\r\n".join([*head, "", ""]) + plan.body]
+    for mark in ("{card}", "{external_id}", "{key}"):
+        pieces = [part for piece in pieces for part in _around(piece, mark)]
+    return [piece.encode() for piece in pieces]
+
+
+def _around(piece: str, mark: str) -> list[str]:
+    if piece in ("{card}", "{external_id}", "{key}"):
+        return [piece]
+    parts: list[str] = []
+    for part in piece.split(mark):
+        parts += [part, mark]
+    return parts[:-1]
+
+
+def main() -> None:
+    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        report = runner.run(_Load(plan).run())
+    sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

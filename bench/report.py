@@ -1,0 +1,139 @@
+"""What the bench leaves behind: results.json for machines, RESULTS.md for people, one line for whoever ran it."""
+
+import os
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from bench.cluster import Cluster
+from bench.run import Figures
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
+TABLE = HERE / "RESULTS.md"
+HEADLINE = (
+    "purchase_http_over_baseline",
+    "purchase_http_hot_over_baseline",
+    "pipe_over_baseline",
+    "pipe_hot_over_baseline",
+    "lone_command_over_baseline_latency",
+    "http8_over_baseline",
+    "quote_over_noop",
+    "balance_over_noop",
+    "evaluate_100_us",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a ratio, what stands behind it, and what it should be."""
+
+    what: str
+    name: str
+    goal: str
+    ours: str
+    rival: str
+    unit: str = "/s"
+
+
+ROWS = (
+    Row("purchase over HTTP, 128 clients", "purchase_http_over_baseline", "≥ 1.2, then 1.5",
+        "purchase_http_per_s", "baseline_per_s"),
+    Row("the same, all on one account", "purchase_http_hot_over_baseline", "≥ 5",
+        "purchase_http_hot_per_s", "baseline_hot_per_s"),
+    Row("purchase over HTTP, 8 clients", "http8_over_baseline", "≥ 0.6", "http8_per_s", "baseline_8_per_s"),
+    Row("road without HTTP, 128 submitters", "pipe_over_baseline", "≥ 1.7", "pipe_per_s", "baseline_per_s"),
+    Row("the same, all on one account", "pipe_hot_over_baseline", "–", "pipe_hot_per_s", "baseline_hot_per_s"),
+    Row("lone command, latency", "lone_command_over_baseline_latency", "≤ 2",
+        "lone_command_mean_us", "baseline_1_mean_us", " µs"),
+    Row("quote", "quote_over_noop", "≥ 0.6", "quote_per_s", "quote_noop_per_s"),
+    Row("balance", "balance_over_noop", "≥ 0.7", "balance_per_s", "balance_noop_per_s"),
+)  # fmt: skip
+CONTENDERS = ("pipe", "pipe_hot", "lone_command", "purchase_http_1p", "purchase_http_2p", "http8", "baseline", "quote",
+              "balance")  # fmt: skip
+
+
+def headline(figures: Figures) -> str:
+    """One plain line of figures."""
+    shown = [f"{name}={figures.values[name]:.2f}" for name in HEADLINE if name in figures.values]
+    return "bench " + " ".join(shown)
+
+
+def write(figures: Figures, cluster: Cluster, size: str) -> None:
+    """Replace results.json and RESULTS.md by these figures."""
+    rounded = {name: float(f"{value:.4g}") for name, value in sorted(figures.values.items())}
+    RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(rounded), indent=2) + b"\n")
+    TABLE.write_text(_page(figures, cluster, size))
+
+
+def _page(figures: Figures, cluster: Cluster, size: str) -> str:
+    known = figures.values
+    lines = [
+        "# Bench results",
+        "",
+        f'Made by `make bench ARGS="--size {size}"` on {datetime.now(UTC):%Y-%m-%d}: {_machine()}.',
+        f"Python {platform.python_version()}, PostgreSQL {cluster.settings['server_version']}, "
+        + ", ".join(
+            f"{name} {version(name)}" for name in ("asyncpg", "litestar", "uvicorn", "uvloop", "msgspec")
+        )
+        + ".",
+        "Durability: "
+        + ", ".join(f"{name} = {value}" for name, value in cluster.settings.items() if value == "on")
+        + f"; shared_buffers {cluster.settings['shared_buffers']}, max_wal_size {cluster.settings['max_wal_size']}.",
+        "",
+        "Load, server and PostgreSQL share these cores, in every row and for every contender: compare ratios, not",
+        "rates. What is measured and how: [docs/speed.md](../docs/speed.md). Medians, in brackets lowest and highest.",
+        "",
+        "| work | ratio | goal | ours | rival |",
+        "|---|---|---|---|---|",
+    ]
+    for row in ROWS:
+        if row.name in known:
+            ours, rival = (_shown(figures, name) + row.unit for name in (row.ours, row.rival))
+            lines.append(f"| {row.what} | **{known[row.name]:.2f}** | {row.goal} | {ours} | {rival} |")
+    for rules in (100, 1_000):
+        if f"evaluate_{rules}_us" in known:
+            four, base = (known[f"evaluate_{rules}{kind}_us"] for kind in ("", "_base_only"))
+            lines.append(
+                f"| judge five lines by {rules:,} rules | – | ≤ {5 if rules == 100 else 20} µs "
+                f"| {four:.1f} µs when four rules are met, {base:.1f} µs when only the base rule is | – |"
+            )
+    lines += ["", "| contender | per second | mean µs | p50 µs | p99 µs | CPU µs: Python | PostgreSQL | client |",
+              "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    for name in CONTENDERS:
+        if f"{name}_per_s" in known:
+            cells = [_shown(figures, f"{name}_{what}") for what in ("per_s", "mean_us", "p50_us", "p99_us")]
+            cells += [_shown(figures, f"cpu_us_{name}_{who}") for who in ("python", "postgres", "client")]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    if "baseline_wal_over_pipe" in known:
+        lines += [
+            "",
+            f"WAL per purchase: ours {known['pipe_wal_bytes']:,.0f} bytes, baseline {known['baseline_wal_bytes']:,.0f} "
+            f"({known['baseline_wal_over_pipe']:.2f} of ours). The baseline ran best with "
+            f"{known['baseline_spread_clients']:.0f} clients over all accounts and {known['baseline_hot_clients']:.0f} "
+            f"on one; one account gave {known['baseline_hot_over_spread']:.2f} of its rate over all.",
+        ]
+    return "\n".join([*lines, "", f"`{headline(figures)}`", ""])
+
+
+def _shown(figures: Figures, name: str) -> str:
+    if name not in figures.values:
+        return "–"
+    value, spread = figures.values[name], figures.ranges.get(name)
+    return f"{value:,.0f}" + (
+        f" ({spread.low:,.0f}–{spread.high:,.0f})" if spread and name.endswith("_per_s") else ""
+    )
+
+
+def _machine() -> str:
+    model = next(
+        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+         if line.startswith("model name")),
+        platform.machine(),
+    )  # fmt: skip
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores ({model}), {memory:.0f} GB memory, {platform.system()}"

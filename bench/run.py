@@ -1,0 +1,239 @@
+"""The rows of the bench: who runs against whom, and which figures come out.
+
+Every row runs ours and its rival in turns on the same cluster; the order of rows is from the inside out.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+
+from bench import evaluate
+from bench.baseline import CLIENTS, Baseline
+from bench.cluster import Cluster, checkpoint
+from bench.http import CONNECTIONS, Http, Site
+from bench.pipe import SUBMITTERS, Pipe
+from bench.rows import check, texts_of_one
+from bench.sample import Figure, Sample, figure, in_turns
+from bench.world import MEMBERS, PROGRAM, occurred_at
+
+
+class Void(Exception):
+    """The rival is not what it should be: the ratios mean nothing."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How long a bench takes and how sure its medians are."""
+
+    members: int
+    turns: int
+    seconds: int  # of one turn
+    search_seconds: int  # per number of clients, when the rival's best is looked for
+    calls: int  # of the evaluator in one turn
+    connections: int = CONNECTIONS
+    submitters: int = SUBMITTERS
+    clients: tuple[int, ...] = CLIENTS
+
+
+SIZES = {
+    "tiny": Size(
+        members=20, turns=1, seconds=1, search_seconds=1, calls=100, connections=4, submitters=4, clients=(2,)
+    ),
+    "small": Size(members=MEMBERS, turns=3, seconds=4, search_seconds=2, calls=5_000),
+    "full": Size(members=MEMBERS, turns=5, seconds=12, search_seconds=5, calls=50_000),
+}
+ROWS = ("evaluate", "pipe", "lone", "http", "reads")
+
+
+@dataclass
+class Figures:
+    """What came out: one flat name per figure, and the range it had over the turns."""
+
+    values: dict[str, float] = field(default_factory=dict[str, float])
+    ranges: dict[str, Figure] = field(default_factory=dict[str, Figure])
+
+    def note(self, name: str, found: Figure) -> None:
+        self.ranges[name] = found
+        self.values[name] = found.median
+
+    def ratio(self, name: str, over: str, under: str) -> None:
+        """`over` divided by `under`, of their medians."""
+        self.values[name] = self.values[over] / self.values[under]
+
+
+@dataclass
+class Bench:
+    """One prepared cluster with both programs on it."""
+
+    cluster: Cluster
+    size: Size
+    say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)
+    figures: Figures = field(default_factory=Figures)
+    best_spread: int = 0  # number of clients at which the rival is fastest over all members; 0: not known yet
+    best_hot: int = 0
+
+    def prepare(self) -> None:
+        at = occurred_at(datetime.now(UTC))
+        self.say(f"{self.size.members:,} members, each with a first purchase …")
+        self.pipe = Pipe(self.cluster, at, self.size.members)
+        self.pipe.prepare()
+        self.baseline = Baseline(self.cluster, self.size.members)
+        self.baseline.prepare(texts_of_one(self.cluster.servers.superuser_url, PROGRAM), at)
+        self.http = Http(self.cluster, at, self.size.members)
+
+    def run(self, rows: Sequence[str]) -> None:
+        """Prepare, run these rows and check what they left."""
+        if tuple(rows) != ("evaluate",):
+            self.prepare()
+        for row in ROWS:
+            if row in rows:
+                self.say(row)
+                getattr(self, f"row_{row}")()
+        if tuple(rows) != ("evaluate",):
+            self.check()
+
+    def check(self) -> None:
+        """Raises: RowsMissing when a purchase that was reported left no rows, or rows were left unreported."""
+        self.baseline.check()
+        check(self.cluster.servers.superuser_url, PROGRAM, self.pipe.recorded + self.http.recorded)
+
+    # --- rows --------------------------------------------------------------------------------------------
+
+    def row_evaluate(self) -> None:
+        for rules in (100, 1_000):
+            for kind, plain in (("", False), ("_base_only", True)):
+                name = f"evaluate_{rules}{kind}_us"
+                self.figures.values[name] = evaluate.measure(rules, 9, self.size.calls, plain=plain)
+                self._tell(name)
+
+    def row_pipe(self) -> None:
+        """The road without HTTP, over all members and on one."""
+        self._best_clients()
+        size = self.size
+        found = self._turns(
+            {
+                "pipe": partial(self.pipe.run, size.submitters, size.seconds),
+                "baseline": partial(self.baseline.run, self.best_spread, size.seconds),
+                "pipe_hot": partial(self.pipe.run, size.submitters, size.seconds, hot=True),
+                "baseline_hot": partial(self.baseline.run, self.best_hot, size.seconds, hot=True),
+            }
+        )
+        self._ratio("pipe_over_baseline", "pipe_per_s", "baseline_per_s")
+        self._ratio("pipe_hot_over_baseline", "pipe_hot_per_s", "baseline_hot_per_s")
+        self._ratio("baseline_hot_over_spread", "baseline_hot_per_s", "baseline_per_s")
+        for name in ("pipe", "baseline"):
+            self.figures.note(f"{name}_wal_bytes", figure([sample.wal_bytes for sample in found[name]]))
+        self._ratio("baseline_wal_over_pipe", "baseline_wal_bytes", "pipe_wal_bytes")
+        self._refuse_void()
+
+    def _refuse_void(self) -> None:
+        """Raises: Void. Short runs are forgiven: their figures are not kept."""
+        if self.size.turns < 3:
+            return
+        if self.figures.values["baseline_hot_over_spread"] >= 1:
+            raise Void("the baseline is no faster over all accounts than on one")
+        if not 0.85 <= self.figures.values["baseline_wal_over_pipe"] <= 1.15:
+            raise Void("the baseline's WAL per purchase is not within 15 % of ours")
+
+    def row_lone(self) -> None:
+        """One purchase at a time: what a caller waits on an idle server."""
+        self._turns(
+            {
+                "lone_command": partial(self.pipe.run, 1, self.size.seconds, warm_s=0.5),
+                "baseline_1": partial(self.baseline.run, 1, self.size.seconds),
+            }
+        )
+        self._ratio("lone_command_over_baseline_latency", "lone_command_mean_us", "baseline_1_mean_us")
+
+    def row_http(self) -> None:
+        """Purchases over HTTP, by one and by two server processes."""
+        self._best_clients()
+        size = self.size
+        with ExitStack() as stack:
+            site = Site.opened(self.cluster)
+            one, two = (stack.enter_context(site.served(processes)) for processes in (1, 2))
+            self._turns(
+                {
+                    "purchase_http_1p": partial(self.http.purchases, one, size.connections, size.seconds),
+                    "baseline": partial(self.baseline.run, self.best_spread, size.seconds),
+                    "purchase_http_2p": partial(self.http.purchases, two, size.connections, size.seconds),
+                    "purchase_http_hot_1p": partial(
+                        self.http.purchases, one, size.connections, size.seconds, hot=True
+                    ),
+                    "baseline_hot": partial(self.baseline.run, self.best_hot, size.seconds, hot=True),
+                    "purchase_http_hot_2p": partial(
+                        self.http.purchases, two, size.connections, size.seconds, hot=True
+                    ),
+                    "http8": partial(self.http.purchases, one, 8, size.seconds),
+                    "baseline_8": partial(self.baseline.run, 8, size.seconds),
+                }
+            )
+        for name in ("purchase_http", "purchase_http_hot"):
+            best = max("1p", "2p", key=lambda processes: self.figures.values[f"{name}_{processes}_per_s"])
+            self.figures.note(f"{name}_per_s", self.figures.ranges[f"{name}_{best}_per_s"])
+            self.figures.values[f"{name}_processes"] = int(best[0])
+        self._ratio("purchase_http_over_baseline", "purchase_http_per_s", "baseline_per_s")
+        self._ratio("purchase_http_hot_over_baseline", "purchase_http_hot_per_s", "baseline_hot_per_s")
+        self._ratio("http8_over_baseline", "http8_per_s", "baseline_8_per_s")
+
+    def row_reads(self) -> None:
+        """Quote and balance against routes that only decode and answer."""
+        size = self.size
+        with ExitStack() as stack:
+            site = Site.opened(self.cluster)
+            ours = stack.enter_context(site.served(1))
+            noop = stack.enter_context(site.noop(ours))
+            self._turns(
+                {
+                    f"{what}{kind}": partial(
+                        self.http.reads, server, site.plan(what, size.members, size.connections, size.seconds)
+                    )
+                    for what in ("quote", "balance")
+                    for kind, server in (("", ours), ("_noop", noop))
+                }
+            )
+        self._ratio("quote_over_noop", "quote_per_s", "quote_noop_per_s")
+        self._ratio("balance_over_noop", "balance_per_s", "balance_noop_per_s")
+
+    # --- what rows share -----------------------------------------------------------------------------------
+
+    def _best_clients(self) -> None:
+        """Find the rival's best number of clients once, over all members and on one."""
+        if not self.best_spread:
+            self.best_spread = self._best("spread", hot=False)
+            self.best_hot = self._best("hot", hot=True)
+
+    def _best(self, name: str, *, hot: bool) -> int:
+        rates = self.baseline.search(self.size.search_seconds, hot=hot, candidates=self.size.clients)
+        shown = ", ".join(f"{clients}: {rate:,.0f}/s" for clients, rate in rates.items())
+        self.say(f"  baseline {name} by clients  {shown}")
+        best = max(rates, key=rates.__getitem__)
+        self.figures.values[f"baseline_{name}_clients"] = best
+        return best
+
+    def _turns(self, contenders: dict[str, Callable[[], Sample]]) -> dict[str, list[Sample]]:
+        asyncio.run(checkpoint(self.cluster.servers.superuser_url))
+        found = in_turns(contenders, self.size.turns)
+        for name, samples in found.items():
+            self.figures.note(f"{name}_per_s", figure([sample.rate for sample in samples]))
+            self.figures.note(f"{name}_mean_us", figure([sample.mean_us for sample in samples]))
+            if any(sample.p99_us for sample in samples):
+                self.figures.note(f"{name}_p50_us", figure([sample.p50_us for sample in samples]))
+                self.figures.note(f"{name}_p99_us", figure([sample.p99_us for sample in samples]))
+            for who in samples[0].cpu_us:
+                self.figures.note(f"cpu_us_{name}_{who}", figure([sample.cpu_us[who] for sample in samples]))
+            self._tell(f"{name}_per_s")
+        return found
+
+    def _ratio(self, name: str, over: str, under: str) -> None:
+        self.figures.ratio(name, over, under)
+        self._tell(name)
+
+    def _tell(self, name: str) -> None:
+        value, spread = self.figures.values[name], self.figures.ranges.get(name)
+        around = f"  ({spread.low:,.0f}–{spread.high:,.0f})" if spread else ""
+        self.say(f"  {name}  {value:,.0f}{around}" if value >= 100 else f"  {name}  {value:.2f}")
