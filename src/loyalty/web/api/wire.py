@@ -1,0 +1,385 @@
+"""What callers send: one frozen Struct per body, bounded in every direction; answers of reads stand beside reads.
+
+Field names, limits and texts are the API's reference: the OpenAPI document is made from them.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+from loyalty.base.errors import Fault
+from loyalty.members.types import IdentifierKind
+from loyalty.programs.types import ProgramSettings
+from loyalty.rules.types import Ruleset
+from loyalty.web.faults import CODES, EARLIEST, LATEST
+
+POINTS_MAX = 2**53 - 1
+AMOUNT_MAX = 10**12  # a thousand lines of this still count exactly
+BATCH_MAX = 500
+
+
+def _money(text: str) -> tuple[str, str] | None:
+    if re.fullmatch("[A-Z]{3}", text) is None:
+        return "unknown_currency", "Money is named by the three capital letters of ISO 4217, such as EUR."
+    return None
+
+
+def _quantity(text: str) -> tuple[str, str] | None:
+    if re.fullmatch(r"[+-]?(nan|snan|inf|infinity)", text.strip(), re.IGNORECASE):
+        return "not_a_number", CODES["not_a_number"]
+    if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", text) is None:
+        return "wrong_type", 'Expected a decimal number such as "2" or "0.512", in the digits 0 to 9.'
+    if text.startswith("-") or re.search("[eE]", text):
+        return "out_of_range", "A quantity is 0 or more and written without an exponent."
+    whole, _, decimals = text.partition(".")
+    if len(decimals) > 3:
+        return "too_many_decimals", "A quantity has at most three decimals."
+    if len(whole.lstrip("0")) > 9:
+        return "out_of_range", "A quantity is below 1,000,000,000."
+    return ("wrong_type", "A number is written without leading zeros.") if whole != str(int(whole)) else None
+
+
+def _receipt_id(text: str) -> tuple[str, str] | None:
+    if re.fullmatch("[!-~]([ -~]*[!-~])?", text) is None:
+        return "invalid_characters", "Printable ASCII only, no blank at either end."
+    return None
+
+
+Text = Annotated[str, Meta(min_length=1, max_length=128)]
+ReceiptId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=128,
+        pattern="^[!-~]([ -~]*[!-~])?$",
+        description="Printable ASCII, no blank at either end.",
+        extra={"form": _receipt_id},
+    ),
+]
+Money = Annotated[
+    str,
+    Meta(pattern="^[A-Z]{3}$", description="ISO 4217 code.", examples=["EUR"], extra={"form": _money}),
+]
+Quantity = Annotated[
+    str,
+    Meta(
+        max_length=400,
+        pattern=r"^(0|[1-9][0-9]{0,8})(\.[0-9]{1,3})?$",
+        description="Decimal number of 0 or more with at most three decimals: weighed goods have them.",
+        examples=["2", "0.512"],
+        extra={"form": _quantity},
+    ),
+]
+Instant = Annotated[
+    datetime,
+    Meta(
+        tz=True,
+        description="RFC 3339 with an offset, in the years 1970 to 2199; rounded to microseconds.",
+        examples=["2026-05-04T17:31:09+02:00"],
+    ),
+]
+Amount = Annotated[int, Meta(ge=0, le=AMOUNT_MAX, description="Minor units of the money.")]
+Points = Annotated[int, Meta(ge=1, le=POINTS_MAX)]
+PointsCurrencyCode = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,31}$", examples=["points"])]
+ReasonCode = Annotated[
+    str,
+    Meta(
+        pattern="^[a-z][a-z0-9_]{0,63}$",
+        description="A stable word, never a sentence about a person.",
+        examples=["goodwill"],
+    ),
+]
+IdentifierText = Annotated[str, Meta(min_length=1, max_length=512)]
+ItemKey = Annotated[str, Meta(min_length=1, max_length=255, pattern="^[ -~]+$")]
+
+
+def in_range(at: str, field: str, instant: datetime | None) -> Iterator[Fault]:
+    """A fault unless the instant can be counted with everywhere."""
+    if instant is not None and not EARLIEST <= instant < LATEST:
+        yield Fault(f"{at}/{field}", "out_of_range", "The instant must lie in the years 1970 to 2199.")
+
+
+def utc(instant: datetime) -> datetime:
+    """The same instant in UTC, as everything behind the edge has it."""
+    return instant if instant.tzinfo is UTC else instant.astimezone(UTC)
+
+
+# --- members ------------------------------------------------------------------------------------------
+
+
+class MemberName(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A member, named by id or by one identifier: exactly one of the fields."""
+
+    id: UUID | None = None
+    card: IdentifierText | None = None
+    phone: IdentifierText | None = None
+    email: IdentifierText | None = None
+    external: IdentifierText | None = None
+
+    def named(self) -> list[str]:
+        """The fields that are given."""
+        return [name for name in self.__struct_fields__ if getattr(self, name) is not None]
+
+    def check(self, at: str) -> Iterator[Fault]:
+        if len(self.named()) != 1:
+            yield Fault(
+                at, "choose_one", "Name the member by exactly one of id, card, phone, email, external."
+            )
+
+
+class IdentifierBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """One identifier as it was typed, scanned or read; it is normalised here."""
+
+    kind: IdentifierKind
+    value: IdentifierText
+
+
+Attribute = (
+    Annotated[str, Meta(max_length=500)] | Annotated[int, Meta(ge=-POINTS_MAX, le=POINTS_MAX)] | bool | None
+)
+Attributes = Annotated[
+    dict[Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,63}$")], Attribute],
+    Meta(
+        max_length=50, description="The program's own fields of a person: text, whole numbers, true or false."
+    ),
+]
+
+
+class ProfileBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Personal data, kept apart from points and erasable."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    locale: Annotated[str, Meta(max_length=35, examples=["de-AT"])] | None = None
+    birthday_on: date | None = None
+
+
+class EnrolBody(Struct, frozen=True, forbid_unknown_fields=True):
+    identifiers: Annotated[tuple[IdentifierBody, ...], Meta(min_length=1, max_length=10)]
+    profile: ProfileBody = ProfileBody()
+    attributes: Attributes = {}
+
+
+class ChangeMemberBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is given is replaced as a whole; what is left out stays."""
+
+    status: Literal["active", "blocked"] | None = None
+    profile: ProfileBody | None = None
+    attributes: Attributes | None = None
+
+    def check(self, at: str) -> Iterator[Fault]:
+        if self.status is None and self.profile is None and self.attributes is None:
+            yield Fault(at, "nothing_to_do", CODES["nothing_to_do"])
+
+
+class LookupBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whatever was typed or scanned: phone, e-mail, card, external id, or the text of a QR code."""
+
+    query: IdentifierText
+
+
+class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
+    """An empty object; the body may also be left out."""
+
+
+# --- purchases ----------------------------------------------------------------------------------------
+
+
+class LineBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """One position of a purchase."""
+
+    line_id: ReceiptId
+    sku: Text
+    amount_minor: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=AMOUNT_MAX,
+            description="What the customer pays for the line: all units, after discounts, tax included.",
+        ),
+    ]
+    quantity: Quantity = "1"
+    categories: Annotated[tuple[Text, ...], Meta(max_length=50)] = ()
+    tags: Annotated[tuple[Text, ...], Meta(max_length=50)] = ()
+    tax_minor: Annotated[int, Meta(ge=0, le=AMOUNT_MAX, description="Tax contained in amount_minor.")] = 0
+    discount_minor: Annotated[
+        int, Meta(ge=0, le=AMOUNT_MAX, description="Taken off before amount_minor.")
+    ] = 0
+
+
+class TenderBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """One way in which the purchase was paid."""
+
+    type: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,31}$", examples=["card"])]
+    amount_minor: Amount
+
+
+class PurchaseBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A receipt. `source` and `external_id` name it for ever: the same content again is the same purchase."""
+
+    source: ReceiptId
+    external_id: ReceiptId
+    occurred_at: Instant
+    money: Money
+    lines: Annotated[tuple[LineBody, ...], Meta(min_length=1, max_length=1_000)]
+    member: MemberName | None = None
+    till: Text | None = None
+    location: Text | None = None
+    channel: Text | None = None
+    tenders: Annotated[
+        tuple[TenderBody, ...], Meta(max_length=50, description="When given, they sum to the lines.")
+    ] = ()
+    holds: Annotated[
+        tuple[UUID, ...], Meta(max_length=0, description="Reserved: holds are not served yet.")
+    ] = ()
+
+    def check(self, at: str) -> Iterator[Fault]:
+        yield from in_range(at, "occurred_at", self.occurred_at)
+        if self.member is not None:
+            yield from self.member.check(f"{at}/member")
+        seen: set[str] = set()
+        total = 0
+        for index, line in enumerate(self.lines):
+            total += line.amount_minor
+            if line.line_id in seen:
+                yield Fault(f"{at}/lines/{index}/line_id", "duplicate_line_id", CODES["duplicate_line_id"])
+            seen.add(line.line_id)
+            if line.tax_minor > line.amount_minor:
+                yield Fault(f"{at}/lines/{index}/tax_minor", "out_of_range", "The tax is above the amount.")
+        if self.tenders:
+            paid = sum(tender.amount_minor for tender in self.tenders)
+            if paid != total:
+                detail = f"The tenders sum to {paid:,}, the lines to {total:,}."
+                yield Fault(f"{at}/tenders", "total_mismatch", detail)
+
+
+class QuoteBody(PurchaseBody, frozen=True, forbid_unknown_fields=True):
+    """A purchase that has not been made: the body of the purchase itself."""
+
+
+class PurchaseItem(PurchaseBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A purchase of a batch; without a key its receipt protects it."""
+
+    idempotency_key: ItemKey | None = None
+
+
+class BatchBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Items are judged one by one: a faulty one gets its own answer and harms no other."""
+
+    items: Annotated[tuple[Any, ...], Meta(min_length=1, max_length=BATCH_MAX)]
+
+
+class CancelBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The receipt of a whole purchase, which need not have arrived."""
+
+    source: ReceiptId
+    external_id: ReceiptId
+    reported_at: Instant | None = None
+
+    def check(self, at: str) -> Iterator[Fault]:
+        yield from in_range(at, "reported_at", self.reported_at)
+
+
+class ClaimBody(Struct, frozen=True, forbid_unknown_fields=True):
+    member: MemberName
+
+    def check(self, at: str) -> Iterator[Fault]:
+        yield from self.member.check(f"{at}/member")
+
+
+# --- points -------------------------------------------------------------------------------------------
+
+
+class AdjustmentBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A manual credit (above zero) or debit (below)."""
+
+    member: MemberName
+    points_currency: PointsCurrencyCode
+    points: Annotated[int, Meta(ge=-POINTS_MAX, le=POINTS_MAX)]
+    reason: ReasonCode
+
+    def check(self, at: str) -> Iterator[Fault]:
+        yield from self.member.check(f"{at}/member")
+        if self.points == 0:
+            yield Fault(f"{at}/points", "out_of_range", "An adjustment of 0 points changes nothing.")
+
+
+class ImportLotBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """One credit of an earlier system, with its own dates."""
+
+    member: MemberName
+    points_currency: PointsCurrencyCode
+    points: Points
+    source: ReceiptId
+    external_id: ReceiptId
+    issued_at: Instant
+    activates_at: Instant | None = None
+    expires_at: Instant | None = None
+
+    def check(self, at: str) -> Iterator[Fault]:
+        yield from self.member.check(f"{at}/member")
+        for field in ("issued_at", "activates_at", "expires_at"):
+            yield from in_range(at, field, getattr(self, field))
+        last = max(self.issued_at, self.activates_at or self.issued_at)
+        if self.expires_at is not None and self.expires_at <= last:
+            yield Fault(
+                f"{at}/expires_at", "contradictory_range", "The points would expire before they are good."
+            )
+
+
+class ImportItem(ImportLotBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A lot of a batch; without a key its source and external id protect it."""
+
+    idempotency_key: ItemKey | None = None
+
+
+# --- set-up -------------------------------------------------------------------------------------------
+
+
+class PublishBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings and rules of the program, published together."""
+
+    settings: ProgramSettings
+    ruleset: Ruleset = Ruleset()
+    effective_at: Instant | None = None
+
+    def check(self, at: str) -> Iterator[Fault]:
+        yield from in_range(at, "effective_at", self.effective_at)
+
+
+class ConfigurationBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A configuration to be judged, not published."""
+
+    settings: ProgramSettings
+    ruleset: Ruleset = Ruleset()
+
+
+class AdvanceBody(Struct, frozen=True, forbid_unknown_fields=True):
+    to: Instant
+
+    def check(self, at: str) -> Iterator[Fault]:
+        yield from in_range(at, "to", self.to)
+
+
+class ClientBody(Struct, frozen=True, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(min_length=1, max_length=120)]
+
+
+class KeyBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a new key may do: the role, and for a till its locations (none: anywhere)."""
+
+    role: Literal["pos", "support", "manager", "analyst", "auditor", "admin"]
+    locations: Annotated[tuple[Text, ...], Meta(max_length=200)] = ()
+    expires_at: Instant | None = None
+
+    def check(self, at: str) -> Iterator[Fault]:
+        yield from in_range(at, "expires_at", self.expires_at)
+
+
+class RotateBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long the old key still works beside the new one."""
+
+    overlap_minutes: Annotated[int, Meta(ge=0, le=43_200)] = 60

@@ -1,0 +1,83 @@
+"""The application: every endpoint of web/api under one door, in Litestar's router, behind the guard."""
+
+import pkgutil
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
+from importlib import import_module
+from itertools import groupby
+from typing import Any, NoReturn, cast
+
+from litestar import Litestar, Request
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp
+
+from loyalty.base import migrations
+from loyalty.base.settings import Settings
+from loyalty.posting.pipe import BatchSeen
+from loyalty.posting.runtime import Runtime, open_runtime
+from loyalty.web import api
+from loyalty.web.edge import Door, Endpoint, resource
+from loyalty.web.guard import Guard
+from loyalty.web.metrics import AccessLog, Metrics
+from loyalty.web.types import RouteNotFound
+
+OpenRuntime = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
+
+
+def endpoints() -> list[Endpoint]:
+    """Every endpoint declared in web/api, by path and method: a new file there joins by itself."""
+    found: list[Endpoint] = []
+    for module in pkgutil.iter_modules(api.__path__):
+        declared: Iterable[Any] = vars(import_module(f"{api.__name__}.{module.name}")).values()
+        found.extend(one for one in declared if isinstance(one, Endpoint))
+    return sorted(found, key=lambda endpoint: (endpoint.path, endpoint.method))
+
+
+def make_app(
+    settings: Settings,
+    *,
+    runtime: OpenRuntime = open_runtime,
+    write_log: Callable[[str], object] | None = None,
+) -> ASGIApp:
+    """The ASGI application; its lifespan opens the runtime and, at the end, answers everyone accepted."""
+    log = AccessLog(settings.log_format, write_log)
+    metrics = Metrics(log)
+    door = Door(metrics, migrations.head())
+
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncGenerator[None, None]:
+        async with runtime(settings) as opened:
+            opened.pipe.observe = _note_batches(metrics)
+            metrics.watch_waiting(lambda: opened.pipe.depth)
+            door.open(opened)
+            try:
+                yield
+            finally:
+                log.flush()
+
+    app = Litestar(
+        route_handlers=[
+            resource(list(group), door) for _, group in groupby(endpoints(), lambda endpoint: endpoint.path)
+        ],
+        lifespan=[lifespan],
+        exception_handlers={HTTPException: _refuse, Exception: _refuse},
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )
+    return cast("ASGIApp", Guard(app, metrics, settings.allowed_hosts))
+
+
+def _note_batches(metrics: Metrics) -> Callable[[BatchSeen], None]:
+    def note(batch: BatchSeen) -> None:
+        metrics.note_batch(batch.commands)
+
+    return note
+
+
+def _refuse(_request: Request[Any, Any, Any], error: Exception) -> NoReturn:
+    """Hand what Litestar itself refuses to the guard, which tells every refusal in one form."""
+    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.NOT_FOUND:
+        raise RouteNotFound from None
+    raise error

@@ -1,0 +1,415 @@
+"""How a call is declared, and everything that happens to a request before its handler sees it.
+
+An endpoint is a function under `get`, `post` or `patch`: path, permission and answers stand in the decorator; the
+body, the query and the parts of the path in its signature. Credential, permission, parameters, headers and body
+are checked here for every endpoint alike, in the order that docs/api.md tells; a handler gets values it can trust.
+"""
+
+import asyncio
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum
+from time import monotonic
+from typing import Any, NoReturn, TypeVar, cast, get_type_hints
+from uuid import UUID
+
+import msgspec
+from litestar.handlers import ASGIRouteHandler, asgi
+from litestar.types import Receive, Scope, Send
+
+from loyalty.access.authenticate import Authenticator
+from loyalty.access.roles import Permission
+from loyalty.access.types import InvalidCredential, Principal
+from loyalty.base.canonical import canonical
+from loyalty.base.errors import Fault, LoyaltyError
+from loyalty.members.identifiers import parse_member_path
+from loyalty.members.types import MemberNotFound
+from loyalty.posting.commands import Actor, Answer, Command, Idempotency, MemberRef, Submission
+from loyalty.posting.runtime import Runtime
+from loyalty.web import strict
+from loyalty.web.faults import FAULTS_MAX, faults_of
+from loyalty.web.guard import EXCHANGE, Exchange, incident, refusal, send_answer
+from loyalty.web.metrics import Metrics
+from loyalty.web.query import NoQuery, parameters_of, read_query
+from loyalty.web.types import (
+    BodyTooLarge,
+    IdempotencyKeyInvalid,
+    IdempotencyKeyMissing,
+    IncompleteBody,
+    InvalidBody,
+    MalformedBody,
+    MalformedRequest,
+    MethodNotAllowed,
+    ThingNotFound,
+    UnsupportedMediaType,
+)
+
+Handler = Callable[..., Awaitable[Answer]]
+T = TypeVar("T")
+
+BODY_SECONDS_MAX = 10.0
+REGION_TRUST_S = 5.0
+
+_ENCODER = msgspec.json.Encoder()
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_KEY = re.compile(rb"[ -~]{1,255}")
+_MEDIA = re.compile(rb'application/json(?:\s*;\s*charset="?utf-8"?)?', re.IGNORECASE)
+
+
+class Access(Enum):
+    """Who may call an endpoint that no permission guards."""
+
+    PUBLIC = "public"  # anybody, without a credential
+
+
+class Door:
+    """What the endpoints of one application share: the runtime, once it is open, and who is behind a credential."""
+
+    def __init__(self, metrics: Metrics, schema: str) -> None:
+        self.metrics = metrics
+        self.schema = schema  # the database revision that this release was written for
+        self._runtime: Runtime | None = None
+        self._authenticator: Authenticator | None = None
+        self._regions: dict[UUID, tuple[str, float]] = {}  # with the instant until which it is trusted
+
+    def open(self, runtime: Runtime) -> None:
+        """Calls are served from now on."""
+        self._runtime = runtime
+        self._authenticator = Authenticator(runtime.engine)
+
+    def close(self) -> None:
+        """Calls are no longer served."""
+        self._runtime = self._authenticator = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._runtime is not None
+
+    @property
+    def runtime(self) -> Runtime:
+        assert self._runtime is not None, "the application has not been started"
+        return self._runtime
+
+    async def principal(self, authorization: bytes | None) -> Principal:
+        """Whoever is behind an Authorization header. Raises: InvalidCredential."""
+        if authorization is None or authorization[:7].lower() != b"bearer " or not authorization.isascii():
+            raise InvalidCredential
+        assert self._authenticator is not None
+        return await self._authenticator(authorization[7:].decode("ascii"), self.runtime.clock.now())
+
+    async def region(self, program_id: UUID) -> str:
+        """The country of a program's phone numbers without prefix, read again every few seconds."""
+        now = monotonic()
+        known = self._regions.get(program_id)
+        if known is None or now >= known[1]:
+            history = await self.runtime.history(program_id)
+            known = self._regions[program_id] = (
+                history.now.settings.policies.phone_region,
+                now + REGION_TRUST_S,
+            )
+        return known[0]
+
+
+class Call:
+    """One request whose credential and form are in order."""
+
+    __slots__ = ("_principal", "door", "endpoint", "exchange", "key", "runtime", "size")
+
+    def __init__(self, door: Door, endpoint: "Endpoint", exchange: Exchange) -> None:
+        self.door = door
+        self.runtime = door.runtime
+        self.endpoint = endpoint
+        self.exchange = exchange
+        self.key: str | None = None  # of idempotency
+        self.size = 0  # bytes of the body
+        self._principal: Principal | None = None
+
+    @property
+    def principal(self) -> Principal:
+        assert self._principal is not None, "a public endpoint has no principal"
+        return self._principal
+
+    @principal.setter
+    def principal(self, principal: Principal) -> None:
+        self._principal = principal
+        self.exchange.program_id = principal.program_id
+        self.exchange.credential_id = principal.credential_id
+
+    @property
+    def program_id(self) -> UUID:
+        return self.principal.program_id
+
+    @property
+    def actor(self) -> Actor:
+        principal = self.principal
+        return Actor(principal.kind.value, principal.id, principal.role.value, principal.locations)
+
+    async def region(self) -> str:
+        """The country of the program's phone numbers without prefix, as known a few seconds ago at most."""
+        return await self.door.region(self.program_id)
+
+    def fingerprints(self, content: bytes) -> tuple[bytes, ...]:
+        """Keyed digests of what is asked: method, path and the normalised content."""
+        endpoint = self.endpoint
+        return self.runtime.digests.of(b"request", endpoint.method.encode(), endpoint.path.encode(), content)
+
+    async def submit(self, command: Command, content: bytes | None = None) -> Answer:
+        """Send a command down the road under this call's key; its answer, refusals included.
+
+        `content` is the command's canonical form when the caller has made it already.
+        """
+        idempotency = None
+        if self.key is not None:
+            prints = self.fingerprints(canonical(command) if content is None else content)
+            idempotency = Idempotency(self.key, self.principal.id, prints)
+        submission = Submission(
+            self.program_id, command, self.actor, self.exchange.request_id, idempotency, self.size
+        )
+        answer = await self.runtime.pipe.submit(submission)
+        self.door.metrics.note_command(str(type(command).__struct_config__.tag), outcome_of(answer))
+        return answer
+
+
+def reply(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
+    """An answer with a JSON body."""
+    return Answer(status, _ENCODER.encode(value), headers=headers or {})
+
+
+def outcome_of(answer: Answer) -> str:
+    """The word under which metrics count an answer."""
+    if answer.replayed:
+        return "replayed"
+    if answer.status < 400:
+        return "done"
+    return "refused" if answer.status < 500 else "failed"
+
+
+class Endpoint:
+    """One call: its declaration, and the way from a request to its handler's answer."""
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        permission: Permission | Access,
+        handler: Handler,
+        *,
+        answers: dict[int, Any],
+        refusals: tuple[type[LoyaltyError], ...] = (),
+        keyed: bool = False,
+        tag: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.permission = permission
+        self.handler = handler
+        self.answers = answers  # status → type of the body; a str is a media type of something else than JSON
+        self.refusals = refusals
+        self.keyed = keyed
+        self.tag = tag
+        self.headers = headers or {}  # response headers beside the common ones: name → description
+        self.name = handler.__name__
+        self.text = inspect.getdoc(handler) or ""
+        hints = get_type_hints(handler, include_extras=True)
+        self.body: Any = hints.get("body")
+        self.query: type[msgspec.Struct] = hints.get("query", NoQuery)
+        self.takes_query = "query" in hints
+        self.parameters = parameters_of(self.query)
+        names = re.findall(r"\{(\w+)\}", path)
+        self.parts: dict[str, Any] = {name: hints[name] for name in names}
+        self.body_optional = self.body is not None and not faults_of(self.body, {})
+        for name, kind in self.parts.items():
+            assert kind in (UUID, MemberRef, int), f"{path}: {name} must be an id, a number or a member"
+        assert self.text, f"{self.name} needs a docstring: it is the reference"
+
+    @property
+    def template(self) -> str:
+        """The path as Litestar's router has it."""
+        return re.sub(r"\{(\w+)\}", r"{\1:str}", self.path)
+
+    async def answer(self, door: Door, scope: Scope, receive: Receive, exchange: Exchange) -> Answer:
+        """The handler's answer. Raises: LoyaltyError for whatever is refused before or by it."""
+        call = Call(door, self, exchange)
+        headers = exchange.headers
+        if self.permission is not Access.PUBLIC:
+            principal = call.principal = await door.principal(headers.get(b"authorization"))
+            principal.require(self.permission)
+        arguments: dict[str, Any] = {}
+        if self.parts:
+            for name, kind in self.parts.items():
+                arguments[name] = await _part(call, kind, scope["path_params"][name])
+        query = scope["query_string"]
+        if query or self.takes_query:
+            parameters = read_query(self.query, self.parameters, query)
+            if self.takes_query:
+                arguments["query"] = parameters
+        if self.keyed:
+            call.key = _idempotency_key(headers)
+        if self.body is not None:
+            raw = await _read(receive, headers, door.runtime.settings.body_bytes_max)
+            call.size = len(raw)
+            if raw or not self.body_optional:
+                _check_media(headers)
+                arguments["body"] = decode(self.body, raw)
+            else:
+                arguments["body"] = self.body()
+        return await self.handler(call, **arguments)
+
+
+def decode(shape: type[T], raw: bytes) -> T:
+    """The body as a `shape`.
+
+    Raises: MalformedBody and its kin for what cannot be read, InvalidBody with every fault for what is wrong.
+    """
+    if not raw:
+        raise MalformedBody("The body is empty.")
+    value = strict.read_json(raw)
+    return fitted(shape, value, strict.character_faults(raw, value))
+
+
+def fitted(shape: type[T], value: Any, known: Sequence[Fault] = ()) -> T:
+    """A JSON value as a `shape`; `known` faults were found before. Raises: InvalidBody with every fault."""
+    if not known:
+        try:
+            body = msgspec.convert(value, shape)
+            check = getattr(body, "check", None)
+            if check is None or not any(True for _ in check("")):
+                return body
+        except msgspec.ValidationError:
+            pass
+    faults = [*known, *faults_of(shape, value)][:FAULTS_MAX]
+    raise InvalidBody(
+        faults=tuple(faults or [Fault("", "wrong_type", "The body does not have the expected form.")])
+    )
+
+
+async def _part(call: Call, kind: Any, text: str) -> Any:
+    """One part of the path; what cannot be the name of anything is told like what is not there."""
+    if kind is int:
+        if not (text.isascii() and text.isdigit() and len(text) <= 10 and str(int(text)) == text):
+            raise ThingNotFound
+        return int(text)
+    if _UUID.fullmatch(text):
+        return MemberRef(id=UUID(text)) if kind is MemberRef else UUID(text)
+    if kind is not MemberRef:
+        raise ThingNotFound
+    if not text.startswith("identifier:"):
+        raise MemberNotFound
+    named = parse_member_path(text, await call.region())
+    return MemberRef(id=named) if isinstance(named, UUID) else MemberRef(identifier=named)
+
+
+def _idempotency_key(headers: dict[bytes, bytes]) -> str:
+    key = headers.get(b"idempotency-key")
+    if key is None:
+        raise IdempotencyKeyMissing
+    if not _KEY.fullmatch(key):
+        raise IdempotencyKeyInvalid
+    return key.decode("ascii")
+
+
+def _check_media(headers: dict[bytes, bytes]) -> None:
+    media = headers.get(b"content-type", b"")
+    if media != b"application/json" and not _MEDIA.fullmatch(media):
+        raise UnsupportedMediaType
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise UnsupportedMediaType("A compressed body is not read here.")
+
+
+async def _read(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
+    """The whole body. Raises: BodyTooLarge as soon as that is known, IncompleteBody, MalformedRequest."""
+    declared = headers.get(b"content-length")
+    if declared is not None:
+        if not declared.isdigit():
+            raise MalformedRequest("Content-Length is no number.")
+        if len(declared) > 15 or int(declared) > limit:
+            _too_large(limit)
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            return await _gather(receive, limit)
+    except TimeoutError:
+        raise IncompleteBody from None
+
+
+async def _gather(receive: Receive, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise IncompleteBody
+        size += len(message["body"])
+        if size > limit:
+            _too_large(limit)
+        parts.append(message["body"])
+        more = message["more_body"]
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(limit: int) -> NoReturn:
+    raise BodyTooLarge(bytes_max=limit)
+
+
+def resource(endpoints: Sequence[Endpoint], door: Door) -> ASGIRouteHandler:
+    """One address with its methods, as a plain ASGI handler in Litestar's router: the lightest it offers."""
+    path = endpoints[0].path
+    by_method = {endpoint.method: endpoint for endpoint in endpoints}
+    if "GET" in by_method:
+        by_method["HEAD"] = by_method["GET"]
+    allowed = (*sorted(by_method), "OPTIONS")
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = cast("Exchange", scope[EXCHANGE])  # type: ignore[typeddict-item]
+        exchange.route = path
+        method = cast("dict[str, Any]", scope)["method"]
+        try:
+            endpoint = by_method.get(method)
+            if endpoint is not None:
+                answer = await endpoint.answer(door, scope, receive, exchange)
+            elif method == "OPTIONS":
+                answer = Answer(204, b"", headers={"allow": ", ".join(allowed)})
+            else:
+                raise MethodNotAllowed(allowed=list(allowed))
+        except LoyaltyError as error:
+            answer = refusal(error, exchange)
+        except Exception:
+            answer = incident(exchange)
+        await send_answer(send, answer, exchange)
+
+    return asgi(endpoints[0].template, name=path, copy_scope=False)(handle)
+
+
+def _declare(method: str) -> Callable[..., Callable[[Handler], Endpoint]]:
+    def declare(
+        path: str,
+        permission: Permission | Access,
+        *,
+        answers: dict[int, Any],
+        refusals: tuple[type[LoyaltyError], ...] = (),
+        keyed: bool = False,
+        headers: dict[str, str] | None = None,
+    ) -> Callable[[Handler], Endpoint]:
+        def of(handler: Handler) -> Endpoint:
+            tag = handler.__module__.rpartition(".")[2].replace("_", " ").capitalize()
+            return Endpoint(
+                method,
+                path,
+                permission,
+                handler,
+                answers=answers,
+                refusals=refusals,
+                keyed=keyed,
+                tag=tag,
+                headers=headers,
+            )
+
+        return of
+
+    return declare
+
+
+get = _declare("GET")
+post = _declare("POST")
+patch = _declare("PATCH")

@@ -1,0 +1,208 @@
+"""The outermost layer: every request gets an id, a log line and a measure; what no address could mean is refused.
+
+Headers, host and path are checked here once for all, before any routing. Nothing of what went wrong inside leaks:
+an unexpected exception is logged under the request's id and told as `internal_error`.
+"""
+
+import re
+import secrets
+from itertools import count
+from time import perf_counter_ns
+from typing import Any
+from urllib.parse import unquote_to_bytes
+from uuid import UUID
+
+import structlog
+from litestar.types import ASGIApp, Message, Receive, Send
+
+from loyalty.base.errors import (
+    Busy,
+    LoyaltyError,
+    MediaRefused,
+    MethodRefused,
+    TooLarge,
+    TooMany,
+    Unauthenticated,
+)
+from loyalty.base.problems import MEDIA_TYPE, render
+from loyalty.posting.commands import Answer
+from loyalty.web.metrics import Metrics
+from loyalty.web.types import HostNotServed, IncompleteBody, InternalError, MalformedRequest, RouteNotFound
+
+EXCHANGE = "loyalty.exchange"  # key of the Exchange in an ASGI scope
+
+HEADER_BYTES_MAX = 32 * 1024
+HEADERS_MAX = 100
+PATH_BYTES_MAX = 2_048
+QUERY_BYTES_MAX = 8_192
+
+# Headers that this program reads; each may come once.
+_READ = frozenset(
+    {
+        b"host",
+        b"authorization",
+        b"content-type",
+        b"content-length",
+        b"content-encoding",
+        b"transfer-encoding",
+        b"idempotency-key",
+        b"if-match",
+    }
+)
+_HOST = re.compile(rb"[A-Za-z0-9._-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
+_PLAIN_PATH = re.compile(rb"/|(?:/[A-Za-z0-9_.:~@!$'()*+,=-]+)+")
+_ESCAPED_PATH = re.compile(rb"(?:/(?:[A-Za-z0-9_.:~@!$'()*+,=-]|%[0-9A-Fa-f]{2})+)+")
+
+_log = structlog.stdlib.get_logger("loyalty.web")
+
+
+class Exchange:
+    """One request and its answer: its id, the headers we read, and what the log line says about it."""
+
+    __slots__ = (
+        "credential_id",
+        "headers",
+        "method",
+        "program_id",
+        "request_id",
+        "route",
+        "started_ns",
+        "status",
+    )
+
+    def __init__(self, request_id: str, method: str) -> None:
+        self.request_id = request_id
+        self.method = method
+        self.started_ns = perf_counter_ns()
+        self.headers: dict[bytes, bytes] = {}
+        self.route = "-"  # the template, never the path: a path may name a member
+        self.program_id: UUID | None = None
+        self.credential_id: UUID | None = None
+        self.status = 0
+
+
+class Guard:
+    """ASGI: wraps the application."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, allowed_hosts: tuple[str, ...] = ()) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._hosts = frozenset(host.encode() for host in allowed_hosts)
+        self._prefix = f"req_{secrets.token_hex(8)}"
+        self._count = count(1)
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return
+        exchange = Exchange(f"{self._prefix}{next(self._count):x}", scope["method"])
+        scope[EXCHANGE] = exchange
+
+        async def send_noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+            await send(message)
+
+        try:
+            self._check(scope, exchange)
+            await self._app(scope, receive, send_noted)
+        except LoyaltyError as error:
+            await send_answer(send_noted, refusal(error, exchange), exchange)
+        except Exception:
+            answer = incident(exchange)
+            if exchange.status:
+                raise  # the answer had begun: only cutting the connection tells the caller
+            await send_answer(send_noted, answer, exchange)
+        finally:
+            self._metrics.note_request(exchange)
+
+    def _check(self, scope: Any, exchange: Exchange) -> None:
+        """Raises: MalformedRequest, HostNotServed, RouteNotFound."""
+        headers, size = exchange.headers, 0
+        for name, value in scope["headers"]:
+            size += len(name) + len(value)
+            if name in _READ:
+                if name in headers:
+                    raise MalformedRequest(f"The header {name.decode()} stands twice.")
+                headers[name] = value
+        if size > HEADER_BYTES_MAX or len(scope["headers"]) > HEADERS_MAX:
+            raise MalformedRequest("The headers are too many or too large.")
+        if b"transfer-encoding" in headers and b"content-length" in headers:
+            raise MalformedRequest("Content-Length and Transfer-Encoding exclude each other.")
+        host = headers.get(b"host")
+        if host is None or not _HOST.fullmatch(host):
+            raise MalformedRequest("The Host header is missing or no host name.")
+        if self._hosts and host.lower() not in self._hosts and _without_port(host) not in self._hosts:
+            raise HostNotServed
+        path: bytes = scope["raw_path"]
+        if len(path) > PATH_BYTES_MAX or len(scope["query_string"]) > QUERY_BYTES_MAX:
+            raise MalformedRequest("The address is too long.")
+        if not _PLAIN_PATH.fullmatch(path) and not _readable(path):
+            raise RouteNotFound
+
+
+def _without_port(host: bytes) -> bytes:
+    return re.sub(rb":[0-9]+$", b"", host.lower())
+
+
+def _readable(path: bytes) -> bool:
+    """Whether a path with escapes is UTF-8 text that hides no separator and no control character."""
+    if not _ESCAPED_PATH.fullmatch(path):
+        return False
+    try:
+        text = unquote_to_bytes(path).decode()
+    except UnicodeDecodeError:
+        return False
+    return text.isprintable() and "\\" not in text and text.count("/") == path.count(b"/")
+
+
+def refusal(error: LoyaltyError, exchange: Exchange) -> Answer:
+    """The answer that tells a refusal, with the headers that HTTP wants beside it."""
+    status, body = render(error, exchange.request_id)
+    headers = {"content-type": MEDIA_TYPE}
+    match error:
+        case Unauthenticated():
+            headers["www-authenticate"] = 'Bearer realm="loyalty"'
+        case Busy() | TooMany():
+            headers["retry-after"] = str(error.retry_after_s)
+        case MediaRefused():
+            headers["accept-patch" if exchange.method == "PATCH" else "accept-post"] = "application/json"
+        case MethodRefused():
+            headers["allow"] = ", ".join(error.facts["allowed"])
+        case MalformedRequest() | IncompleteBody() | TooLarge():
+            headers["connection"] = "close"  # where the next request begins on this connection is not known
+        case _:
+            pass
+    return Answer(status, body, headers=headers)
+
+
+def incident(exchange: Exchange) -> Answer:
+    """The answer to an exception that nobody expected; it is logged, and nothing of it is told."""
+    _log.exception("incident", request_id=exchange.request_id, route=exchange.route)
+    return refusal(InternalError(), exchange)
+
+
+_JSON = (b"content-type", b"application/json")
+_PROBLEM = (b"content-type", MEDIA_TYPE.encode())
+_NO_STORE = (b"cache-control", b"no-store")
+_NO_SNIFF = (b"x-content-type-options", b"nosniff")
+_REPLAYED = (b"idempotent-replayed", b"true")
+
+
+async def send_answer(send: Send, answer: Answer, exchange: Exchange) -> None:
+    """Send an answer whole."""
+    headers = [
+        _NO_STORE,
+        _NO_SNIFF,
+        (b"x-request-id", exchange.request_id.encode()),
+        (b"content-length", str(len(answer.body)).encode()),
+    ]
+    if answer.body and "content-type" not in answer.headers:
+        headers.append(_PROBLEM if answer.status >= 400 else _JSON)
+    for name, value in answer.headers.items():
+        headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
+    if answer.replayed:
+        headers.append(_REPLAYED)
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})

@@ -1,0 +1,172 @@
+"""What one process measures, in Prometheus' form: requests by route and status, commands by kind and outcome.
+
+With several processes each keeps its figures in files of a common directory (PROMETHEUS_MULTIPROC_DIR) and any of
+them answers for all. The log line of a request is written here too: it says the same, one request at a time.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from time import perf_counter_ns
+from typing import TYPE_CHECKING
+
+import msgspec
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from loyalty.base.settings import LogFormat
+
+if TYPE_CHECKING:
+    from loyalty.web.guard import Exchange
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Metrics:
+    """The figures of one application."""
+
+    def __init__(self, log: "AccessLog") -> None:
+        self.registry = CollectorRegistry()
+        self._log = log
+        self._requests = Counter(
+            "loyalty_http_requests",
+            "Requests answered.",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "loyalty_http_request_seconds",
+            "Time from the first byte of a request's head to the end of its answer.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._commands = Counter(
+            "loyalty_commands", "Commands answered.", ("kind", "outcome"), registry=self.registry
+        )
+        self._batches = Histogram(
+            "loyalty_batch_commands", "Commands written in one batch.", buckets=_SIZES, registry=self.registry
+        )
+        self._waiting = Gauge(
+            "loyalty_waiting_commands",
+            "Commands waiting in their lanes.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        # Finding a labelled child costs more than counting on it.
+        self._by_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._by_command: dict[tuple[str, str], Counter] = {}
+
+    def note_request(self, exchange: "Exchange") -> None:
+        """Count an answered request and write its log line."""
+        elapsed_ns = perf_counter_ns() - exchange.started_ns
+        key = (exchange.method, exchange.route, exchange.status)
+        children = self._by_request.get(key)
+        if children is None:
+            children = self._by_request[key] = (
+                self._requests.labels(exchange.method, exchange.route, str(exchange.status)),
+                self._seconds.labels(exchange.route),
+            )
+        children[0].inc()
+        children[1].observe(elapsed_ns / 1e9)
+        self._log.note(exchange, elapsed_ns)
+
+    def note_command(self, kind: str, outcome: str) -> None:
+        """Count a command: recorded, replayed, refused, busy or failed."""
+        counter = self._by_command.get((kind, outcome))
+        if counter is None:
+            counter = self._by_command[kind, outcome] = self._commands.labels(kind, outcome)
+        counter.inc()
+
+    def note_batch(self, commands: int) -> None:
+        """Count a written batch by its size."""
+        self._batches.observe(commands)
+
+    def watch_waiting(self, waiting: Callable[[], int]) -> None:
+        """Ask `waiting` for the number of queued commands whenever the figures are read."""
+        if SHARED in os.environ:
+            self._read_before_text = lambda: self._waiting.set(waiting())
+        else:
+            self._waiting.set_function(waiting)
+
+    def _read_before_text(self) -> None:
+        pass
+
+    def text(self) -> bytes:
+        """All figures in the text form, of all processes where they share a directory."""
+        self._read_before_text()
+        if SHARED not in os.environ:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)
+        return generate_latest(together)
+
+
+class _Line(msgspec.Struct, frozen=True):
+    method: str
+    route: str
+    status: int
+    duration_us: int
+    request_id: str
+    program_id: str | None
+    credential_id: str | None
+    event: str
+    level: str
+    logger: str
+    timestamp: str
+
+
+def _to_stderr(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+class AccessLog:
+    """One line per request on stderr, gathered for a moment so that writing does not hold requests up.
+
+    The lines look like those of base/logs.py; ids and figures only.
+    """
+
+    DELAY_S = 0.05
+
+    def __init__(self, form: LogFormat, write: Callable[[str], object] | None = None) -> None:
+        self._form = form
+        self._write = write or _to_stderr
+        self._lines: list[str] = []
+
+    def note(self, exchange: "Exchange", elapsed_ns: int) -> None:
+        """Have the request's line written soon."""
+        line = _Line(
+            exchange.method,
+            exchange.route,
+            exchange.status,
+            elapsed_ns // 1_000,
+            exchange.request_id,
+            None if exchange.program_id is None else str(exchange.program_id),
+            None if exchange.credential_id is None else str(exchange.credential_id),
+            "request",
+            "info",
+            "loyalty.access",
+            f"{datetime.now(UTC).replace(tzinfo=None).isoformat()}Z",
+        )
+        if self._form == "json":
+            self._lines.append(msgspec.json.encode(line).decode())
+        else:
+            self._lines.append(
+                f"{line.timestamp} {line.method} {line.route} {line.status} {line.duration_us} µs {line.request_id}"
+            )
+        if len(self._lines) == 1:
+            asyncio.get_running_loop().call_later(self.DELAY_S, self.flush)
+
+    def flush(self) -> None:
+        """Write what is gathered."""
+        if self._lines:
+            text = "\n".join(self._lines) + "\n"
+            self._lines.clear()
+            self._write(text)
