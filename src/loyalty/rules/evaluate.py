@@ -103,5 +103,10 @@ def _award(
                     figures = {"wanted": wanted, "cap": rule.cap, "used": used, "period": counter.period}
                     unmet.append(Unmet(rule.id, "member_cap", figures))
                 return None
-    split = split_largest_remainder(points, only_on(weights, lines, basket.every))
+    if lines & (lines - 1):
+        split = split_largest_remainder(points, only_on(weights, lines, basket.every))
+    else:  # a single line
+        parts = [0] * len(basket.facts.lines)
+        parts[lines.bit_length() - 1] = points
+        split = tuple(parts)
     return Award(rule.id, rule.points_currency, points, wanted, basis, split, cut_by)
