@@ -187,9 +187,7 @@ class Book:
         self.new_members: dict[UUID, Member] = {}
         self.changed_members: dict[UUID, Member] = {}
         self.profiles: dict[UUID, Profile | None] = {}
-        self.new_accounts: dict[tuple[UUID, str], Account] = {}
-        self.changed_accounts: dict[tuple[UUID, str], int] = {}  # seq before this batch
-        self.new_lots: dict[UUID, Lot] = {}
+        self.changed_accounts: set[tuple[UUID, str]] = set()
         self.changed_lots: dict[UUID, Lot] = {}
         self.lot_owner: dict[UUID, UUID] = {}  # account → owner, for the cell of its rows
         self.new_activities: dict[UUID, tuple[int, Activity]] = {}
@@ -443,15 +441,9 @@ class Work:
             book.lanes[touched].touched = True
         for key, account in self.accounts.items():
             stored = book.accounts.get(key)
-            if stored is None:
-                book.new_accounts[key] = account
-                book.lots_complete.add(account.id)
-            elif stored.seq == account.seq:
+            if account.seq == (0 if stored is None else stored.seq):
                 continue
-            elif key in book.new_accounts:
-                book.new_accounts[key] = account
-            else:
-                book.changed_accounts.setdefault(key, stored.seq)
+            book.changed_accounts.add(key)
             if account.id in self._complete:
                 account.next_due_at = next_due(account, self.lots[account.id])
             book.accounts[key] = account
@@ -516,11 +508,5 @@ class Work:
         if account.id in self._complete:
             book.lots_complete.add(account.id)
         for id, lot in self.lots[account.id].items():
-            before = stored.get(id)
-            if before is None:
-                book.new_lots[id] = lot
-            elif before == lot:
-                continue
-            else:
-                (book.new_lots if id in book.new_lots else book.changed_lots)[id] = lot
-            stored[id] = lot
+            if stored.get(id) != lot:
+                stored[id] = book.changed_lots[id] = lot

@@ -70,6 +70,11 @@ _AGAIN = (
 _BUSY = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
 
 
+def _may_be_run_again(error: Exception) -> bool:
+    """Whether the moment was at fault, not what we wrote: asyncpg says ValueError of a value it cannot send."""
+    return isinstance(error, _AGAIN) and not isinstance(error, ValueError)
+
+
 class _Waiting:
     """One caller in a lane."""
 
@@ -95,6 +100,17 @@ class _Queue:
     def __init__(self) -> None:
         self.waiting: deque[_Waiting] = deque()
         self.bytes = 0
+
+
+class _Attempt:
+    """One try to bring a batch through one transaction."""
+
+    __slots__ = ("batch", "committing", "lane")
+
+    def __init__(self, lane: Lane, batch: Sequence[_Waiting]) -> None:
+        self.lane = lane
+        self.batch = batch
+        self.committing = False  # the commit was sent: from here on its outcome may be unknown
 
 
 class _Poisoned(Exception):
@@ -215,8 +231,6 @@ class Pipe:
             queue.bytes -= waiting.submission.size
             if now - waiting.since > self._queue_s_max:
                 waiting.refuse(ServerBusy())
-            elif waiting.answer.cancelled():
-                continue
             else:
                 batch.append(waiting)
                 if alone:
@@ -244,54 +258,59 @@ class Pipe:
 
     # --- load → decide → write -------------------------------------------------------------------------------
 
-    async def _run(self, lane: Lane, batch: list[_Waiting], *, failed: bool = False) -> None:
-        """Bring one batch to its answers, whatever happens on the way."""
+    async def _run(self, lane: Lane, batch: list[_Waiting], *, refused: bool = False) -> None:
+        """Bring one batch to its answers, whatever happens on the way.
+
+        `refused`: the database refused this batch, or one it was part of, before.
+        """
         started = self._time()
-        gave_up_at: float | None = None
-        committing = [False]
+        give_up_at: float | None = None
+        unknown = (
+            False  # a commit may have gone through: only running again tells, it then finds its own records
+        )
         attempts = 0
         while batch:
             attempts += 1
-            committing[0] = False
+            attempt = _Attempt(lane, batch)
             try:
-                await self._attempt(lane, batch, committing)
+                await self._attempt(attempt)
             except _Poisoned as poisoned:
-                batch = [waiting for waiting in batch if waiting is not poisoned.waiting]
                 self._incident(poisoned.waiting, poisoned.__cause__)
+                batch = [waiting for waiting in batch if waiting is not poisoned.waiting]
                 continue
             except store.HeadMissing:
                 self._refuse_all(batch, ProgramNotFound())
-            except _BUSY:
-                self._refuse_all(batch, ServerBusy())
-            except _AGAIN as error:
-                now = self._time()
-                gave_up_at = gave_up_at or now + RETRY_S
-                # Once a commit may have gone through, only running again tells: it then finds its own records.
-                unknown = committing[0] or failed
-                failed = unknown
-                if now < gave_up_at:
-                    log.warning("batch_again", error=type(error).__name__, commands=len(batch))
-                    await asyncio.sleep(random.uniform(0.01, 0.05) * min(attempts, 10))  # noqa: S311 - jitter
-                    continue
-                self._refuse_all(batch, OutcomeUnknown() if unknown else DatabaseUnavailable())
             except Exception as error:
-                # The database refused what we wrote, or writing broke: once more from a fresh book, then halves,
-                # so that one poisoned command cannot fail its neighbours.
-                if attempts == 1 and not failed:
-                    log.warning("batch_refused", error=repr(error)[:300], commands=len(batch))
+                unknown = unknown or attempt.committing
+                if isinstance(error, _BUSY) and not unknown:
+                    self._refuse_all(batch, ServerBusy())
+                elif _may_be_run_again(error) or isinstance(error, _BUSY):
+                    now = self._time()
+                    give_up_at = give_up_at or now + RETRY_S
+                    if now < give_up_at:
+                        log.warning("batch_again", error=type(error).__name__, commands=len(batch))
+                        await asyncio.sleep(random.uniform(0.01, 0.05) * min(attempts, 10))  # noqa: S311 - jitter
+                        continue
+                    self._refuse_all(batch, OutcomeUnknown() if unknown else DatabaseUnavailable())
+                elif not refused:
+                    # Once more from a fresh book: another lane may have taken a natural key meanwhile.
+                    log.warning("batch_refused", error=type(error).__name__, commands=len(batch))
+                    refused = True
                     continue
-                if len(batch) == 1:
-                    self._incident(batch[0], error)
-                else:
+                elif len(batch) > 1:
+                    # Then halves, so that one poisoned command cannot fail its neighbours.
                     middle = len(batch) // 2
-                    await self._run(lane, batch[:middle])
-                    await self._run(lane, batch[middle:])
+                    await self._run(lane, batch[:middle], refused=True)
+                    await self._run(lane, batch[middle:], refused=True)
+                else:
+                    self._incident(batch[0], error)
             break
         if self.observe is not None:
             self.observe(BatchSeen(len(batch), self._time() - started, attempts))
 
-    async def _attempt(self, lane: Lane, batch: Sequence[_Waiting], committing: list[bool]) -> None:
+    async def _attempt(self, attempt: "_Attempt") -> None:
         """One transaction: heads, book, decisions, write, commit; then everyone gets an answer."""
+        lane, batch = attempt.lane, attempt.batch
         program_id, cells = lane
         async with self._pool.acquire() as connection:
             await store.begin(connection, program_id, cells)
@@ -302,7 +321,7 @@ class Pipe:
             except BaseException:
                 await store.abandon(connection)
                 raise
-            committing[0] = True
+            attempt.committing = written
             await connection.execute("COMMIT" if written else "ROLLBACK")
         for waiting, answer in answers:
             waiting.give(answer)

@@ -1,9 +1,10 @@
 """All SQL of the road: take the heads, read the book, write the batch.
 
 On asyncpg itself: arrays in, records out. The heads are locked by a statement of their own; everything a batch
-decides on is read by statements that begin after it (docs/ledger.md, law 12). Statements are prepared against
-indexes alone: the connections of the road switch sequential scans, hash and merge joins off, so that a plan made
-over an empty table is still right over a full one.
+decides on is read by statements that begin after it (docs/ledger.md, law 12). Plans are made once, perhaps over
+empty tables, and must stay right over full ones: keys are looked up one by one (LATERAL … OFFSET 0 keeps the
+planner from turning the join round), changes are upserts, which always go by the key's own index, and the
+connections of the road switch sequential scans, hash and merge joins off.
 """
 
 import contextlib
@@ -74,8 +75,8 @@ async def left_clean(connection: Connection) -> None:
 _LOAD = """
 WITH who AS MATERIALIZED (
     SELECT i.kind, i.value, i.member_id, i.cell
-    FROM unnest($7::text[], $8::text[]) u(kind, value)
-    JOIN identifiers i ON i.program_id = $1 AND i.kind = u.kind AND i.value = u.value
+    FROM unnest($7::text[], $8::text[]) u(kind, value), LATERAL (
+        SELECT * FROM identifiers WHERE program_id = $1 AND kind = u.kind AND value = u.value OFFSET 0) i
 ), ids AS MATERIALIZED (
     SELECT member_id, cell FROM who
     UNION SELECT id, cell FROM unnest($9::uuid[], $10::smallint[]) u(id, cell)
@@ -87,21 +88,24 @@ SELECT
   (SELECT number FROM configurations WHERE program_id = $1 ORDER BY number DESC LIMIT 1),
   (SELECT now_at FROM sandbox_clocks WHERE program_id = $1),
   ARRAY(SELECT ROW(r.scope, r.key, r.fingerprint, r.status, r.decision_cell, r.decision_id, r.refusal)
-        FROM unnest($3::uuid[], $4::text[]) u(scope, key)
-        JOIN idempotency_records r ON r.program_id = $1 AND r.scope = u.scope AND r.key = u.key),
+        FROM unnest($3::uuid[], $4::text[]) u(scope, key), LATERAL (
+            SELECT * FROM idempotency_records WHERE program_id = $1 AND scope = u.scope AND key = u.key OFFSET 0) r),
   ARRAY(SELECT ROW(k.kind, k.source, k.external_id, k.state, k.activity_id, k.cell, k.decision_id, k.content_digest)
-        FROM unnest($5::text[], $6::text[], $12::text[]) u(kind, source, external_id)
-        JOIN activity_keys k ON k.program_id = $1 AND k.kind = u.kind AND k.source = u.source
-         AND k.external_id = u.external_id),
+        FROM unnest($5::text[], $6::text[], $12::text[]) u(kind, source, external_id), LATERAL (
+            SELECT * FROM activity_keys WHERE program_id = $1 AND kind = u.kind AND source = u.source
+               AND external_id = u.external_id OFFSET 0) k),
   ARRAY(SELECT ROW(kind, value, member_id, cell) FROM who),
   ARRAY(SELECT ROW(m.id, m.status, m.enrolled_at, m.merged_into)
-        FROM ids JOIN members m ON m.program_id = $1 AND m.cell = ids.cell AND m.id = ids.member_id),
+        FROM ids, LATERAL (
+            SELECT * FROM members WHERE program_id = $1 AND cell = ids.cell AND id = ids.member_id OFFSET 0) m),
   ARRAY(SELECT ROW(a.id, a.owner_id, a.points_currency, a.seq, a.pending, a.available, a.held, a.debt,
                    a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id)
-        FROM ids JOIN accounts a ON a.program_id = $1 AND a.cell = ids.cell AND a.owner_id = ids.member_id),
+        FROM ids, LATERAL (
+            SELECT * FROM accounts WHERE program_id = $1 AND cell = ids.cell AND owner_id = ids.member_id OFFSET 0) a),
   ARRAY(SELECT ROW(n.owner_id, n.rule_id, n.period, n.points)
-        FROM ids JOIN counters n ON n.program_id = $1 AND n.cell = ids.cell AND n.owner_id = ids.member_id
-         AND n.period = ANY($11::text[]))
+        FROM ids, LATERAL (
+            SELECT * FROM counters WHERE program_id = $1 AND cell = ids.cell AND owner_id = ids.member_id
+               AND period = ANY($11::text[]) OFFSET 0) n)
 """
 
 
@@ -195,32 +199,35 @@ _LOT = """ROW(l.id, l.account_id, l.parent_lot_id, l.issuing_entry_id, l.decisio
 
 _DEEP = f"""
 WITH acts AS MATERIALIZED (
-    SELECT a.* FROM unnest($2::uuid[], $3::smallint[]) u(id, cell)
-    JOIN activities a ON a.program_id = $1 AND a.cell = u.cell AND a.id = u.id
+    SELECT a.* FROM unnest($2::uuid[], $3::smallint[]) u(id, cell), LATERAL (
+        SELECT * FROM activities WHERE program_id = $1 AND cell = u.cell AND id = u.id OFFSET 0) a
 ), wanted AS MATERIALIZED (
     SELECT id, cell FROM unnest($4::uuid[], $5::smallint[]) u(id, cell)
     UNION SELECT decision_id, cell FROM acts
     UNION SELECT a.awarded_by, c.cell FROM acts a, unnest($8::smallint[]) c(cell)
 ), found AS MATERIALIZED (
-    SELECT d.* FROM wanted w JOIN decisions d ON d.program_id = $1 AND d.cell = w.cell AND d.id = w.id
+    SELECT d.* FROM wanted w, LATERAL (
+        SELECT * FROM decisions WHERE program_id = $1 AND cell = w.cell AND id = w.id OFFSET 0) d
 ), owners AS MATERIALIZED (
     SELECT DISTINCT a.member_id AS id, d.cell FROM acts a JOIN found d ON d.id = a.awarded_by
     WHERE a.member_id IS NOT NULL
 ), accs AS MATERIALIZED (
-    SELECT a.* FROM owners o
-    JOIN accounts a ON a.program_id = $1 AND a.cell = o.cell AND a.owner_id = o.id
+    SELECT a.* FROM owners o, LATERAL (
+        SELECT * FROM accounts WHERE program_id = $1 AND cell = o.cell AND owner_id = o.id OFFSET 0) a
 )
 SELECT
   ARRAY(SELECT ROW(k.kind, k.source, k.external_id, k.state, k.activity_id, k.cell, k.decision_id, k.content_digest)
-        FROM acts a JOIN activity_keys k ON k.program_id = $1 AND k.activity_id = a.id AND k.kind = 'purchase'),
+        FROM acts a, LATERAL (
+            SELECT * FROM activity_keys WHERE program_id = $1 AND activity_id = a.id AND kind = 'purchase' OFFSET 0) k),
   ARRAY(SELECT ROW(id, decision_id, awarded_by, member_id, occurred_at, recorded_at, location, channel, till,
                    amount_minor, content::text) FROM acts),
   ARRAY(SELECT ROW(id, kind, detail, answer_status, answer) FROM found),
-  ARRAY(SELECT {_LOT} FROM found d JOIN lots l ON l.program_id = $1 AND l.cell = d.cell AND l.decision_id = d.id),
+  ARRAY(SELECT {_LOT} FROM found d, LATERAL (
+            SELECT * FROM lots WHERE program_id = $1 AND cell = d.cell AND decision_id = d.id OFFSET 0) l),
   ARRAY(SELECT {_LOT}
         FROM (SELECT id, cell FROM accs
-              UNION SELECT id, cell FROM unnest($6::uuid[], $7::smallint[]) u(id, cell)) a
-        JOIN lots l ON l.program_id = $1 AND l.cell = a.cell AND l.account_id = a.id AND l.is_open),
+              UNION SELECT id, cell FROM unnest($6::uuid[], $7::smallint[]) u(id, cell)) a, LATERAL (
+            SELECT * FROM lots WHERE program_id = $1 AND cell = a.cell AND account_id = a.id AND is_open OFFSET 0) l),
   ARRAY(SELECT ROW(a.id, a.owner_id, a.points_currency, a.seq, a.pending, a.available, a.held, a.debt,
                    a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id) FROM accs a)
 """
@@ -332,37 +339,50 @@ class _Table:
 
     def __init__(self, sql: str, types: str) -> None:
         self.sql = sql
-        self.types = types.split()
-
-
-_INSERT = "INSERT INTO {table} (program_id, cell, {columns}) SELECT $1, $2, u.* FROM unnest({arrays}) u"
+        self.types = types
+        self.kinds = types.split()
 
 
 def _insert(table: str, columns: str, types: str) -> _Table:
-    return _Table(_INSERT.format(table=table, columns=columns, arrays="{arrays}"), types)
+    """New rows of one lane; a `json` column is sent as text."""
+    names = [f"c{index}" for index in range(len(types.split()))]
+    values = [
+        f"u.{name}::json" if kind == "json" else f"u.{name}"
+        for name, kind in zip(names, types.split(), strict=True)
+    ]
+    return _Table(
+        f"INSERT INTO {table} (program_id, cell, {columns}) SELECT $1, $2, {', '.join(values)} "
+        f"FROM unnest({{arrays}}) u({', '.join(names)})",
+        types.replace("json", "text"),
+    )
 
 
-_MEMBERS = _insert("members", "id, status, enrolled_at", "uuid text timestamptz")
-_MEMBERS_CHANGED = _Table(
-    "UPDATE members t SET status = u.status FROM unnest({arrays}) u(id, status) "
-    "WHERE t.program_id = $1 AND t.cell = $2 AND t.id = u.id RETURNING 1",
-    "uuid text",
+def _upsert(table: str, columns: str, types: str, *, key: str, changes: str, only_if: str = "true") -> _Table:
+    """New rows, or the changed columns of rows that stand; counted."""
+    inserted = _insert(table, columns, types)
+    changed = ", ".join(f"{column} = excluded.{column}" for column in changes.split(", "))
+    return _Table(
+        f"{inserted.sql} ON CONFLICT ({key}) DO UPDATE SET {changed} WHERE {only_if} RETURNING 1",
+        inserted.types,
+    )
+
+
+_MEMBERS = _upsert(
+    "members",
+    "id, status, enrolled_at",
+    "uuid text timestamptz",
+    key="program_id, cell, id",
+    changes="status",
 )
-_PROFILES = _Table(
-    "INSERT INTO member_profiles (program_id, cell, member_id, profile) "
-    "SELECT $1, $2, u.id, u.profile::json FROM unnest({arrays}) u(id, profile) "
-    "ON CONFLICT (program_id, cell, member_id) DO UPDATE SET profile = excluded.profile",
-    "uuid text",
+_PROFILES = _upsert(
+    "member_profiles", "member_id, profile", "uuid json", key="program_id, cell, member_id", changes="profile"
 )
 _PROFILES_GONE = _Table(
     "DELETE FROM member_profiles t USING unnest({arrays}) u(id) "
     "WHERE t.program_id = $1 AND t.cell = $2 AND t.member_id = u.id",
     "uuid",
 )
-_IDENTIFIERS = _Table(
-    "INSERT INTO identifiers (program_id, cell, kind, value, member_id) SELECT $1, $2, u.* FROM unnest({arrays}) u",
-    "text text uuid",
-)
+_IDENTIFIERS = _insert("identifiers", "kind, value, member_id", "text text uuid")
 _IDENTIFIERS_GONE = _Table(
     "DELETE FROM identifiers t USING unnest({arrays}) u(id) "
     "WHERE t.program_id = $1 AND t.cell = $2 AND t.member_id = u.id",
@@ -373,64 +393,47 @@ _NAMES = _insert(
     "kind, source, external_id, state, activity_id, decision_id, content_digest",
     "text text text text uuid uuid bytea",
 )
-_NAMES_CANCELLED = _Table(
-    "UPDATE activity_keys t SET state = 'cancelled' FROM unnest({arrays}) u(kind, source, external_id) "
-    "WHERE t.program_id = $1 AND t.kind = u.kind AND t.source = u.source AND t.external_id = u.external_id RETURNING 1",
-    "text text text",
+_NAMES_CANCELLED = _upsert(
+    "activity_keys",
+    "kind, source, external_id, state, activity_id, decision_id, content_digest",
+    "text text text text uuid uuid bytea",
+    key="program_id, kind, source, external_id",
+    changes="state",
 )
-_ACTIVITIES = _Table(
-    "INSERT INTO activities (program_id, cell, id, decision_id, awarded_by, member_id, occurred_at, recorded_at, "
-    "location, channel, till, amount_minor, content) "
-    "SELECT $1, $2, u.a, u.b, u.c, u.d, u.e, u.f, u.g, u.h, u.i, u.j, u.k::json "
-    "FROM unnest({arrays}) u(a, b, c, d, e, f, g, h, i, j, k)",
-    "uuid uuid uuid uuid timestamptz timestamptz text text text bigint text",
+_ACTIVITIES = _upsert(
+    "activities",
+    "id, decision_id, awarded_by, member_id, occurred_at, recorded_at, location, channel, till, amount_minor, content",
+    "uuid uuid uuid uuid timestamptz timestamptz text text text bigint json",
+    key="program_id, cell, id",
+    changes="member_id, awarded_by",
 )
-_ACTIVITIES_CHANGED = _Table(
-    "UPDATE activities t SET member_id = u.member_id, awarded_by = u.awarded_by "
-    "FROM unnest({arrays}) u(id, member_id, awarded_by) "
-    "WHERE t.program_id = $1 AND t.cell = $2 AND t.id = u.id RETURNING 1",
-    "uuid uuid uuid",
-)
-_ACCOUNTS = _insert(
+# Behind the head, braces to the belt: a row that is not behind what was read is not changed, and rows are counted.
+_ACCOUNTS = _upsert(
     "accounts",
     "id, owner_id, points_currency, seq, pending, available, held, debt, active_at, next_due_at, "
     "first_entry_id, last_entry_id",
     "uuid uuid text bigint bigint bigint bigint bigint timestamptz timestamptz uuid uuid",
+    key="program_id, cell, owner_id, points_currency",
+    changes="seq, pending, available, held, debt, active_at, next_due_at, first_entry_id, last_entry_id",
+    only_if="accounts.seq < excluded.seq AND accounts.id = excluded.id",
 )
-# `seq` as it was read: belt and braces behind the head, the rows changed are counted.
-_ACCOUNTS_CHANGED = _Table(
-    "UPDATE accounts t SET seq = u.seq, pending = u.pending, available = u.available, held = u.held, debt = u.debt, "
-    "active_at = u.active_at, next_due_at = u.next_due_at, first_entry_id = u.first_entry_id, "
-    "last_entry_id = u.last_entry_id "
-    "FROM unnest({arrays}) u(owner_id, points_currency, old_seq, seq, pending, available, held, debt, active_at, "
-    "next_due_at, first_entry_id, last_entry_id) "
-    "WHERE t.program_id = $1 AND t.cell = $2 AND t.owner_id = u.owner_id AND t.points_currency = u.points_currency "
-    "AND t.seq = u.old_seq RETURNING 1",
-    "uuid text bigint bigint bigint bigint bigint bigint timestamptz timestamptz uuid uuid",
-)
-_LOTS = _insert(
+_LOTS = _upsert(
     "lots",
     "id, account_id, parent_lot_id, issuing_entry_id, decision_id, points, vintage_at, policy_number, "
     "issued_activates_at, issued_expires_at, activates_at, expires_at, arrived_at, is_open, issued, pending, "
     "available, held, redeemed, expired, revoked, transferred, deficit",
     "uuid uuid uuid uuid uuid bigint timestamptz int timestamptz timestamptz timestamptz timestamptz timestamptz "
     "bool bigint bigint bigint bigint bigint bigint bigint bigint bigint",
+    key="program_id, cell, id",
+    changes="activates_at, expires_at, arrived_at, is_open, issued, pending, available, held, redeemed, expired, "
+    "revoked, transferred, deficit",
 )
-_LOTS_CHANGED = _Table(
-    "UPDATE lots t SET activates_at = u.activates_at, expires_at = u.expires_at, arrived_at = u.arrived_at, "
-    "is_open = u.is_open, issued = u.issued, pending = u.pending, available = u.available, held = u.held, "
-    "redeemed = u.redeemed, expired = u.expired, revoked = u.revoked, transferred = u.transferred, "
-    "deficit = u.deficit "
-    "FROM unnest({arrays}) u(id, activates_at, expires_at, arrived_at, is_open, issued, pending, available, held, "
-    "redeemed, expired, revoked, transferred, deficit) "
-    "WHERE t.program_id = $1 AND t.cell = $2 AND t.id = u.id RETURNING 1",
-    "uuid timestamptz timestamptz timestamptz bool bigint bigint bigint bigint bigint bigint bigint bigint bigint",
-)
-_COUNTERS = _Table(
-    "INSERT INTO counters (program_id, cell, owner_id, rule_id, period, points) SELECT $1, $2, u.* "
-    "FROM unnest({arrays}) u ON CONFLICT (program_id, cell, owner_id, period, rule_id) "
-    "DO UPDATE SET points = excluded.points",
+_COUNTERS = _upsert(
+    "counters",
+    "owner_id, rule_id, period, points",
     "uuid text text bigint",
+    key="program_id, cell, owner_id, period, rule_id",
+    changes="points",
 )
 _DECISIONS = _insert(
     "decisions",
@@ -438,21 +441,19 @@ _DECISIONS = _insert(
     "answer_status, answer",
     "uuid bigint text uuid uuid text uuid timestamptz smallint text smallint text",
 )
-_ENTRIES = _Table(
-    "INSERT INTO entries (program_id, cell, id, account_id, seq, decision_id, kind, occurred_at, recorded_at, cause, "
-    "corrects_entry_id, redates, pending, available, held, debt) "
-    "SELECT $1, $2, u.a, u.b, u.c, u.d, u.e, u.f, u.g, u.h, u.i, u.j::json, u.k, u.l, u.m, u.n "
-    "FROM unnest({arrays}) u(a, b, c, d, e, f, g, h, i, j, k, l, m, n)",
-    "uuid uuid bigint uuid text timestamptz timestamptz text uuid text bigint bigint bigint bigint",
+_ENTRIES = _insert(
+    "entries",
+    "id, account_id, seq, decision_id, kind, occurred_at, recorded_at, cause, corrects_entry_id, redates, pending, "
+    "available, held, debt",
+    "uuid uuid bigint uuid text timestamptz timestamptz text uuid json bigint bigint bigint bigint",
 )
 _POSTINGS = _insert(
     "postings", "entry_id, position, lot_id, points, source, target", "uuid smallint uuid bigint text text"
 )
-_EVENTS = _Table(
-    "INSERT INTO engagement_events (program_id, cell, id, position, decision_id, type, member_id, occurred_at, "
-    "recorded_at, data) SELECT $1, $2, u.a, u.b, u.c, u.d, u.e, u.f, u.g, u.h::json "
-    "FROM unnest({arrays}) u(a, b, c, d, e, f, g, h)",
-    "uuid bigint uuid text uuid timestamptz timestamptz text",
+_EVENTS = _insert(
+    "engagement_events",
+    "id, position, decision_id, type, member_id, occurred_at, recorded_at, data",
+    "uuid bigint uuid text uuid timestamptz timestamptz json",
 )
 _RECORDS = _Table(
     "INSERT INTO idempotency_records (program_id, scope, key, fingerprint, created_at, status, decision_cell, "
@@ -504,7 +505,7 @@ async def _write(connection: Connection, program_id: UUID, cell: int, filled: Ro
     arguments: list[Any] = [program_id, cell]
     for index, (table, values) in enumerate(filled):
         arrays: list[str] = []
-        for kind, column in zip(table.types, zip(*values, strict=True), strict=True):
+        for kind, column in zip(table.kinds, zip(*values, strict=True), strict=True):
             arguments.append(column)
             arrays.append(f"${len(arguments)}::{kind}[]")
         parts.append(f"t{index} AS ({table.sql.replace('{arrays}', ', '.join(arrays))})")
@@ -535,8 +536,14 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
     owner_of = book.lot_owner
     entries = [entry for decision in lane.decisions for entry in decision.entries]
     rows: Rows = [
-        (_MEMBERS, [(m.id, m.status, m.enrolled_at) for m in book.new_members.values() if mine(m.id)]),
-        (_MEMBERS_CHANGED, [(m.id, m.status) for m in book.changed_members.values() if mine(m.id)]),
+        (
+            _MEMBERS,
+            [
+                (m.id, m.status, m.enrolled_at)
+                for m in (*book.new_members.values(), *book.changed_members.values())
+                if mine(m.id)
+            ],
+        ),
         (
             _PROFILES,
             [
@@ -555,38 +562,25 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
             ),
         ),
         (_IDENTIFIERS_GONE, [(id,) for id in book.removed_identifiers if mine(id)]),
+        (_NAMES, sorted(_name_row(name, held) for name, held in book.new_names.items() if held.cell == cell)),
         (
-            _NAMES,
+            _NAMES_CANCELLED,
             sorted(
-                (*name, held.state, held.activity_id, held.decision_id, held.content_digest)
-                for name, held in book.new_names.items()
-                if held.cell == cell
+                _name_row(name, held)
+                for name in book.cancelled_names
+                if (held := book.names[name]) is not None and held.cell == cell
             ),
         ),
-        (_NAMES_CANCELLED, sorted(name for name in book.cancelled_names if _named_here(book, name, cell))),
-        (_ACTIVITIES, [_activity_row(a) for home, a in book.new_activities.values() if home == cell]),
         (
-            _ACTIVITIES_CHANGED,
+            _ACTIVITIES,
             [
-                (a.id, a.member_id, a.awarded_by)
-                for home, a in book.changed_activities.values()
+                _activity_row(a)
+                for home, a in (*book.new_activities.values(), *book.changed_activities.values())
                 if home == cell
             ],
         ),
-        (_ACCOUNTS, [_account_row(a) for a in book.new_accounts.values() if mine(a.owner_id)]),
-        (
-            _ACCOUNTS_CHANGED,
-            [
-                _account_change(book.accounts[key], old_seq)
-                for key, old_seq in book.changed_accounts.items()
-                if mine(key[0])
-            ],
-        ),
-        (_LOTS, [_lot_row(lot) for lot in book.new_lots.values() if mine(owner_of[lot.account_id])]),
-        (
-            _LOTS_CHANGED,
-            [_lot_change(lot) for lot in book.changed_lots.values() if mine(owner_of[lot.account_id])],
-        ),
+        (_ACCOUNTS, [_account_row(book.accounts[key]) for key in book.changed_accounts if mine(key[0])]),
+        (_LOTS, [_lot_row(lot) for lot in book.changed_lots.values() if mine(owner_of[lot.account_id])]),
         (
             _COUNTERS,
             [
@@ -663,10 +657,8 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
     return rows
 
 
-def _named_here(book: Book, name: tuple[str, str, str], cell: int) -> bool:
-    held = book.names[name]
-    assert held is not None
-    return held.cell == cell
+def _name_row(name: tuple[str, str, str], held: ActivityKey) -> tuple[Any, ...]:
+    return (*name, held.state, held.activity_id, held.decision_id, held.content_digest)
 
 
 def _activity_row(a: Activity) -> tuple[Any, ...]:
@@ -686,16 +678,10 @@ def _activity_row(a: Activity) -> tuple[Any, ...]:
 
 
 def _account_row(a: Account) -> tuple[Any, ...]:
-    return (a.id, *_account_figures(a, a.owner_id, a.points_currency))
-
-
-def _account_change(a: Account, old_seq: int) -> tuple[Any, ...]:
-    return _account_figures(a, a.owner_id, a.points_currency, old_seq)
-
-
-def _account_figures(a: Account, *key: Any) -> tuple[Any, ...]:
     return (
-        *key,
+        a.id,
+        a.owner_id,
+        a.points_currency,
         a.seq,
         a.pending,
         a.available,
@@ -720,13 +706,6 @@ def _lot_row(lot: Lot) -> tuple[Any, ...]:
         lot.policy_number,
         lot.issued_activates_at,
         lot.issued_expires_at,
-        *_lot_change(lot)[1:],
-    )
-
-
-def _lot_change(lot: Lot) -> tuple[Any, ...]:
-    return (
-        lot.id,
         lot.activates_at,
         lot.expires_at,
         lot.arrived_at,
