@@ -1,6 +1,7 @@
 """The hash of a block against a second implementation, written from docs/ledger.md alone."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,11 +16,11 @@ from loyalty.ledger.types import Bucket, Decision, Entry, EntryKind, Lot, Postin
 
 # --- the second implementation: integers to bytes, joined in the documented order -------------------------
 
-KINDS: list[str] = (
+KINDS: Sequence[str] = (
     "earn adjust_credit import mature auto_cancel expire hold capture release lapse redeem adjust_debit "
     "restore revoke repay reinstate redate transfer_out transfer_in"
 ).split()
-BUCKETS: list[str] = "issued pending available held redeemed expired revoked transferred deficit".split()
+BUCKETS: Sequence[str] = "issued pending available held redeemed expired revoked transferred deficit".split()
 
 
 def number(value: int, size: int) -> bytes:
@@ -191,8 +192,8 @@ OTHER: dict[str, Any] = {
     "id": UUID(int=77), "kind": "x", "member_id": None, "activity_id": UUID(int=77), "actor_kind": "staff",
     "actor_id": UUID(int=77), "occurred_at": AT + timedelta(seconds=1), "evaluator": 2, "detail": "{ }",
     "answer_status": 200, "answer": "{}", "entries": (), "account_id": UUID(int=77), "seq": 2,
-    "postings": (), "cause": "gift", "corrects_entry_id": UUID(int=77), "redates": (Redate(UUID(int=2), None, None, None, AT),),
-   
+    "postings": (), "cause": "gift", "corrects_entry_id": UUID(int=77),
+    "redates": (Redate(UUID(int=2), None, None, None, AT),),
     "lots": (), "pending": 1, "available": 1, "held": 1, "debt": 1, "parent_lot_id": UUID(int=77),
     "points": 42, "vintage_at": AT + timedelta(seconds=1), "policy_number": 8,
     "issued_activates_at": AT, "issued_expires_at": None, "decision_id": UUID(int=77), "lot_id": UUID(int=77),

@@ -10,10 +10,10 @@ from tests.pure.books import Books, balance, day, figures, moved
 
 def test_the_lot_that_expires_first_is_spent_first_and_the_everlasting_last() -> None:
     books = Books()
-    forever = books.credit(10)
-    late = books.credit(10, expires=day(90))
-    early = books.credit(10, expires=day(30))
-    books.spend(15, day(1))
+    forever = books.credit(10, day(1))
+    late = books.credit(10, day(2), expires=day(90))
+    early = books.credit(10, day(3), expires=day(30))
+    books.spend(15, day(4))
     assert (early.available, late.available, forever.available) == (0, 5, 10)
 
 

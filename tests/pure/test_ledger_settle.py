@@ -129,6 +129,14 @@ def test_a_hold_with_grace_gives_expired_points_a_new_date() -> None:
     assert story(books, 2) == [("expire", day(30), 40), ("lapse", day(40), 60), ("expire", day(50), 60)]
 
 
+def test_a_grace_that_begins_at_the_very_instant_of_expiry_holds() -> None:
+    books = Books()
+    books.credit(60, expires=day(30))
+    books.hold(60, day(1), day(30), good_until=day(50))
+    books.settle(day(45))
+    assert balance(books.account) == (0, 60, 0, 0)
+
+
 def test_nothing_due_needs_nothing_loaded() -> None:
     books = Books()
     books.credit(100, expires=day(30))

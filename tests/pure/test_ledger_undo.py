@@ -143,6 +143,14 @@ def test_a_redate_into_the_past_expires_from_the_redate_on() -> None:
     assert (books.entries[-1].kind.value, books.entries[-1].occurred_at) == ("expire", day(20))
 
 
+def test_an_activation_moved_into_the_past_happens_from_the_redate_on() -> None:
+    books = Books()
+    lot = books.credit(50, activates=day(90))
+    books.post(undo.redate(books.account, books.lots, {lot.id: (day(10), None)}, day(20)))
+    books.settle(day(20))
+    assert (books.entries[-1].kind.value, books.entries[-1].occurred_at) == ("mature", day(20))
+
+
 def test_a_condition_that_never_came_takes_pending_points_back() -> None:
     books = Books()
     lot = books.credit(50, activates=day(90))

@@ -85,12 +85,12 @@ def _due(
             came = [lots[lot_id] for lot_id, _ in item.parts]
             item.parts = ()
         else:
-            together = [item]
+            due = {item.id: item}  # a lot may stand in the queue twice: put again when points came back to it
             while queue and queue[0][:2] == (at, what):
                 same = heappop(queue)[3]
                 assert isinstance(same, Lot)
-                together.append(same)
-            together.sort(key=lambda lot: lot.id)
+                due[same.id] = same
+            together = [due[id] for id in sorted(due)]
             draft = _together(account, together, at, what)
             if draft is None:  # a repayment took it meanwhile
                 continue
@@ -119,6 +119,7 @@ def _together(account: Account, lots: list[Lot], at: datetime, what: int) -> Ent
         parts = tuple((lot.id, lot.pending) for lot in lots if lot.pending)
         kind, postings = EntryKind.MATURE, moves(parts, Bucket.PENDING, Bucket.AVAILABLE)
     else:
-        parts = tuple((lot.id, lot.available) for lot in lots if lot.available)
+        # Not those that a hold's grace gave a later date at this very instant.
+        parts = tuple((lot.id, lot.available) for lot in lots if lot.available and (due_at(lot) or at) <= at)
         kind, postings = EntryKind.EXPIRE, moves(parts, Bucket.AVAILABLE, Bucket.EXPIRED)
     return EntryDraft(account.id, kind, at, postings) if postings else None

@@ -1,0 +1,69 @@
+"""An account as it was at an instant, read from its entries."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from loyalty.ledger.asof import replay, settle_here
+from tests.pure.books import Books, balance, day
+
+MOMENT = timedelta(microseconds=1)
+
+
+def read(books: Books, as_of: datetime) -> tuple[int, int, int, int]:
+    account, lots = replay(books.account.id, books.account.owner_id, "points", books.entries, as_of)
+    settle_here(account, lots, (), as_of)
+    return balance(account)
+
+
+def a_year() -> Books:
+    books = Books()
+    books.credit(100, day(1), activates=day(5), expires=day(30))
+    books.settle(day(10))
+    books.spend(40, day(10))
+    books.settle(day(40))
+    return books
+
+
+@pytest.mark.parametrize(
+    ("as_of", "left"),
+    [
+        (day(1) - MOMENT, (0, 0, 0, 0)),
+        (day(1), (100, 0, 0, 0)),
+        (day(5) - MOMENT, (100, 0, 0, 0)),
+        (day(5), (0, 100, 0, 0)),
+        (day(10), (0, 60, 0, 0)),
+        (day(30) - MOMENT, (0, 60, 0, 0)),
+        (day(30), (0, 0, 0, 0)),
+        (day(99), (0, 0, 0, 0)),
+    ],
+)
+def test_a_balance_as_of_an_instant_holds_what_happened_by_then(
+    as_of: datetime, left: tuple[int, int, int, int]
+) -> None:
+    assert read(a_year(), as_of) == left
+
+
+def test_a_credit_recorded_late_shows_from_when_it_happened() -> None:
+    books = a_year()
+    before = read(books, day(20))
+    books.credit(7, day(15))
+    assert (before, read(books, day(20)), read(books, day(14))) == (
+        (0, 60, 0, 0),
+        (0, 67, 0, 0),
+        (0, 60, 0, 0),
+    )
+
+
+def test_what_no_sweep_has_written_yet_is_due_all_the_same() -> None:
+    books = Books()
+    books.credit(100, day(1), activates=day(5), expires=day(30))
+    assert [read(books, day(n)) for n in (4, 6, 31)] == [(100, 0, 0, 0), (0, 100, 0, 0), (0, 0, 0, 0)]
+
+
+def test_reading_the_past_changes_nothing() -> None:
+    books = a_year()
+    lot = next(iter(books.lots.values()))
+    before = (balance(books.account), lot.available, lot.expired, lot.redeemed)
+    read(books, day(6))
+    assert (balance(books.account), lot.available, lot.expired, lot.redeemed) == before
