@@ -27,7 +27,7 @@ def mask_identifier(identifier: Identifier) -> str:
         case IdentifierKind.PHONE:
             return HIDDEN + value[-3:]
         case IdentifierKind.CARD | IdentifierKind.EXTERNAL:
-            return HIDDEN + value[-min(4, len(value) // 3) :]
+            return HIDDEN + value[len(value) - min(4, len(value) // 3) :]
 
 
 def _first(word: str) -> str:
