@@ -82,4 +82,4 @@ class ShuttingDown(Busy):
 
 class Incident(Internal):
     code: ClassVar[str] = "internal_error"
-    title: ClassVar[str] = "Something broke on our side; nothing was written."
+    title: ClassVar[str] = "Something went wrong on our side; the incident is recorded under the request id."
