@@ -61,11 +61,11 @@ def explain(
         award = stored.get(compiled.id)
         reason = None
         if award is None:
-            reason = unmet.get(compiled.id) or Unmet(compiled.id, missing, {"points": now[compiled.id].points})
+            reason = unmet.get(compiled.id) or Unmet(
+                compiled.id, missing, {"points": now[compiled.id].points}
+            )
         points_name = judged_by.currencies[compiled.points_currency].name
-        said = sentence(
-            EvaluatedRule(compiled.rule, award, reason), judged_by.settings.money, points_name
-        )
+        said = sentence(EvaluatedRule(compiled.rule, award, reason), judged_by.settings.money, points_name)
         rules.append(
             ExplainedRule(
                 compiled.id,

@@ -166,7 +166,9 @@ def because(reason: str, figures: Mapping[str, Any], rule: Rule, money: str) -> 
         case "below_one_point":
             return f"the extra on {figures['base_points']:,} base points is less than one"
         case "member_cap":
-            return f"{_limit(rule)} is used up ({figures['used']:,} given before)"
+            return f"{_limit(rule)} is used up"
+        case "guest":
+            return "a guest's purchase gives none until it is claimed"
         case "judged_otherwise":
             return "it gave none when the purchase was judged, though judged again it would"
         case _:
