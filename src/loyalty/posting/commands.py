@@ -22,7 +22,7 @@ class Actor(Struct, frozen=True):
     locations: tuple[str, ...] = ()  # a till's key may be bound to some
 
 
-class MemberRef(Struct, frozen=True):
+class MemberRef(Struct, frozen=True, omit_defaults=True):
     """A member named by id or by one normalised identifier."""
 
     id: UUID | None = None
@@ -68,7 +68,7 @@ class EraseMember(Struct, frozen=True, tag="erase"):
     member: MemberRef
 
 
-class RecordPurchase(Struct, frozen=True, tag="purchase"):
+class RecordPurchase(Struct, frozen=True, tag="purchase", omit_defaults=True):
     source: str
     external_id: str
     occurred_at: datetime
@@ -107,7 +107,7 @@ class Adjust(Struct, frozen=True, tag="adjust"):
     reason: str  # reason code: a stable word
 
 
-class ImportLot(Struct, frozen=True, tag="import_lot"):
+class ImportLot(Struct, frozen=True, tag="import_lot", omit_defaults=True):
     """An opening balance with its original dates."""
 
     member: MemberRef
@@ -126,6 +126,7 @@ class Publish(Struct, frozen=True, tag="publish"):
 
     configuration: Configuration
     effective_at: datetime | None = None  # not before its own recorded instant; default: that
+    after: int | None = None  # number of the configuration that the caller saw in force
 
 
 class AdvanceClock(Struct, frozen=True, tag="advance_clock"):

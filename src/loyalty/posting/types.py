@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from loyalty.base.errors import Busy, Conflict, Internal, NotFound, Refused
+from loyalty.base.errors import Busy, Conflict, Internal, NotFound, PreconditionFailed, Refused
 
 
 class IdempotencyKeyReused(Refused):
@@ -58,6 +58,11 @@ class PointsCurrencyUnknown(Refused):
 class DatesContradict(Refused):
     code: ClassVar[str] = "contradictory_range"
     title: ClassVar[str] = "The dates contradict each other."
+
+
+class ConfigurationStale(PreconditionFailed):
+    code: ClassVar[str] = "configuration_stale"
+    title: ClassVar[str] = "Another configuration has been published since the one this was made from."
 
 
 class ConfigurationFixed(Conflict):

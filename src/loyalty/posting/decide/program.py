@@ -10,14 +10,20 @@ from loyalty.posting.book import Work
 from loyalty.posting.commands import AdvanceClock, CloseDay, Publish
 from loyalty.posting.decide.outcome import Outcome
 from loyalty.posting.detail import Detail
-from loyalty.posting.types import ConfigurationFixed, DayClosed, DayNotOver
+from loyalty.posting.types import ConfigurationFixed, ConfigurationStale, DayClosed, DayNotOver
 from loyalty.posting.validate import refuse_invalid
 from loyalty.programs.types import ClockBackwards, ClockIsReal
 
 
 def publish(work: Work, command: Publish) -> Outcome:
-    """Put a configuration in force, not before its own recorded instant. Raises: ConfigurationInvalid."""
+    """Put a configuration in force, not before its own recorded instant.
+
+    Raises: ConfigurationStale, ConfigurationInvalid, ConfigurationFixed.
+    """
     _hold_all(work)
+    in_force = 0 if work.book.history.empty else work.policies.number
+    if command.after is not None and command.after != in_force:
+        raise ConfigurationStale(number=in_force)
     refuse_invalid(command.configuration)
     number = 1
     effective_at = work.now
