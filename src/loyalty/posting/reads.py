@@ -1,0 +1,142 @@
+"""What was posted, read back: a purchase by receipt or id, a decision. One snapshot of the caller, nothing locked."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Row, Select, Text, cast, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from loyalty.ledger.tables import blocks, decisions
+from loyalty.posting.tables import activities, activity_keys
+
+
+class PostedPurchase(msgspec.Struct, frozen=True):
+    """A receipt as we know it; a cancel that came before its purchase has neither content nor figures."""
+
+    id: UUID
+    source: str
+    external_id: str
+    state: str  # recorded, cancelled
+    cell: int
+    decision_id: UUID  # what recorded it (or remembered its cancel)
+    awarded_by: UUID | None  # the decision whose awards stand for it: the claim's after a claim
+    member_id: UUID | None
+    occurred_at: datetime | None
+    recorded_at: datetime | None
+    location: str | None
+    channel: str | None
+    till: str | None
+    amount_minor: int | None
+    content: str | None  # JSON; gone once retention removed the lines
+    answer: str  # JSON, as first given
+
+
+class PostedDecision(msgspec.Struct, frozen=True):
+    """A stored decision."""
+
+    id: UUID
+    cell: int
+    block_number: int
+    recorded_at: datetime
+    kind: str
+    member_id: UUID | None
+    activity_id: UUID | None
+    actor_kind: str
+    actor_id: UUID
+    occurred_at: datetime
+    evaluator: int
+    detail: str  # JSON of posting/detail.py
+    answer_status: int
+    answer: str  # JSON
+
+
+async def purchase_by_receipt(
+    connection: AsyncConnection, program_id: UUID, source: str, external_id: str
+) -> PostedPurchase | None:
+    """The purchase that a source numbered so."""
+    key = activity_keys.c
+    return await _purchase(
+        connection, _purchases(program_id).where(key.source == source, key.external_id == external_id)
+    )
+
+
+async def purchase_by_id(connection: AsyncConnection, program_id: UUID, id: UUID) -> PostedPurchase | None:
+    return await _purchase(connection, _purchases(program_id).where(activity_keys.c.activity_id == id))
+
+
+async def decision(
+    connection: AsyncConnection, program_id: UUID, id: UUID, cells: int
+) -> PostedDecision | None:
+    """A decision by id, in whichever lane it stands."""
+    d = decisions.c
+    query = (
+        select(
+            d.id,
+            d.cell,
+            d.block_number,
+            blocks.c.recorded_at,
+            d.kind,
+            d.member_id,
+            d.activity_id,
+            d.actor_kind,
+            d.actor_id,
+            d.occurred_at,
+            d.evaluator,
+            d.detail,
+            d.answer_status,
+            d.answer,
+        )
+        .join(
+            blocks,
+            (blocks.c.program_id == d.program_id)
+            & (blocks.c.cell == d.cell)
+            & (blocks.c.number == d.block_number),
+        )
+        .where(d.program_id == program_id, d.cell.in_(range(cells)), d.id == id)
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else PostedDecision(*row)
+
+
+def _purchases(program_id: UUID) -> "Select[*tuple[Any, ...]]":
+    key, activity, decision = activity_keys.c, activities.c, decisions.c
+    return (
+        select(
+            key.activity_id,
+            key.source,
+            key.external_id,
+            key.state,
+            key.cell,
+            key.decision_id,
+            activity.awarded_by,
+            activity.member_id,
+            activity.occurred_at,
+            activity.recorded_at,
+            activity.location,
+            activity.channel,
+            activity.till,
+            activity.amount_minor,
+            cast(activity.content, Text),
+            decision.answer,
+        )
+        .join(
+            decisions,
+            (decision.program_id == key.program_id)
+            & (decision.cell == key.cell)
+            & (decision.id == key.decision_id),
+        )
+        .outerjoin(
+            activities,
+            (activity.program_id == key.program_id)
+            & (activity.cell == key.cell)
+            & (activity.id == key.activity_id),
+        )
+        .where(key.program_id == program_id, key.kind == "purchase")
+    )
+
+
+async def _purchase(connection: AsyncConnection, query: "Select[*tuple[Any, ...]]") -> PostedPurchase | None:
+    row: Row[*tuple[Any, ...]] | None = (await connection.execute(query)).one_or_none()
+    return None if row is None else PostedPurchase(*row)
