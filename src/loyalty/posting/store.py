@@ -334,149 +334,66 @@ async def program_now(pool: asyncpg.Pool, program_id: UUID) -> datetime | None:
 # --- writing --------------------------------------------------------------------------------------------
 
 
-class _Table:
-    """One data-modifying part of the batch's statement: fixed SQL text over one array parameter a column."""
+class _Part:
+    """One modifying part of the batch's statement: rows of one table, sent as one array of the table's row type.
 
-    def __init__(self, sql: str, types: str) -> None:
-        self.sql = sql
-        self.types = types
-        self.kinds = types.split()
+    A row is a tuple in the table's own order of columns. Arrays of rows cost the driver and the server about
+    half of an array for each column.
+    """
 
-
-def _insert(table: str, columns: str, types: str) -> _Table:
-    """New rows of one lane; a `json` column is sent as text."""
-    names = [f"c{index}" for index in range(len(types.split()))]
-    values = [
-        f"u.{name}::json" if kind == "json" else f"u.{name}"
-        for name, kind in zip(names, types.split(), strict=True)
-    ]
-    return _Table(
-        f"INSERT INTO {table} (program_id, cell, {columns}) SELECT $1, $2, {', '.join(values)} "
-        f"FROM unnest({{arrays}}) u({', '.join(names)})",
-        types.replace("json", "text"),
-    )
+    def __init__(
+        self, table: str, *, key: str | None = None, changes: str = "", only_if: str = "true"
+    ) -> None:
+        self.counted = key is not None
+        self.sql = f"INSERT INTO {table} SELECT u.* FROM unnest({{rows}}::{table}[]) u"
+        if key is not None:
+            changed = ", ".join(f"{column} = excluded.{column}" for column in changes.split(", "))
+            self.sql += f" ON CONFLICT ({key}) DO UPDATE SET {changed} WHERE {only_if} RETURNING 1"
 
 
-def _upsert(table: str, columns: str, types: str, *, key: str, changes: str, only_if: str = "true") -> _Table:
-    """New rows, or the changed columns of rows that stand; counted."""
-    inserted = _insert(table, columns, types)
-    changed = ", ".join(f"{column} = excluded.{column}" for column in changes.split(", "))
-    return _Table(
-        f"{inserted.sql} ON CONFLICT ({key}) DO UPDATE SET {changed} WHERE {only_if} RETURNING 1",
-        inserted.types,
-    )
+class _Removal(_Part):
+    """The rows of some members go."""
+
+    def __init__(self, table: str) -> None:
+        self.counted = False
+        self.sql = (
+            f"DELETE FROM {table} t USING unnest({{rows}}::uuid[]) u(id) "
+            "WHERE t.program_id = $1 AND t.cell = $2 AND t.member_id = u.id"
+        )
 
 
-_MEMBERS = _upsert(
-    "members",
-    "id, status, enrolled_at",
-    "uuid text timestamptz",
-    key="program_id, cell, id",
-    changes="status",
-)
-_PROFILES = _upsert(
-    "member_profiles", "member_id, profile", "uuid json", key="program_id, cell, member_id", changes="profile"
-)
-_PROFILES_GONE = _Table(
-    "DELETE FROM member_profiles t USING unnest({arrays}) u(id) "
-    "WHERE t.program_id = $1 AND t.cell = $2 AND t.member_id = u.id",
-    "uuid",
-)
-_IDENTIFIERS = _insert("identifiers", "kind, value, member_id", "text text uuid")
-_IDENTIFIERS_GONE = _Table(
-    "DELETE FROM identifiers t USING unnest({arrays}) u(id) "
-    "WHERE t.program_id = $1 AND t.cell = $2 AND t.member_id = u.id",
-    "uuid",
-)
-_NAMES = _insert(
-    "activity_keys",
-    "kind, source, external_id, state, activity_id, decision_id, content_digest",
-    "text text text text uuid uuid bytea",
-)
-_NAMES_CANCELLED = _upsert(
-    "activity_keys",
-    "kind, source, external_id, state, activity_id, decision_id, content_digest",
-    "text text text text uuid uuid bytea",
-    key="program_id, kind, source, external_id",
-    changes="state",
-)
-_ACTIVITIES = _upsert(
-    "activities",
-    "id, decision_id, awarded_by, member_id, occurred_at, recorded_at, location, channel, till, amount_minor, content",
-    "uuid uuid uuid uuid timestamptz timestamptz text text text bigint json",
-    key="program_id, cell, id",
-    changes="member_id, awarded_by",
-)
+_MEMBERS = _Part("members", key="program_id, cell, id", changes="status")
+_PROFILES = _Part("member_profiles", key="program_id, cell, member_id", changes="profile")
+_PROFILES_GONE = _Removal("member_profiles")
+_IDENTIFIERS = _Part("identifiers")
+_IDENTIFIERS_GONE = _Removal("identifiers")
+_NAMES = _Part("activity_keys")
+_NAMES_CANCELLED = _Part("activity_keys", key="program_id, kind, source, external_id", changes="state")
+_ACTIVITIES = _Part("activities", key="program_id, cell, id", changes="member_id, awarded_by")
 # Behind the head, braces to the belt: a row that is not behind what was read is not changed, and rows are counted.
-_ACCOUNTS = _upsert(
+_ACCOUNTS = _Part(
     "accounts",
-    "id, owner_id, points_currency, seq, pending, available, held, debt, active_at, next_due_at, "
-    "first_entry_id, last_entry_id",
-    "uuid uuid text bigint bigint bigint bigint bigint timestamptz timestamptz uuid uuid",
     key="program_id, cell, owner_id, points_currency",
     changes="seq, pending, available, held, debt, active_at, next_due_at, first_entry_id, last_entry_id",
     only_if="accounts.seq < excluded.seq AND accounts.id = excluded.id",
 )
-_LOTS = _upsert(
+_LOTS = _Part(
     "lots",
-    "id, account_id, parent_lot_id, issuing_entry_id, decision_id, points, vintage_at, policy_number, "
-    "issued_activates_at, issued_expires_at, activates_at, expires_at, arrived_at, is_open, issued, pending, "
-    "available, held, redeemed, expired, revoked, transferred, deficit",
-    "uuid uuid uuid uuid uuid bigint timestamptz int timestamptz timestamptz timestamptz timestamptz timestamptz "
-    "bool bigint bigint bigint bigint bigint bigint bigint bigint bigint",
     key="program_id, cell, id",
     changes="activates_at, expires_at, arrived_at, is_open, issued, pending, available, held, redeemed, expired, "
     "revoked, transferred, deficit",
 )
-_COUNTERS = _upsert(
-    "counters",
-    "owner_id, rule_id, period, points",
-    "uuid text text bigint",
-    key="program_id, cell, owner_id, period, rule_id",
-    changes="points",
-)
-_DECISIONS = _insert(
-    "decisions",
-    "id, block_number, kind, member_id, activity_id, actor_kind, actor_id, occurred_at, evaluator, detail, "
-    "answer_status, answer",
-    "uuid bigint text uuid uuid text uuid timestamptz smallint text smallint text",
-)
-_ENTRIES = _insert(
-    "entries",
-    "id, account_id, seq, decision_id, kind, occurred_at, recorded_at, cause, corrects_entry_id, redates, pending, "
-    "available, held, debt",
-    "uuid uuid bigint uuid text timestamptz timestamptz text uuid json bigint bigint bigint bigint",
-)
-_POSTINGS = _insert(
-    "postings", "entry_id, position, lot_id, points, source, target", "uuid smallint uuid bigint text text"
-)
-_EVENTS = _insert(
-    "engagement_events",
-    "id, position, decision_id, type, member_id, occurred_at, recorded_at, data",
-    "uuid bigint uuid text uuid timestamptz timestamptz json",
-)
-_RECORDS = _Table(
-    "INSERT INTO idempotency_records (program_id, scope, key, fingerprint, created_at, status, decision_cell, "
-    "decision_id, refusal) SELECT $1, u.* FROM unnest({arrays}) u",
-    "uuid text bytea timestamptz smallint smallint uuid text",
-)
-_BLOCK = _insert(
-    "blocks",
-    "number, id, format, recorded_at, config_number, closes_on, first_position, last_position, previous_hash, hash, "
-    "last_id",
-    "bigint uuid smallint timestamptz int date bigint bigint bytea bytea uuid",
-)
-_CONFIGURATIONS = _Table(
-    "INSERT INTO configurations (program_id, number, effective_at, published_at, settings, ruleset) "
-    "SELECT $1, u.a, u.b, u.c, u.d::json, u.e::json FROM unnest({arrays}) u(a, b, c, d, e)",
-    "int timestamptz timestamptz text text",
-)
-_CLOCK = _Table(
-    "UPDATE sandbox_clocks t SET now_at = u.now_at FROM unnest({arrays}) u(now_at) WHERE t.program_id = $1 RETURNING 1",
-    "timestamptz",
-)
+_COUNTERS = _Part("counters", key="program_id, cell, owner_id, period, rule_id", changes="points")
+_DECISIONS = _Part("decisions")
+_ENTRIES = _Part("entries")
+_POSTINGS = _Part("postings")
+_EVENTS = _Part("engagement_events")
+_RECORDS = _Part("idempotency_records")
+_CONFIGURATIONS = _Part("configurations")
+_CLOCK = _Part("sandbox_clocks", key="program_id", changes="now_at")
+_BLOCK = _Part("blocks")
 
-Rows = list[tuple[_Table, list[tuple[Any, ...]]]]
+Rows = list[tuple[_Part, list[Any]]]
 
 
 async def append(connection: Connection, book: Book, written_at: datetime) -> bool:
@@ -490,7 +407,7 @@ async def append(connection: Connection, book: Book, written_at: datetime) -> bo
     written = False
     for cell in cells:
         rows = _rows(book, book.lanes[cell], first=cell == cells[0], written_at=written_at)
-        filled = [(table, values) for table, values in rows if values]
+        filled = [(part, values) for part, values in rows if values]
         if filled:
             await _write(connection, book.program_id, cell, filled)
             written = True
@@ -498,26 +415,24 @@ async def append(connection: Connection, book: Book, written_at: datetime) -> bo
 
 
 async def _write(connection: Connection, program_id: UUID, cell: int, filled: Rows) -> None:
-    """One statement of modifying parts: every insert and update of a lane, in a fixed order."""
+    """One statement of modifying parts: every row of a lane, tables in a fixed order."""
     parts: list[str] = []
-    counts: list[str] = []
+    counts = ["$1::uuid", "$2::smallint"]
     expected: list[int] = []
-    arguments: list[Any] = [program_id, cell]
-    for index, (table, values) in enumerate(filled):
-        arrays: list[str] = []
-        for kind, column in zip(table.kinds, zip(*values, strict=True), strict=True):
-            arguments.append(column)
-            arrays.append(f"${len(arguments)}::{kind}[]")
-        parts.append(f"t{index} AS ({table.sql.replace('{arrays}', ', '.join(arrays))})")
-        if "RETURNING" in table.sql:
+    for index, (part, values) in enumerate(filled):
+        parts.append(f"t{index} AS ({part.sql.replace('{rows}', f'${index + 3}')})")
+        if part.counted:
             counts.append(f"(SELECT count(*) FROM t{index})")
             expected.append(len(values))
     row = await connection.fetchrow(
-        f"WITH {', '.join(parts)} SELECT {', '.join(['$2::smallint', *counts])}", *arguments
+        f"WITH {', '.join(parts)} SELECT {', '.join(counts)}",
+        program_id,
+        cell,
+        *(values for _, values in filled),
     )
     assert row is not None
-    if list(row)[1:] != expected:
-        raise StaleBook(f"rows changed {list(row)[1:]}, expected {expected}")
+    if list(row)[2:] != expected:
+        raise StaleBook(f"rows changed {list(row)[2:]}, expected {expected}")
 
 
 class StaleBook(Exception):
@@ -525,21 +440,20 @@ class StaleBook(Exception):
 
 
 def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
-    """All rows of one lane; what belongs to no lane goes with the first."""
-    cell = lane.cell
-    total = book.cells
+    """All rows of one lane, in the order of their tables' columns; what belongs to no lane goes with the first."""
+    program_id, cell, total = book.program_id, lane.cell, book.cells
+    recorded_at = book.now
+    owner_of = book.lot_owner
+    entries = [entry for decision in lane.decisions for entry in decision.entries]
 
     def mine(owner_id: UUID) -> bool:
         return total == 1 or cell_of(owner_id, total) == cell
 
-    recorded_at = book.now
-    owner_of = book.lot_owner
-    entries = [entry for decision in lane.decisions for entry in decision.entries]
     rows: Rows = [
         (
             _MEMBERS,
             [
-                (m.id, m.status, m.enrolled_at)
+                (program_id, cell, m.id, m.status, m.enrolled_at, m.merged_into)
                 for m in (*book.new_members.values(), *book.changed_members.values())
                 if mine(m.id)
             ],
@@ -547,26 +461,33 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
         (
             _PROFILES,
             [
-                (id, msgspec.json.encode(profile).decode())
+                (program_id, cell, id, msgspec.json.encode(profile).decode())
                 for id, profile in book.profiles.items()
                 if profile is not None and mine(id)
             ],
         ),
-        (_PROFILES_GONE, [(id,) for id, profile in book.profiles.items() if profile is None and mine(id)]),
+        (_PROFILES_GONE, [id for id, profile in book.profiles.items() if profile is None and mine(id)]),
         (
             _IDENTIFIERS,
             sorted(
-                (identifier.kind.value, identifier.value, id)
+                (program_id, identifier.kind.value, identifier.value, id, cell)
                 for identifier, id in book.new_identifiers.items()
                 if mine(id)
             ),
         ),
-        (_IDENTIFIERS_GONE, [(id,) for id in book.removed_identifiers if mine(id)]),
-        (_NAMES, sorted(_name_row(name, held) for name, held in book.new_names.items() if held.cell == cell)),
+        (_IDENTIFIERS_GONE, [id for id in book.removed_identifiers if mine(id)]),
+        (
+            _NAMES,
+            sorted(
+                _name_row(program_id, name, held)
+                for name, held in book.new_names.items()
+                if held.cell == cell
+            ),
+        ),
         (
             _NAMES_CANCELLED,
             sorted(
-                _name_row(name, held)
+                _name_row(program_id, name, held)
                 for name in book.cancelled_names
                 if (held := book.names[name]) is not None and held.cell == cell
             ),
@@ -574,27 +495,41 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
         (
             _ACTIVITIES,
             [
-                _activity_row(a)
+                _activity_row(program_id, cell, a)
                 for home, a in (*book.new_activities.values(), *book.changed_activities.values())
                 if home == cell
             ],
         ),
-        (_ACCOUNTS, [_account_row(book.accounts[key]) for key in book.changed_accounts if mine(key[0])]),
-        (_LOTS, [_lot_row(lot) for lot in book.changed_lots.values() if mine(owner_of[lot.account_id])]),
+        (
+            _ACCOUNTS,
+            [
+                _account_row(program_id, cell, book.accounts[key])
+                for key in book.changed_accounts
+                if mine(key[0])
+            ],
+        ),
+        (
+            _LOTS,
+            [
+                _lot_row(program_id, cell, lot)
+                for lot in book.changed_lots.values()
+                if mine(owner_of[lot.account_id])
+            ],
+        ),
         (
             _COUNTERS,
             [
-                (owner_id, key.rule_id, key.period, book.counters[owner_id, key])
+                (program_id, cell, owner_id, key.rule_id, key.period, book.counters[owner_id, key])
                 for owner_id, key in book.changed_counters
                 if mine(owner_id)
             ],
         ),
-        (_DECISIONS, [_decision_row(decision, lane.number + 1) for decision in lane.decisions]),
-        (_ENTRIES, [_entry_row(entry, recorded_at) for entry in entries]),
+        (_DECISIONS, [_decision_row(program_id, cell, d, lane.number + 1) for d in lane.decisions]),
+        (_ENTRIES, [_entry_row(program_id, cell, entry, recorded_at) for entry in entries]),
         (
             _POSTINGS,
             [
-                (entry.id, position, p.lot_id, p.points, p.source, p.target)
+                (program_id, cell, entry.id, position, p.lot_id, p.points, p.source, p.target)
                 for entry in entries
                 for position, p in enumerate(entry.postings)
             ],
@@ -603,66 +538,65 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
             _EVENTS,
             [
                 (
+                    program_id,
+                    cell,
                     id,
                     lane.position + 1 + n,
                     decision_id,
-                    e.type,
-                    e.member_id,
-                    e.occurred_at,
+                    event.type,
+                    event.member_id,
+                    event.occurred_at,
                     recorded_at,
-                    e.data,
+                    event.data,
                 )
-                for n, (id, decision_id, e) in enumerate(lane.events)
+                for n, (id, decision_id, event) in enumerate(lane.events)
             ],
         ),
     ]
     if first:
-        rows += [
+        rows.append(
             (
                 _RECORDS,
                 sorted(
-                    (
-                        scope,
-                        key,
-                        r.fingerprint,
-                        written_at,
-                        r.status,
-                        *(r.decision or (None, None)),
-                        r.refusal,
-                    )
-                    for (scope, key), r in book.new_records.items()
+                    (_record_row(program_id, key, r, written_at) for key, r in book.new_records.items()),
+                    key=_by_scope_and_key,
                 ),
-            ),
-        ]
+            )
+        )
         if book.published is not None:
             number, effective_at, configuration = book.published
+            settings, ruleset = (
+                msgspec.json.encode(part).decode() for part in (configuration.settings, configuration.ruleset)
+            )
             rows.append(
-                (
-                    _CONFIGURATIONS,
-                    [
-                        (
-                            number,
-                            effective_at,
-                            recorded_at,
-                            msgspec.json.encode(configuration.settings).decode(),
-                            msgspec.json.encode(configuration.ruleset).decode(),
-                        )
-                    ],
-                )
+                (_CONFIGURATIONS, [(program_id, number, effective_at, recorded_at, settings, ruleset)])
             )
         if book.clock_to is not None:
-            rows.append((_CLOCK, [(book.clock_to,)]))
+            rows.append((_CLOCK, [(program_id, book.clock_to)]))
     if lane.decisions or lane.touched:
         rows.append((_BLOCK, [_block_row(book, lane)]))
     return rows
 
 
-def _name_row(name: tuple[str, str, str], held: ActivityKey) -> tuple[Any, ...]:
-    return (*name, held.state, held.activity_id, held.decision_id, held.content_digest)
+def _name_row(program_id: UUID, name: tuple[str, str, str], held: ActivityKey) -> tuple[Any, ...]:
+    return (program_id, *name, held.state, held.activity_id, held.cell, held.decision_id, held.content_digest)
 
 
-def _activity_row(a: Activity) -> tuple[Any, ...]:
+def _record_row(
+    program_id: UUID, key: tuple[UUID, str], r: StoredRecord, written_at: datetime
+) -> tuple[Any, ...]:
+    cell, decision_id = r.decision or (None, None)
+    return (program_id, *key, r.fingerprint, written_at, r.status, decision_id, cell, r.refusal)
+
+
+def _by_scope_and_key(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return row[1:3]
+
+
+def _activity_row(program_id: UUID, cell: int, a: Activity) -> tuple[Any, ...]:
     return (
+        program_id,
+        cell,
         a.id,
         a.decision_id,
         a.awarded_by,
@@ -677,8 +611,10 @@ def _activity_row(a: Activity) -> tuple[Any, ...]:
     )
 
 
-def _account_row(a: Account) -> tuple[Any, ...]:
+def _account_row(program_id: UUID, cell: int, a: Account) -> tuple[Any, ...]:
     return (
+        program_id,
+        cell,
         a.id,
         a.owner_id,
         a.points_currency,
@@ -694,8 +630,10 @@ def _account_row(a: Account) -> tuple[Any, ...]:
     )
 
 
-def _lot_row(lot: Lot) -> tuple[Any, ...]:
+def _lot_row(program_id: UUID, cell: int, lot: Lot) -> tuple[Any, ...]:
     return (
+        program_id,
+        cell,
         lot.id,
         lot.account_id,
         lot.parent_lot_id,
@@ -722,8 +660,10 @@ def _lot_row(lot: Lot) -> tuple[Any, ...]:
     )
 
 
-def _decision_row(d: Decision, block_number: int) -> tuple[Any, ...]:
+def _decision_row(program_id: UUID, cell: int, d: Decision, block_number: int) -> tuple[Any, ...]:
     return (
+        program_id,
+        cell,
         d.id,
         block_number,
         d.kind,
@@ -739,8 +679,10 @@ def _decision_row(d: Decision, block_number: int) -> tuple[Any, ...]:
     )
 
 
-def _entry_row(e: Entry, recorded_at: datetime) -> tuple[Any, ...]:
+def _entry_row(program_id: UUID, cell: int, e: Entry, recorded_at: datetime) -> tuple[Any, ...]:
     return (
+        program_id,
+        cell,
         e.id,
         e.account_id,
         e.seq,
@@ -775,6 +717,8 @@ def _block_row(book: Book, lane: Lane) -> tuple[Any, ...]:
         lane.decisions,
     )
     return (
+        book.program_id,
+        lane.cell,
         number,
         id,
         1,
