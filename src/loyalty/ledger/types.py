@@ -3,7 +3,7 @@
 What each kind may move is the posting table in postings.py and docs/ledger.md; figures are whole points.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
@@ -202,6 +202,83 @@ class Block(msgspec.Struct, frozen=True):
     hash: bytes
     last_id: UUID  # highest id given out in this lane: the next batch's ids are above it
     format: int = 1
+
+
+class Expiring(msgspec.Struct, frozen=True):
+    """The available points of an account that expire next."""
+
+    points: int
+    expires_at: datetime
+    last_day_on: date  # program-local: the last day on which they are good
+
+
+class Balance(msgspec.Struct, frozen=True):
+    """What an owner holds of one points currency."""
+
+    points_currency: str
+    available: int
+    pending: int
+    held: int
+    debt: int
+    expiring: Expiring | None
+
+
+class Balances(msgspec.Struct, frozen=True):
+    """What an owner held at `as_of`, as was known at `recorded_by`."""
+
+    as_of: datetime
+    recorded_by: datetime | None  # None: as is known now; asked for, at most the lane's last recorded instant
+    balances: tuple[Balance, ...]  # of every points currency of the program, in its order
+
+
+class LotView(msgspec.Struct, frozen=True):
+    """The points of one credit that are still there, settled."""
+
+    id: UUID
+    points_currency: str
+    points: int  # as issued
+    available: int
+    pending: int
+    held: int
+    earned_at: datetime
+    activates_at: datetime | None
+    expires_at: datetime | None
+    last_day_on: date | None
+    decision_id: UUID
+
+
+class StatementLine(msgspec.Struct, frozen=True):
+    """One entry as its owner reads it: what changed, what it left, and why, in words.
+
+    What is due but not yet written has neither id nor number: it is written with the next movement.
+    """
+
+    id: UUID | None
+    seq: int | None
+    points_currency: str
+    kind: EntryKind
+    occurred_at: datetime
+    recorded_at: datetime | None
+    words: str
+    pending_change: int
+    available_change: int
+    held_change: int
+    debt_change: int
+    pending: int
+    available: int
+    held: int
+    debt: int
+    cause: str | None
+    decision_id: UUID | None
+    activity_id: UUID | None
+    corrects_entry_id: UUID | None
+
+
+class Statement(msgspec.Struct, frozen=True):
+    """A page of lines, newest first, and where the next page begins (points currency → `seq`)."""
+
+    lines: tuple[StatementLine, ...]
+    before: dict[str, int] | None  # None: this was the last page
 
 
 class InsufficientPoints(Conflict):

@@ -1,0 +1,217 @@
+"""What is asked of the ledger: balances now and as of, lots, statement. Every answer is settled, nothing is written.
+
+The caller brings a reading connection of the program, where the owner's rows are, the points currencies and
+zone of the configuration in force, and the program clock's instant.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from loyalty.base.ids import NIL
+from loyalty.ledger import store
+from loyalty.ledger.asof import replay, settle_here
+from loyalty.ledger.expiry import last_day_on
+from loyalty.ledger.postings import apply
+from loyalty.ledger.settle import settle
+from loyalty.ledger.statement import figures, line, newest_first
+from loyalty.ledger.types import (
+    Account,
+    Balance,
+    Balances,
+    Entry,
+    Expiring,
+    Lot,
+    LotView,
+    Statement,
+    StatementLine,
+)
+from loyalty.programs.types import PointsCurrency
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Whose points, and where: a member or household with the cell of its rows."""
+
+    program_id: UUID
+    cell: int
+    id: UUID
+
+
+async def balances(
+    connection: AsyncConnection,
+    owner: Owner,
+    currencies: Iterable[PointsCurrency],
+    zone: ZoneInfo,
+    now: datetime,
+    *,
+    as_of: datetime | None = None,
+    recorded_by: datetime | None = None,
+) -> Balances:
+    """What the owner holds, of every points currency; with `as_of` or `recorded_by` what it held then.
+
+    `as_of`: what had happened by then (at most `now`); `recorded_by`: as was known then, cut to the last
+    recorded instant of the lane. Asked again with both, the answer stays the same for ever.
+    """
+    instant = now if as_of is None else min(as_of, now)
+    stored = await store.held(connection, owner.program_id, owner.cell, owner.id)
+    known = None
+    if as_of is not None or recorded_by is not None:
+        known = await store.last_recorded_at(connection, owner.program_id, owner.cell)
+        if known is not None:
+            known = known if recorded_by is None else min(recorded_by, known)
+            stored = await _as_of(connection, owner, stored, instant, known)
+    found: list[Balance] = []
+    for currency in currencies:
+        held = stored.get(currency.code)
+        if held is None:
+            found.append(Balance(currency.code, 0, 0, 0, 0, None))
+            continue
+        settle_here(held.account, held.lots, (), instant)
+        found.append(_balance(held.account, held.lots, zone))
+    return Balances(instant, known, tuple(found))
+
+
+async def _as_of(
+    connection: AsyncConnection,
+    owner: Owner,
+    stored: dict[str, store.Held],
+    as_of: datetime,
+    recorded_by: datetime,
+) -> dict[str, store.Held]:
+    accounts = {held.account.id: held.account for held in stored.values()}
+    entries = await store.history(connection, owner.program_id, owner.cell, accounts, recorded_by)
+    return {
+        account.points_currency: store.Held(
+            *replay(account.id, account.owner_id, account.points_currency, entries.get(id, ()), as_of)
+        )
+        for id, account in accounts.items()
+    }
+
+
+async def lots(
+    connection: AsyncConnection,
+    owner: Owner,
+    zone: ZoneInfo,
+    now: datetime,
+    *,
+    points_currency: str | None = None,
+) -> list[LotView]:
+    """The lots with points still there, of one points currency or all: those that expire first come first."""
+    found: list[LotView] = []
+    for code, held in (await store.held(connection, owner.program_id, owner.cell, owner.id)).items():
+        if points_currency in (None, code):
+            settle_here(held.account, held.lots, (), now)
+            found += [_view(lot, code, zone) for lot in held.lots.values() if lot.open]
+    found.sort(key=lambda lot: (lot.expires_at is None, lot.expires_at or now, lot.earned_at, lot.id))
+    return found
+
+
+async def statement(
+    connection: AsyncConnection,
+    owner: Owner,
+    currencies: Sequence[PointsCurrency],
+    zone: ZoneInfo,
+    now: datetime,
+    *,
+    limit: int,
+    before: Mapping[str, int] | None = None,
+) -> Statement:
+    """A page of the owner's entries in `currencies`, newest first, each with the balance it left.
+
+    The first page begins with what is due at `now` and not yet written. `before` is the last page's own.
+    """
+    stored = await store.held(connection, owner.program_id, owner.cell, owner.id)
+    shown = {code.code: code for code in currencies if code.code in stored}
+    lines: list[StatementLine] = []
+    if before is None:
+        for code, currency in shown.items():
+            lines += _unwritten(stored[code], currency, zone, now)
+    wanted = {stored[code].account.id: (before or {}).get(code) for code in shown}
+    # One entry more than shown: it tells the balance before the last one, and whether there is another page.
+    pages = await store.page(connection, owner.program_id, owner.cell, wanted, limit + 1)
+    for code, currency in shown.items():
+        lines += _written(pages[stored[code].account.id], currency, zone, limit)
+    ordered = newest_first(lines)
+    due = sum(1 for one in ordered if one.id is None)
+    taken = ordered[: due + limit]
+    more = len(ordered) > due + limit or any(len(page.entries) > limit for page in pages.values())
+    if not more:
+        return Statement(tuple(taken), None)
+    bounds: dict[str, int] = {}
+    for code in shown:
+        entries = pages[stored[code].account.id].entries
+        if entries:
+            # Of what was shown the last; where nothing was, all that was there for this page.
+            bounds[code] = entries[0].seq + 1
+    bounds |= {one.points_currency: one.seq for one in taken if one.seq is not None}
+    return Statement(tuple(taken), (dict(before) if before else {}) | bounds)
+
+
+def _unwritten(
+    held: store.Held, currency: PointsCurrency, zone: ZoneInfo, now: datetime
+) -> list[StatementLine]:
+    account = held.account
+    found: list[StatementLine] = []
+    for draft in settle(account, held.lots, (), now):
+        left = (account.pending, account.available, account.held, account.debt)
+        entry = apply(account, held.lots, draft, id=NIL, decision_id=NIL)
+        found.append(
+            line(
+                entry,
+                left,
+                points_currency=currency.code,
+                name=currency.name,
+                zone=zone,
+                recorded_at=None,
+                about=None,
+            )
+        )
+    return found
+
+
+def _written(page: store.Page, currency: PointsCurrency, zone: ZoneInfo, limit: int) -> list[StatementLine]:
+    older: list[Entry | None] = [*page.entries[1:], None]
+    return [
+        line(
+            entry,
+            figures(previous) if previous is not None else (0, 0, 0, 0),
+            points_currency=currency.code,
+            name=currency.name,
+            zone=zone,
+            recorded_at=page.recorded_at[entry.id],
+            about=page.about.get(entry.decision_id),
+        )
+        for entry, previous in zip(page.entries[:limit], older, strict=False)
+    ]
+
+
+def _balance(account: Account, lots: Mapping[UUID, Lot], zone: ZoneInfo) -> Balance:
+    ends = [lot.expires_at for lot in lots.values() if lot.available and lot.expires_at is not None]
+    expiring = None
+    if ends:
+        first = min(ends)
+        points = sum(lot.available for lot in lots.values() if lot.expires_at == first)
+        expiring = Expiring(points, first, last_day_on(first, zone))
+    return Balance(
+        account.points_currency, account.available, account.pending, account.held, account.debt, expiring
+    )
+
+
+def _view(lot: Lot, points_currency: str, zone: ZoneInfo) -> LotView:
+    return LotView(
+        id=lot.id,
+        points_currency=points_currency,
+        points=lot.points,
+        available=lot.available,
+        pending=lot.pending,
+        held=lot.held,
+        earned_at=lot.vintage_at,
+        activates_at=lot.activates_at,
+        expires_at=lot.expires_at,
+        last_day_on=None if lot.expires_at is None else last_day_on(lot.expires_at, zone),
+        decision_id=lot.decision_id,
+    )
