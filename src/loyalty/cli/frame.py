@@ -3,14 +3,21 @@
 Data goes to stdout, talk to stderr, so that every reading command can stand in a pipe.
 """
 
+import asyncio
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from loyalty.base.settings import mask_url
+from loyalty.base.settings import Settings, from_process, mask_url
+from loyalty.embedded import EmbeddedError, provide
+
+if TYPE_CHECKING:
+    from loyalty.operating.desk import Desk
+
+T = TypeVar("T")
 
 
 class Exit(IntEnum):
@@ -55,3 +62,25 @@ def unreachable(what: str, url: str, error: BaseException) -> str:
     """Why a server does not answer, with what to try."""
     reason = str(error).split("\n")[0] or type(error).__name__
     return f"{what} at {mask_url(url)} does not answer ({reason}): is it running, are address and password right?"
+
+
+def at_desk(work: "Callable[[Desk], Awaitable[T]]") -> T:
+    """What `work` returns, done at the operator's desk of this installation.
+
+    Raises: CommandError with what to do.
+    """
+    from loyalty.operating.desk import DeskError, open_desk  # much to import for a command that needs no desk
+
+    async def sit(settings: Settings) -> T:
+        async with open_desk(settings) as desk:
+            return await work(desk)
+
+    try:
+        with provide(from_process()) as settings:
+            if settings.database_url is None or settings.secret_key is None:
+                raise CommandError("LOYALTY_DATABASE_URL or LOYALTY_SECRET_KEY is not set", Exit.USAGE)
+            return asyncio.run(sit(settings))
+    except DeskError as error:
+        raise CommandError(f"Refused ({error.code}): {error}", Exit.REFUSED) from error
+    except EmbeddedError as error:
+        raise CommandError(str(error)) from error

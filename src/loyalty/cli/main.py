@@ -15,11 +15,15 @@ from loyalty.base.settings import SettingsError
 from loyalty.cli.frame import CommandError, Exit, say
 
 COMMANDS = {
+    "clock": "Show a program's clock; set a sandbox program's clock forward.",
     "config": "Show the effective settings and where each comes from.",
     "doctor": "Check this machine, the settings and the servers, and say what to do.",
+    "keys": "Create, list, rotate and revoke API keys.",
     "migrate": "Bring the database to the newest schema.",
+    "program": "Create, show and publish programs.",
     "secrets": "Make the passwords and keys of a deployment, once.",
     "servers": "Start, stop and look at the embedded PostgreSQL and Valkey.",
+    "staff": "Add staff, list them, issue and revoke their tokens.",
 }
 
 

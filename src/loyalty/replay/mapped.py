@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 
+from loyalty.base.money import decimals
 from loyalty.replay.mapping import Amount, Categories, Column, Csv, Mapping, Number, Time
 from loyalty.replay.reading import Purchases, complaint, literal, workbench
 from loyalty.replay.types import REPORTED_MAX, ReplayError
@@ -198,16 +199,16 @@ def _quantity(given: Number | None) -> Field:
 def _amount(name: str, given: Amount | None, mapping: Mapping, *, required: bool = False) -> Field:
     if given is None:
         return Field(name, "0::BIGINT")
-    decimals = mapping.decimals if given.unit == "major" else 0
-    number = f"{_number(given.column, given.decimal, given.thousands)} * {10**decimals}"
-    exact = "true" if given.round else f"{number} = trunc({number})"
-    value = f"CASE WHEN {number} >= 0 AND {exact} THEN round({number})::BIGINT END"
-    raw = _quoted(given.column)
+    places = decimals(mapping.money) if given.unit == "major" else 0
+    number = _number(given.column, given.decimal, given.thousands)
+    exact = "true" if given.round else f"{number} = round({number}, {places})"
+    minor = f"(round({number}, {places})::DECIMAL(20, 3) * {10**places})::BIGINT"
+    value = f"CASE WHEN {number} >= 0 AND {exact} THEN {minor} END"
     if not required:
-        value = f"CASE WHEN {raw} IS NULL THEN 0 ELSE {value} END"
+        value = f"CASE WHEN {_quoted(given.column)} IS NULL THEN 0 ELSE {value} END"
     expected = f"an amount in {mapping.money}, zero or more"
     if not given.round:
-        expected += f", at most {decimals} decimals" if decimals else ", whole"
+        expected += f", at most {places} decimals" if places else ", whole"
     return Field(name, value, given.column, expected)
 
 
@@ -222,7 +223,7 @@ def _number(column: str, decimal: str, thousands: str | None) -> str:
             text = f"replace({text}, {literal(thousands)}, '')"
         form = f"[+-]?{whole}({re.escape(decimal)}[0-9]+)?"
         text = f"replace({text}, {literal(decimal)}, '.')"
-    return f"CASE WHEN regexp_full_match({raw}, {literal(form)}) THEN try_cast({text} AS DECIMAL(28, 12)) END"
+    return f"CASE WHEN regexp_full_match({raw}, {literal(form)}) THEN try_cast({text} AS DECIMAL(38, 18)) END"
 
 
 def _relation(rows: str, fields: list[Field]) -> str:

@@ -15,10 +15,6 @@ from loyalty.replay.types import ReplayError
 Name = Annotated[str, Meta(min_length=1)]
 Mark = Annotated[str, Meta(min_length=1, max_length=1)]
 
-# Currencies whose minor unit is not a hundredth (ISO 4217).
-_WITHOUT_DECIMALS = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split())
-_THREE_DECIMALS = frozenset("BHD IQD JOD KWD LYD OMR TND".split())
-
 
 class Column(Struct, frozen=True, forbid_unknown_fields=True):
     """The text of a column, blanks around it taken off."""
@@ -106,13 +102,6 @@ class Mapping(Struct, frozen=True, forbid_unknown_fields=True):
     line: LineColumns
     zone: Name | None = None  # of times that bear no offset, and of local days
     csv: Csv = Csv()
-
-    @property
-    def decimals(self) -> int:
-        """Decimals of the currency."""
-        if self.money in _WITHOUT_DECIMALS:
-            return 0
-        return 3 if self.money in _THREE_DECIMALS else 2
 
 
 def load_mapping(text: str, name: str) -> Mapping:

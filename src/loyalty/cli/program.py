@@ -1,0 +1,131 @@
+"""`loyalty program`: programs from files, their configurations one after the other."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from cyclopts import App
+
+from loyalty.base.errors import LoyaltyError
+from loyalty.cli.frame import CommandError, Exit, at_desk, emit, say, table
+from loyalty.operating.desk import Desk
+from loyalty.posting import files
+from loyalty.posting.configuration import Configuration
+from loyalty.programs.types import ProgramKind
+
+app = App(name="program", help="Create, show and publish programs.")
+
+
+@app.command
+def create(file: Path, *, clock_at: datetime | None = None) -> None:
+    """Create a program from FILE (TOML; see examples/programs) and print its id.
+
+    Parameters
+    ----------
+    clock_at
+        Where the clock of a sandbox program begins, with an offset; default: now.
+    """
+    kind, configuration = _load(file)
+    if clock_at is not None:
+        if kind is not ProgramKind.SANDBOX:
+            raise CommandError(
+                "--clock-at is for sandbox programs: a live one lives by the real clock", Exit.USAGE
+            )
+        if clock_at.tzinfo is None:
+            raise CommandError("--clock-at needs an offset, such as 2026-01-01T00:00:00+01:00", Exit.USAGE)
+    print(at_desk(lambda desk: desk.create_program(kind, configuration, clock_at)))
+    say("Next: loyalty keys create --role pos")
+
+
+@app.command(name="list")
+def list_programs(*, json: bool = False) -> None:
+    """Every program of the installation.
+
+    Parameters
+    ----------
+    json
+        Write JSON instead of columns.
+    """
+
+    async def work(desk: Desk) -> list[dict[str, Any]]:
+        return [await _described(desk, program.id) for program in await desk.programs()]
+
+    found = at_desk(work)
+    emit(found) if json else table(found)
+
+
+@app.command
+def show(*, program: UUID | None = None, json: bool = False) -> None:
+    """One program and the configuration in force.
+
+    Parameters
+    ----------
+    program
+        Its id; not needed where there is only one.
+    json
+        Write the whole configuration as JSON.
+    """
+
+    async def work(desk: Desk) -> tuple[dict[str, Any], Configuration]:
+        chosen = await desk.program(program)
+        now = (await desk.runtime.history(chosen.id)).now
+        return await _described(desk, chosen.id), Configuration(now.settings, now.ruleset)
+
+    described, configuration = at_desk(work)
+    if json:
+        emit(described | {"configuration": msgspec.to_builtins(configuration)})
+        return
+    table([described])
+    for currency in configuration.settings.points_currencies:
+        say(f"points currency {currency.code}: {currency.name}")
+    for rule in configuration.ruleset.rules:
+        say(f"rule {rule.id}: {rule.name}")
+
+
+@app.command
+def publish(file: Path, *, program: UUID | None = None, effective_at: datetime | None = None) -> None:
+    """Put the configuration in FILE in force and print its number.
+
+    Parameters
+    ----------
+    program
+        Id of the program; not needed where there is only one.
+    effective_at
+        When it begins to count, with an offset; default: now.
+    """
+    if effective_at is not None and effective_at.tzinfo is None:
+        raise CommandError("--effective-at needs an offset, such as 2026-01-01T00:00:00+01:00", Exit.USAGE)
+    _, configuration = _load(file)
+
+    async def work(desk: Desk) -> int:
+        chosen = await desk.program(program)
+        return (await desk.publish(chosen.id, configuration, effective_at)).number
+
+    print(at_desk(work))
+
+
+async def _described(desk: Desk, program_id: UUID) -> dict[str, Any]:
+    program = await desk.program(program_id)
+    now = (await desk.runtime.history(program_id)).now
+    return {
+        "program": program_id,
+        "name": now.settings.name,
+        "kind": program.kind.value,
+        "zone": now.settings.zone,
+        "money": now.settings.money,
+        "configuration": now.number,
+        "rules": len(now.ruleset.rules),
+        "created_at": program.created_at.isoformat(timespec="seconds"),
+    }
+
+
+def _load(file: Path) -> tuple[ProgramKind, Configuration]:
+    try:
+        return files.load(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{file} cannot be read: {error}", Exit.USAGE) from error
+    except LoyaltyError as error:
+        faults = "".join(f"\n  {fault.pointer}: {fault.detail}" for fault in error.faults)
+        raise CommandError(f"{file} is no program: {error.detail}{faults}", Exit.USAGE) from error

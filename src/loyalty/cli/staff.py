@@ -1,0 +1,105 @@
+"""`loyalty staff`: people at the desk and their tokens, made here until the console has sign-in."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from cyclopts import App
+
+from loyalty.access.roles import Role
+from loyalty.cli.frame import at_desk, emit, say, table
+from loyalty.operating.desk import Desk
+
+app = App(name="staff", help="Add staff, list them, issue and revoke their tokens.")
+
+
+@app.command
+def add(name: str, *, role: Role, program: UUID | None = None) -> None:
+    """Add a staff member and print the id.
+
+    Parameters
+    ----------
+    name
+        The person's name, as colleagues know it.
+    role
+        What the person may do.
+    program
+        Id of the program; not needed where there is only one.
+    """
+
+    async def work(desk: Desk) -> UUID:
+        chosen = await desk.program(program)
+        return (await desk.add_staff(chosen.id, name, role)).id
+
+    print(at_desk(work))
+
+
+@app.command(name="list")
+def list_staff(*, program: UUID | None = None, json: bool = False) -> None:
+    """All staff of a program.
+
+    Parameters
+    ----------
+    program
+        Id of the program; not needed where there is only one.
+    json
+        Write JSON instead of columns.
+    """
+
+    async def work(desk: Desk) -> list[dict[str, Any]]:
+        chosen = await desk.program(program)
+        return [
+            {
+                "staff": person.id,
+                "name": person.name,
+                "role": person.role.value,
+                "created_at": person.created_at.isoformat(timespec="seconds"),
+            }
+            for person in await desk.staff(chosen.id)
+        ]
+
+    found = at_desk(work)
+    emit(found) if json else table(found)
+
+
+@app.command
+def token(staff: UUID, *, days: int = 30, program: UUID | None = None) -> None:
+    """Print a new token of a staff member; it is shown this once.
+
+    Parameters
+    ----------
+    staff
+        Id of the person (see: staff list).
+    days
+        How long the token works.
+    program
+        Id of the program; not needed where there is only one.
+    """
+
+    async def work(desk: Desk) -> tuple[UUID, str]:
+        chosen = await desk.program(program)
+        issued, text = await desk.issue_token(chosen.id, staff, timedelta(days=days))
+        return issued.id, text
+
+    token_id, text = at_desk(work)
+    print(text)
+    say(f"Keep it now: it is not shown again. End it with: loyalty staff revoke {token_id}")
+
+
+@app.command
+def revoke(token: UUID, *, program: UUID | None = None) -> None:
+    """End a token: it is refused everywhere within five seconds.
+
+    Parameters
+    ----------
+    token
+        Id of the token, as it was told when the token was made.
+    program
+        Id of the program; not needed where there is only one.
+    """
+
+    async def work(desk: Desk) -> str:
+        chosen = await desk.program(program)
+        return (await desk.revoke_token(chosen.id, token)).prefix
+
+    say(f"The token {at_desk(work)}… is revoked.")

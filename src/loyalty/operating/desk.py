@@ -1,0 +1,246 @@
+"""The operator's desk: programs, clocks, keys and staff, each change with its line in the audit log.
+
+What changes points or configuration goes down the one road like every other command; a refusal of the road comes
+back as an exception that tells the same code.
+"""
+
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from loyalty.access import audit, service
+from loyalty.access.keys import RANDOM_BYTES
+from loyalty.access.roles import Role
+from loyalty.access.types import ApiKey, Client, Staff, StaffToken, operator
+from loyalty.base.clock import random62
+from loyalty.base.database import reading, transaction
+from loyalty.base.ids import NIL, Ids
+from loyalty.base.settings import Settings
+from loyalty.posting.answers import ClockAnswer, PublishedAnswer
+from loyalty.posting.commands import Actor, AdvanceClock, Command, Publish, Submission
+from loyalty.posting.configuration import Configuration
+from loyalty.posting.runtime import Runtime, open_runtime
+from loyalty.programs.service import create_program, list_programs
+from loyalty.programs.types import Program, ProgramKind
+
+_OPERATOR = Actor("operator", NIL, Role.ADMIN)
+
+
+class DeskError(Exception):
+    """What the operator asked for was refused, or names nothing; the text says why and `code` is stable."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A runtime in the hands of the operator."""
+
+    runtime: Runtime
+    ids: Ids
+
+    async def submit(self, program_id: UUID, command: Command) -> bytes:
+        """The answer of one command. Raises: DeskError when it is refused."""
+        answer = await self.runtime.pipe.submit(
+            Submission(program_id, command, _OPERATOR, request_id=str(self.ids()))
+        )
+        if answer.status >= 400:
+            raise _refusal(answer.body)
+        return answer.body
+
+    async def note(self, program_id: UUID, action: str, target: str, **detail: Any) -> None:
+        """One line of the audit log."""
+        async with transaction(self.runtime.engine, program_id) as connection:
+            await audit.record(
+                connection, operator(program_id), action, target, at=self.now(), ids=self.ids, detail=detail
+            )
+
+    def now(self) -> datetime:
+        """Real time, by which credentials live."""
+        return self.runtime.clock.now()
+
+    # --- programs ----------------------------------------------------------------------------------------
+
+    async def programs(self) -> list[Program]:
+        """Every program of the installation, oldest first."""
+        return await list_programs(self.runtime.engine)
+
+    async def program(self, program_id: UUID | None) -> Program:
+        """The program with this id, or the only one there is. Raises: DeskError."""
+        programs = await self.programs()
+        if program_id is None and len(programs) == 1:
+            return programs[0]
+        for program in programs:
+            if program.id == program_id:
+                return program
+        if program_id is not None:
+            raise DeskError("program_not_found", f"There is no program {program_id}.")
+        if not programs:
+            raise DeskError("program_not_found", "There is no program yet: loyalty program create FILE")
+        raise DeskError(
+            "program_needed", "There are several programs: name one with --program (see: program list)."
+        )
+
+    async def create_program(
+        self, kind: ProgramKind, configuration: Configuration, clock_at: datetime | None = None
+    ) -> UUID:
+        """A new program with its first configuration in force; a sandbox's clock begins at `clock_at`.
+
+        Raises: DeskError when the configuration is refused; the program then does not serve.
+        """
+        program_id = self.ids()
+        runtime = self.runtime
+        cells = runtime.settings.cells
+        await create_program(runtime.engine, program_id, kind, cells, runtime.clock.now(), clock_at)
+        await self.publish(program_id, configuration)
+        await self.note(program_id, "program.create", str(program_id), kind=kind)
+        return program_id
+
+    async def publish(
+        self, program_id: UUID, configuration: Configuration, effective_at: datetime | None = None
+    ) -> PublishedAnswer:
+        """Put a configuration in force. Raises: DeskError."""
+        body = await self.submit(
+            program_id, Publish(configuration, effective_at and effective_at.astimezone(UTC))
+        )
+        answer = msgspec.json.decode(body, type=PublishedAnswer)
+        await self.note(
+            program_id, "configuration.publish", str(answer.number), effective_at=answer.effective_at
+        )
+        return answer
+
+    async def advance_clock(self, program_id: UUID, to: datetime) -> datetime:
+        """Set a sandbox program's clock forward. Raises: DeskError."""
+        answer = msgspec.json.decode(
+            await self.submit(program_id, AdvanceClock(to.astimezone(UTC))), type=ClockAnswer
+        )
+        await self.note(program_id, "clock.advance", answer.now.isoformat())
+        return answer.now
+
+    # --- credentials -------------------------------------------------------------------------------------
+
+    async def client(self, program_id: UUID, name: str) -> Client:
+        """The client of this name, made when there is none."""
+        async with transaction(self.runtime.engine, program_id) as connection:
+            after: UUID | None = None
+            while clients := await service.list_clients(connection, program_id, after=after, limit=200):
+                for client in clients:
+                    if client.name == name:
+                        return client
+                after = clients[-1].id
+            return await service.create_client(
+                connection, operator(program_id), name, at=self.now(), ids=self.ids
+            )
+
+    async def create_key(
+        self,
+        program_id: UUID,
+        client: Client,
+        role: Role,
+        *,
+        locations: tuple[str, ...] = (),
+        lives: timedelta | None = None,
+    ) -> tuple[ApiKey, str]:
+        """A new key of a client and its text, shown this once."""
+        async with transaction(self.runtime.engine, program_id) as connection:
+            return await service.create_key(
+                connection,
+                operator(program_id),
+                client.id,
+                role,
+                random=secrets.token_bytes(RANDOM_BYTES),
+                at=self.now(),
+                ids=self.ids,
+                locations=locations,
+                expires_at=None if lives is None else self.now() + lives,
+            )
+
+    async def keys(self, program_id: UUID) -> list[tuple[Client, ApiKey]]:
+        """Every key a program ever had, by client."""
+        found: list[tuple[Client, ApiKey]] = []
+        async with reading(self.runtime.engine, program_id) as connection:
+            after: UUID | None = None
+            while clients := await service.list_clients(connection, program_id, after=after, limit=200):
+                for client in clients:
+                    keys = await service.list_keys(connection, program_id, client.id)
+                    found += [(client, key) for key in keys]
+                after = clients[-1].id
+        return found
+
+    async def rotate_key(self, program_id: UUID, key_id: UUID, overlap: timedelta) -> tuple[ApiKey, str]:
+        """A new key in the place of an old one, which works on for `overlap`, and its text."""
+        async with transaction(self.runtime.engine, program_id) as connection:
+            return await service.rotate_key(
+                connection,
+                operator(program_id),
+                key_id,
+                old_ends_at=self.now() + overlap,
+                random=secrets.token_bytes(RANDOM_BYTES),
+                at=self.now(),
+                ids=self.ids,
+            )
+
+    async def revoke_key(self, program_id: UUID, key_id: UUID) -> ApiKey:
+        """The key, refused everywhere within 5 s."""
+        async with transaction(self.runtime.engine, program_id) as connection:
+            return await service.revoke_key(
+                connection, operator(program_id), key_id, at=self.now(), ids=self.ids
+            )
+
+    async def add_staff(self, program_id: UUID, name: str, role: Role) -> Staff:
+        """A new staff member, without tokens yet."""
+        async with transaction(self.runtime.engine, program_id) as connection:
+            return await service.create_staff(
+                connection, operator(program_id), name, role, at=self.now(), ids=self.ids
+            )
+
+    async def staff(self, program_id: UUID) -> list[Staff]:
+        """All staff of a program, in the order of making."""
+        found: list[Staff] = []
+        async with reading(self.runtime.engine, program_id) as connection:
+            after: UUID | None = None
+            while some := await service.list_staff(connection, program_id, after=after, limit=200):
+                found += some
+                after = some[-1].id
+        return found
+
+    async def issue_token(self, program_id: UUID, staff_id: UUID, lives: timedelta) -> tuple[StaffToken, str]:
+        """A token of a staff member and its text, shown this once."""
+        async with transaction(self.runtime.engine, program_id) as connection:
+            return await service.issue_staff_token(
+                connection,
+                operator(program_id),
+                staff_id,
+                expires_at=self.now() + lives,
+                random=secrets.token_bytes(RANDOM_BYTES),
+                at=self.now(),
+                ids=self.ids,
+            )
+
+    async def revoke_token(self, program_id: UUID, token_id: UUID) -> StaffToken:
+        """The token, refused everywhere within 5 s."""
+        async with transaction(self.runtime.engine, program_id) as connection:
+            return await service.revoke_staff_token(
+                connection, operator(program_id), token_id, at=self.now(), ids=self.ids
+            )
+
+
+@asynccontextmanager
+async def open_desk(settings: Settings) -> AsyncGenerator[Desk]:
+    """A desk for the length of a block. Needs: addresses and secret in `settings`."""
+    async with open_runtime(settings) as runtime:
+        yield Desk(runtime, Ids(runtime.clock.now_ms, random62))
+
+
+def _refusal(body: bytes) -> DeskError:
+    problem = msgspec.json.decode(body, type=dict[str, Any])
+    faults = [f"\n  {fault['pointer']}: {fault['detail']}" for fault in problem.get("errors", [])]
+    return DeskError(problem["code"], problem["detail"] + "".join(faults))
