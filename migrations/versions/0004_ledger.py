@@ -4,6 +4,7 @@ Entries, postings and decisions are partitioned by range of their UUIDv7 id, a q
 default partition catches what no quarter was made for. Locks: nothing, all tables are new.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from alembic import op
@@ -40,7 +41,7 @@ KINDS = (
 ).split()
 
 
-def listed(words: list[str]) -> str:
+def listed(words: Sequence[str]) -> str:
     return ", ".join(f"'{word}'" for word in words)
 
 
@@ -200,7 +201,8 @@ STATEMENTS = (
         PRIMARY KEY (program_id, cell, id)
     )
     """,
-    "CREATE INDEX activities_member ON activities (program_id, cell, member_id, occurred_at) WHERE member_id IS NOT NULL",
+    "CREATE INDEX activities_member ON activities (program_id, cell, member_id, occurred_at) "
+    "WHERE member_id IS NOT NULL",
     """
     CREATE TABLE activity_keys (
         program_id uuid NOT NULL,

@@ -9,7 +9,15 @@ from alembic import op
 revision = "0006"
 down_revision = "0005"
 
-APPEND_ONLY = ("entries", "postings", "decisions", "blocks", "engagement_events", "audit_log", "configurations")
+APPEND_ONLY = (
+    "entries",
+    "postings",
+    "decisions",
+    "blocks",
+    "engagement_events",
+    "audit_log",
+    "configurations",
+)
 
 # Tables that every program shares, reviewed: they are found before the program is known.
 SHARED = ("deployment", "programs", "api_keys", "staff_tokens", "runs")
