@@ -6,6 +6,7 @@ are checked here for every endpoint alike, in the order that docs/api.md tells; 
 """
 
 import asyncio
+import hashlib
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,7 +23,9 @@ from loyalty.access.authenticate import Authenticator
 from loyalty.access.roles import Permission
 from loyalty.access.types import InvalidCredential, Principal
 from loyalty.base.canonical import canonical
+from loyalty.base.clock import random62
 from loyalty.base.errors import Fault, LoyaltyError
+from loyalty.base.ids import Ids
 from loyalty.members.identifiers import parse_member_path
 from loyalty.members.types import MemberNotFound
 from loyalty.posting.commands import Actor, Answer, Command, Idempotency, MemberRef, Submission
@@ -63,6 +66,13 @@ class Access(Enum):
     PUBLIC = "public"  # anybody, without a credential
 
 
+class Page(msgspec.Struct, frozen=True):
+    """A part of a list."""
+
+    data: Sequence[Any]
+    next_cursor: str | None
+
+
 class Door:
     """What the endpoints of one application share: the runtime, once it is open, and who is behind a credential."""
 
@@ -76,6 +86,7 @@ class Door:
     def open(self, runtime: Runtime) -> None:
         """Calls are served from now on."""
         self._runtime = runtime
+        self.ids = Ids(runtime.clock.now_ms, random62)
         self._authenticator = Authenticator(runtime.engine)
 
     def close(self) -> None:
@@ -149,26 +160,64 @@ class Call:
         """The country of the program's phone numbers without prefix, as known a few seconds ago at most."""
         return await self.door.region(self.program_id)
 
-    def fingerprints(self, content: bytes) -> tuple[bytes, ...]:
+    def fingerprints(self, content: bytes, path: str | None = None) -> tuple[bytes, ...]:
         """Keyed digests of what is asked: method, path and the normalised content."""
-        endpoint = self.endpoint
-        return self.runtime.digests.of(b"request", endpoint.method.encode(), endpoint.path.encode(), content)
+        asked = path or self.endpoint.path
+        return self.runtime.digests.of(b"request", self.endpoint.method.encode(), asked.encode(), content)
 
-    async def submit(self, command: Command, content: bytes | None = None) -> Answer:
+    def page_start(self, cursor: str | None, *filters: Any) -> list[Any] | None:
+        """Where a list goes on: what `page` put into the cursor, None at the beginning.
+
+        Raises: InvalidCursor unless this list gave it out, for these filters and this program.
+        """
+        if cursor is None:
+            return None
+        return self.runtime.cursors.open(self.endpoint.name, self.program_id, _digest(filters), cursor)
+
+    def page(self, rows: Sequence[T], limit: int, key: Callable[[T], list[Any]], *filters: Any) -> Answer:
+        """A page of at most `limit` rows; `rows` has one more when the list goes on. `key` tells where a row stands."""
+        if len(rows) <= limit:
+            return reply(Page(rows, None))
+        return self.page_on(rows[:limit], key(rows[limit - 1]), *filters)
+
+    def page_on(self, rows: Sequence[Any], place: list[Any], *filters: Any) -> Answer:
+        """A page after which the list goes on at `place`."""
+        cursors = self.runtime.cursors
+        return reply(Page(rows, cursors.seal(self.endpoint.name, self.program_id, _digest(filters), place)))
+
+    async def submit(
+        self,
+        command: Command,
+        content: bytes | None = None,
+        *,
+        key: str | None = None,
+        asked: str | None = None,
+    ) -> Answer:
         """Send a command down the road under this call's key; its answer, refusals included.
 
-        `content` is the command's canonical form when the caller has made it already.
+        `content` is the command's canonical form when the caller has made it already. An item of a batch has its
+        own `key` and is `asked` as if it were sent alone to that path.
         """
         idempotency = None
-        if self.key is not None:
-            prints = self.fingerprints(canonical(command) if content is None else content)
-            idempotency = Idempotency(self.key, self.principal.id, prints)
+        key = key or self.key
+        if key is not None:
+            if content is None:
+                content = canonical(command)
+            path = asked or self.endpoint.path
+            prints = self.runtime.digests.of(
+                b"request", self.endpoint.method.encode(), path.encode(), content
+            )
+            idempotency = Idempotency(key, self.principal.id, prints)
         submission = Submission(
             self.program_id, command, self.actor, self.exchange.request_id, idempotency, self.size
         )
         answer = await self.runtime.pipe.submit(submission)
         self.door.metrics.note_command(str(type(command).__struct_config__.tag), outcome_of(answer))
         return answer
+
+
+def _digest(filters: Sequence[Any]) -> bytes:
+    return hashlib.sha256(canonical(filters)).digest()
 
 
 def reply(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:

@@ -10,7 +10,6 @@ from loyalty.base.errors import (
     MediaRefused,
     MethodRefused,
     NotFound,
-    PreconditionFailed,
     Refused,
     TooLarge,
 )
@@ -103,6 +102,11 @@ class ThingNotFound(NotFound):
     title: ClassVar[str] = "There is no such thing in this program."
 
 
+class ConfigurationNotFound(NotFound):
+    code: ClassVar[str] = "configuration_not_found"
+    title: ClassVar[str] = "There is no configuration with this number."
+
+
 class MethodNotAllowed(MethodRefused):
     code: ClassVar[str] = "method_not_allowed"
     title: ClassVar[str] = "This address does not take this method."
@@ -111,11 +115,6 @@ class MethodNotAllowed(MethodRefused):
 class LocationNotAllowed(Forbidden):
     code: ClassVar[str] = "location_not_allowed"
     title: ClassVar[str] = "This credential is bound to other locations."
-
-
-class StaleVersion(PreconditionFailed):
-    code: ClassVar[str] = "stale_version"
-    title: ClassVar[str] = "What is to be changed has changed since it was read."
 
 
 class InternalError(Internal):

@@ -94,6 +94,10 @@ ReasonCode = Annotated[
     ),
 ]
 IdentifierText = Annotated[str, Meta(min_length=1, max_length=512)]
+Limit = Annotated[int, Meta(ge=1, le=200, description="How many at most.")]
+CursorText = Annotated[
+    str, Meta(min_length=1, max_length=1_024, description="`next_cursor` of the page before.")
+]
 ItemKey = Annotated[str, Meta(min_length=1, max_length=255, pattern="^[ -~]+$")]
 
 
@@ -106,6 +110,18 @@ def in_range(at: str, field: str, instant: datetime | None) -> Iterator[Fault]:
 def utc(instant: datetime) -> datetime:
     """The same instant in UTC, as everything behind the edge has it."""
     return instant if instant.tzinfo is UTC else instant.astimezone(UTC)
+
+
+def milli(quantity: str) -> int:
+    """A decimal quantity in thousandths. Needs: the form of Quantity."""
+    whole, _, decimals = quantity.partition(".")
+    return int(whole) * 1_000 + (int(f"{decimals:0<3}") if decimals else 0)
+
+
+def decimal(quantity_milli: int) -> str:
+    """Thousandths as a decimal quantity."""
+    whole, part = divmod(quantity_milli, 1_000)
+    return f"{whole}.{part:03}".rstrip("0") if part else str(whole)
 
 
 # --- members ------------------------------------------------------------------------------------------
@@ -152,8 +168,13 @@ Attributes = Annotated[
 class ProfileBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Personal data, kept apart from points and erasable."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
-    locale: Annotated[str, Meta(max_length=35, examples=["de-AT"])] | None = None
+    name: Annotated[str, Meta(min_length=1, max_length=120)] | None = None
+    locale: (
+        Annotated[
+            str, Meta(pattern="^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$", examples=["de-AT"])
+        ]
+        | None
+    ) = None
     birthday_on: date | None = None
 
 
@@ -164,7 +185,7 @@ class EnrolBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ChangeMemberBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is given is replaced as a whole; what is left out stays."""
+    """What is left out stays. Profile and attributes are one record: they are replaced together, as a whole."""
 
     status: Literal["active", "blocked"] | None = None
     profile: ProfileBody | None = None
@@ -173,6 +194,9 @@ class ChangeMemberBody(Struct, frozen=True, forbid_unknown_fields=True):
     def check(self, at: str) -> Iterator[Fault]:
         if self.status is None and self.profile is None and self.attributes is None:
             yield Fault(at, "nothing_to_do", CODES["nothing_to_do"])
+        elif (self.profile is None) != (self.attributes is None):
+            missing = "profile" if self.profile is None else "attributes"
+            yield Fault(f"{at}/{missing}", "required", "Profile and attributes are replaced together.")
 
 
 class LookupBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -266,10 +290,15 @@ class PurchaseItem(PurchaseBody, frozen=True, forbid_unknown_fields=True, kw_onl
     idempotency_key: ItemKey | None = None
 
 
-class BatchBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """Items are judged one by one: a faulty one gets its own answer and harms no other."""
+# An item of a batch is looked at alone: nothing of its form is asked while the whole is read.
+LatePurchase = Annotated[Any, Meta(extra={"shape": PurchaseItem})]
 
-    items: Annotated[tuple[Any, ...], Meta(min_length=1, max_length=BATCH_MAX)]
+
+class PurchaseBatch(Struct, frozen=True, forbid_unknown_fields=True):
+    items: Annotated[
+        tuple[Annotated[Any, Meta(extra={"shape": PurchaseItem})], ...],
+        Meta(min_length=1, max_length=BATCH_MAX),
+    ]
 
 
 class CancelBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -334,6 +363,16 @@ class ImportItem(ImportLotBody, frozen=True, forbid_unknown_fields=True, kw_only
     """A lot of a batch; without a key its source and external id protect it."""
 
     idempotency_key: ItemKey | None = None
+
+
+LateImport = Annotated[Any, Meta(extra={"shape": ImportItem})]
+
+
+class ImportBatch(Struct, frozen=True, forbid_unknown_fields=True):
+    items: Annotated[
+        tuple[Annotated[Any, Meta(extra={"shape": ImportItem})], ...],
+        Meta(min_length=1, max_length=BATCH_MAX),
+    ]
 
 
 # --- set-up -------------------------------------------------------------------------------------------

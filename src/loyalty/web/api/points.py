@@ -1,0 +1,85 @@
+"""Points given or taken by hand, and opening balances brought in from an earlier system."""
+
+from typing import Any
+
+import msgspec
+
+from loyalty.access.roles import Permission
+from loyalty.base.canonical import canonical
+from loyalty.base.errors import LoyaltyError
+from loyalty.ledger.types import BalanceLimitExceeded, InsufficientPoints
+from loyalty.members.types import IdentifierInvalid, MemberBlocked, MemberErased, MemberNotFound
+from loyalty.posting.answers import AdjustmentAnswer, ImportAnswer
+from loyalty.posting.commands import Adjust, Answer, ImportLot
+from loyalty.posting.types import ActivityDiffers, InFuture, PointsCurrencyUnknown
+from loyalty.web.api import wire
+from loyalty.web.api.batches import BatchResult, each
+from loyalty.web.api.naming import referred
+from loyalty.web.edge import Call, fitted, post
+from loyalty.web.guard import refusal
+
+LOTS = "/v1/imports/lots"
+
+_MEMBER = (IdentifierInvalid, MemberNotFound, MemberBlocked, MemberErased, PointsCurrencyUnknown)
+
+
+@post(
+    "/v1/adjustments",
+    Permission.ADJUST,
+    keyed=True,
+    answers={200: AdjustmentAnswer, 201: AdjustmentAnswer},
+    refusals=(*_MEMBER, InsufficientPoints, BalanceLimitExceeded),
+)
+async def adjust_points(call: Call, body: wire.AdjustmentBody) -> Answer:
+    """Give points by hand, or take them, for a reason.
+
+    A debit takes the points that expire first and never more than are available.
+    """
+    member = await referred(call, body.member)
+    return await call.submit(Adjust(member, body.points_currency, body.points, body.reason))
+
+
+@post(
+    LOTS,
+    Permission.IMPORT,
+    keyed=True,
+    answers={200: ImportAnswer, 201: ImportAnswer},
+    refusals=(*_MEMBER, ActivityDiffers, InFuture),
+)
+async def import_lot(call: Call, body: wire.ImportLotBody) -> Answer:
+    """Bring in one credit of an earlier system with its original dates.
+
+    Without dates the points currency's own policy gives them. The same source and external id with the same
+    content is the same lot, for ever: 200 and the first answer.
+    """
+    return await _import(call, body, call.key)
+
+
+@post(f"{LOTS}/batch", Permission.IMPORT, answers={200: BatchResult})
+async def import_lots(call: Call, body: wire.ImportBatch) -> Answer:
+    """Bring in up to 500 lots; items are judged one by one, as in a batch of purchases."""
+
+    async def one(item: Any) -> Answer:
+        try:
+            lot = fitted(wire.ImportItem, item)
+            return await _import(call, lot, lot.idempotency_key)
+        except LoyaltyError as error:
+            return refusal(error, call.exchange)
+
+    return await each(body.items, one)
+
+
+async def _import(call: Call, body: wire.ImportLotBody, key: str | None) -> Answer:
+    command = ImportLot(
+        await referred(call, body.member),
+        body.points_currency,
+        body.points,
+        body.source,
+        body.external_id,
+        wire.utc(body.issued_at),
+        None if body.activates_at is None else wire.utc(body.activates_at),
+        None if body.expires_at is None else wire.utc(body.expires_at),
+    )
+    content = canonical(command)
+    msgspec.structs.force_setattr(command, "content_digests", call.runtime.digests.of(b"import", content))
+    return await call.submit(command, content, key=key, asked=LOTS)

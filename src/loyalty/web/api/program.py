@@ -1,0 +1,192 @@
+"""The program itself: its configurations, published as numbered wholes, and a sandbox's clock."""
+
+import re
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from loyalty.access.roles import Permission
+from loyalty.base.database import reading
+from loyalty.base.paging import InvalidCursor
+from loyalty.posting.answers import ClockAnswer, PublishedAnswer
+from loyalty.posting.commands import AdvanceClock, Answer, Publish
+from loyalty.posting.configuration import Configuration
+from loyalty.posting.types import ConfigurationFixed, ConfigurationStale
+from loyalty.posting.validate import faults
+from loyalty.programs import store
+from loyalty.programs.service import get_program
+from loyalty.programs.types import (
+    ClockBackwards,
+    ClockIsReal,
+    ConfigurationInvalid,
+    ProgramKind,
+    ProgramNotFound,
+    ProgramSettings,
+)
+from loyalty.rules.types import Ruleset
+from loyalty.web.api import wire
+from loyalty.web.edge import Call, get, post, reply
+from loyalty.web.types import ConfigurationNotFound, MalformedRequest
+
+CONFIGURATIONS = "/v1/program/configurations"
+ETAG = {"ETag": "Names this configuration; send it as If-Match when publishing the next one."}
+
+
+class ProgramView(Struct, frozen=True):
+    """The program as it is now."""
+
+    id: UUID
+    kind: ProgramKind
+    created_at: datetime
+    now: datetime  # by the program's own clock
+    configuration: int  # number of the one in force
+    settings: ProgramSettings
+
+
+class ConfigurationSummary(Struct, frozen=True):
+    number: int
+    effective_at: datetime
+    published_at: datetime
+    ruleset_version: int
+    rules: int
+
+
+class ConfigurationPage(Struct, frozen=True):
+    data: tuple[ConfigurationSummary, ...]
+    next_cursor: str | None
+
+
+class ConfigurationView(Struct, frozen=True):
+    number: int
+    effective_at: datetime
+    published_at: datetime
+    settings: ProgramSettings
+    ruleset: Ruleset
+
+
+class FaultView(Struct, frozen=True):
+    pointer: str
+    code: str
+    detail: str
+
+
+class Judgement(Struct, frozen=True):
+    """Whether a configuration can be published, and everything that stands against it."""
+
+    valid: bool
+    faults: tuple[FaultView, ...]
+
+
+class PageQuery(Struct, frozen=True):
+    limit: wire.Limit = 50
+    cursor: wire.CursorText | None = None
+
+
+@get(
+    "/v1/program",
+    Permission.CONFIG_READ,
+    answers={200: ProgramView},
+    refusals=(ProgramNotFound,),
+    headers=ETAG,
+)
+async def read_program(call: Call) -> Answer:
+    """The program of this credential: its time, and the configuration in force."""
+    runtime, program_id = call.runtime, call.program_id
+    program = await get_program(runtime.engine, program_id)
+    history, now = await runtime.history(program_id), await runtime.now(program_id)
+    in_force = history.at(now)
+    view = ProgramView(program.id, program.kind, program.created_at, now, in_force.number, in_force.settings)
+    return reply(view, headers={"etag": f'"{history.now.number}"'})
+
+
+@get(CONFIGURATIONS, Permission.CONFIG_READ, answers={200: ConfigurationPage}, refusals=(InvalidCursor,))
+async def list_configurations(call: Call, query: PageQuery) -> Answer:
+    """Every configuration that was ever published, oldest first."""
+    after = call.page_start(query.cursor)
+    async with reading(call.runtime.engine, call.program_id) as connection:
+        rows = await store.load_published(connection, call.program_id, after=after[0] if after else 0)
+    summaries = [
+        ConfigurationSummary(
+            row.number, row.effective_at, row.published_at, ruleset.version, len(ruleset.rules)
+        )
+        for row in rows[: query.limit + 1]
+        for ruleset in (msgspec.json.decode(row.ruleset, type=Ruleset),)
+    ]
+    return call.page(summaries, query.limit, lambda one: [one.number])
+
+
+@get(
+    f"{CONFIGURATIONS}/{{number}}",
+    Permission.CONFIG_READ,
+    answers={200: ConfigurationView},
+    refusals=(ConfigurationNotFound,),
+    headers=ETAG,
+)
+async def read_configuration(call: Call, number: int) -> Answer:
+    """One configuration with its settings and rules. It never changes."""
+    async with reading(call.runtime.engine, call.program_id) as connection:
+        rows = await store.load_published(connection, call.program_id, after=number - 1)
+    if not rows or rows[0].number != number:
+        raise ConfigurationNotFound
+    row = rows[0]
+    view = ConfigurationView(
+        row.number,
+        row.effective_at,
+        row.published_at,
+        msgspec.json.decode(row.settings, type=ProgramSettings),
+        msgspec.json.decode(row.ruleset, type=Ruleset),
+    )
+    return reply(view, headers={"etag": f'"{row.number}"'})
+
+
+@post(
+    CONFIGURATIONS,
+    Permission.CONFIG_PUBLISH,
+    keyed=True,
+    answers={201: PublishedAnswer},
+    refusals=(ConfigurationInvalid, ConfigurationFixed, ConfigurationStale),
+)
+async def publish_configuration(call: Call, body: wire.PublishBody) -> Answer:
+    """Publish settings and rules together under the next number.
+
+    In force from its recorded instant, or from `effective_at` when that is later. With `If-Match` it is refused
+    (412) when another configuration has been published since the one it was made from.
+    """
+    effective_at = None if body.effective_at is None else wire.utc(body.effective_at)
+    configuration = Configuration(body.settings, body.ruleset)
+    return await call.submit(Publish(configuration, effective_at, _seen(call)))
+
+
+@post(f"{CONFIGURATIONS}/validate", Permission.CONFIG_READ, answers={200: Judgement})
+async def validate_configuration(call: Call, body: wire.ConfigurationBody) -> Answer:
+    """Say everything that stands against publishing a configuration. Nothing is written."""
+    found = faults(Configuration(body.settings, body.ruleset))
+    return reply(Judgement(not found, tuple(FaultView(one.pointer, one.code, one.detail) for one in found)))
+
+
+@post(
+    "/v1/clock/advance",
+    Permission.CLOCK_ADVANCE,
+    keyed=True,
+    answers={200: ClockAnswer},
+    refusals=(ClockIsReal, ClockBackwards),
+)
+async def advance_clock(call: Call, body: wire.AdvanceBody) -> Answer:
+    """Set a sandbox program's clock forward.
+
+    What falls due meanwhile (points becoming available, points expiring) shows in every later read, and is
+    written with the next movement of each account.
+    """
+    return await call.submit(AdvanceClock(wire.utc(body.to)))
+
+
+def _seen(call: Call) -> int | None:
+    """The configuration that the caller says was in force."""
+    named = call.exchange.headers.get(b"if-match")
+    if named is None or named == b"*":
+        return None
+    if not re.fullmatch(rb'"[0-9]{1,9}"', named):
+        raise MalformedRequest('If-Match must be the ETag of a configuration, such as "7".')
+    return int(named[1:-1])
