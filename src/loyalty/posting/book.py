@@ -299,6 +299,7 @@ class Work:
     def __init__(self, book: Book, submission: Submission) -> None:
         self.book = book
         self.submission = submission
+        self.now = book.now
         self.decision_id = book.ids()
         self.entries: list[Entry] = []
         self.events: list[Event] = []
@@ -320,10 +321,6 @@ class Work:
         self.closes_on: Any = None
         self.touched: set[int] = set()
         self._deltas: list[tuple[Entry, Account, int, int, int, int]] = []
-
-    @property
-    def now(self) -> datetime:
-        return self.book.now
 
     @property
     def policies(self) -> Loaded:
@@ -451,38 +448,26 @@ class Work:
         for key, points in self.counted.items():
             book.counters[key] = points
             book.changed_counters.add(key)
-        book.names.update(self.new_names)
-        book.new_names.update(self.new_names)
         for name, held in self.new_names.items():
+            book.names[name] = book.new_names[name] = held
             if name[0] == "purchase":
                 book.names_of[held.activity_id] = name
+        for id, (home, activity) in self.new_activities.items():
+            book.activities[id] = activity
+            book.new_activities[id] = (home, activity)
+        if self.changes_people:
+            self._accept_people()
         for name in self.cancelled:
             held = book.names[name]
             assert held is not None
-            after = book.names[name] = ActivityKey(
+            after = ActivityKey(
                 "cancelled", held.activity_id, held.cell, held.decision_id, held.content_digest
             )
+            book.names[name] = after
             if name in book.new_names:
                 book.new_names[name] = after
             else:
                 book.cancelled_names.add(name)
-        book.identifiers.update(self.identifiers)
-        book.new_identifiers.update(self.identifiers)
-        for member_id in self.removed_identifiers:
-            gone = [identifier for identifier, owner in book.identifiers.items() if owner == member_id]
-            for identifier in gone:
-                book.identifiers[identifier] = None
-                book.new_identifiers.pop(identifier, None)
-            book.removed_identifiers.add(member_id)
-        book.members.update(self.new_members)
-        book.new_members.update(self.new_members)
-        for id, member in self.changed_members.items():
-            book.members[id] = member
-            (book.new_members if id in book.new_members else book.changed_members)[id] = member
-        book.profiles.update(self.profiles)
-        for id, (home, activity) in self.new_activities.items():
-            book.activities[id] = activity
-            book.new_activities[id] = (home, activity)
         for id, (home, activity) in self.changed_activities.items():
             book.activities[id] = activity
             (book.new_activities if id in book.new_activities else book.changed_activities)[id] = (
@@ -499,6 +484,34 @@ class Work:
             decision.detail,
             decision.answer_status,
             decision.answer,
+        )
+
+    def _accept_people(self) -> None:
+        book = self.book
+        book.identifiers.update(self.identifiers)
+        book.new_identifiers.update(self.identifiers)
+        for member_id in self.removed_identifiers:
+            gone = [identifier for identifier, owner in book.identifiers.items() if owner == member_id]
+            for identifier in gone:
+                book.identifiers[identifier] = None
+                book.new_identifiers.pop(identifier, None)
+            book.removed_identifiers.add(member_id)
+        book.members.update(self.new_members)
+        book.new_members.update(self.new_members)
+        for id, member in self.changed_members.items():
+            book.members[id] = member
+            (book.new_members if id in book.new_members else book.changed_members)[id] = member
+        book.profiles.update(self.profiles)
+
+    @property
+    def changes_people(self) -> bool:
+        """Whether members, identifiers or profiles change."""
+        return bool(
+            self.new_members
+            or self.changed_members
+            or self.identifiers
+            or self.removed_identifiers
+            or self.profiles
         )
 
     def _accept_lots(self, account: Account) -> None:

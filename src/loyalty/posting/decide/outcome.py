@@ -43,8 +43,11 @@ class Replay(Exception):
         self.decision_id = decision_id
 
 
+_ENCODER = msgspec.json.Encoder()
+
+
 def encode(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+    return _ENCODER.encode(value).decode()
 
 
 def active(member: Member) -> Member:

@@ -40,7 +40,7 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
 
     money: str
     lines: tuple[PurchaseLine, ...]
-    occurred_at: str  # as sent, in UTC
+    occurred_at: datetime  # as sent
     till: str | None = None
     location: str | None = None
     channel: str | None = None
@@ -72,6 +72,8 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
     else:
         awards, counted, gained, lots = award(work, member.id, facts, judged_by)
     activity_id = work.book.ids()
+    member_id = None if member is None else member.id
+    amount_minor = sum([line.amount_minor for line in command.lines])
     work.new_names[name] = ActivityKey(
         "recorded",
         activity_id,
@@ -85,21 +87,21 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
             id=activity_id,
             decision_id=work.decision_id,
             awarded_by=work.decision_id,
-            member_id=member.id if member else None,
+            member_id=member_id,
             occurred_at=occurred_at,
             recorded_at=work.now,
             location=command.location,
             channel=command.channel,
             till=command.till,
-            amount_minor=sum(line.amount_minor for line in command.lines),
+            amount_minor=amount_minor,
             content=encode(content_of(command)),
         ),
     )
-    after = balances(work, member.id if member else None)
+    after = balances(work, member_id)
     return Outcome(
         kind="purchase",
         cell=cell,
-        member_id=member.id if member else None,
+        member_id=member_id,
         activity_id=activity_id,
         occurred_at=occurred_at,
         detail=Detail(facts=facts, judged_by=judged_by.number, awards=awards, counted=counted, lots=lots),
@@ -107,7 +109,7 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
         answer=PurchaseAnswer(
             id=activity_id,
             status="recorded",
-            member_id=member.id if member else None,
+            member_id=member_id,
             earned=gained,
             balances=after,
             standing=(),
@@ -123,7 +125,7 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
             "external_id": command.external_id,
             "location": command.location,
             "channel": command.channel,
-            "amount_minor": sum(line.amount_minor for line in command.lines),
+            "amount_minor": amount_minor,
             "awards": [
                 {"rule_id": a.rule_id, "points_currency": a.points_currency, "points": a.points}
                 for a in awards
@@ -151,7 +153,7 @@ def content_of(command: RecordPurchase) -> Content:
     return Content(
         money=command.money,
         lines=command.lines,
-        occurred_at=command.occurred_at.isoformat(),
+        occurred_at=command.occurred_at,
         till=command.till,
         location=command.location,
         channel=command.channel,
@@ -228,10 +230,12 @@ def basis(command: RecordPurchase, currency: PointsCurrency) -> tuple[int, ...]:
     The part paid with excluded tenders is shared on the lines by their net amount, largest remainder.
     """
     if currency.tax_earns:
-        net = [max(0, line.amount_minor) for line in command.lines]
+        net = [line.amount_minor if line.amount_minor > 0 else 0 for line in command.lines]
     else:
         net = [max(0, line.amount_minor - line.tax_minor) for line in command.lines]
-    excluded = sum(t.amount_minor for t in command.tenders if t.type in currency.excluded_tenders)
+    excluded = 0
+    if currency.excluded_tenders:
+        excluded = sum(t.amount_minor for t in command.tenders if t.type in currency.excluded_tenders)
     if excluded:
         amounts = [max(0, line.amount_minor) for line in command.lines]
         for position, part in enumerate(split_largest_remainder(min(excluded, sum(amounts)), amounts)):
