@@ -325,7 +325,7 @@ class Work:
     @property
     def policies(self) -> Loaded:
         """The configuration that governs what is decided now."""
-        return self.book.history.now
+        return self.book.history.at(self.book.now)
 
     # --- accounts ------------------------------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ class History:
 
     @property
     def now(self) -> Loaded:
-        """The newest configuration: its policies govern what is decided now."""
+        """The newest configuration, in force now or at a time to come: the next one is published after it."""
         return self._loaded[-1]
 
     def at(self, instant: datetime) -> Loaded:

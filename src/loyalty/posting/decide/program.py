@@ -21,14 +21,14 @@ def publish(work: Work, command: Publish) -> Outcome:
     Raises: ConfigurationStale, ConfigurationInvalid, ConfigurationFixed.
     """
     _hold_all(work)
-    in_force = 0 if work.book.history.empty else work.policies.number
+    in_force = 0 if work.book.history.empty else work.book.history.now.number
     if command.after is not None and command.after != in_force:
         raise ConfigurationStale(number=in_force)
     refuse_invalid(command.configuration)
     number = 1
     effective_at = work.now
     if not work.book.history.empty:
-        current = work.policies
+        current = work.book.history.now
         number = current.number + 1
         effective_at = max(command.effective_at or work.now, work.now, current.effective_at)
         settings = command.configuration.settings
