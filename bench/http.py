@@ -26,7 +26,7 @@ import msgspec
 
 from bench.cluster import Cluster, family_cpu_us, wal
 from bench.load import Plan, Report
-from bench.sample import Sample
+from bench.sample import Sample, Stretch
 from bench.world import CLIENT, MEMBERS, PROGRAM, card, purchase_body
 from loyalty.access.roles import Role
 from loyalty.access.service import create_client, create_key
@@ -85,14 +85,14 @@ class Site:
         environ = self._environ() | {"BENCH_SAID": str(said_path)}
         return _serving([sys.executable, "-m", "bench.noop"], environ, self._balance(card(0)), None)
 
-    def plan(self, what: str, members: int, connections: int, seconds: float) -> Plan:
+    def plan(self, what: str, members: int, connections: int, stretch: Stretch) -> Plan:
         """The load of one kind of read; the server's port and credential come when it runs."""
         post = what == "quote"
         return Plan(
             port=0,
             connections=connections,
-            warm_s=1.0,
-            seconds=seconds,
+            warm_s=stretch.warm_s,
+            seconds=stretch.seconds,
             method="POST" if post else "GET",
             path="/v1/quotes" if post else self._balance("{card}"),
             members=members,
@@ -157,13 +157,13 @@ class Http:
     members: int = MEMBERS
     recorded: int = 0
 
-    def purchases(self, server: Server, connections: int, seconds: float, *, hot: bool = False) -> Sample:
+    def purchases(self, server: Server, connections: int, stretch: Stretch, *, hot: bool = False) -> Sample:
         """One stretch of purchases; every answer must be a 201."""
         plan = Plan(
             port=server.port,
             connections=connections,
-            warm_s=1.0,
-            seconds=seconds,
+            warm_s=stretch.warm_s,
+            seconds=stretch.seconds,
             method="POST",
             path="/v1/purchases",
             members=1 if hot else self.members,

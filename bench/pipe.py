@@ -14,7 +14,7 @@ import msgspec
 import uvloop
 
 from bench.cluster import Cluster, wal
-from bench.sample import Sample, sampled
+from bench.sample import Sample, Stretch, sampled
 from bench.world import CLIENT, LINES, MEMBERS, PROGRAM, SOURCE, card, file
 from loyalty.base.settings import Settings
 from loyalty.members.types import Identifier, IdentifierKind
@@ -69,9 +69,9 @@ class Pipe:
         """Make the program, publish the fixed rules, enrol the members and let each buy once."""
         on_loop(self._prepare())
 
-    def run(self, submitters: int, seconds: float, *, hot: bool = False, warm_s: float = 1.0) -> Sample:
+    def run(self, submitters: int, stretch: Stretch, *, hot: bool = False) -> Sample:
         """One stretch: `submitters` at a time, over all members or all on the first."""
-        return on_loop(self._stretch(submitters, seconds, 1 if hot else self.members, warm_s))
+        return on_loop(self._stretch(submitters, stretch, 1 if hot else self.members))
 
     async def _prepare(self) -> None:
         async with self.opened() as runtime:
@@ -88,15 +88,15 @@ class Pipe:
                 await asyncio.gather(*(_recorded(runtime.pipe.submit, make.of(number)) for number in part))
             self.recorded += self.members
 
-    async def _stretch(self, submitters: int, seconds: float, members: int, warm_s: float) -> Sample:
+    async def _stretch(self, submitters: int, stretch: Stretch, members: int) -> Sample:
         superuser = self.cluster.servers.superuser_url
         wal_before = await wal(superuser)
         async with self.opened() as runtime:
             make = Purchases(self.at, members)
-            warm = await _drive(runtime.pipe.submit, make, submitters, warm_s)
+            warm = await _drive(runtime.pipe.submit, make, submitters, stretch.warm_s)
             postgres, own = self.cluster.cpu_us(), time.process_time()
             started = time.perf_counter()
-            latencies = await _drive(runtime.pipe.submit, make, submitters, seconds)
+            latencies = await _drive(runtime.pipe.submit, make, submitters, stretch.seconds)
             elapsed = time.perf_counter() - started
             cpu = {
                 "python": (time.process_time() - own) * 1e6 / len(latencies),
@@ -189,7 +189,7 @@ async def _recorded(submit: Submit, submission: Submission) -> None:
 async def _done(submit: Submit, command: Publish | Enrol, actor: Actor) -> None:
     answer = await submit(Submission(PROGRAM, command, actor, "bench"))
     if answer.status not in (200, 201):
-        raise PipeBroken(f"{command} was answered {answer.status}: {answer.body[:500]!r}")
+        raise PipeBroken(f"{type(command).__name__} was answered {answer.status}: {answer.body[:500]!r}")
 
 
 def on_loop(work: Coroutine[Any, Any, T]) -> T:

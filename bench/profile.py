@@ -74,13 +74,13 @@ def show(cluster: Cluster, what: str, size: Size) -> None:
     if what == "pipe":
         sampler = Sampler()
         sampler.start()
-        sample = bench.pipe.run(size.submitters, size.seconds * 2)
+        sample = bench.pipe.run(size.submitters, size.stretch)
         sampler.stop()
         print(sampler.told(sample.cpu_us["python"], sample.done))
     else:
         dump = cluster.home / "profile.json"
         with Site.opened(cluster).served(1, profile=dump) as server:
-            sample = bench.http.purchases(server, size.connections, size.seconds * 2)
+            sample = bench.http.purchases(server, size.connections, size.stretch)
         counts = json.loads(dump.read_text())
         sampler = Sampler()
         sampler.ticks, sampler.own, sampler.below = (

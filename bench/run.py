@@ -17,7 +17,7 @@ from bench.cluster import Cluster, checkpoint
 from bench.http import CONNECTIONS, Http, Site
 from bench.pipe import SUBMITTERS, Pipe
 from bench.rows import check, texts_of_one
-from bench.sample import Figure, Sample, figure, in_turns
+from bench.sample import Figure, Sample, Stretch, figure, in_turns
 from bench.world import MEMBERS, PROGRAM, occurred_at
 
 
@@ -34,14 +34,27 @@ class Size:
     seconds: int  # of one turn
     search_seconds: int  # per number of clients, when the rival's best is looked for
     calls: int  # of the evaluator in one turn
+    warm_s: float = 1.0  # not measured, before each turn of ours
     connections: int = CONNECTIONS
     submitters: int = SUBMITTERS
     clients: tuple[int, ...] = CLIENTS
 
+    @property
+    def stretch(self) -> Stretch:
+        return Stretch(self.warm_s, self.seconds)
+
 
 SIZES = {
     "tiny": Size(
-        members=20, turns=1, seconds=1, search_seconds=1, calls=100, connections=4, submitters=4, clients=(2,)
+        members=20,
+        turns=1,
+        seconds=1,
+        search_seconds=1,
+        calls=100,
+        warm_s=0.1,
+        connections=4,
+        submitters=4,
+        clients=(2,),
     ),
     "small": Size(members=MEMBERS, turns=3, seconds=4, search_seconds=2, calls=5_000),
     "full": Size(members=MEMBERS, turns=5, seconds=12, search_seconds=5, calls=50_000),
@@ -116,9 +129,9 @@ class Bench:
         size = self.size
         found = self._turns(
             {
-                "pipe": partial(self.pipe.run, size.submitters, size.seconds),
+                "pipe": partial(self.pipe.run, size.submitters, size.stretch),
                 "baseline": partial(self.baseline.run, self.best_spread, size.seconds),
-                "pipe_hot": partial(self.pipe.run, size.submitters, size.seconds, hot=True),
+                "pipe_hot": partial(self.pipe.run, size.submitters, size.stretch, hot=True),
                 "baseline_hot": partial(self.baseline.run, self.best_hot, size.seconds, hot=True),
             }
         )
@@ -143,7 +156,7 @@ class Bench:
         """One purchase at a time: what a caller waits on an idle server."""
         self._turns(
             {
-                "lone_command": partial(self.pipe.run, 1, self.size.seconds, warm_s=0.5),
+                "lone_command": partial(self.pipe.run, 1, self.size.stretch),
                 "baseline_1": partial(self.baseline.run, 1, self.size.seconds),
             }
         )
@@ -158,17 +171,17 @@ class Bench:
             one, two = (stack.enter_context(site.served(processes)) for processes in (1, 2))
             self._turns(
                 {
-                    "purchase_http_1p": partial(self.http.purchases, one, size.connections, size.seconds),
+                    "purchase_http_1p": partial(self.http.purchases, one, size.connections, size.stretch),
                     "baseline": partial(self.baseline.run, self.best_spread, size.seconds),
-                    "purchase_http_2p": partial(self.http.purchases, two, size.connections, size.seconds),
+                    "purchase_http_2p": partial(self.http.purchases, two, size.connections, size.stretch),
                     "purchase_http_hot_1p": partial(
-                        self.http.purchases, one, size.connections, size.seconds, hot=True
+                        self.http.purchases, one, size.connections, size.stretch, hot=True
                     ),
                     "baseline_hot": partial(self.baseline.run, self.best_hot, size.seconds, hot=True),
                     "purchase_http_hot_2p": partial(
-                        self.http.purchases, two, size.connections, size.seconds, hot=True
+                        self.http.purchases, two, size.connections, size.stretch, hot=True
                     ),
-                    "http8": partial(self.http.purchases, one, 8, size.seconds),
+                    "http8": partial(self.http.purchases, one, 8, size.stretch),
                     "baseline_8": partial(self.baseline.run, 8, size.seconds),
                 }
             )
@@ -190,7 +203,7 @@ class Bench:
             self._turns(
                 {
                     f"{what}{kind}": partial(
-                        self.http.reads, server, site.plan(what, size.members, size.connections, size.seconds)
+                        self.http.reads, server, site.plan(what, size.members, size.connections, size.stretch)
                     )
                     for what in ("quote", "balance")
                     for kind, server in (("", ours), ("_noop", noop))

@@ -7,6 +7,14 @@ is the median of its turns, shown with the lowest and the highest.
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Stretch(NamedTuple):
+    """How long one turn takes: first unmeasured, then measured."""
+
+    warm_s: float
+    seconds: int
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,30 @@
+"""The bench runs from end to end and counts what it says: a smallest size, no figure is judged."""
+
+import pytest
+
+from bench.cluster import cluster
+from bench.rows import RowsMissing, check
+from bench.run import SIZES, Bench
+from bench.world import PROGRAM
+
+EXPECTED = (
+    "evaluate_100_us",
+    "evaluate_1000_us",
+    "pipe_over_baseline",
+    "pipe_hot_over_baseline",
+    "lone_command_over_baseline_latency",
+    "baseline_hot_over_spread",
+    "cpu_us_pipe_python",
+    "cpu_us_pipe_postgres",
+)
+
+
+def test_the_bench_measures_ours_and_its_rival_and_every_purchase_it_counts_left_its_rows() -> None:
+    with cluster() as ours:
+        bench = Bench(ours, SIZES["tiny"], say=lambda _: None)
+
+        bench.run(("evaluate", "pipe", "lone"))
+
+        assert all(bench.figures.values[name] > 0 for name in EXPECTED)
+        with pytest.raises(RowsMissing):
+            check(ours.servers.superuser_url, PROGRAM, bench.pipe.recorded + 1)
