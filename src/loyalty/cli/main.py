@@ -21,6 +21,7 @@ COMMANDS = {
     "keys": "Create, list, rotate and revoke API keys.",
     "migrate": "Bring the database to the newest schema.",
     "program": "Create, show and publish programs.",
+    "replay": "Post real purchases to the API: the public grocery data, or a file of your own.",
     "secrets": "Make the passwords and keys of a deployment, once.",
     "servers": "Start, stop and look at the embedded PostgreSQL and Valkey.",
     "staff": "Add staff, list them, issue and revoke their tokens.",

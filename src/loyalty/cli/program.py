@@ -27,7 +27,7 @@ def create(file: Path, *, clock_at: datetime | None = None) -> None:
     clock_at
         Where the clock of a sandbox program begins, with an offset; default: now.
     """
-    kind, configuration = _load(file)
+    kind, configuration = load_program(file)
     if clock_at is not None:
         if kind is not ProgramKind.SANDBOX:
             raise CommandError(
@@ -97,7 +97,7 @@ def publish(file: Path, *, program: UUID | None = None, effective_at: datetime |
     """
     if effective_at is not None and effective_at.tzinfo is None:
         raise CommandError("--effective-at needs an offset, such as 2026-01-01T00:00:00+01:00", Exit.USAGE)
-    _, configuration = _load(file)
+    _, configuration = load_program(file)
 
     async def work(desk: Desk) -> int:
         chosen = await desk.program(program)
@@ -121,7 +121,7 @@ async def _described(desk: Desk, program_id: UUID) -> dict[str, Any]:
     }
 
 
-def _load(file: Path) -> tuple[ProgramKind, Configuration]:
+def load_program(file: Path) -> tuple[ProgramKind, Configuration]:
     try:
         return files.load(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:

@@ -62,7 +62,7 @@ class Purchases:
     ) -> None:
         self._link = link
         self._relation = relation
-        self._member_kind = member_kind
+        self.member_kind = member_kind
         self._span = span
         self.money = money
         self.zone = zone
@@ -124,7 +124,7 @@ class Purchases:
             occurred_at=_aware(occurred) + shift,
             money=self.money,
             lines=tuple(lines),
-            member=None if member is None else {self._member_kind: member},
+            member=None if member is None else {self.member_kind: member},
             location=location,
             channel=channel,
             till=till,

@@ -1,0 +1,88 @@
+"""What the demo remembers between two runs, and the file by which other programs find it while it serves.
+
+`demo-state.json` stays with the data: the program, its keys, the shift of the dates. `demo.json` is there as long
+as the demo serves. Both hold API keys and are readable by their owner alone.
+"""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+T = TypeVar("T", bound=Struct)
+
+_STATE, _SERVING = "demo-state.json", "demo.json"
+
+
+class State(Struct, frozen=True):
+    """One demo program. `replayed` names the slices whose purchases are all recorded."""
+
+    program_id: UUID
+    money: str
+    api_keys: dict[str, str]  # by role
+    staff_tokens: dict[str, str]  # by role
+    shift_weeks: int
+    replayed: tuple[str, ...] = ()
+
+
+class Serving(Struct, frozen=True):
+    """Where the demo serves, and whom it knows."""
+
+    base_url: str
+    program_id: UUID
+    money: str
+    api_keys: dict[str, str]
+    staff_tokens: dict[str, str]
+    members: tuple[dict[str, str], ...]  # identifiers by kind
+
+
+def read_state(home: Path) -> State | None:
+    """What an earlier run left; None when there was none, or one of another release."""
+    return _read(home / _STATE, State)
+
+
+def write_state(home: Path, state: State) -> None:
+    """Remember for the next run."""
+    _write(home / _STATE, state)
+
+
+def read_serving(home: Path) -> Serving | None:
+    """Where the demo of this home serves; None when it does not."""
+    return _read(home / _SERVING, Serving)
+
+
+@contextmanager
+def announced(home: Path, serving: Serving) -> Generator[None]:
+    """`demo.json` is there for the length of a block."""
+    _write(home / _SERVING, serving)
+    try:
+        yield
+    finally:
+        (home / _SERVING).unlink(missing_ok=True)
+
+
+def forget(home: Path) -> None:
+    """Remove both files."""
+    for name in (_STATE, _SERVING):
+        (home / name).unlink(missing_ok=True)
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+
+
+def _write(path: Path, value: Struct) -> None:
+    """Replace the file in one step, readable by its owner alone."""
+    partial = path.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    partial.replace(path)

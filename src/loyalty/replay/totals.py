@@ -1,0 +1,72 @@
+"""What every member earned, spent, lost and still has at the program's instant, for comparing with other books.
+
+Reads the ledger and settles in memory what is due there, as every read does; nothing is written.
+"""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from uuid import UUID
+
+from msgspec import Struct
+from sqlalchemy import text
+
+from loyalty.base.database import reading
+from loyalty.ledger.asof import settle_here
+from loyalty.ledger.store import held
+from loyalty.posting.runtime import Runtime
+
+_STORED = text(
+    "SELECT i.value, i.member_id, i.cell, coalesce(sum(l.points) FILTER (WHERE l.parent_lot_id IS NULL), 0)::bigint,"
+    " coalesce(sum(l.redeemed), 0)::bigint, coalesce(sum(l.expired), 0)::bigint"
+    " FROM identifiers i LEFT JOIN accounts a ON a.program_id = i.program_id AND a.cell = i.cell"
+    "  AND a.owner_id = i.member_id"
+    " LEFT JOIN lots l ON l.program_id = a.program_id AND l.cell = a.cell AND l.account_id = a.id"
+    " WHERE i.program_id = :program AND i.kind = :kind GROUP BY i.value, i.member_id, i.cell"
+)
+
+
+class Total(Struct, frozen=True):
+    """A member's figures in points, all points currencies together."""
+
+    identifier: str
+    earned: int
+    redeemed: int
+    expired: int
+    outstanding: int
+
+
+async def totals(runtime: Runtime, program_id: UUID, kind: str) -> list[Total]:
+    """The figures of every member that has an identifier of `kind`, settled at the program's instant.
+
+    Order: numbers by value, then other identifiers by text.
+    """
+    now = await runtime.now(program_id)
+    found: list[Total] = []
+    async with reading(runtime.engine, program_id) as connection:
+        rows = (await connection.execute(_STORED, {"program": program_id, "kind": kind})).all()
+        for value, member_id, cell, earned, redeemed, expired in rows:
+            late = outstanding = 0
+            for account, lots in (await held(connection, program_id, cell, member_id)).values():
+                before = sum(lot.expired for lot in lots.values())
+                settle_here(account, lots, (), now)
+                late += sum(lot.expired for lot in lots.values()) - before
+                outstanding += account.pending + account.available + account.held
+            found.append(Total(value, earned, redeemed, expired + late, outstanding))
+    return sorted(found, key=_place)
+
+
+def write_totals(path: Path, found: Iterable[Total]) -> None:
+    """Write `household,earned,redeemed,expired,outstanding`, one line each."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("household", "earned", "redeemed", "expired", "outstanding"))
+        for total in found:
+            writer.writerow(
+                (total.identifier, total.earned, total.redeemed, total.expired, total.outstanding)
+            )
+
+
+def _place(total: Total) -> tuple[bool, int, str]:
+    number = total.identifier.isascii() and total.identifier.isdigit()
+    return (not number, int(total.identifier) if number else 0, total.identifier)
