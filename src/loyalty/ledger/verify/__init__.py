@@ -1,0 +1,100 @@
+"""`verify`: the books of one program recomputed from their rows, beside traffic, and every broken row named.
+
+What it proves and what only a checkpoint kept outside can show is docs/ledger.md, "Verification".
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from loyalty.ledger.verify import checkpoint as checkpoint_files
+from loyalty.ledger.verify.accounts import AccountReader
+from loyalty.ledger.verify.checkpoint import Checkpoint
+from loyalty.ledger.verify.frame import Connect, Notes, Progress, snapshot
+from loyalty.ledger.verify.lanes import LaneReader
+from loyalty.ledger.verify.links import LinkReader
+from loyalty.ledger.verify.report import Figures, Finding, Findings, LaneFigures, Report
+
+__all__ = ["Checkpoint", "Connect", "Figures", "Finding", "LaneFigures", "Progress", "Report", "verify"]
+
+_LANES = """
+SELECT h.cell, coalesce((SELECT max(number) FROM blocks b WHERE b.program_id = $1 AND b.cell = h.cell), 0)
+FROM heads h WHERE h.program_id = $1 ORDER BY h.cell
+"""
+
+
+async def verify(
+    connect: Connect,
+    program_id: UUID,
+    *,
+    progress: Progress | None = None,
+    checkpoint: Sequence[Checkpoint] | None = None,
+) -> Report:
+    """Read all books of one program and tell what is broken; nothing is written and nobody waits for it.
+
+    `connect` gives asyncpg connections of the application's role, one at a time. The chain is read up to the
+    blocks there are now; accounts as they are when their turn comes.
+    """
+    findings, figures, notes = Findings(), Figures(), Notes()
+    try:
+        async with snapshot(connect, program_id) as connection:
+            lanes: list[Any] = await connection.fetch(_LANES, program_id)
+        common = (notes, findings, figures)
+        readers = [LaneReader(connect, program_id, cell, *common) for cell, _ in lanes]
+        told = _teller(progress, "chain", sum(until for _, until in lanes))
+        ends = [await reader.read(until, told) for reader, (_, until) in zip(readers, lanes, strict=True)]
+        told = _teller(progress, "accounts", notes.accounts())
+        for cell, _ in lanes:
+            await AccountReader(connect, program_id, cell, *common).read(told)
+        for cell, account_id, number, entry_id in notes.vanished():
+            findings.add(
+                ("account", account_id),
+                "accounts",
+                {"cell": cell, "id": account_id},
+                f"is missing: it has {number} entries, {entry_id} the first of them",
+            )
+        links = LinkReader(connect, program_id, *common)
+        told = _teller(progress, "links", len(lanes) + 2)
+        for reader in readers:
+            await links.counters(reader.cell, reader.last_id)
+            await reader.rows_beyond()
+            told(1)
+        await links.idempotency_records()
+        told(1)
+        await links.natural_keys()
+        told(1)
+        for decision_id, net in notes.one_sided():
+            findings.add(
+                ("transfers", decision_id),
+                "decisions",
+                {"id": decision_id},
+                f"gave {abs(net)} points away that nobody received"
+                if net > 0
+                else f"made {-net} points of nothing",
+            )
+        if checkpoint is not None:
+            await checkpoint_files.compare(connect, program_id, checkpoint, findings, figures)
+    finally:
+        notes.close()
+    return Report(
+        program_id=program_id,
+        intact=not findings.broken,
+        lanes=tuple(end for end in ends if end is not None),
+        figures=figures,
+        broken=findings.broken,
+        findings=tuple(findings.told),
+    )
+
+
+def _teller(progress: Progress | None, phase: str, total: int) -> Any:
+    """A function that adds to what is done of a phase and tells it."""
+    done = 0
+
+    def add(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress is not None:
+            progress(phase, done, max(total, done))
+
+    add(0)
+    return add

@@ -1,0 +1,342 @@
+"""Accounts, each chunk in one short snapshot: entries without gap, balances, lots, dates and the next due instant.
+
+The sums are made here from postings alone, by other means than those that wrote them.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from loyalty.base.ids import NIL
+from loyalty.ledger.postings import LEGAL
+from loyalty.ledger.types import Bucket, Redate
+from loyalty.ledger.verify.frame import Connect, Notes, snapshot
+from loyalty.ledger.verify.report import Figures, Findings
+
+CHUNK_ACCOUNTS = 1_000
+CHUNK_ENTRIES = 10_000
+_TURN = 256  # postings summed before others get a turn
+
+_ACCOUNTS = """
+SELECT id, owner_id, points_currency, seq, pending, available, held, debt, next_due_at, first_entry_id, last_entry_id
+FROM accounts WHERE program_id = $1 AND cell = $2 AND (owner_id, points_currency) > ($3, $4)
+ORDER BY owner_id, points_currency LIMIT $5
+"""
+_MOVES = """
+SELECT e.account_id, e.seq, e.id, e.kind, e.occurred_at, e.redates::text, e.pending, e.available, e.held, e.debt,
+       p.lot_id, p.points, p.source, p.target
+FROM entries e LEFT JOIN postings p ON p.program_id = e.program_id AND p.cell = e.cell AND p.entry_id = e.id
+WHERE e.program_id = $1 AND e.cell = $2 AND e.account_id = ANY($3::uuid[])
+ORDER BY e.account_id, e.seq, e.id, p.position
+"""
+_LOTS = """
+SELECT id, account_id, points, parent_lot_id IS NOT NULL, is_open, issued_activates_at, issued_expires_at,
+       activates_at, expires_at, arrived_at, issued, pending, available, held, redeemed, expired, revoked,
+       transferred, deficit
+FROM lots WHERE program_id = $1 AND cell = $2
+AND (id = ANY($3::uuid[]) OR account_id = ANY($4::uuid[]) AND is_open)
+"""
+
+_INDEX = {bucket.value: place for place, bucket in enumerate(Bucket)}
+_PENDING, _AVAILABLE, _HELD = (_INDEX[name] for name in ("pending", "available", "held"))
+_ISSUED, _TRANSFERRED, _DEFICIT = (_INDEX[name] for name in ("issued", "transferred", "deficit"))
+_LEGAL = {kind.value: {(s.value, t.value) for s, t in moves} for kind, moves in LEGAL.items()}
+
+_redates = msgspec.json.Decoder(tuple[Redate, ...]).decode
+
+
+class _Lot:
+    """What entries say of one lot."""
+
+    __slots__ = ("account_id", "arrived_at", "figures", "redates")
+
+    def __init__(self, account_id: UUID) -> None:
+        self.account_id = account_id
+        self.figures = [0] * len(Bucket)
+        self.arrived_at: datetime | None = None
+        self.redates: list[Redate] = []
+
+    def arrive(self, at: datetime) -> None:
+        if self.arrived_at is None or at > self.arrived_at:
+            self.arrived_at = at
+
+
+class _Account:
+    """One stored account, and what its entries add up to."""
+
+    __slots__ = (
+        "available",
+        "debt",
+        "due",
+        "figures",
+        "first_id",
+        "held",
+        "id",
+        "last_id",
+        "pending",
+        "row",
+        "seq",
+    )
+
+    def __init__(self, row: Any) -> None:
+        self.row = row
+        self.id: UUID = row["id"]
+        self.seq = 0
+        self.first_id: UUID | None = None
+        self.last_id: UUID | None = None
+        self.figures = [0] * len(Bucket)
+        # Sums over its stored lots.
+        self.pending = self.available = self.held = self.debt = 0
+        self.due: datetime | None = None
+
+
+class AccountReader:
+    """Reads the accounts of one lane, chunk after chunk."""
+
+    def __init__(
+        self,
+        connect: Connect,
+        program_id: UUID,
+        cell: int,
+        notes: Notes,
+        findings: Findings,
+        figures: Figures,
+    ) -> None:
+        self.connect = connect
+        self.program_id = program_id
+        self.cell = cell
+        self.notes = notes
+        self.findings = findings
+        self.figures = figures
+
+    async def read(self, progress: Callable[[int], None]) -> None:
+        """Verify every account of the lane."""
+        after: tuple[UUID, str] | None = (NIL, "")
+        while after is not None:
+            async with snapshot(self.connect, self.program_id) as connection:
+                after = await self._chunk(connection, after, progress)
+
+    def _broken(self, account_id: UUID, table: str, key: dict[str, object], what: str) -> None:
+        self.findings.add(("account", account_id), table, {"cell": self.cell, **key}, what)
+
+    async def _chunk(
+        self, connection: asyncpg.Connection, after: tuple[UUID, str], progress: Callable[[int], None]
+    ) -> tuple[UUID, str] | None:
+        rows = await connection.fetch(_ACCOUNTS, self.program_id, self.cell, *after, CHUNK_ACCOUNTS)
+        more = len(rows) == CHUNK_ACCOUNTS
+        accounts: dict[UUID, _Account] = {}
+        load = 0
+        for row in rows:
+            if accounts and load + row["seq"] > CHUNK_ENTRIES:
+                more = True
+                break
+            load += row["seq"]
+            if row["id"] in accounts:
+                self._broken(row["id"], "accounts", {"id": row["id"]}, "is there twice")
+            accounts[row["id"]] = _Account(row)
+        if not accounts:
+            return None
+        lots = await self._sum(connection, accounts)
+        await self._compare_lots(connection, accounts, lots)
+        for account in accounts.values():
+            self._compare(account)
+        self.notes.found_accounts(self.cell, accounts)
+        self.figures.accounts += len(accounts)
+        progress(len(accounts))
+        last = next(reversed(accounts.values())).row
+        return (last["owner_id"], last["points_currency"]) if more else None
+
+    async def _sum(self, connection: asyncpg.Connection, accounts: dict[UUID, _Account]) -> dict[UUID, _Lot]:
+        """Walk the entries in order, adding their postings up."""
+        lots: dict[UUID, _Lot] = {}
+        entry_id: UUID | None = None
+        stored: tuple[int, int, int, int] = (0, 0, 0, 0)
+        account: _Account | None = None
+        count = 0
+        moves = connection.cursor(_MOVES, self.program_id, self.cell, list(accounts), prefetch=1_000)
+        async for row in moves:
+            account_id, seq, id, kind, occurred_at, redates, *left = row
+            pending, available, held, debt, lot_id, points, source, target = left
+            if id != entry_id:
+                if account is not None and entry_id is not None:
+                    self._compare_balance(account, entry_id, stored)
+                account = accounts[account_id]
+                self._next_entry(account, id, seq)
+                entry_id = id
+                stored = (pending, available, held, debt)
+                if redates:
+                    for redate in _redates(redates):
+                        lot = self._lot(lots, account, redate.lot_id, id)
+                        lot.redates.append(redate)
+                        lot.arrive(occurred_at)
+            if lot_id is None:
+                continue
+            assert account is not None
+            if (source, target) not in _LEGAL[kind]:
+                self._broken(
+                    account.id, "postings", {"entry_id": id}, f"{kind} cannot move {source} to {target}"
+                )
+            lot = lots.get(lot_id)
+            if lot is None or lot.account_id != account.id:
+                lot = self._lot(lots, account, lot_id, id)
+            outof, into = _INDEX[source], _INDEX[target]
+            lot.figures[outof] -= points
+            lot.figures[into] += points
+            account.figures[outof] -= points
+            account.figures[into] += points
+            if into in (_PENDING, _AVAILABLE):
+                lot.arrive(occurred_at)
+            if lot.figures[outof] < 0 and outof not in (_ISSUED, _TRANSFERRED, _DEFICIT):
+                self._broken(
+                    account.id, "postings", {"entry_id": id}, f"takes more from {source} than there was"
+                )
+            count += 1
+            if count % _TURN == 0:
+                await asyncio.sleep(0)
+        if account is not None and entry_id is not None:
+            self._compare_balance(account, entry_id, stored)
+        return lots
+
+    def _lot(self, lots: dict[UUID, _Lot], account: _Account, lot_id: UUID, entry_id: UUID) -> _Lot:
+        lot = lots.get(lot_id)
+        if lot is None:
+            lot = lots[lot_id] = _Lot(account.id)
+        elif lot.account_id != account.id:
+            self._broken(account.id, "entries", {"id": entry_id}, f"moves lot {lot_id} of another account")
+        return lot
+
+    def _next_entry(self, account: _Account, id: UUID, seq: int) -> None:
+        key: dict[str, object] = {"id": id, "account_id": account.id}
+        if seq != account.seq + 1:
+            self._broken(account.id, "entries", key, f"has number {seq} after {account.seq}")
+        if account.last_id is not None and id <= account.last_id:
+            self._broken(account.id, "entries", key, "bears an id below that of the entry before it")
+        account.seq = seq
+        account.last_id = id
+        if account.first_id is None:
+            account.first_id = id
+
+    def _compare_balance(self, account: _Account, entry_id: UUID, stored: tuple[int, int, int, int]) -> None:
+        figures = account.figures
+        summed = (figures[_PENDING], figures[_AVAILABLE], figures[_HELD], -figures[_DEFICIT])
+        if summed != stored:
+            self._broken(
+                account.id,
+                "entries",
+                {"id": entry_id, "account_id": account.id},
+                f"says it left {_balance(stored)}, but postings up to it make {_balance(summed)}",
+            )
+
+    async def _compare_lots(
+        self, connection: asyncpg.Connection, accounts: dict[UUID, _Account], lots: dict[UUID, _Lot]
+    ) -> None:
+        count = 0
+        async for row in connection.cursor(
+            _LOTS, self.program_id, self.cell, list(lots), list(accounts), prefetch=1_000
+        ):
+            count += 1
+            if count % _TURN == 0:
+                await asyncio.sleep(0)
+            id, account_id, points, child, is_open, issued_activates, issued_expires, *rest = row
+            activates_at, expires_at, arrived_at, *stored = rest
+            known = lots.pop(id, None)
+            key: dict[str, object] = {"id": id, "account_id": account_id}
+            if known is None:
+                self._broken(account_id, "lots", key, "has points, but no posting moved any")
+                continue
+            if known.account_id != account_id:
+                self._broken(
+                    known.account_id, "lots", key, f"belongs to account {known.account_id} by its entries"
+                )
+            mine = accounts.get(known.account_id)
+            if mine is None:
+                continue
+            if stored != known.figures:
+                wrong = next(b for place, b in enumerate(Bucket) if stored[place] != known.figures[place])
+                place = _INDEX[wrong.value]
+                self._broken(
+                    mine.id,
+                    "lots",
+                    key,
+                    f"says {stored[place]} {wrong.value}, but its postings make {known.figures[place]}",
+                )
+            source = _TRANSFERRED if child else _ISSUED
+            if known.figures[source] != -points and not (child and known.figures[source] > -points):
+                self._broken(
+                    mine.id, "lots", key, f"was issued with {-known.figures[source]} of {points} points"
+                )
+            self._compare_dates(
+                mine, key, known, (issued_activates, issued_expires), (activates_at, expires_at)
+            )
+            if arrived_at != known.arrived_at:
+                self._broken(mine.id, "lots", key, "does not say when its points came last")
+            pending, available, held = stored[_PENDING], stored[_AVAILABLE], stored[_HELD]
+            if is_open != bool(pending or available or held):
+                self._broken(
+                    mine.id, "lots", key, "is marked " + ("open" if is_open else "closed") + " and is not"
+                )
+            mine.pending += pending
+            mine.available += available
+            mine.held += held
+            mine.debt -= stored[_DEFICIT]
+            if pending and activates_at is not None:
+                _earlier(mine, max(activates_at, arrived_at))
+            if available and expires_at is not None:
+                _earlier(mine, max(expires_at, arrived_at))
+        for lot_id, lot in lots.items():
+            self._broken(lot.account_id, "lots", {"id": lot_id}, "is missing: entries moved its points")
+
+    def _compare_dates(
+        self,
+        account: _Account,
+        key: dict[str, object],
+        lot: _Lot,
+        issued: tuple[datetime | None, datetime | None],
+        stored: tuple[datetime | None, datetime | None],
+    ) -> None:
+        for redate in lot.redates:
+            if issued != (redate.old_activates_at, redate.old_expires_at):
+                self._broken(
+                    account.id, "lots", key, "was given new dates that start from others than it had"
+                )
+            issued = (redate.new_activates_at, redate.new_expires_at)
+        if issued != stored:
+            self._broken(account.id, "lots", key, "bears other dates than its entries gave it")
+
+    def _compare(self, account: _Account) -> None:
+        row = account.row
+        key: dict[str, object] = {"id": account.id, "owner_id": row["owner_id"]}
+        if row["seq"] != account.seq:
+            self._broken(
+                account.id, "accounts", key, f"counts {row['seq']} entries; the last is {account.seq}"
+            )
+        if (row["first_entry_id"], row["last_entry_id"]) != (account.first_id, account.last_id):
+            self._broken(account.id, "accounts", key, "does not name its first and last entry")
+        stored = (row["pending"], row["available"], row["held"], row["debt"])
+        summed = (account.pending, account.available, account.held, account.debt)
+        if stored != summed:
+            self._broken(
+                account.id, "accounts", key, f"says {_balance(stored)}, but its lots make {_balance(summed)}"
+            )
+        if row["next_due_at"] != account.due:
+            self._broken(
+                account.id,
+                "accounts",
+                key,
+                f"says it is next due {row['next_due_at']}, but it is {account.due}",
+            )
+
+
+def _earlier(account: _Account, due: datetime) -> None:
+    if account.due is None or due < account.due:
+        account.due = due
+
+
+def _balance(figures: tuple[int, int, int, int]) -> str:
+    pending, available, held, debt = figures
+    return f"{available} available, {pending} pending, {held} held, {debt} owed"

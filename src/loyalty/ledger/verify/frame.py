@@ -1,0 +1,116 @@
+"""How verification reads: short snapshots as the application's role, and notes kept outside memory.
+
+One snapshot lasts as long as one range of blocks or one chunk of accounts, so traffic never waits for it.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+Connect = Callable[[], AbstractAsyncContextManager[Any]]  # gives asyncpg connections: a pool's `acquire`
+Progress = Callable[[str, int, int], None]  # phase, done, of how many
+
+_BEGIN = """
+SELECT set_config('loyalty.program', $1, true), set_config('statement_timeout', '120s', true),
+       set_config('idle_in_transaction_session_timeout', '120s', true), set_config('jit', 'off', true),
+       set_config('enable_seqscan', 'on', true), set_config('enable_hashjoin', 'on', true),
+       set_config('enable_mergejoin', 'on', true), set_config('plan_cache_mode', 'auto', true)
+"""
+
+
+@contextlib.asynccontextmanager
+async def snapshot(connect: Connect, program_id: UUID) -> AsyncGenerator[asyncpg.Connection, None]:
+    """A connection that sees one state of one program's rows, read only."""
+    async with connect() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        await connection.execute(_BEGIN, str(program_id))
+        yield connection
+
+
+class Notes:
+    """What must be remembered from the chain until the accounts are read, in a temporary file of SQLite.
+
+    A program with many members does not fit in memory twice; here it need not fit once.
+    """
+
+    def __init__(self) -> None:
+        self._notes = sqlite3.connect(
+            "", isolation_level=None
+        )  # "": a file that nobody sees, gone when closed
+        self._notes.executescript(
+            """
+            PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32000;
+            CREATE TABLE accounts (cell INT, id BLOB, entries INT, first BLOB, PRIMARY KEY (cell, id)) WITHOUT ROWID;
+            CREATE TABLE counters (cell INT, owner BLOB, rule TEXT, period TEXT, points INT, found INT DEFAULT 0,
+                                   PRIMARY KEY (cell, owner, rule, period)) WITHOUT ROWID;
+            CREATE TABLE transfers (decision BLOB PRIMARY KEY, net INT) WITHOUT ROWID;
+            BEGIN;
+            """
+        )
+
+    def close(self) -> None:
+        self._notes.close()
+
+    def saw_entries(self, cell: int, seen: dict[UUID, tuple[int, UUID]]) -> None:
+        """Entries of the chain per account: how many more, and one of them."""
+        self._notes.executemany(
+            "INSERT INTO accounts VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (cell, id) DO UPDATE SET entries = entries + excluded.entries",
+            ((cell, account.bytes, number, entry.bytes) for account, (number, entry) in seen.items()),
+        )
+
+    def found_accounts(self, cell: int, ids: Iterable[UUID]) -> None:
+        """These accounts have their row."""
+        self._notes.executemany(
+            "DELETE FROM accounts WHERE cell = ? AND id = ?", ((cell, id.bytes) for id in ids)
+        )
+
+    def accounts(self) -> int:
+        return self._notes.execute("SELECT count(*) FROM accounts").fetchone()[0]
+
+    def vanished(self) -> Iterable[tuple[int, UUID, int, UUID]]:
+        """Accounts with entries but without a row: cell, id, number of entries, first entry."""
+        for cell, id, number, entry in self._notes.execute("SELECT * FROM accounts"):
+            yield cell, UUID(bytes=id), number, UUID(bytes=entry)
+
+    def counted(self, cell: int, sums: dict[tuple[UUID, str, str], int]) -> None:
+        """Points that decisions counted against caps: owner, rule, period."""
+        self._notes.executemany(
+            "INSERT INTO counters (cell, owner, rule, period, points) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (cell, owner, rule, period) DO UPDATE SET points = points + excluded.points",
+            ((cell, owner.bytes, rule, period, points) for (owner, rule, period), points in sums.items()),
+        )
+
+    def check_counter(self, cell: int, owner: UUID, rule: str, period: str) -> int:
+        """What decisions counted; the counter is known from here on."""
+        key = (cell, owner.bytes, rule, period)
+        where = "WHERE cell = ? AND owner = ? AND rule = ? AND period = ?"
+        row = self._notes.execute(f"SELECT points FROM counters {where}", key).fetchone()
+        if row is None:
+            return 0
+        self._notes.execute(f"UPDATE counters SET found = 1 {where}", key)
+        return row[0]
+
+    def counters_not_found(self, cell: int) -> list[tuple[UUID, str, str, int]]:
+        """What decisions counted where no counter was met: owner, rule, period, points."""
+        rows = self._notes.execute(
+            "SELECT owner, rule, period, points FROM counters WHERE cell = ? AND NOT found AND points <> 0",
+            (cell,),
+        )
+        return [(UUID(bytes=owner), rule, period, points) for owner, rule, period, points in rows]
+
+    def transferred(self, nets: dict[UUID, int]) -> None:
+        """Points that a decision's entries put into `transferred`, less what they took out."""
+        self._notes.executemany(
+            "INSERT INTO transfers VALUES (?, ?) ON CONFLICT (decision) DO UPDATE SET net = net + excluded.net",
+            ((decision.bytes, net) for decision, net in nets.items()),
+        )
+
+    def one_sided(self) -> Iterable[tuple[UUID, int]]:
+        """Decisions whose transfers do not cancel over all lanes."""
+        for decision, net in self._notes.execute("SELECT decision, net FROM transfers WHERE net <> 0"):
+            yield UUID(bytes=decision), net

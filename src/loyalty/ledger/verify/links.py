@@ -1,0 +1,149 @@
+"""What points into the chain from outside it: cap counters, idempotency records, natural keys."""
+
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from loyalty.base.ids import NIL
+from loyalty.ledger.verify.frame import Connect, Notes, snapshot
+from loyalty.ledger.verify.report import Figures, Findings
+
+CHUNK = 10_000
+
+_COUNTERS = """
+SELECT owner_id, rule_id, period, points FROM counters
+WHERE program_id = $1 AND cell = $2 AND (owner_id, rule_id, period) > ($3, $4, $5)
+ORDER BY owner_id, rule_id, period LIMIT $6
+"""
+_COUNTER = """
+SELECT points FROM counters WHERE program_id = $1 AND cell = $2 AND owner_id = $3 AND rule_id = $4 AND period = $5
+"""
+_NEWER = """
+SELECT id, member_id, CASE WHEN strpos(detail, '"counted"') > 0 THEN detail END
+FROM decisions WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id
+"""
+_RECORDS = """
+WITH chunk AS MATERIALIZED (
+    SELECT scope, key, status, decision_id, decision_cell FROM idempotency_records
+    WHERE program_id = $1 AND (scope, key) > ($2, $3) ORDER BY scope, key LIMIT $4
+)
+SELECT c.scope, c.key, c.decision_id IS NOT NULL AND (d.id IS NULL OR d.answer_status <> c.status), count(*) OVER ()
+FROM chunk c LEFT JOIN decisions d
+  ON d.program_id = $1 AND d.cell = c.decision_cell AND d.id = c.decision_id
+ORDER BY c.scope, c.key
+"""
+_KEYS = """
+WITH chunk AS MATERIALIZED (
+    SELECT kind, source, external_id, decision_id, cell FROM activity_keys
+    WHERE program_id = $1 AND (kind, source, external_id) > ($2, $3, $4) ORDER BY kind, source, external_id LIMIT $5
+)
+SELECT c.kind, c.source, c.external_id, d.id IS NULL
+FROM chunk c LEFT JOIN decisions d ON d.program_id = $1 AND d.cell = c.cell AND d.id = c.decision_id
+ORDER BY c.kind, c.source, c.external_id
+"""
+
+
+class _Counted(msgspec.Struct):
+    counted: tuple[tuple[str, str, int], ...] = ()
+
+
+_counted = msgspec.json.Decoder(_Counted).decode
+
+
+class LinkReader:
+    """Compares what stands beside the chain of one program with what its decisions say."""
+
+    def __init__(
+        self, connect: Connect, program_id: UUID, notes: Notes, findings: Findings, figures: Figures
+    ) -> None:
+        self.connect = connect
+        self.program_id = program_id
+        self.notes = notes
+        self.findings = findings
+        self.figures = figures
+
+    async def counters(self, cell: int, last_id: UUID) -> None:
+        """Cap counters equal what decisions counted; `last_id` is the last that the chain's reader saw.
+
+        Each chunk first adds what was decided meanwhile, up to what its own snapshot sees.
+        """
+        after: tuple[UUID, str, str] | None = (NIL, "", "")
+        while after is not None:
+            async with snapshot(self.connect, self.program_id) as connection:
+                last_id = await self._catch_up(connection, cell, last_id)
+                rows = await connection.fetch(_COUNTERS, self.program_id, cell, *after, CHUNK)
+            for owner_id, rule_id, period, points in rows:
+                counted = self.notes.check_counter(cell, owner_id, rule_id, period)
+                if counted != points:
+                    self._counter_broken(cell, owner_id, rule_id, period, points, counted)
+            self.figures.counters += len(rows)
+            after = tuple(rows[-1])[:3] if len(rows) == CHUNK else None  # type: ignore[assignment]
+        missing = self.notes.counters_not_found(cell)
+        if not missing:
+            return
+        async with snapshot(self.connect, self.program_id) as connection:
+            await self._catch_up(connection, cell, last_id)
+            for owner_id, rule_id, period, _ in missing:
+                # It may have been made behind the chunk that would have met it.
+                points = await connection.fetchval(_COUNTER, self.program_id, cell, owner_id, rule_id, period)
+                counted = self.notes.check_counter(cell, owner_id, rule_id, period)
+                if (points or 0) != counted:
+                    self._counter_broken(cell, owner_id, rule_id, period, points or 0, counted)
+
+    def _counter_broken(
+        self, cell: int, owner_id: UUID, rule_id: str, period: str, points: int, counted: int
+    ) -> None:
+        self.findings.add(
+            ("counters", owner_id),
+            "counters",
+            {"cell": cell, "owner_id": owner_id, "rule_id": rule_id, "period": period},
+            f"says {points} points, but decisions counted {counted}",
+        )
+
+    async def _catch_up(self, connection: asyncpg.Connection, cell: int, last_id: UUID) -> UUID:
+        """Add what decisions above `last_id` counted; the last one there is."""
+        sums: dict[tuple[UUID, str, str], int] = {}
+        async for id, member_id, detail in connection.cursor(
+            _NEWER, self.program_id, cell, last_id, prefetch=2_000
+        ):
+            last_id = id
+            if detail is not None and member_id is not None:
+                for rule, period, points in _counted(detail).counted:
+                    sums[member_id, rule, period] = sums.get((member_id, rule, period), 0) + points
+        self.notes.counted(cell, sums)
+        return last_id
+
+    async def idempotency_records(self) -> None:
+        """Every record names a decision that is there and gave the stored status, or is a refusal."""
+        after: tuple[UUID, str] | None = (NIL, "")
+        while after is not None:
+            async with snapshot(self.connect, self.program_id) as connection:
+                rows = await connection.fetch(_RECORDS, self.program_id, *after, CHUNK)
+            for scope, key, broken, _ in rows:
+                if broken:
+                    self.findings.add(
+                        "idempotency_records",
+                        "idempotency_records",
+                        {"scope": scope, "key": key},
+                        "names a decision that is not there or answered otherwise",
+                    )
+            self.figures.keys += len(rows)
+            after = tuple(rows[-1])[:2] if len(rows) == CHUNK else None  # type: ignore[assignment]
+
+    async def natural_keys(self) -> None:
+        """Every natural key names a decision that is there."""
+        after: tuple[str, str, str] | None = ("", "", "")
+        while after is not None:
+            async with snapshot(self.connect, self.program_id) as connection:
+                rows = await connection.fetch(_KEYS, self.program_id, *after, CHUNK)
+            for kind, source, external_id, broken in rows:
+                if broken:
+                    self.findings.add(
+                        "activity_keys",
+                        "activity_keys",
+                        {"kind": kind, "source": source, "external_id": external_id},
+                        "names a decision that is not there",
+                    )
+            self.figures.keys += len(rows)
+            after = tuple(rows[-1])[:3] if len(rows) == CHUNK else None  # type: ignore[assignment]
