@@ -8,7 +8,7 @@ connections of the road switch sequential scans, hash and merge joins off.
 """
 
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -173,9 +173,7 @@ def fill(book: Book, keys: Keys, rest: tuple[Any, ...]) -> None:
             book.identifiers[identifier] = member_id
     for id in keys.members:
         book.members.setdefault(id, None)
-    for id, status, enrolled_at, merged_into in members:
-        if book.members.get(id) is None:
-            book.members[id] = Member(id, MemberStatus(status), enrolled_at, merged_into)
+    _fill_members(book, members)
     for row in accounts:
         account = Account(*row)
         book.accounts.setdefault((account.owner_id, account.points_currency), account)
@@ -229,7 +227,9 @@ SELECT
               UNION SELECT id, cell FROM unnest($6::uuid[], $7::smallint[]) u(id, cell)) a, LATERAL (
             SELECT * FROM lots WHERE program_id = $1 AND cell = a.cell AND account_id = a.id AND is_open OFFSET 0) l),
   ARRAY(SELECT ROW(a.id, a.owner_id, a.points_currency, a.seq, a.pending, a.available, a.held, a.debt,
-                   a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id) FROM accs a)
+                   a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id) FROM accs a),
+  ARRAY(SELECT ROW(m.id, m.status, m.enrolled_at, m.merged_into) FROM owners o, LATERAL (
+            SELECT * FROM members WHERE program_id = $1 AND cell = o.cell AND id = o.id OFFSET 0) m)
 """
 
 
@@ -266,7 +266,14 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
         book.accounts.setdefault((account.owner_id, account.points_currency), account)
         book.lot_owner.setdefault(account.id, account.owner_id)
         book.lots_complete.add(account.id)
+    _fill_members(book, row[6])
     book.lots_complete.update(open_lots)
+
+
+def _fill_members(book: Book, rows: Iterable[tuple[Any, ...]]) -> None:
+    for id, status, enrolled_at, merged_into in rows:
+        if book.members.get(id) is None:
+            book.members[id] = Member(id, MemberStatus(status), enrolled_at, merged_into)
 
 
 async def last_closed_on(connection: Connection, program_id: UUID, lane: Lane) -> None:

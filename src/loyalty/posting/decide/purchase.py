@@ -144,9 +144,13 @@ def _refuse_repeat(work: Work, command: RecordPurchase) -> None:
     if held.content_digest in command.content_digests:
         raise Replay(held.cell, held.decision_id)
     stored = work.book.activity(held.cell, held.activity_id)
-    kept = None if stored is None or stored.content is None else msgspec.json.decode(stored.content)
-    pointers = differences(kept, msgspec.json.decode(encode(content_of(command)))) if kept is not None else ()
-    raise ActivityDiffers(first_id=held.activity_id, differs=list(pointers))
+    pointers: tuple[str, ...] = ()
+    if stored is not None and stored.content is not None:
+        kept, sent = msgspec.json.decode(stored.content), msgspec.json.decode(encode(content_of(command)))
+        # Who bought is in the digest alone, so where nothing else differs it is that.
+        pointers = differences(kept, sent) or ("/member",)
+    named = [pointer.replace("/quantity_milli", "/quantity") for pointer in pointers]  # as the till sends it
+    raise ActivityDiffers(first_id=held.activity_id, differs=named)
 
 
 def content_of(command: RecordPurchase) -> Content:

@@ -8,7 +8,8 @@ from uuid import UUID
 import msgspec
 
 from loyalty.ledger.undo import revoke
-from loyalty.posting.answers import CancelAnswer, Receipt, Revoked
+from loyalty.members.types import MemberStatus
+from loyalty.posting.answers import Balance, CancelAnswer, Receipt, Revoked
 from loyalty.posting.book import ActivityKey, Work
 from loyalty.posting.commands import CancelPurchase
 from loyalty.posting.decide.outcome import Outcome, Replay, balances
@@ -60,8 +61,8 @@ def cancel(work: Work, command: CancelPurchase) -> Outcome:
     )
 
 
-def _balance_lines(after: tuple[object, ...]) -> tuple[str, ...]:
-    return tuple(f"Balance {balance.available:,}" for balance in after[:1])  # type: ignore[attr-defined]
+def _balance_lines(after: tuple[Balance, ...]) -> tuple[str, ...]:
+    return tuple(f"Balance {balance.available:,}" for balance in after[:1])
 
 
 def _remember(work: Work, command: CancelPurchase) -> Outcome:
@@ -92,6 +93,8 @@ def _revoke(work: Work, member_id: UUID, lot: AwardedLot) -> Revoked:
     assert account is not None
     owned = work.lots_of(account, (lot.lot_id,))
     policy = work.policies.currencies[lot.points_currency]
+    # Whoever was erased owes nothing any more: debts were waived then, and none arises afterwards.
+    erased = work.book.member(member_id).status is MemberStatus.ERASED
     taken = 0
     for draft in revoke(
         account,
@@ -99,7 +102,7 @@ def _revoke(work: Work, member_id: UUID, lot: AwardedLot) -> Revoked:
         {lot.lot_id: lot.points},
         work.now,
         others=True,
-        negative=policy.negative,
+        negative="waive" if erased else policy.negative,
         floor=policy.floor,
         cause=CANCELLED,
     ):

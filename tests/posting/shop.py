@@ -1,0 +1,297 @@
+"""A shop with its books in memory: commands are decided by the real deciders, nothing is stored.
+
+Here too what commands and programs are made of in these tests, for the books in the database as well. One book
+serves for ever, so every command sees the ones before it as commands of one batch do.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from loyalty.base.canonical import Digests, canonical
+from loyalty.base.ids import Ids
+from loyalty.conditions.types import Lines
+from loyalty.members.types import Identifier, IdentifierKind
+from loyalty.posting.book import Book, Lane, Needs
+from loyalty.posting.commands import (
+    Actor,
+    Adjust,
+    Answer,
+    CancelPurchase,
+    ClaimPurchase,
+    Command,
+    Enrol,
+    Idempotency,
+    ImportLot,
+    MemberRef,
+    Publish,
+    PurchaseLine,
+    RecordPurchase,
+    Submission,
+)
+from loyalty.posting.configuration import Configuration, History, Published
+from loyalty.posting.decide import decide
+from loyalty.programs.types import PointsCurrency, Policies, ProgramSettings
+from loyalty.rules.types import CapPeriod, MemberCap, PerSpend, Rule, Ruleset
+
+NOW = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)  # half past four in Berlin
+SECRET, OLD_SECRET = bytes(range(32)), bytes(range(32, 64))
+TILL = UUID(int=0x711)
+DIGESTS = Digests(SECRET)
+
+BASE = Rule("base", "for the basket", "points", PerSpend(points=1, each_minor=100))
+
+
+def ago(**time: float) -> datetime:
+    return NOW - timedelta(**time)
+
+
+def capped(points: int, period: CapPeriod = CapPeriod.MONTH) -> Rule:
+    """The base rule with a limit for each member."""
+    return msgspec.structs.replace(BASE, member_cap=MemberCap(points, period))
+
+
+def program(
+    *rules: Rule,
+    currencies: tuple[PointsCurrency, ...] = (),
+    policies: Mapping[str, Any] | None = None,
+    excluded: Lines | None = None,
+    **points: Any,
+) -> Configuration:
+    """A program with one points currency, `points` being its policies; the base rule unless others are named."""
+    settings = ProgramSettings(
+        name="Corner shop",
+        zone="Europe/Berlin",
+        money="EUR",
+        points_currencies=(PointsCurrency("points", "points", **points), *currencies),
+        policies=Policies(**(policies or {})),
+    )
+    return Configuration(settings, Ruleset(version=1, rules=rules or (BASE,), excluded=excluded))
+
+
+# --- commands -----------------------------------------------------------------------------------------------
+
+
+def carded(number: str) -> Identifier:
+    return Identifier(IdentifierKind.CARD, number)
+
+
+def card(number: str) -> MemberRef:
+    return MemberRef(identifier=carded(number))
+
+
+ANN, BOB = "6035550001", "6035550002"
+
+
+def enrol(*cards: str, **more: Any) -> Enrol:
+    return Enrol(tuple(carded(number) for number in cards), **more)
+
+
+def line(amount_minor: int, **more: Any) -> PurchaseLine:
+    fields: dict[str, Any] = {"line_id": "1", "sku": "COF-500", "quantity_milli": 1000} | more
+    return PurchaseLine(amount_minor=amount_minor, **fields)
+
+
+def purchase(
+    receipt: str = "R-1",
+    amount_minor: int = 1000,
+    *,
+    of: str | None = ANN,
+    at: datetime = NOW,
+    lines: tuple[PurchaseLine, ...] = (),
+    **more: Any,
+) -> RecordPurchase:
+    """A purchase of 10.00 by Ann, now."""
+    return RecordPurchase(
+        source="pos",
+        external_id=receipt,
+        occurred_at=at,
+        money=more.pop("money", "EUR"),
+        lines=lines or (line(amount_minor),),
+        member=more.pop("member", None if of is None else card(of)),
+        **more,
+    )
+
+
+def cancel(receipt: str = "R-1") -> CancelPurchase:
+    return CancelPurchase("pos", receipt)
+
+
+def claim(purchase_id: str, by: str = ANN) -> ClaimPurchase:
+    return ClaimPurchase(UUID(purchase_id), card(by))
+
+
+def adjust(points: int, of: str = ANN, reason: str = "goodwill") -> Adjust:
+    return Adjust(card(of), "points", points, reason)
+
+
+def imported(points: int, row: str = "1", *, of: str = ANN, at: datetime = NOW, **more: Any) -> ImportLot:
+    return ImportLot(card(of), "points", points, "old-system", row, at, **more)
+
+
+def submission(
+    program_id: UUID,
+    command: Command,
+    key: str | None,
+    *,
+    by: UUID = TILL,
+    digests: Digests = DIGESTS,
+    **more: Any,
+) -> Submission:
+    """What the edge hands on: the command with digests of its content, and the fingerprints of the request."""
+    if isinstance(command, RecordPurchase | ImportLot):
+        content = digests.of(b"content", canonical(command))
+        command = msgspec.structs.replace(command, content_digests=content)
+    asked = canonical((type(command).__name__, msgspec.to_builtins(_plain(command))))
+    told = None if key is None else Idempotency(key, by, digests.of(b"request", asked))
+    request_id = more.pop("request_id", "request-1")
+    return Submission(program_id, command, Actor("client", by, "pos"), request_id, told, **more)
+
+
+def _plain(command: Command) -> Command:
+    """Without digests, which depend on the secret."""
+    if isinstance(command, RecordPurchase | ImportLot):
+        return msgspec.structs.replace(command, content_digests=())
+    return command
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer, its body read."""
+
+    status: int
+    raw: bytes
+    replayed: bool
+    headers: dict[str, str]
+
+    @staticmethod
+    def of(answer: Answer) -> "Reply":
+        return Reply(answer.status, answer.body, answer.replayed, answer.headers)
+
+    def __getitem__(self, name: str) -> Any:
+        return msgspec.json.decode(self.raw)[name]
+
+    @property
+    def refused(self) -> tuple[int, str]:
+        """Status and code of a refusal."""
+        return self.status, self["code"]
+
+    @property
+    def earned(self) -> int:
+        return sum(one["points"] for one in self["earned"])
+
+    @property
+    def balance(self) -> dict[str, int]:
+        """What is not 0 of the balance in the first points currency."""
+        first = self["balances"][0]
+        return {name: first[name] for name in ("available", "pending", "held", "debt") if first[name]}
+
+
+# --- the books in memory --------------------------------------------------------------------------------------
+
+
+class Shop:
+    """A program and everything that ever happened to it. What is asked for and not in the book is known to be
+    missing, as if it had been read."""
+
+    def __init__(
+        self,
+        configuration: Configuration | None = None,
+        *,
+        cells: int = 1,
+        held: Iterable[int] = (0,),
+        clock: datetime | None = None,
+    ) -> None:
+        ids = Ids(lambda: 1_795_188_600_000, lambda: 0)
+        lanes = {cell: Lane(cell, 0, bytes(32), None, None, 0) for cell in held}
+        self.book = Book(UUID(int=1), History([]), lanes, clock or NOW, ids, cells, clock)
+        self._published: list[Published] = []
+        self._keys = 0
+        if configuration is not None:
+            assert self.send(Publish(configuration)).status == 201
+
+    @property
+    def now(self) -> datetime:
+        return self.book.now
+
+    @now.setter
+    def now(self, instant: datetime) -> None:
+        self.book.now = instant
+
+    def send(self, command: Command, key: str | None = None, **more: Any) -> Reply:
+        """The answer of one command under `key`, or a key of its own; what it needs is found missing."""
+        self._keys += 1
+        asked = submission(self.book.program_id, command, key or f"key-{self._keys}", **more)
+        for _ in range(8):
+            try:
+                reply = Reply.of(decide(self.book, asked))
+            except Needs as needs:
+                self._miss(needs)
+            else:
+                self._take_configuration()
+                return reply
+        raise AssertionError("asked for more too often")
+
+    def done(self, *commands: Command) -> Reply:
+        """The answer of the last; none is refused."""
+        reply = None
+        for command in commands:
+            reply = self.send(command)
+            assert reply.status in (200, 201), reply.raw
+        assert reply is not None
+        return reply
+
+    def balance(self, of: str = ANN) -> dict[str, int]:
+        """What a member has now: a look that changes nothing."""
+        owner = self.book.identifiers[carded(of)]
+        account = self.book.accounts[owner, "points"] if owner else None
+        names = ("available", "pending", "held", "debt")
+        return {name: figure for name in names if (figure := getattr(account, name))}
+
+    @property
+    def entries(self) -> list[str]:
+        """The kinds of all entries so far."""
+        return [entry.kind.value for decision in self.decisions for entry in decision.entries]
+
+    @property
+    def decisions(self) -> list[Any]:
+        return [decision for lane in self.book.lanes.values() for decision in lane.decisions]
+
+    @property
+    def events(self) -> list[tuple[str, dict[str, Any]]]:
+        """Types and data of all engagement events so far."""
+        told = [event for lane in self.book.lanes.values() for _, _, event in lane.events]
+        return [(event.type, msgspec.json.decode(event.data)) for event in told]
+
+    def _miss(self, needs: Needs) -> None:
+        assert not needs.cells, f"lanes {sorted(needs.cells)} are not held"
+        book, keys = self.book, needs.keys
+        for name in keys.activity_names:
+            book.names.setdefault(name, None)
+        for identifier in keys.identifiers:
+            book.identifiers.setdefault(identifier, None)
+        for id in keys.members:
+            book.members.setdefault(id, None)
+            book.counted.setdefault(id, set()).update(keys.periods)
+        for _, id in keys.activities:
+            book.activities.setdefault(id, None)
+        book.lots_complete.update(keys.open_lots)
+
+    def _take_configuration(self) -> None:
+        """What is published is in force from the next batch on."""
+        if self.book.published is not None:
+            self._published.append(Published(*self.book.published))
+            self.book.history = History(self._published)
+            self.book.published = None
+
+
+def shop(*rules: Rule, members: tuple[str, ...] = (ANN,), **program_of: Any) -> Shop:
+    """A shop with its program in force and some members."""
+    made = Shop(program(*rules, **program_of))
+    for member in members:
+        made.done(enrol(member))
+    return made

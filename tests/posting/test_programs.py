@@ -1,0 +1,142 @@
+"""What concerns a whole program: its configuration, the clock of a sandbox, the closing of a day."""
+
+from datetime import date, timedelta
+
+import msgspec
+import pytest
+
+from loyalty.posting.commands import AdvanceClock, CloseDay, Publish
+from loyalty.programs.types import PointsCurrency
+from loyalty.rules.types import Multiplier, PerSpend, Rule
+from tests.posting.shop import (
+    BASE,
+    NOW,
+    Shop,
+    adjust,
+    cancel,
+    program,
+    purchase,
+    shop,
+)
+
+DOUBLE = Rule("double", "double points", "points", Multiplier(20_000))
+
+
+# --- configuration ------------------------------------------------------------------------------------------
+
+
+def test_the_first_configuration_counts_for_everything_before_it_too() -> None:
+    corner = Shop()
+    reply = corner.send(Publish(program(), effective_at=NOW + timedelta(days=9)))
+    assert (reply.status, reply["number"], reply["effective_at"]) == (201, 1, "2026-11-20T15:30:00Z")
+    assert corner.events[-1][0] == "loyalty.configuration.published"
+    assert corner.send(purchase(of=None, at=NOW - timedelta(days=20))).status == 201
+
+
+def test_a_configuration_is_in_force_from_its_own_recorded_instant() -> None:
+    corner = shop()
+    corner.now = NOW + timedelta(hours=1)
+    reply = corner.send(Publish(program(BASE, DOUBLE), effective_at=NOW))
+    assert (reply["number"], reply["effective_at"]) == (2, "2026-11-20T16:30:00Z")
+    assert corner.send(purchase("R-1", at=corner.now - timedelta(seconds=1))).earned == 10
+    assert corner.send(purchase("R-2", at=corner.now)).earned == 20
+
+
+def test_a_configuration_can_be_published_ahead_of_its_day() -> None:
+    """Neither its rules nor its policies hold before."""
+    corner = shop()
+    tomorrow = NOW + timedelta(days=1)
+    corner.done(Publish(program(BASE, DOUBLE, negative="prevent"), effective_at=tomorrow))
+    corner.done(purchase("R-1"), adjust(-10))
+    assert corner.send(cancel("R-1")).balance == {"debt": 10}
+    corner.now = tomorrow
+    assert corner.send(purchase("R-2", at=tomorrow)).earned == 20
+    corner.done(adjust(-10))
+    assert corner.send(cancel("R-2")).refused == (409, "insufficient_points")
+
+
+def test_configurations_take_effect_in_the_order_of_their_numbers() -> None:
+    corner = shop()
+    later = NOW + timedelta(days=2)
+    corner.done(Publish(program(BASE, DOUBLE), effective_at=later))
+    reply = corner.send(Publish(program(BASE), effective_at=NOW + timedelta(days=1)))
+    assert (reply["number"], reply["effective_at"]) == (3, later.isoformat().replace("+00:00", "Z"))
+
+
+def test_whoever_publishes_over_a_configuration_he_has_not_seen_is_told() -> None:
+    corner = shop()
+    assert corner.send(Publish(program(), after=1)).status == 201
+    reply = corner.send(Publish(program(), after=1))
+    assert (reply.status, reply["number"]) == (412, 2)
+
+
+def test_money_zone_and_points_currencies_in_use_stay() -> None:
+    stamps = PointsCurrency("stamps", "stamps")
+    corner = shop(currencies=(stamps,))
+    good = program(currencies=(stamps,))
+    for change in ({"money": "USD"}, {"zone": "Europe/Vienna"}, {"points_currencies": (stamps,)}):
+        settings = msgspec.structs.replace(good.settings, **change)
+        rules = msgspec.structs.replace(good.ruleset, rules=())
+        changed = msgspec.structs.replace(good, settings=settings, ruleset=rules)
+        assert corner.send(Publish(changed)).refused == (409, "configuration_fixed"), change
+    more = program(currencies=(stamps, PointsCurrency("miles", "miles")))
+    assert corner.send(Publish(more)).status == 201
+
+
+def test_all_contradictions_of_a_configuration_are_told_at_once() -> None:
+    lost = Rule("lost", "nowhere", "miles", PerSpend(points=1, each_minor=100))
+    reply = Shop().send(Publish(program(BASE, BASE, lost)))
+    assert reply.refused == (422, "configuration_invalid")
+    pointers = {fault["pointer"] for fault in reply["errors"]}
+    assert pointers == {"/ruleset/rules/1/id", "/ruleset/rules/2/points_currency"}
+
+
+def test_a_zone_that_is_none_is_told_before_anything_needs_it() -> None:
+    good = program()
+    settings = msgspec.structs.replace(good.settings, zone="Mars/Base")
+    reply = Shop().send(Publish(msgspec.structs.replace(good, settings=settings)))
+    (fault,) = reply["errors"]
+    assert (fault["pointer"], fault["code"]) == ("/settings/zone", "unknown_time_zone")
+
+
+# --- clock and days -----------------------------------------------------------------------------------------
+
+
+def test_a_sandbox_clock_moves_forward_only() -> None:
+    corner = Shop(program(), clock=NOW)
+    reply = corner.send(AdvanceClock(NOW + timedelta(days=1)))
+    assert (reply.status, reply["now"]) == (200, "2026-11-21T15:30:00Z")
+    assert corner.book.clock_to == NOW + timedelta(days=1)
+    assert corner.send(AdvanceClock(NOW)).refused == (409, "clock_backwards")
+
+
+def test_the_clock_of_a_live_program_cannot_be_moved() -> None:
+    assert shop().send(AdvanceClock(NOW + timedelta(days=1))).refused == (409, "clock_is_real")
+
+
+@pytest.mark.parametrize(
+    ("on", "told"),
+    [
+        (date(2026, 11, 19), 200),
+        (date(2026, 11, 20), (409, "day_not_over")),
+        (date(2026, 11, 18), (409, "day_closed")),
+        (date(2026, 11, 17), (409, "day_closed")),
+    ],
+    ids=["yesterday", "today", "closed before", "before one that is closed"],
+)
+def test_a_day_is_closed_once_after_its_end_and_in_order(on: date, told: object) -> None:
+    corner = shop()
+    for lane in corner.book.lanes.values():
+        lane.last_closed_on = date(2026, 11, 18)
+    reply = corner.send(CloseDay(on))
+    assert (reply.status if reply.status == 200 else reply.refused) == told
+    assert corner.book.closes_on == (on if reply.status == 200 else None)
+
+
+def test_a_day_ends_at_midnight_of_the_program() -> None:
+    corner = shop()
+    corner.now = NOW.replace(hour=22, minute=59)  # a minute to midnight in Berlin
+    reply = corner.send(CloseDay(date(2026, 11, 20)))
+    assert (reply.refused[1], reply["ends_at"]) == ("day_not_over", "2026-11-20T23:00:00Z")
+    corner.now = NOW.replace(hour=23, minute=0)
+    assert corner.send(CloseDay(date(2026, 11, 20)))["closed_on"] == "2026-11-20"
