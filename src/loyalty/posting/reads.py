@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Row, Select, Text, cast, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from loyalty.ledger.tables import blocks, decisions
+from loyalty.ledger.tables import accounts, blocks, decisions, entries, postings
 from loyalty.posting.tables import activities, activity_keys
 
 
@@ -50,6 +50,36 @@ class PostedDecision(msgspec.Struct, frozen=True):
     detail: str  # JSON of posting/detail.py
     answer_status: int
     answer: str  # JSON
+
+
+class PostedMove(msgspec.Struct, frozen=True):
+    """One posting of an entry."""
+
+    lot_id: UUID
+    points: int
+    source: str
+    target: str
+
+
+class PostedEntry(msgspec.Struct, frozen=True):
+    """A ledger record with what it moved and the balance it left."""
+
+    id: UUID
+    owner_id: UUID
+    points_currency: str
+    account_id: UUID
+    seq: int
+    kind: str
+    occurred_at: datetime
+    recorded_at: datetime
+    cause: str | None
+    corrects_entry_id: UUID | None
+    pending: int
+    available: int
+    held: int
+    debt: int
+    decision_id: UUID
+    postings: tuple[PostedMove, ...]
 
 
 async def purchase_by_receipt(
@@ -98,6 +128,47 @@ async def decision(
     )
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else PostedDecision(*row)
+
+
+async def entry(connection: AsyncConnection, program_id: UUID, id: UUID, cells: int) -> PostedEntry | None:
+    """A ledger record by id, in whichever lane it stands."""
+    e, account = entries.c, accounts.c
+    query = (
+        select(
+            e.cell,
+            e.id,
+            account.owner_id,
+            account.points_currency,
+            e.account_id,
+            e.seq,
+            e.kind,
+            e.occurred_at,
+            e.recorded_at,
+            e.cause,
+            e.corrects_entry_id,
+            e.pending,
+            e.available,
+            e.held,
+            e.debt,
+            e.decision_id,
+        )
+        .join(
+            accounts,
+            (account.program_id == e.program_id) & (account.cell == e.cell) & (account.id == e.account_id),
+        )
+        .where(e.program_id == program_id, e.cell.in_(range(cells)), e.id == id)
+    )
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        return None
+    cell, *values = row
+    p = postings.c
+    moves = await connection.execute(
+        select(p.lot_id, p.points, p.source, p.target)
+        .where(p.program_id == program_id, p.cell == cell, p.entry_id == id)
+        .order_by(p.position)
+    )
+    return PostedEntry(*(*values, tuple(PostedMove(*move) for move in moves)))
 
 
 def _purchases(program_id: UUID) -> "Select[*tuple[Any, ...]]":

@@ -3,13 +3,11 @@
 import pkgutil
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from http import HTTPStatus
 from importlib import import_module
-from itertools import groupby
 from typing import Any, NoReturn, cast
 
 from litestar import Litestar, Request
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.types import ASGIApp
 
 from loyalty.base import migrations
@@ -17,10 +15,10 @@ from loyalty.base.settings import Settings
 from loyalty.posting.pipe import BatchSeen
 from loyalty.posting.runtime import Runtime, open_runtime
 from loyalty.web import api
-from loyalty.web.edge import Door, Endpoint, resource
+from loyalty.web.edge import Door, Endpoint, route
 from loyalty.web.guard import Guard
 from loyalty.web.metrics import AccessLog, Metrics
-from loyalty.web.types import RouteNotFound
+from loyalty.web.types import MethodNotAllowed, RouteNotFound
 
 OpenRuntime = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
 
@@ -39,7 +37,7 @@ def make_app(
     *,
     runtime: OpenRuntime = open_runtime,
     write_log: Callable[[str], object] | None = None,
-) -> ASGIApp:
+) -> Guard:
     """The ASGI application; its lifespan opens the runtime and, at the end, answers everyone accepted."""
     log = AccessLog(settings.log_format, write_log)
     metrics = Metrics(log)
@@ -48,8 +46,11 @@ def make_app(
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None, None]:
         async with runtime(settings) as opened:
-            opened.pipe.observe = _note_batches(metrics)
-            metrics.watch_waiting(lambda: opened.pipe.depth)
+
+            def note(batch: BatchSeen) -> None:
+                metrics.note_batch(batch.commands, opened.pipe.depth)
+
+            opened.pipe.observe = note
             door.open(opened)
             try:
                 yield
@@ -57,27 +58,23 @@ def make_app(
                 log.flush()
 
     app = Litestar(
-        route_handlers=[
-            resource(list(group), door) for _, group in groupby(endpoints(), lambda endpoint: endpoint.path)
-        ],
+        route_handlers=[route(endpoint, door) for endpoint in endpoints()],
         lifespan=[lifespan],
         exception_handlers={HTTPException: _refuse, Exception: _refuse},
         openapi_config=None,
         logging_config=None,
         debug=False,
     )
-    return cast("ASGIApp", Guard(app, metrics, settings.allowed_hosts))
-
-
-def _note_batches(metrics: Metrics) -> Callable[[BatchSeen], None]:
-    def note(batch: BatchSeen) -> None:
-        metrics.note_batch(batch.commands)
-
-    return note
+    return Guard(cast("ASGIApp", app), metrics, settings.allowed_hosts)
 
 
 def _refuse(_request: Request[Any, Any, Any], error: Exception) -> NoReturn:
     """Hand what Litestar itself refuses to the guard, which tells every refusal in one form."""
-    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.NOT_FOUND:
-        raise RouteNotFound from None
-    raise error
+    match error:
+        case NotFoundException():
+            raise RouteNotFound from None
+        case MethodNotAllowedException():
+            allowed = (error.headers or {}).get("allow", "")
+            raise MethodNotAllowed(allowed=sorted(allowed.split(", "))) from None
+        case _:
+            raise error

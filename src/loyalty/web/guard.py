@@ -86,7 +86,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, metrics: Metrics, allowed_hosts: tuple[str, ...] = ()) -> None:
         self._app = app
-        self._metrics = metrics
+        self.metrics = metrics
         self._hosts = frozenset(host.encode() for host in allowed_hosts)
         self._prefix = f"req_{secrets.token_hex(8)}"
         self._count = count(1)
@@ -115,7 +115,7 @@ class Guard:
                 raise  # the answer had begun: only cutting the connection tells the caller
             await send_answer(send_noted, answer, exchange)
         finally:
-            self._metrics.note_request(exchange)
+            self.metrics.note_request(exchange)
 
     def _check(self, scope: Any, exchange: Exchange) -> None:
         """Raises: MalformedRequest, HostNotServed, RouteNotFound."""

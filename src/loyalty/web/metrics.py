@@ -84,23 +84,13 @@ class Metrics:
             counter = self._by_command[kind, outcome] = self._commands.labels(kind, outcome)
         counter.inc()
 
-    def note_batch(self, commands: int) -> None:
-        """Count a written batch by its size."""
+    def note_batch(self, commands: int, waiting: int) -> None:
+        """Count a written batch by its size, and note how many commands wait after it."""
         self._batches.observe(commands)
-
-    def watch_waiting(self, waiting: Callable[[], int]) -> None:
-        """Ask `waiting` for the number of queued commands whenever the figures are read."""
-        if SHARED in os.environ:
-            self._read_before_text = lambda: self._waiting.set(waiting())
-        else:
-            self._waiting.set_function(waiting)
-
-    def _read_before_text(self) -> None:
-        pass
+        self._waiting.set(waiting)
 
     def text(self) -> bytes:
         """All figures in the text form, of all processes where they share a directory."""
-        self._read_before_text()
         if SHARED not in os.environ:
             return generate_latest(self.registry)
         together = CollectorRegistry()

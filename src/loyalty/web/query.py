@@ -66,8 +66,12 @@ def read_query(shape: type[T], known: dict[str, Parameter], query: bytes) -> T:
 
 
 def _single(kind: inspect.Type) -> inspect.Type:
-    if isinstance(kind, inspect.UnionType):
-        (kind,) = (choice for choice in kind.types if not isinstance(choice, inspect.NoneType))
+    """The type of a parameter that is given."""
+    while isinstance(kind, inspect.UnionType | inspect.Metadata):
+        if isinstance(kind, inspect.Metadata):
+            kind = kind.type
+        else:
+            (kind,) = (choice for choice in kind.types if not isinstance(choice, inspect.NoneType))
     return kind
 
 

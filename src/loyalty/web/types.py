@@ -102,6 +102,16 @@ class ThingNotFound(NotFound):
     title: ClassVar[str] = "There is no such thing in this program."
 
 
+class EntryNotFound(NotFound):
+    code: ClassVar[str] = "entry_not_found"
+    title: ClassVar[str] = "There is no such ledger entry."
+
+
+class DecisionNotFound(NotFound):
+    code: ClassVar[str] = "decision_not_found"
+    title: ClassVar[str] = "There is no such decision."
+
+
 class ConfigurationNotFound(NotFound):
     code: ClassVar[str] = "configuration_not_found"
     title: ClassVar[str] = "There is no configuration with this number."

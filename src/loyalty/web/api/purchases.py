@@ -254,7 +254,7 @@ def _view(posted: reads.PostedPurchase) -> PurchaseView:
     if posted.content is not None:
         stored = msgspec.json.decode(posted.content, type=Content)
         content = ContentView(
-            datetime.fromisoformat(stored.occurred_at),
+            stored.occurred_at,
             stored.money,
             tuple(
                 LineView(

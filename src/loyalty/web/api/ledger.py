@@ -1,0 +1,249 @@
+"""The books, read: balances, lots, statement, single records, and why each came about. Every read is settled."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from loyalty.access.roles import Permission
+from loyalty.base.database import reading
+from loyalty.base.paging import InvalidCursor
+from loyalty.ledger import service
+from loyalty.ledger.service import Owner
+from loyalty.ledger.types import Balances, LotView, StatementLine
+from loyalty.members.cells import cell_of
+from loyalty.members.service import resolve
+from loyalty.members.types import MemberNotFound
+from loyalty.posting import reads
+from loyalty.posting.commands import Answer, MemberRef
+from loyalty.posting.detail import Detail
+from loyalty.posting.explain import Explanation, explain
+from loyalty.posting.types import PurchaseNotFound
+from loyalty.web.api import wire
+from loyalty.web.api.naming import named
+from loyalty.web.edge import Call, get, reply
+from loyalty.web.types import DecisionNotFound, EntryNotFound
+
+MEMBER = "/v1/members/{member}"
+
+
+class BalancesQuery(Struct, frozen=True):
+    as_of: wire.Instant | None = None
+    recorded_by: wire.Instant | None = None
+
+
+class LotsQuery(Struct, frozen=True):
+    points_currency: wire.PointsCurrencyCode | None = None
+    limit: wire.Limit = 50
+    cursor: wire.CursorText | None = None
+
+
+class LotPage(Struct, frozen=True):
+    data: tuple[LotView, ...]
+    next_cursor: str | None
+
+
+class StatementPage(Struct, frozen=True):
+    data: tuple[StatementLine, ...]
+    next_cursor: str | None
+
+
+class ActorView(Struct, frozen=True):
+    kind: str
+    id: UUID
+
+
+class BlockView(Struct, frozen=True):
+    """Where a record stands in the chain."""
+
+    lane: int
+    number: int
+
+
+class DecisionView(Struct, frozen=True):
+    """The stored result of one command: the facts it used, what it gave, and every rule in words."""
+
+    id: UUID
+    kind: str
+    member_id: UUID | None
+    activity_id: UUID | None
+    actor: ActorView
+    occurred_at: datetime
+    recorded_at: datetime
+    block: BlockView
+    detail: Detail
+    answer_status: int
+    answer: dict[str, Any]
+    explanation: Explanation
+
+
+class PurchaseExplanation(Struct, frozen=True):
+    """Why a purchase earned what it earned; the stored awards are the truth."""
+
+    purchase_id: UUID
+    decision_id: UUID
+    member_id: UUID | None
+    explanation: Explanation
+
+
+@get(f"{MEMBER}/balances", Permission.MEMBER_READ, answers={200: Balances}, refusals=(MemberNotFound,))
+async def read_balances(call: Call, member: MemberRef, query: BalancesQuery) -> Answer:
+    """What a member holds of every points currency, now or as of an instant.
+
+    `as_of` asks for what had happened by then, `recorded_by` for what was known by then; asked again with both,
+    the answer stays the same for ever. The answer says which instants it used.
+    """
+    history = await call.runtime.history(call.program_id)
+    now = await call.runtime.now(call.program_id)
+    settings = history.at(now).settings
+    async with reading(call.runtime.engine, call.program_id) as connection:
+        found = await service.balances(
+            connection,
+            await _owner(connection, call, member),
+            settings.points_currencies,
+            ZoneInfo(settings.zone),
+            now,
+            as_of=None if query.as_of is None else wire.utc(query.as_of),
+            recorded_by=None if query.recorded_by is None else wire.utc(query.recorded_by),
+        )
+    return reply(found)
+
+
+@get(
+    f"{MEMBER}/lots", Permission.MEMBER_READ, answers={200: LotPage}, refusals=(MemberNotFound, InvalidCursor)
+)
+async def read_lots(call: Call, member: MemberRef, query: LotsQuery) -> Answer:
+    """The credits a member still has points of, those that expire first at the top: what expires when."""
+    after = call.page_start(query.cursor, member, query.points_currency)
+    history = await call.runtime.history(call.program_id)
+    now = await call.runtime.now(call.program_id)
+    async with reading(call.runtime.engine, call.program_id) as connection:
+        lots = await service.lots(
+            connection,
+            await _owner(connection, call, member),
+            ZoneInfo(history.at(now).settings.zone),
+            now,
+            points_currency=query.points_currency,
+        )
+    if after is not None:
+        lots = [lot for lot in lots if _place(lot) > after]
+    return call.page(lots[: query.limit + 1], query.limit, _place, member, query.points_currency)
+
+
+@get(
+    f"{MEMBER}/entries",
+    Permission.LEDGER_READ,
+    answers={200: StatementPage},
+    refusals=(MemberNotFound, InvalidCursor),
+)
+async def read_statement(call: Call, member: MemberRef, query: LotsQuery) -> Answer:
+    """A member's statement, newest first: what changed, the balance it left, and why, in words.
+
+    The first page begins with what is due and not yet written: those lines have no id.
+    """
+    before = call.page_start(query.cursor, member, query.points_currency)
+    history = await call.runtime.history(call.program_id)
+    now = await call.runtime.now(call.program_id)
+    settings = history.at(now).settings
+    async with reading(call.runtime.engine, call.program_id) as connection:
+        page = await service.statement(
+            connection,
+            await _owner(connection, call, member),
+            [c for c in settings.points_currencies if query.points_currency in (None, c.code)],
+            ZoneInfo(settings.zone),
+            now,
+            limit=query.limit,
+            before=None if before is None else before[0],
+        )
+    if page.before is None:
+        return reply(StatementPage(page.lines, None))
+    return call.page_on(page.lines, [page.before], member, query.points_currency)
+
+
+@get(
+    "/v1/entries/{entry}", Permission.LEDGER_READ, answers={200: reads.PostedEntry}, refusals=(EntryNotFound,)
+)
+async def read_entry(call: Call, entry: UUID) -> Answer:
+    """One record of the ledger: the points it moved from bucket to bucket of which lots, and the balance it left."""
+    async with reading(call.runtime.engine, call.program_id) as connection:
+        found = await reads.entry(connection, call.program_id, entry, call.runtime.settings.cells)
+    if found is None:
+        raise EntryNotFound
+    return reply(found)
+
+
+@get(
+    "/v1/decisions/{decision}",
+    Permission.LEDGER_READ,
+    answers={200: DecisionView},
+    refusals=(DecisionNotFound,),
+)
+async def read_decision(call: Call, decision: UUID) -> Answer:
+    """Why something came about: the facts used, the awards, the first answer, and every rule in words."""
+    async with reading(call.runtime.engine, call.program_id) as connection:
+        found = await reads.decision(connection, call.program_id, decision, call.runtime.settings.cells)
+    if found is None:
+        raise DecisionNotFound
+    detail, explanation = await _explained(call, found)
+    return reply(
+        DecisionView(
+            found.id,
+            found.kind,
+            found.member_id,
+            found.activity_id,
+            ActorView(found.actor_kind, found.actor_id),
+            found.occurred_at,
+            found.recorded_at,
+            BlockView(found.cell, found.block_number),
+            detail,
+            found.answer_status,
+            msgspec.json.decode(found.answer),
+            explanation,
+        )
+    )
+
+
+@get(
+    "/v1/purchases/{purchase}/explanation",
+    Permission.LEDGER_READ,
+    answers={200: PurchaseExplanation},
+    refusals=(PurchaseNotFound,),
+)
+async def explain_purchase(call: Call, purchase: UUID) -> Answer:
+    """Why a purchase earned what it earned, rule by rule, also when it earned nothing."""
+    async with reading(call.runtime.engine, call.program_id) as connection:
+        posted = await reads.purchase_by_id(connection, call.program_id, purchase)
+        if posted is None or (posted.location is not None and not call.principal.at(posted.location)):
+            raise PurchaseNotFound
+        found = await reads.decision(
+            connection,
+            call.program_id,
+            posted.awarded_by or posted.decision_id,
+            call.runtime.settings.cells,
+        )
+    assert found is not None, "an activity without its decision"
+    _, explanation = await _explained(call, found)
+    return reply(PurchaseExplanation(posted.id, found.id, posted.member_id, explanation))
+
+
+async def _explained(call: Call, found: reads.PostedDecision) -> tuple[Detail, Explanation]:
+    history = await call.runtime.history(call.program_id)
+    detail = msgspec.json.decode(found.detail, type=Detail)
+    return detail, explain(detail, history, evaluator=found.evaluator, guest=found.member_id is None)
+
+
+async def _owner(connection: AsyncConnection, call: Call, member: MemberRef) -> Owner:
+    """The member's place. Raises: MemberNotFound."""
+    cells = call.runtime.settings.cells
+    id = (await resolve(connection, call.program_id, named(member), cells)).id
+    return Owner(call.program_id, cell_of(id, cells), id)
+
+
+def _place(lot: LotView) -> list[Any]:
+    """Where a lot stands in the list: never-expiring ones last."""
+    expires = lot.expires_at.isoformat() if lot.expires_at is not None else "~"
+    return [expires, lot.earned_at.isoformat(), str(lot.id)]

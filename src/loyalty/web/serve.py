@@ -1,0 +1,146 @@
+"""Serve the API from one or several processes on one port, until told to stop.
+
+Each process listens on its own socket (SO_REUSEPORT), so that the kernel spreads connections; one that dies is
+started again. SIGTERM or SIGINT ends them all gracefully: what was accepted is answered first.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import socket
+import tempfile
+import threading
+import time
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from types import FrameType
+
+import structlog
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from loyalty.base.logs import configure_logs
+from loyalty.base.settings import Settings
+from loyalty.web.app import make_app
+from loyalty.web.metrics import SHARED
+from loyalty.web.server import GRACE_S, make_server
+
+log = structlog.stdlib.get_logger("loyalty.serve")
+
+_SHORT_LIFE_S = 5.0  # a process that ends sooner has not started properly
+_FAILURES_MAX = 3
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code of the process.
+
+    Needs: a migrated database; its address and the secret in `settings`.
+    """
+    configure_logs(settings.log_format)
+    if settings.processes == 1:
+        return _work(settings, alone=True)
+    return _supervise(settings)
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A socket bound to the settings' address, which other processes may share."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if settings.processes > 1:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    bound.bind((settings.host, settings.port))
+    bound.set_inheritable(True)
+    return bound
+
+
+def _work(settings: Settings, *, alone: bool) -> int:
+    """One server process, start to end."""
+    app = make_app(settings)
+    server = make_server(app, settings)
+    bound = listen(settings)
+    if alone and settings.metrics_port is not None:
+        start_http_server(settings.metrics_port, settings.host, app.metrics.registry)
+    log.info("serving", host=settings.host, port=settings.port, pid=os.getpid())
+    server.run(sockets=[bound])
+    return 0 if server.started else 1
+
+
+def _child(settings: Settings) -> None:
+    configure_logs(settings.log_format)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)  # nobody is left to tell us when to stop
+
+    threading.Thread(target=follow, daemon=True).start()
+    raise SystemExit(_work(settings, alone=False))
+
+
+def _supervise(settings: Settings) -> int:
+    with tempfile.TemporaryDirectory(prefix="loyalty-metrics-") as shared:
+        os.environ[SHARED] = shared
+        if settings.metrics_port is not None:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)
+            start_http_server(settings.metrics_port, settings.host, registry)
+        with listen(settings):  # never listens: it only keeps the port ours while processes come and go
+            return _Supervisor(settings).run()
+
+
+class _Supervisor:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._context = multiprocessing.get_context("spawn")
+        self._stopping = False
+        self._failures = 0
+
+    def run(self) -> int:
+        before = {one: signal.signal(one, self._stop) for one in (signal.SIGTERM, signal.SIGINT)}
+        children = {self._start(): time.monotonic() for _ in range(self._settings.processes)}
+        try:
+            while not self._stopping and self._failures < _FAILURES_MAX:
+                wait([child.sentinel for child in children], timeout=1.0)
+                for child in [child for child in children if not child.is_alive()]:
+                    short = time.monotonic() - children.pop(child) < _SHORT_LIFE_S
+                    self._failures = self._failures + 1 if short else 0
+                    if not self._stopping:
+                        log.error("process_ended", pid=child.pid, exit_code=child.exitcode)
+                        children[self._start()] = time.monotonic()
+        finally:
+            self._end(list(children))
+            for one, handler in before.items():
+                signal.signal(one, handler)
+        return 0 if self._stopping else 1
+
+    def _start(self) -> BaseProcess:
+        child = self._context.Process(target=_child, args=(self._settings,))
+        child.start()
+        return child
+
+    def _stop(self, _signal: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def _end(self, children: list[BaseProcess]) -> None:
+        for child in children:
+            child.terminate()
+        until = time.monotonic() + GRACE_S + 10
+        for child in children:
+            child.join(max(0.0, until - time.monotonic()))
+            if child.is_alive():
+                child.kill()
+                child.join()
+
+
+async def serve_within(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve from this process and event loop until `stop` is set: for programs that do other things beside."""
+    server = make_server(make_app(settings), settings)
+    task = asyncio.create_task(server.serve(sockets=[listen(settings)]))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    stopping.cancel()
+    await task

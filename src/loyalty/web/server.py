@@ -1,0 +1,124 @@
+# pyright: standard
+# uvicorn's protocols are loosely typed.
+"""uvicorn as we run it: refusals of broken requests in our own form, bounds on slow and endless request heads.
+
+A request whose head or body does not arrive in time is cut off by closing its connection; others are not disturbed.
+"""
+
+import contextlib
+import json
+import signal
+import threading
+from collections.abc import Generator
+from typing import Any
+
+import uvicorn
+from litestar.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from loyalty.base.problems import MEDIA_TYPE, render
+from loyalty.base.settings import Settings
+from loyalty.web.types import MalformedRequest
+
+HEAD_BYTES_MAX = 64 * 1024
+HEAD_SECONDS_MAX = 10.0
+BODY_SECONDS_MAX = 30.0
+KEEP_ALIVE_S = 30
+GRACE_S = 15
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._since: float | None = self.loop.time()  # when the head that we wait for began
+        self._head_bytes = 0
+
+    def on_message_begin(self) -> None:
+        self._since = self.loop.time()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._since = None
+        super().on_message_complete()
+
+    def data_received(self, data: bytes) -> None:
+        in_head = self.cycle is None or self.cycle.response_complete
+        if in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if in_head and self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+            self.send_400_response("The request's head is too large.")
+
+    def close_if_slow(self, now: float) -> None:
+        """Close the connection when its present request has taken too long to arrive."""
+        if self._since is None or self.transport.is_closing():
+            return
+        in_body = self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
+        if now - self._since > (BODY_SECONDS_MAX if in_body else HEAD_SECONDS_MAX):
+            self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """Tell a request that is no HTTP what it is, and close."""
+        _, body = render(MalformedRequest(), "none")
+        document = json.loads(body)
+        del document["request_id"]  # such a request gets none
+        body = json.dumps(document).encode()
+        self.transport.write(
+            b"HTTP/1.1 400 Bad Request\r\n"
+            b"content-type: " + MEDIA_TYPE.encode() + b"\r\n"
+            b"content-length: " + str(len(body)).encode() + b"\r\n"
+            b"connection: close\r\n\r\n" + body
+        )
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """One server process; ends with everyone answered, and quietly."""
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Protocol):
+                    connection.close_if_slow(connection.loop.time())
+        return await super().on_tick(counter)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """SIGTERM and SIGINT ask for a graceful end; a graceful end is a success."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+
+def make_server(app: ASGIApp, settings: Settings) -> Server:
+    """A server for `app`; `serve` it on sockets that listen already, or on the settings' address."""
+    return Server(
+        uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            host=settings.host,
+            port=settings.port,
+            http=Protocol,
+            ws="none",
+            loop="uvloop",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=2_048,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+    )

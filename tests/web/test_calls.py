@@ -1,0 +1,293 @@
+"""A shop's day over HTTP: enrol, quote, buy, look, cancel, claim, correct; every call answers as documented."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from tests.web.world import World, enrol, new_shop, receipt
+
+
+async def test_a_purchase_is_answered_with_points_balance_and_receipt(world: World) -> None:
+    till = world.client("pos")
+    member = await enrol(till, "6035550001")
+    body = receipt(member={"card": "6035 5500-01"})
+    quoted = await till.post("/v1/quotes", body)
+    assert quoted.status == 200
+    assert quoted.json["earned"][0]["points"] == 14
+    first = await till.post("/v1/purchases", body, idempotency_key="one")
+    assert first.status == 201
+    assert first.json["member_id"] == member
+    assert first.json["earned"][0]["points"] == 14
+    assert first.json["balances"][0]["available"] == 14
+    assert first.json["receipt"]["lines"]
+    assert first.headers["content-type"] == "application/json"
+    assert first.headers["x-request-id"].startswith("req_")
+    again = await till.post("/v1/purchases", body, idempotency_key="one")
+    assert (again.status, again.body, again.replayed) == (201, first.body, True)
+    other_key = await till.post("/v1/purchases", body, idempotency_key="two")
+    assert (other_key.status, other_key.body, other_key.replayed) == (200, first.body, True)
+    differs = await till.post("/v1/purchases", {**body, "till": "9"}, idempotency_key="three")
+    assert (differs.status, differs.json["code"]) == (409, "activity_differs")
+    reused = await till.post("/v1/purchases", receipt(), idempotency_key="one")
+    assert (reused.status, reused.json["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_after_a_time_out_the_till_asks_by_its_own_receipt_number(world: World) -> None:
+    till = world.client("pos")
+    body = receipt(lines=[{"line_id": "1", "sku": "HAM", "quantity": "0.512", "amount_minor": 999}])
+    recorded = await till.post("/v1/purchases", body, idempotency_key=uuid4().hex)
+    path = f"/v1/purchases?source={body['source']}&external_id={body['external_id']}"
+    by_receipt = await till.get(path)
+    by_id = await till.get(f"/v1/purchases/{recorded.json['id']}")
+    assert by_receipt.status == by_id.status == 200
+    assert by_receipt.json == by_id.json
+    assert by_receipt.json["state"] == "recorded"
+    assert by_receipt.json["content"]["lines"][0]["quantity"] == "0.512"
+    assert by_receipt.json["first_answer"] == recorded.json
+    unseen = await till.get("/v1/purchases?source=x&external_id=y")
+    assert (unseen.status, unseen.json["code"]) == (404, "purchase_not_found")
+
+
+async def test_a_cancel_may_come_before_its_purchase(world: World) -> None:
+    till = world.client("pos")
+    body = receipt()
+    name = {"source": body["source"], "external_id": body["external_id"]}
+    cancelled = await till.post("/v1/purchases/cancel", name, idempotency_key=uuid4().hex)
+    assert (cancelled.status, cancelled.json["status"]) == (201, "cancelled")
+    late = await till.post("/v1/purchases", body, idempotency_key=uuid4().hex)
+    assert (late.status, late.json["code"]) == (409, "purchase_cancelled")
+    read = await till.get(f"/v1/purchases?source={name['source']}&external_id={name['external_id']}")
+    assert (read.json["state"], read.json["content"], read.json["first_answer"]) == ("cancelled", None, None)
+
+
+async def test_a_guest_claims_a_purchase_once(world: World) -> None:
+    till = world.client("pos")
+    member = await enrol(till)
+    guest = await till.post("/v1/purchases", receipt(), idempotency_key=uuid4().hex)
+    assert guest.json["earned"] == []
+    path = f"/v1/purchases/{guest.json['id']}/claim"
+    claimed = await till.post(path, {"member": {"id": member}}, idempotency_key=uuid4().hex)
+    assert (claimed.status, claimed.json["earned"][0]["points"]) == (201, 14)
+    twice = await till.post(path, {"member": {"id": member}}, idempotency_key=uuid4().hex)
+    assert (twice.status, twice.json["code"]) == (409, "already_claimed")
+
+
+async def test_a_batch_answers_every_item_as_it_would_have_been_alone(world: World) -> None:
+    till = world.client("pos")
+    good, same, bad = receipt(), receipt(), receipt(money="EURO", lines=[])
+    items = [good, {**same, "idempotency_key": "k"}, bad, good, 7]
+    answer = await till.post("/v1/purchases/batch", {"items": items})
+    assert answer.status == 200
+    results = answer.json["results"]
+    assert [one["index"] for one in results] == [0, 1, 2, 3, 4]
+    assert [one["status"] for one in results] == [201, 201, 422, 200, 422]
+    assert {fault["pointer"] for fault in results[2]["body"]["errors"]} == {"/money", "/lines"}
+    assert results[3]["replayed"]
+    assert results[3]["body"] == results[0]["body"]
+    alone = await till.post("/v1/purchases", same, idempotency_key="k")
+    assert (alone.status, alone.replayed) == (201, True)
+
+
+async def test_a_member_is_found_enrolled_read_changed_and_erased(world: World) -> None:
+    till, desk = world.client("pos"), world.client("support")
+    body = {
+        "identifiers": [
+            {"kind": "phone", "value": "0664 1234567"},
+            {"kind": "email", "value": "Zoë@Example.com"},
+        ],
+        "profile": {"name": "Zoë Maier", "locale": "de-AT", "birthday_on": "1990-02-28"},
+        "attributes": {"shoe_size": 38},
+    }
+    made = await desk.post("/v1/members", body, idempotency_key=uuid4().hex)
+    assert made.status == 201
+    known = await desk.post("/v1/members", body, idempotency_key=uuid4().hex)
+    assert (known.status, known.json["id"]) == (200, made.json["id"])
+    found = await till.post("/v1/members/lookup", {"query": "+43 664 1234567"})
+    assert [one["id"] for one in found.json["candidates"]] == [made.json["id"]]
+    assert "Maier" not in found.body.decode()
+    masked = await till.get("/v1/members/identifier:phone:%2B436641234567")
+    assert (masked.json["masked"], masked.json["birthday_on"]) == (True, None)
+    clear = await desk.get(f"/v1/members/{made.json['id']}")
+    assert (clear.json["name"], clear.json["attributes"]) == ("Zoë Maier", {"shoe_size": 38})
+    listed = await desk.get("/v1/members?q=maier")
+    assert [one["id"] for one in listed.json["data"]] == [made.json["id"]]
+    half = await desk.call("PATCH", f"/v1/members/{made.json['id']}", {"profile": {"name": "Z"}})
+    assert (half.status, half.json["errors"][0]["pointer"]) == (422, "/attributes")
+    change = {"status": "blocked", "profile": {"name": "Zoe"}, "attributes": {}}
+    changed = await desk.call("PATCH", f"/v1/members/{made.json['id']}", change)
+    assert (changed.status, changed.json["status"]) == (200, "blocked")
+    assert (await desk.get(f"/v1/members/{made.json['id']}")).json["name"] == "Zoe"
+    gone = await desk.post(f"/v1/members/{made.json['id']}/erase", {}, idempotency_key=uuid4().hex)
+    assert (gone.status, gone.json["status"]) == (200, "erased")
+    assert (await till.post("/v1/members/lookup", {"query": "+43 664 1234567"})).json["candidates"] == []
+
+
+async def test_one_more_identifier_is_given_once_and_to_one_member(world: World) -> None:
+    desk = world.client("support")
+    ida, otto = await enrol(desk), await enrol(desk)
+    body = {"kind": "external", "value": "crm-77"}
+    given = await desk.post(f"/v1/members/{ida}/identifiers", body, idempotency_key=uuid4().hex)
+    again = await desk.post(f"/v1/members/{ida}/identifiers", body, idempotency_key=uuid4().hex)
+    taken = await desk.post(f"/v1/members/{otto}/identifiers", body, idempotency_key=uuid4().hex)
+    assert (given.status, again.status, taken.status) == (201, 200, 409)
+    assert taken.json["code"] == "identifier_taken"
+
+
+async def test_points_are_given_and_taken_by_hand_and_stand_in_the_statement(world: World) -> None:
+    desk = world.client("support")
+    member = await enrol(desk)
+    credit = {"member": {"id": member}, "points_currency": "points", "points": 100, "reason": "goodwill"}
+    assert (await desk.post("/v1/adjustments", credit, idempotency_key=uuid4().hex)).status == 201
+    debit = await desk.post("/v1/adjustments", {**credit, "points": -30}, idempotency_key=uuid4().hex)
+    assert (debit.status, debit.json["balances"][0]["available"]) == (201, 70)
+    much = await desk.post("/v1/adjustments", {**credit, "points": -71}, idempotency_key=uuid4().hex)
+    assert (much.status, much.json["code"]) == (409, "insufficient_points")
+    balances = await desk.get(f"/v1/members/{member}/balances")
+    assert balances.json["balances"][0]["available"] == 70
+    lots = await desk.get(f"/v1/members/{member}/lots")
+    assert [lot["available"] for lot in lots.json["data"]] == [70]
+    first = await desk.get(f"/v1/members/{member}/entries?limit=1")
+    assert [line["available_change"] for line in first.json["data"]] == [-30]
+    rest = await desk.get(f"/v1/members/{member}/entries?limit=1&cursor={first.json['next_cursor']}")
+    assert [line["available_change"] for line in rest.json["data"]] == [100]
+    entry = await desk.get(f"/v1/entries/{first.json['data'][0]['id']}")
+    assert (entry.json["kind"], entry.json["postings"][0]["points"]) == ("adjust_debit", 30)
+    decision = await desk.get(f"/v1/decisions/{debit.json['decision_id']}")
+    assert (decision.json["kind"], decision.json["answer"]) == ("adjust", debit.json)
+
+
+async def test_balances_as_of_the_past_stay_as_they_were(world: World) -> None:
+    desk = world.client("support")
+    member = await enrol(desk)
+    lot = {
+        "member": {"id": member},
+        "points_currency": "points",
+        "points": 40,
+        "source": "old",
+        "external_id": uuid4().hex,
+        "issued_at": "2026-01-05T10:00:00+01:00",
+        "expires_at": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
+    }
+    manager = world.client("manager")
+    brought = await manager.post("/v1/imports/lots", lot, idempotency_key=uuid4().hex)
+    assert (brought.status, brought.json["earned"][0]["points"]) == (201, 40)
+    path = f"/v1/members/{member}/balances"
+    before = await desk.get(f"{path}?as_of=2026-01-05T08:59:59Z")
+    then = await desk.get(f"{path}?as_of=2026-01-05T09:00:00%2B00:00")
+    unknown = await desk.get(f"{path}?as_of=2026-01-06T00:00:00Z&recorded_by=2026-01-06T00:00:00Z")
+    figures = [one.json["balances"][0]["available"] for one in (before, then, unknown)]
+    assert figures == [0, 40, 0]
+
+
+async def test_a_purchase_explains_itself_also_when_it_earned_nothing(world: World) -> None:
+    till, desk = world.client("pos"), world.client("support")
+    member = await enrol(till)
+    small = receipt(member={"id": member}, lines=[{"line_id": "1", "sku": "GUM", "amount_minor": 50}])
+    bought = await till.post("/v1/purchases", small, idempotency_key=uuid4().hex)
+    assert bought.json["earned"] == []
+    why = await desk.get(f"/v1/purchases/{bought.json['id']}/explanation")
+    assert why.status == 200
+    (rule,) = why.json["explanation"]["rules"]
+    assert (rule["rule_id"], rule["points"]) == ("base", 0)
+    assert rule["sentence"]
+
+
+async def test_the_feed_tells_everything_once_and_in_order(world: World) -> None:
+    shop = await new_shop(world.runtime)
+    till, reader = world.client("pos", shop), world.client("analyst", shop)
+    member = await enrol(till)
+    for _ in range(3):
+        await till.post("/v1/purchases", receipt(member={"id": member}), idempotency_key=uuid4().hex)
+    events, after = [], ""
+    while True:
+        page = await reader.get(f"/v1/engagement-events?limit=2{after}")
+        assert page.status == 200
+        if not page.json["data"]:
+            break
+        events += page.json["data"]
+        after = f"&after={page.json['next_cursor']}"
+    assert [event["position"] for event in events] == [1, 2, 3, 4, 5]
+    assert [event["type"].removeprefix("loyalty.") for event in events] == [
+        "configuration.published",
+        "member.enrolled",
+        *["purchase.recorded"] * 3,
+    ]
+    assert {event["specversion"] for event in events} == {"1.0"}
+    changes = [change["available"] for event in events for change in event["data"].get("entries", ())]
+    balances = await till.get(f"/v1/members/{member}/balances")
+    assert sum(changes) == balances.json["balances"][0]["available"] == 42
+
+
+async def test_a_configuration_is_judged_published_and_read_by_number(world: World) -> None:
+    manager = world.client("manager")
+    program = await manager.get("/v1/program")
+    tag, number = program.headers["etag"], program.json["configuration"]
+    current = (await manager.get(f"/v1/program/configurations/{number}")).json
+    wanted = {"settings": current["settings"], "ruleset": {**current["ruleset"], "version": 2}}
+    judged = await manager.post("/v1/program/configurations/validate", wanted)
+    assert judged.json == {"valid": True, "faults": []}
+    path = "/v1/program/configurations"
+    published = await manager.post(path, wanted, idempotency_key=uuid4().hex, If_Match=tag)
+    assert (published.status, published.json["number"]) == (201, number + 1)
+    stale = await manager.post(path, wanted, idempotency_key=uuid4().hex, If_Match=tag)
+    assert (stale.status, stale.json["code"]) == (412, "configuration_stale")
+    broken = await manager.post(path, wanted, idempotency_key=uuid4().hex, If_Match="7")
+    assert (broken.status, broken.json["code"]) == (400, "malformed_request")
+    listed = await manager.get(f"{path}?limit=1")
+    assert (len(listed.json["data"]), listed.json["next_cursor"] is not None) == (1, True)
+    contradictory = {**wanted, "settings": {**wanted["settings"], "zone": "Mars/Base"}}
+    judged = await manager.post(f"{path}/validate", contradictory)
+    assert [fault["pointer"] for fault in judged.json["faults"]] == ["/settings/zone"]
+    refused = await manager.post(path, contradictory, idempotency_key=uuid4().hex)
+    assert (refused.status, refused.json["code"]) == (422, "configuration_invalid")
+
+
+async def test_only_a_sandbox_has_a_clock_that_moves(world: World) -> None:
+    live = await world.client("admin").post(
+        "/v1/clock/advance", {"to": "2027-01-01T00:00:00Z"}, idempotency_key=uuid4().hex
+    )
+    assert (live.status, live.json["code"]) == (409, "clock_is_real")
+    sandbox = await new_shop(world.runtime, clock_at=datetime(2026, 1, 1, tzinfo=UTC))
+    admin = world.client("admin", sandbox)
+    moved = await admin.post("/v1/clock/advance", {"to": "2026-06-01T00:00:00Z"}, idempotency_key=uuid4().hex)
+    assert (moved.status, moved.json["now"]) == (200, "2026-06-01T00:00:00Z")
+    assert (await admin.get("/v1/program")).json["now"] == "2026-06-01T00:00:00Z"
+    back = await admin.post("/v1/clock/advance", {"to": "2026-05-01T00:00:00Z"}, idempotency_key=uuid4().hex)
+    assert (back.status, back.json["code"]) == (409, "clock_backwards")
+
+
+async def test_a_key_is_shown_once_works_is_rotated_and_ends(world: World) -> None:
+    admin = world.client("admin")
+    client = await admin.post("/v1/clients", {"name": "web shop"}, idempotency_key="client")
+    again = await admin.post("/v1/clients", {"name": "web shop"}, idempotency_key="client")
+    assert (again.status, again.body, again.replayed) == (201, client.body, True)
+    reused = await admin.post("/v1/clients", {"name": "another"}, idempotency_key="client")
+    assert (reused.status, reused.json["code"]) == (422, "idempotency_key_reused")
+    keys = f"/v1/clients/{client.json['id']}/keys"
+    made = await admin.post(keys, {"role": "pos"}, idempotency_key="key")
+    replay = await admin.post(keys, {"role": "pos"}, idempotency_key="key")
+    assert made.status == 201
+    assert (replay.replayed, replay.json) == (True, {"key": made.json["key"], "secret": None})
+    holder = world.with_key(made.json["secret"])
+    assert (await holder.get("/v1/members/00000000-0000-7000-8000-000000000000")).status == 404
+    path = f"{keys}/{made.json['key']['id']}"
+    rotated = await admin.post(f"{path}/rotate", {"overlap_minutes": 5}, idempotency_key=uuid4().hex)
+    assert rotated.status == 201
+    revoked = await admin.post(f"{path}/revoke", None, idempotency_key=uuid4().hex)
+    assert (revoked.status, revoked.json["revoked_at"] is not None) == (200, True)
+    listed = await admin.get(keys)
+    assert len(listed.json["data"]) == 2
+    assert made.json["secret"] not in listed.body.decode()
+    log = await admin.get("/v1/audit-log?limit=3")
+    assert [entry["action"] for entry in log.json["data"]] == ["key.revoke", "key.create", "key.rotate"]
+    staff = await admin.get("/v1/staff")
+    assert [person["name"] for person in staff.json["data"]] == ["Ida"]
+
+
+async def test_a_verification_is_queued_and_can_be_asked_after(world: World) -> None:
+    auditor = world.client("auditor")
+    queued = await auditor.post("/v1/verification-runs", None, idempotency_key="verify")
+    assert (queued.status, queued.json["state"]) == (202, "queued")
+    assert (await auditor.post("/v1/verification-runs", None, idempotency_key="verify")).json == queued.json
+    read = await auditor.get(queued.headers["location"])
+    assert read.json["id"] == queued.json["id"]
+    assert (await auditor.get(f"/v1/runs/{queued.json['id']}")).status == 200
