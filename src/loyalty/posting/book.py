@@ -225,6 +225,11 @@ class Book:
         assert held is not None
         return held.state
 
+    def lies_elsewhere(self, activity_id: UUID) -> bool:
+        """Whether a purchase that was looked for in the program's own lane is in a member's."""
+        held = self.names[self.names_of[activity_id]] if activity_id in self.names_of else None
+        return held is not None and held.cell != 0
+
     def name(self, name: ActivityName) -> ActivityKey | None:
         try:
             return self.names[name]

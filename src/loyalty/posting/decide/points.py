@@ -160,11 +160,11 @@ def claim(work: Work, command: ClaimPurchase) -> Outcome:
     """A guest's purchase becomes a member's, once, judged with the rules of when it happened."""
     work.book.need_cells([0])  # guests' purchases live in the program's own lane
     activity = work.book.activity(0, command.purchase_id)
-    if activity is None:
+    if activity is None and not work.book.lies_elsewhere(command.purchase_id):
         raise PurchaseNotFound
     member = active(work.book.resolve(command.member))
-    if activity.member_id is not None:
-        raise AlreadyClaimed(purchase_id=activity.id)
+    if activity is None or activity.member_id is not None:
+        raise AlreadyClaimed(purchase_id=command.purchase_id)
     stored = work.book.decision(0, activity.decision_id)
     detail = msgspec.json.decode(stored.detail, type=Detail)
     if stored.kind != "purchase" or detail.facts is None:

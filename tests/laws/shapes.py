@@ -1,0 +1,139 @@
+"""Small worlds for the law tests, in the public form of a program: few names and figures, so that things meet."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+JSON = dict[str, Any]
+
+CATEGORIES = ("coffee", "fuel", "bread")
+TAGS = ("no-points", "organic")
+SKUS = ("A", "B", "C")
+CHANNELS = ("pos", "web")
+LOCATIONS = ("north", "south")
+TENDERS = ("card", "gift")
+
+
+def some(names: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(names), max_size=2, unique=True)
+
+
+def chance(part: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.none() | part
+
+
+def given(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[JSON]:
+    """A dict of the fields that did not turn out empty."""
+    return st.fixed_dictionaries(fields).map(
+        lambda d: {k: v for k, v in d.items() if v not in (None, [], ())}
+    )
+
+
+selections = given(
+    skus=some(SKUS),
+    categories=some(CATEGORIES),
+    tags=some(TAGS),
+    not_skus=some(SKUS),
+    not_categories=some(CATEGORIES),
+    not_tags=some(TAGS),
+)
+named = selections.filter(bool)
+clock_times = st.sampled_from(("00:00:00", "02:30:00", "08:00:00", "17:30:00", "22:00:00"))
+windows = given(
+    kind=st.just("window"),
+    from_on=chance(st.dates().map(str) | st.sampled_from(("2026-03-08", "2026-05-01"))),
+    to_on=chance(st.sampled_from(("2026-03-08", "2026-05-31", "2026-12-31"))),
+    weekdays=st.lists(st.integers(1, 7), max_size=3, unique=True),
+    from_time=chance(clock_times),
+    to_time=chance(clock_times),
+)
+nights = given(  # over midnight, where the day that counts is the evening's
+    kind=st.just("window"),
+    weekdays=st.lists(st.integers(1, 7), min_size=1, max_size=4, unique=True),
+    to_on=chance(st.sampled_from(("2026-03-08", "2026-11-01"))),
+    from_time=st.sampled_from(("17:30:00", "22:00:00")),
+    to_time=st.sampled_from(("02:30:00", "08:00:00")),
+)
+conditions = st.recursive(
+    given(kind=st.just("minimum_spend"), amount_minor=st.integers(1, 3_000), lines=selections)
+    | given(kind=st.just("has_line"), lines=named)
+    | windows
+    | nights
+    | given(kind=st.just("channel"), any_of=st.lists(st.sampled_from(CHANNELS), min_size=1, max_size=2))
+    | given(kind=st.just("location"), any_of=st.lists(st.sampled_from(LOCATIONS), min_size=1, max_size=2)),
+    lambda inner: (
+        given(kind=st.sampled_from(("all", "any")), of=st.lists(inner, min_size=1, max_size=3))
+        | given(kind=st.just("not"), of=inner)
+    ),
+    max_leaves=4,
+)
+roundings = st.sampled_from(("floor", "half_up", "ceiling"))
+effects = (
+    given(
+        kind=st.just("per_spend"),
+        points=st.integers(1, 5),
+        each_minor=st.sampled_from((1, 7, 100, 250)),
+        rounding=roundings,
+        lines=selections,
+    )
+    | given(kind=st.just("fixed"), points=st.integers(1, 500), lines=selections)
+    | given(
+        kind=st.just("multiplier"),
+        factor_bps=st.sampled_from((10_001, 12_500, 15_000, 20_000, 33_333)),
+        rounding=roundings,
+        lines=selections,
+    )
+)
+
+
+def rules(currencies: tuple[str, ...]) -> st.SearchStrategy[list[JSON]]:
+    one = given(
+        id=st.sampled_from(tuple("abcdefgh")),
+        name=st.just("a rule"),
+        points_currency=st.sampled_from(currencies),
+        gives=effects,
+        when=chance(conditions),
+        member_cap=chance(
+            given(
+                points=st.integers(1, 300), period=st.sampled_from(("day", "week", "month", "year", "ever"))
+            )
+        ),
+        priority=st.integers(-2, 2),
+    )
+    return st.lists(one, max_size=6, unique_by=lambda rule: rule["id"])
+
+
+def rulesets(currencies: tuple[str, ...]) -> st.SearchStrategy[JSON]:
+    return given(version=st.integers(1, 9), rules=rules(currencies), excluded=chance(named))
+
+
+line_bodies = given(
+    sku=st.sampled_from(SKUS),
+    quantity_milli=st.sampled_from((0, 1_000, 2_500)),
+    amount_minor=st.integers(0, 2_500),
+    categories=some(CATEGORIES),
+    tags=some(TAGS),
+    tax_minor=st.integers(0, 200),
+)
+
+
+@st.composite
+def baskets(draw: st.DrawFn) -> JSON:
+    """Lines and how they were paid; the tenders, if told, sum to the lines."""
+    lines = draw(st.lists(line_bodies, min_size=1, max_size=4))
+    for number, line in enumerate(lines):
+        line["line_id"] = str(number + 1)
+        if line.get("tax_minor", 0) > line["amount_minor"]:
+            line["tax_minor"] = line["amount_minor"]
+    basket: JSON = {"lines": lines, "money": "USD"}
+    total = sum(line["amount_minor"] for line in lines)
+    if draw(st.booleans()):
+        gift = draw(st.integers(0, total))
+        basket["tenders"] = [
+            {"type": "gift", "amount_minor": gift},
+            {"type": "card", "amount_minor": total - gift},
+        ]
+    for name, words in (("channel", CHANNELS), ("location", LOCATIONS)):
+        if word := draw(chance(st.sampled_from(words))):
+            basket[name] = word
+    return basket
