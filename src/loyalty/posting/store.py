@@ -215,7 +215,7 @@ WITH acts AS MATERIALIZED (
 )
 SELECT
   ARRAY(SELECT ROW(k.kind, k.source, k.external_id, k.state, k.activity_id, k.cell, k.decision_id, k.content_digest)
-        FROM acts a, LATERAL (
+        FROM unnest($2::uuid[]) a(id), LATERAL (
             SELECT * FROM activity_keys WHERE program_id = $1 AND activity_id = a.id AND kind = 'purchase' OFFSET 0) k),
   ARRAY(SELECT ROW(id, decision_id, awarded_by, member_id, occurred_at, recorded_at, location, channel, till,
                    amount_minor, content::text) FROM acts),
