@@ -4,7 +4,10 @@ Data goes to stdout, talk to stderr, so that every reading command can stand in 
 """
 
 import asyncio
+import os
+import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -62,6 +65,17 @@ def unreachable(what: str, url: str, error: BaseException) -> str:
     """Why a server does not answer, with what to try."""
     reason = str(error).split("\n")[0] or type(error).__name__
     return f"{what} at {mask_url(url)} does not answer ({reason}): is it running, are address and password right?"
+
+
+def follow_parent() -> None:
+    """End this process, as SIGTERM would, when standard input is closed: whoever started it has gone."""
+
+    def follow() -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def at_desk(work: "Callable[[Desk], Awaitable[T]]") -> T:

@@ -15,6 +15,7 @@ from loyalty.base.settings import SettingsError
 from loyalty.cli.frame import CommandError, Exit, say
 
 COMMANDS = {
+    "checkpoint": "Note the chain's closed days in a file that an auditor keeps.",
     "clock": "Show a program's clock; set a sandbox program's clock forward.",
     "config": "Show the effective settings and where each comes from.",
     "doctor": "Check this machine, the settings and the servers, and say what to do.",
@@ -23,8 +24,11 @@ COMMANDS = {
     "program": "Create, show and publish programs.",
     "replay": "Post real purchases to the API: the public grocery data, or a file of your own.",
     "secrets": "Make the passwords and keys of a deployment, once.",
+    "serve": "Serve the API.",
     "servers": "Start, stop and look at the embedded PostgreSQL and Valkey.",
     "staff": "Add staff, list them, issue and revoke their tokens.",
+    "verify": "Recompute the books and name whatever is broken.",
+    "worker": "Do what is due: asked-for runs, closing of days, removal of old records.",
 }
 
 

@@ -1,0 +1,46 @@
+"""`loyalty worker`: does what is due: runs that were asked for, the closing of days, the removal of old records."""
+
+import asyncio
+import signal
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from loyalty.base.logs import configure_logs
+from loyalty.base.settings import from_process
+from loyalty.cli.frame import CommandError, Exit, follow_parent
+from loyalty.embedded import EmbeddedError, provide
+from loyalty.jobs.worker import work
+
+app = App(name="worker", help="Do what is due: asked-for runs, closing of days, removal of old records.")
+
+
+@app.default
+def worker(*, with_parent: Annotated[bool, Parameter(show=False, negative="")] = False) -> None:
+    """Work until SIGTERM or Ctrl-C. Several workers share the work; one that dies loses none of it.
+
+    Parameters
+    ----------
+    with_parent
+        End when standard input is closed.
+    """
+    settings = from_process()
+    configure_logs(settings.log_format)
+    if with_parent:
+        follow_parent()
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+        await work(complete, stop)
+
+    try:
+        with provide(settings) as complete:
+            if complete.database_url is None or complete.redis_url is None or complete.secret_key is None:
+                raise CommandError(
+                    "LOYALTY_DATABASE_URL, LOYALTY_REDIS_URL or LOYALTY_SECRET_KEY is not set", Exit.USAGE
+                )
+            asyncio.run(run())
+    except EmbeddedError as error:
+        raise CommandError(str(error)) from error
