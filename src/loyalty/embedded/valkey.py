@@ -51,7 +51,7 @@ class Valkey:
         self.data.mkdir(mode=0o700, exist_ok=True)
         self._account.own(self.data)
         for _ in range(3):  # another process may take the port between our look and the server's
-            self._configure(free_port())
+            self._configure(self._same_port() or free_port())
             self._account.run([self._server, self.data / "valkey.conf"])
             give_up = time.monotonic() + 5
             while time.monotonic() < give_up:
@@ -80,6 +80,14 @@ class Valkey:
     def _port(self) -> int:
         lines = (self.data / "valkey.conf").read_text().splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("port ")))
+
+    def _same_port(self) -> int | None:
+        """The port of the last start, when nobody has taken it: those who lost the server find it again."""
+        with contextlib.suppress(OSError, StopIteration), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", self._port()))
+            return self._port()
+        return None
 
     def _say(self, command: str) -> str:
         """Answer to one command in the inline form of the protocol; empty when nobody is there."""
