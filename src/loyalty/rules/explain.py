@@ -87,20 +87,12 @@ def plain(text: str) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in bare)
 
 
+# Letters and signs that Unicode does not take apart by itself.
 _SPELLED = str.maketrans(
     {
-        "ß": "ss",
-        "æ": "ae",
-        "Æ": "AE",
-        "ø": "o",
-        "Ø": "O",
-        "ł": "l",
-        "Ł": "L",
-        "œ": "oe",
-        "Œ": "OE",
-        "€": "EUR",
+        pair[0]: pair[1:]
+        for pair in 'ßss æae ÆAE œoe ŒOE øo ØO łl ŁL đd ĐD ıi €EUR ×x –- —- ‘\' ’\' “" ”" „"'.split()
     }
-    | {"–": "-", "—": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "×": "x", "đ": "d", "Đ": "D", "ı": "i"}
 )
 
 

@@ -1,0 +1,158 @@
+"""A program written by hand is read as it was meant, and written back so that a hand can go on."""
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loyalty.base.calendar import RoundUp
+from loyalty.conditions.types import AllOf, Lines, MinimumSpend, Window
+from loyalty.posting.configuration import Configuration
+from loyalty.posting.files import dump, in_file, load
+from loyalty.posting.validate import faults
+from loyalty.programs.types import (
+    ConfigurationInvalid,
+    NeverExpires,
+    PointsCurrency,
+    Policies,
+    ProgramKind,
+    ProgramSettings,
+    Rolling,
+    UnknownIdentifier,
+)
+from loyalty.rules.types import PerSpend, Ruleset
+from tests.pure.shops import rulesets
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples" / "programs").glob("*.toml"))
+DOCUMENTED = (ROOT / "docs" / "rules.md").read_text().split("```toml\n")[1].split("```")[0]
+
+texts = st.text(min_size=1, max_size=60)
+expiries = st.just(NeverExpires()) | st.builds(
+    Rolling, st.none() | st.integers(1, 900), st.none() | st.integers(1, 90), st.sampled_from(RoundUp)
+)
+currencies = st.builds(
+    PointsCurrency,
+    st.sampled_from(("points", "stars")),
+    texts,
+    spendable=st.booleans(),
+    qualifying=st.booleans(),
+    expiry=expiries,
+    pending_days=st.integers(0, 30),
+    excluded_tenders=st.lists(texts, max_size=2).map(tuple),
+)
+policies = st.builds(
+    Policies,
+    late_days_max=st.none() | st.integers(0, 36_600),
+    unknown_card=st.sampled_from(UnknownIdentifier),
+    phone_region=st.sampled_from(("US", "DE")),
+)
+programs = st.builds(
+    ProgramSettings,
+    texts,
+    texts,
+    st.sampled_from(("EUR", "USD")),
+    st.lists(currencies, min_size=1, max_size=2).map(tuple),
+    policies,
+)
+
+
+@settings(max_examples=100)
+@given(st.sampled_from(ProgramKind), programs, rulesets(most=4))
+def test_what_is_written_is_read_again(kind: ProgramKind, program: ProgramSettings, ruleset: Ruleset) -> None:
+    configuration = Configuration(program, ruleset)
+    assert load(dump(kind, configuration)) == (kind, configuration)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_can_be_published_and_is_written_back_alike(path: Path) -> None:
+    text = path.read_text()
+    kind, configuration = load(text)
+    assert faults(configuration) == []
+    again = dump(kind, configuration)
+    assert load(again) == (kind, configuration)
+    # Everything but comments and what has its default anyway stands where it stood.
+    tables = [line for line in text.splitlines() if line.startswith("[")]
+    assert [line for line in again.splitlines() if line.startswith("[")] == tables
+
+
+def test_the_documented_file_can_be_published() -> None:
+    kind, configuration = load(DOCUMENTED)
+    assert kind is ProgramKind.LIVE
+    assert faults(configuration) == []
+
+
+def test_the_example_for_the_replay_earns_and_expires_as_its_header_says() -> None:
+    kind, configuration = load((ROOT / "examples/programs/journey-a.toml").read_text())
+    (currency,), (rule,) = configuration.settings.points_currencies, configuration.ruleset.rules
+    assert kind is ProgramKind.SANDBOX
+    assert configuration.settings.zone == "America/New_York"
+    assert configuration.settings.policies.late_days_max is None
+    assert configuration.settings.policies.unknown_external is UnknownIdentifier.ENROL
+    assert currency.expiry == Rolling(days=90)
+    assert (rule.gives, rule.when, rule.member_cap) == (PerSpend(1, 100), None, None)
+    assert configuration.ruleset.excluded is None
+
+
+def test_conditions_one_below_the_other_must_all_hold() -> None:
+    _, configuration = load(DOCUMENTED)
+    when = configuration.ruleset.rules[1].when
+    assert isinstance(when, AllOf)
+    assert [type(part) for part in when.of] == [Window, MinimumSpend]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "pointer", "line"),
+    [
+        ('kind = "live" ', 'kind = "lively"', "/program/kind", 2),
+        ("each_minor = 50", 'each_minor = "50"', "/rules/0/gives/each_minor", 19),
+        ("each_minor = 50", "each = 50", "/rules/0/gives/each", 19),
+        ("to_time = 09:00:00", "to_time = 9", "/rules/1/when/0/to_time", 30),
+        ("amount_minor = 400", "amount_minor = 0", "/rules/1/when/1/amount_minor", 34),
+        ("[excluded]", "[exclude]", "/exclude", 12),
+        ('name = "beans"', "", "/points_currencies/0", 7),
+        ('id = "early-coffee"', 'id = "Early Coffee"', "/rules/1/id", 22),
+    ],
+)
+def test_a_slip_is_named_by_its_place_and_line(old: str, new: str, pointer: str, line: int) -> None:
+    assert old in DOCUMENTED
+    with pytest.raises(ConfigurationInvalid) as refused:
+        load(DOCUMENTED.replace(old, new, 1))
+    (fault,) = refused.value.faults
+    assert fault.pointer == pointer
+    assert fault.detail.endswith(f"(line {line})")
+
+
+def test_what_is_not_toml_is_refused_with_its_line() -> None:
+    with pytest.raises(ConfigurationInvalid) as refused:
+        load(DOCUMENTED.replace("[excluded]", "[excluded"))
+    (fault,) = refused.value.faults
+    assert (fault.pointer, fault.code) == ("", "malformed")
+    assert "line 12" in fault.detail
+
+
+def test_contradictions_are_told_by_their_place_in_the_file() -> None:
+    text = DOCUMENTED.replace("Europe/Berlin", "Europe/Bielefeld")
+    (fault,) = in_file(text, faults(load(text)[1]))
+    assert (fault.pointer, fault.detail[-8:]) == ("/program/zone", "(line 4)")
+
+    text = DOCUMENTED.replace("to_time = 09:00:00", "from_on = 2026-05-05\nto_on = 2026-05-04")
+    text = text.replace('["coffee"]', '["gift-card"]')
+    found = [(fault.pointer, fault.detail[-9:]) for fault in in_file(text, faults(load(text)[1]))]
+    assert found == [("/rules/1/gives/lines", "(line 25)"), ("/rules/1/when/0/to_on", "(line 31)")]
+
+
+def test_long_lists_are_written_one_name_a_line() -> None:
+    kind, configuration = load(DOCUMENTED)
+    many = tuple(f"article-number-{number}" for number in range(20))
+    excluded = Lines(skus=many)
+    longer = msgspec.structs.replace(
+        configuration, ruleset=msgspec.structs.replace(configuration.ruleset, excluded=excluded)
+    )
+    text = dump(kind, longer)
+    assert max(map(len, text.splitlines())) <= 110
+    assert tomllib.loads(text)["excluded"]["skus"] == list(many)
+    assert load(text) == (kind, longer)
