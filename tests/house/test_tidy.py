@@ -59,7 +59,7 @@ def pure_files() -> list[Path]:
         path
         for room in PURE_ROOMS
         for path in sorted((SOURCE / room).rglob("*.py"))
-        if path.stem not in IMPURE_NAMES and path.stem != "__init__"
+        if IMPURE_NAMES.isdisjoint({path.stem, path.parent.name}) and path.stem != "__init__"
     ]
 
 

@@ -73,7 +73,7 @@ def words(entry: Entry, name: str, zone: ZoneInfo, decision_kind: str | None = N
     moved = _moved(entry)
 
     def count(*moves: tuple[Bucket, Bucket]) -> str:
-        return f"{sum(moved.get(move, 0) for move in moves):,} {name}"
+        return amount(sum(moved.get(move, 0) for move in moves), name)
 
     match entry.kind:
         case EntryKind.EARN | EntryKind.ADJUST_CREDIT | EntryKind.IMPORT:
@@ -114,6 +114,11 @@ def words(entry: Entry, name: str, zone: ZoneInfo, decision_kind: str | None = N
             return f"{count(*moved)} received{_why(entry)}"
 
 
+def amount(points: int, name: str) -> str:
+    """A number of points in words: 1 point, 1,234 points."""
+    return f"{points:,} {'point' if points == 1 and name == 'points' else name}"
+
+
 def day_in_words(on: date) -> str:
     """A date as people write it: 4 May 2026."""
     return f"{on.day} {on:%B %Y}"
@@ -123,11 +128,11 @@ def _credited(entry: Entry, name: str, zone: ZoneInfo, decision_kind: str | None
     lot = entry.lots[0]
     match entry.kind:
         case EntryKind.EARN:
-            did = f"{lot.points:,} {name} earned{_WITH.get(decision_kind or '', '')}"
+            did = f"{amount(lot.points, name)} earned{_WITH.get(decision_kind or '', '')}"
         case EntryKind.IMPORT:
-            did = f"{lot.points:,} {name} carried over"
+            did = f"{amount(lot.points, name)} carried over"
         case _:
-            did = f"{lot.points:,} {name} credited{_why(entry)}"
+            did = f"{amount(lot.points, name)} credited{_why(entry)}"
     activates_at, expires_at = lot.issued_activates_at, lot.issued_expires_at
     if activates_at is not None and activates_at > entry.occurred_at:
         did += f", available from {day_in_words(local_date(activates_at, zone))}"

@@ -147,7 +147,7 @@ class LaneReader:
                     )
 
     def _broken(self, table: str, key: dict[str, object], what: str) -> None:
-        self.findings.add(("lane", self.cell), table, {"cell": self.cell, **key}, what)
+        self.findings.add(("lane", self.cell, table), table, {"cell": self.cell, **key}, what)
 
     async def _range(self, until: int, limit: int) -> tuple[int, int]:
         """Verify up to `limit` blocks; how many blocks and decisions that were."""

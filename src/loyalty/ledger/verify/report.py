@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-PER_SUBJECT = 3  # findings told of one account or lane; the rest is counted
+PER_SUBJECT = 3  # findings told of one account, or of one table of a lane; the rest is counted
 TOLD_MAX = 500
 
 

@@ -1,0 +1,49 @@
+"""`loyalty checkpoint`: the hashes of the blocks that closed a day, for an auditor to keep outside."""
+
+import os
+import sys
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+from cyclopts import App
+
+from loyalty.cli.frame import CommandError, Exit, at_desk, say
+from loyalty.ledger.verify.checkpoint import Checkpoint, checkpoints, to_lines
+from loyalty.operating.desk import Desk
+
+app = App(name="checkpoint", help="Note the chain's closed days in a file that an auditor keeps.")
+
+
+@app.default
+def note(*, program: UUID | None = None, out: Path | None = None) -> None:
+    """Write the blocks that closed a day, and each lane's newest block, as JSON lines.
+
+    Keep the file where nobody who can write to the database can write to it; `loyalty verify --checkpoint FILE`
+    compares.
+
+    Parameters
+    ----------
+    program
+        Id of the program; not needed where there is only one.
+    out
+        File to write, replaced as a whole; default: stdout.
+    """
+    noted = at_desk(lambda desk: _note(desk, program))
+    text = to_lines(noted)
+    if out is None:
+        sys.stdout.buffer.write(text)
+        return
+    try:
+        unfinished = out.with_name(out.name + ".part")
+        unfinished.write_bytes(text)
+        os.replace(unfinished, out)
+    except OSError as error:
+        raise CommandError(f"{out} cannot be written: {error.strerror}", Exit.USAGE) from error
+    say(f"Noted {len(noted)} blocks in {out}.")
+
+
+async def _note(desk: Desk, program: UUID | None) -> list[Checkpoint]:
+    chosen = await desk.program(program)
+    async with asyncpg.create_pool(desk.runtime.settings.database_url, min_size=1, max_size=1) as pool:
+        return await checkpoints(pool.acquire, chosen.id)

@@ -1,0 +1,324 @@
+"""`verify` says that untouched books are whole, runs beside traffic, and names what was tampered with."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+import pytest_asyncio
+
+from loyalty.ledger import tables
+from loyalty.ledger.verify import Report, verify
+from loyalty.ledger.verify.checkpoint import checkpoints, from_lines, to_lines
+from loyalty.posting.runtime import Runtime
+from tests.conftest import Database
+from tests.laws.shop import serving
+from tests.rooms.forger import hash_of
+from tests.rooms.traffic import START, Traffic, a_month
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def runtime(database: Database) -> AsyncIterator[Runtime]:
+    async with serving(database) as runtime:
+        yield runtime
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pool(database: Database) -> AsyncIterator[Any]:
+    async with asyncpg.create_pool(database.app_url, min_size=1, max_size=2) as pool:
+        yield pool
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def superuser(database: Database) -> AsyncIterator[Any]:
+    """A connection that the guards do not stop."""
+    connection = await asyncpg.connect(database.superuser_url)
+    await connection.execute("SET session_replication_role = replica")
+    yield connection
+    await connection.close()
+
+
+async def check(pool: Any, traffic: Traffic, **more: Any) -> Report:
+    return await verify(pool.acquire, traffic.program, **more)
+
+
+async def test_untouched_books_are_whole(runtime: Runtime, pool: Any) -> None:
+    traffic = await a_month(runtime)
+    report = await check(pool, traffic)
+    assert report.findings == ()
+    assert report.intact
+    figures = report.figures
+    assert (
+        figures.decisions == figures.blocks == 53
+    )  # one command at a time: publish, 5 enrolled, 42 bought …
+    assert figures.accounts == 8
+    assert figures.entries > 100 and figures.counters > 4
+    assert msgspec.json.decode(msgspec.json.encode(report), type=Report) == report
+
+
+async def test_progress_is_told_and_reaches_its_end(runtime: Runtime, pool: Any) -> None:
+    traffic = await a_month(runtime)
+    told: list[tuple[str, int, int]] = []
+    await check(pool, traffic, progress=lambda *step: told.append(step))
+    for phase in ("chain", "accounts", "links"):
+        steps = [(done, total) for name, done, total in told if name == phase]
+        assert steps[-1][0] == steps[-1][1] > 0
+
+
+async def test_verification_runs_beside_traffic(runtime: Runtime, pool: Any) -> None:
+    traffic = await a_month(runtime)
+    await traffic.enrol(20)
+    ended = asyncio.Event()
+
+    async def shop(member: int) -> int:
+        bought = 0
+        while not ended.is_set():
+            await traffic.buy(member, 500 + member, START + timedelta(days=39, minutes=bought % 1000))
+            bought += 1
+        return bought
+
+    tills = [asyncio.create_task(shop(member)) for member in range(25)]
+    try:
+        reports = [await check(pool, traffic) for _ in range(5)]
+    finally:
+        ended.set()
+        bought = await asyncio.gather(*tills)
+    assert [report.findings for report in reports] == [()] * 5
+    assert sum(bought) > 50
+    assert (await check(pool, traffic)).intact
+
+
+async def test_a_program_is_verified_without_seeing_another(
+    runtime: Runtime, pool: Any, superuser: Any
+) -> None:
+    mine, other = await a_month(runtime), await a_month(runtime)
+    await superuser.execute(
+        "UPDATE accounts SET available = available + 1 WHERE program_id = $1", other.program
+    )
+    assert (await check(pool, mine)).intact
+    assert not (await check(pool, other)).intact
+
+
+# --- tampering: what is done to the rows → the table whose row is named, and words of what is wrong -------------
+
+OF = "WHERE program_id = $1"
+A_LOT = f"id = (SELECT id FROM lots {OF} AND available > 0 ORDER BY id LIMIT 1)"
+AN_ENTRY = f"id = (SELECT id FROM entries {OF} AND kind = 'earn' ORDER BY id LIMIT 1 OFFSET 5)"
+ITS_POSTINGS = AN_ENTRY.replace("id =", "entry_id =", 1)
+A_DECISION = f"id = (SELECT id FROM decisions {OF} AND kind = 'purchase' ORDER BY id LIMIT 1 OFFSET 5)"
+AN_ACCOUNT = f"id = (SELECT id FROM accounts {OF} AND available > 0 ORDER BY id LIMIT 1)"
+NOBODY = "'ffffffff-ffff-7fff-bfff-000000000001'"
+NEWEST = f"number = (SELECT max(number) FROM blocks {OF})"
+
+
+def change(table: str, how: str, which: str) -> str:
+    return f"UPDATE {table} SET {how} {OF} AND {which}"
+
+
+def remove(table: str, which: str) -> str:
+    return f"DELETE FROM {table} {OF} AND {which}"
+
+
+def copy(table: str, which: str, **other: str) -> str:
+    """A second row like the one there is, but for the values given."""
+    names: list[str] = [str(column.name) for column in getattr(tables, table).columns]
+    return (
+        f"INSERT INTO {table} ({', '.join(names)}) "
+        f"SELECT {', '.join(other.get(name, name) for name in names)} FROM {table} {OF} AND {which}"
+    )
+
+
+TAMPERED = {
+    "a balance column": (
+        change("accounts", "available = available + 100", AN_ACCOUNT),
+        "accounts",
+        "its lots make",
+    ),
+    "a due instant put off": (
+        change("accounts", "next_due_at = '2099-01-01'", AN_ACCOUNT),
+        "accounts",
+        "next due",
+    ),
+    "a count of entries": (change("accounts", "seq = seq + 1", AN_ACCOUNT), "accounts", "the last is"),
+    "an account removed": (remove("accounts", AN_ACCOUNT), "accounts", "is missing"),
+    "a lot's points": (
+        change("lots", "available = available - 1, redeemed = redeemed + 1", A_LOT),
+        "lots",
+        "its postings make",
+    ),
+    "a lot's date": (change("lots", "expires_at = '2099-01-01'", A_LOT), "lots", "other dates"),
+    "a lot's date as issued": (change("lots", "issued_expires_at = '2099-01-01'", A_LOT), "blocks", "hash"),
+    "a lot's arrival": (change("lots", "arrived_at = '2099-01-01'", A_LOT), "lots", "came last"),
+    "a lot closed": (change("lots", "is_open = false", A_LOT), "lots", "is not"),
+    "a lot removed": (remove("lots", A_LOT), "lots", "is missing"),
+    "a lot of nothing": (copy("lots", A_LOT, id=NOBODY), "lots", "no posting moved any"),
+    "an entry's balance": (
+        change("entries", "available = available + 1", AN_ENTRY),
+        "entries",
+        "postings up to it make",
+    ),
+    "an entry's instant": (
+        change("entries", "occurred_at = occurred_at + interval '1 second'", AN_ENTRY),
+        "blocks",
+        "hash",
+    ),
+    "an entry's recorded instant": (
+        change("entries", "recorded_at = recorded_at + interval '1 second'", AN_ENTRY),
+        "entries",
+        "instant of its block",
+    ),
+    "an entry's cause": (change("entries", "cause = 'gift'", AN_ENTRY), "blocks", "hash"),
+    "an entry removed": (remove("entries", AN_ENTRY), "postings", "not there"),
+    "two entries swapped": (
+        change("entries", "seq = 3 - seq", "seq IN (1, 2)"),
+        "entries",
+        "below that of the entry before it",
+    ),
+    "a posting's points": (change("postings", "points = points + 1", ITS_POSTINGS), "blocks", "hash"),
+    "a posting removed": (remove("postings", ITS_POSTINGS), "entries", "postings up to it make"),
+    "a decision's detail": (
+        change("decisions", """detail = replace(detail, '"facts"', '"Facts"')""", A_DECISION),
+        "blocks",
+        "hash",
+    ),
+    "a stored answer": (change("decisions", "answer = answer || ' '", A_DECISION), "blocks", "hash"),
+    "a decision removed": (remove("decisions", A_DECISION), "entries", "which is not there"),
+    "a decision put into another block": (
+        change("decisions", "block_number = block_number + 1", A_DECISION),
+        "decisions",
+        "lies among those",
+    ),
+    "a decision of nobody": (copy("decisions", A_DECISION, id=NOBODY), "decisions", "its block is missing"),
+    "a decision that cannot be read": (
+        change("decisions", "detail = detail || 'x'", A_DECISION),
+        "decisions",
+        "cannot be read",
+    ),
+    "a block removed": (remove("blocks", "number = 7"), "blocks", "is missing"),
+    "a block's instant": (
+        change("blocks", "recorded_at = recorded_at - interval '1 day'", "number = 20"),
+        "blocks",
+        "before the block before it",
+    ),
+    "a block's hash": (change("blocks", "hash = sha256('forged')", "number = 7"), "blocks", "hash"),
+    "the last block removed alone": (remove("blocks", NEWEST), "decisions", "its block is missing"),
+    "an event removed": (remove("engagement_events", "position = 9"), "engagement_events", "missing"),
+    "the last event removed": (
+        remove("engagement_events", f"position = (SELECT max(position) FROM engagement_events {OF})"),
+        "engagement_events",
+        "missing",
+    ),
+    "a cap counter": (change("counters", "points = 0", "true"), "counters", "decisions counted"),
+    "a cap counter removed": (remove("counters", "true"), "counters", "decisions counted"),
+    "a replayed answer's decision": (
+        change("idempotency_records", f"decision_id = {NOBODY}", "decision_id IS NOT NULL"),
+        "idempotency_records",
+        "not there",
+    ),
+    "a receipt's decision": (
+        change("activity_keys", f"decision_id = {NOBODY}", "external_id = 'R-3'"),
+        "activity_keys",
+        "not there",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+async def test_tampering_is_named(runtime: Runtime, pool: Any, superuser: Any, what: str) -> None:
+    statement, table, words = TAMPERED[what]
+    traffic = await a_month(runtime)
+    assert not (await superuser.execute(statement, traffic.program)).endswith(" 0"), (
+        "nothing was tampered with"
+    )
+    report = await check(pool, traffic)
+    assert not report.intact
+    assert any(f.table == table and words in f.what for f in report.findings), report.findings
+
+
+async def test_a_forged_block_with_its_own_right_hash_breaks_the_next_one(
+    runtime: Runtime, pool: Any, superuser: Any
+) -> None:
+    """Whoever recomputes one hash must recompute all that follow."""
+    traffic = await a_month(runtime)
+    await superuser.execute(
+        f"UPDATE decisions SET answer = answer || ' ' {OF} AND {A_DECISION}", traffic.program
+    )
+    number = await superuser.fetchval(
+        f"SELECT block_number FROM decisions {OF} AND {A_DECISION}", traffic.program
+    )
+    await rehash(superuser, traffic, number, number)
+    (finding,) = (await check(pool, traffic)).findings
+    assert (finding.key["number"], finding.what) == (
+        str(number + 1),
+        "does not continue the hash of the block before it",
+    )
+
+
+async def rehash(superuser: Any, traffic: Traffic, first: int, last: int) -> None:
+    """What a forger would do: recompute the hashes of blocks `first` to `last`, each continuing the one before."""
+    for number in range(first, last + 1):
+        before = await superuser.fetchval(
+            f"SELECT hash FROM blocks {OF} AND number = $2", traffic.program, number - 1
+        )
+        await superuser.execute(
+            f"UPDATE blocks SET previous_hash = $3 {OF} AND number = $2", traffic.program, number, before
+        )
+        forged = await hash_of(superuser, traffic.program, number)
+        await superuser.execute(
+            f"UPDATE blocks SET hash = $3 {OF} AND number = $2", traffic.program, number, forged
+        )
+
+
+# --- what only a checkpoint kept outside can show -------------------------------------------------------------
+
+
+async def test_a_checkpoint_notes_closed_days_and_the_newest_block(runtime: Runtime, pool: Any) -> None:
+    traffic = await a_month(runtime)
+    noted = from_lines(to_lines(await checkpoints(pool.acquire, traffic.program)))
+    assert [str(one.closes_on) for one in noted] == ["2026-04-10", "None"]
+    report = await check(pool, traffic, checkpoint=noted)
+    assert report.intact
+    assert report.figures.checkpoints == 2
+    await traffic.buy(0, 100, START)
+    assert (await check(pool, traffic, checkpoint=noted)).intact
+
+
+async def test_a_chain_written_anew_is_shown_by_the_checkpoint_alone(
+    runtime: Runtime, pool: Any, superuser: Any
+) -> None:
+    traffic = await a_month(runtime)
+    noted = await checkpoints(pool.acquire, traffic.program)
+    await superuser.execute(
+        f"UPDATE decisions SET answer = answer || ' ' {OF} AND {A_DECISION}", traffic.program
+    )
+    newest = await superuser.fetchval(f"SELECT max(number) FROM blocks {OF}", traffic.program)
+    await rehash(superuser, traffic, 2, newest)
+    assert (await check(pool, traffic)).intact
+    report = await check(pool, traffic, checkpoint=noted)
+    assert [finding.table for finding in report.findings] == ["blocks", "blocks"]
+    assert "written anew" in report.findings[0].what
+
+
+async def test_last_blocks_removed_with_all_they_covered_are_shown_by_the_checkpoint_alone(
+    runtime: Runtime, pool: Any, superuser: Any
+) -> None:
+    traffic = await a_month(runtime)
+    await traffic.enrol(1)  # a last block that moved no points
+    noted = await checkpoints(pool.acquire, traffic.program)
+    newest = await superuser.fetchrow(
+        f"SELECT * FROM blocks {OF} ORDER BY number DESC LIMIT 1", traffic.program
+    )
+    of_it = f"{OF} AND decision_id IN (SELECT id FROM decisions {OF} AND block_number = $2)"
+    for statement in (
+        f"DELETE FROM engagement_events {of_it}",
+        f"DELETE FROM idempotency_records {of_it}",
+        f"DELETE FROM decisions {OF} AND block_number = $2",
+        f"DELETE FROM blocks {OF} AND number = $2",
+    ):
+        await superuser.execute(statement, traffic.program, newest["number"])
+    assert (await check(pool, traffic)).intact
+    (finding,) = (await check(pool, traffic, checkpoint=noted)).findings
+    assert (finding.key["number"], finding.what[:7]) == (str(newest["number"]), "is gone")

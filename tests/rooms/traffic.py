@@ -1,0 +1,138 @@
+"""A program with a little traffic of every kind, through the real pipe, for tests that read its books."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from loyalty.members.types import Identifier, IdentifierKind
+from loyalty.posting.commands import (
+    Adjust,
+    Answer,
+    CancelPurchase,
+    CloseDay,
+    Command,
+    Enrol,
+    ImportLot,
+    MemberRef,
+    PurchaseLine,
+    RecordPurchase,
+)
+from loyalty.posting.runtime import Runtime
+from tests.laws.shop import Shop, digest, open_shop
+
+START = datetime(2026, 3, 2, 10, tzinfo=UTC)
+CONFIGURATION: dict[str, Any] = {
+    "settings": {
+        "name": "Corner shop",
+        "zone": "Europe/Berlin",
+        "money": "EUR",
+        "points_currencies": [
+            {
+                "code": "points",
+                "name": "points",
+                "expiry": {"kind": "rolling", "days": 30},
+                "negative": "waive",
+            },
+            {"code": "miles", "name": "miles", "pending_days": 14},
+        ],
+        "policies": {"late_days_max": None},
+    },
+    "ruleset": {
+        "version": 1,
+        "rules": [
+            {
+                "id": "basket",
+                "name": "for the basket",
+                "points_currency": "points",
+                "gives": {"kind": "per_spend", "points": 1, "each_minor": 100},
+                "member_cap": {"points": 100, "period": "month"},
+            },
+            {
+                "id": "miles",
+                "name": "for flying",
+                "points_currency": "miles",
+                "gives": {"kind": "per_spend", "points": 1, "each_minor": 1000},
+            },
+        ],
+    },
+}
+
+
+class Traffic:
+    """A shop with members 0, 1, 2 …, who are named by number."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.shop = shop
+        self.members: list[UUID] = []
+        self._receipts = 0
+
+    @property
+    def program(self) -> UUID:
+        return self.shop.program
+
+    async def post(self, command: Command) -> Any:
+        answer: Answer = await self.shop.send(command)
+        assert answer.status < 300, answer.body
+        return msgspec.json.decode(answer.body)
+
+    async def enrol(self, number: int = 1) -> None:
+        for _ in range(number):
+            card = Identifier(IdentifierKind.CARD, f"60350{len(self.members):05}")
+            self.members.append(UUID((await self.post(Enrol((card,))))["id"]))
+
+    def who(self, member: int) -> MemberRef:
+        return MemberRef(id=self.members[member])
+
+    async def buy(self, member: int, amount_minor: int, at: datetime) -> str:
+        """The receipt's number."""
+        self._receipts += 1
+        number = f"R-{self._receipts}"
+        line = PurchaseLine("1", "SKU", 1000, amount_minor)
+        purchase = RecordPurchase(
+            "till-1",
+            number,
+            at,
+            "EUR",
+            (line,),
+            self.who(member),
+            content_digests=(digest(number, amount_minor),),
+        )
+        await self.post(purchase)
+        return number
+
+    async def cancel(self, number: str) -> None:
+        await self.post(CancelPurchase("till-1", number))
+
+    async def adjust(
+        self, member: int, points: int, currency: str = "points", reason: str = "goodwill"
+    ) -> None:
+        await self.post(Adjust(self.who(member), currency, points, reason))
+
+    async def bring(self, member: int, points: int, at: datetime) -> None:
+        self._receipts += 1
+        row = f"row-{self._receipts}"
+        await self.post(
+            ImportLot(self.who(member), "points", points, "old", row, at, content_digests=(digest(row),))
+        )
+
+    async def close(self, on: date) -> None:
+        await self.post(CloseDay(on))
+
+
+async def a_month(runtime: Runtime, now: datetime = START + timedelta(days=40)) -> Traffic:
+    """A sandbox program at `now` with five members: earned, capped, spent, cancelled, expired, closed days."""
+    traffic = Traffic(await open_shop(runtime, CONFIGURATION, now))
+    await traffic.enrol(5)
+    for day in range(0, 40, 4):
+        for member in range(4):
+            await traffic.buy(member, 1000 + 700 * member, START + timedelta(days=day, hours=member))
+    await traffic.adjust(0, 500)
+    await traffic.adjust(0, -120, reason="correction")
+    late = await traffic.buy(1, 3000, now - timedelta(hours=2))
+    await traffic.cancel(late)
+    await traffic.bring(2, 250, START)
+    await traffic.close((now - timedelta(days=1)).date())
+    await traffic.buy(3, 4400, now - timedelta(hours=1))
+    return traffic
