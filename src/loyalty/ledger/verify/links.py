@@ -28,7 +28,8 @@ WITH chunk AS MATERIALIZED (
     SELECT scope, key, status, decision_id, decision_cell FROM idempotency_records
     WHERE program_id = $1 AND (scope, key) > ($2, $3) ORDER BY scope, key LIMIT $4
 )
-SELECT c.scope, c.key, c.decision_id IS NOT NULL AND (d.id IS NULL OR d.answer_status <> c.status), count(*) OVER ()
+SELECT c.scope, c.key, c.decision_id IS NOT NULL AND (d.id IS NULL OR c.status NOT IN (d.answer_status, 200)),
+       count(*) OVER ()
 FROM chunk c LEFT JOIN decisions d
   ON d.program_id = $1 AND d.cell = c.decision_cell AND d.id = c.decision_id
 ORDER BY c.scope, c.key
@@ -115,7 +116,10 @@ class LinkReader:
         return last_id
 
     async def idempotency_records(self) -> None:
-        """Every record names a decision that is there and gave the stored status, or is a refusal."""
+        """Every record names a decision that is there and gave the stored status, or is a refusal.
+
+        200 stands for the first answer again, to the same activity under a key of its own.
+        """
         after: tuple[UUID, str] | None = (NIL, "")
         while after is not None:
             async with snapshot(self.connect, self.program_id) as connection:
