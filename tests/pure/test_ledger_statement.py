@@ -76,7 +76,7 @@ TOLD = every_kind()
         (EntryKind.TRANSFER_IN, "350 points received"),
         (EntryKind.REDEEM, "1,000 points spent"),
         (EntryKind.EARN, "80 points earned with a purchase"),
-        (EntryKind.REPAY, "80 points paid what was owed"),
+        (EntryKind.REPAY, "10 points paid what was owed"),
     ],
 )
 def test_an_entry_in_words(kind: EntryKind, expected: str) -> None:
