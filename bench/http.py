@@ -27,7 +27,7 @@ import msgspec
 from bench.cluster import Cluster, family_cpu_us, wal
 from bench.load import Plan, Report
 from bench.sample import Sample, Stretch
-from bench.world import CLIENT, MEMBERS, PROGRAM, card, purchase_body
+from bench.world import CLIENT, MEMBERS, PROGRAM, card, occurred_at, purchase_body
 from loyalty.access.roles import Role
 from loyalty.access.service import create_client, create_key
 from loyalty.access.types import ActorKind, Principal
@@ -113,9 +113,7 @@ class Site:
 
     @staticmethod
     def _quote(card: str) -> bytes:
-        return msgspec.json.encode(
-            msgspec.json.decode(purchase_body(card, "-", datetime.now(UTC))) | {"external_id": "-"}
-        )
+        return purchase_body(card, "Q-1", occurred_at(datetime.now(UTC)))
 
     @staticmethod
     def _balance(card: str) -> str:
