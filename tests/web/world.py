@@ -1,6 +1,7 @@
 """A program that can be called: the real application over the real database, a key for every role."""
 
 import asyncio
+import contextlib
 import os
 import secrets
 from collections.abc import AsyncIterator
@@ -30,7 +31,7 @@ from loyalty.web.app import make_app
 from loyalty.web.serve import listen
 from loyalty.web.server import make_server
 from tests.conftest import HOME, Database
-from tests.races.client import Client
+from tests.races.client import Client, Reply
 
 JSON = dict[str, Any]
 
@@ -88,6 +89,17 @@ class World:
         """A connection with this very credential."""
         self.clients.append(Client(self.port, key))
         return self.clients[-1]
+
+    async def raw(self, data: bytes, *, within_s: float = 5.0) -> bytes:
+        """Everything that comes back for these very bytes until the server closes the connection."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(data)
+            return await asyncio.wait_for(reader.read(), within_s)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def hang_up(self) -> None:
         """Close every connection that was opened."""
@@ -199,3 +211,13 @@ async def enrol(client: Client, card: str | None = None) -> str:
     answer = await client.post("/v1/members", body, idempotency_key=uuid4().hex)
     assert answer.status == 201, answer.body
     return answer.json["id"]
+
+
+def parsed(answer: bytes) -> Reply:
+    """The first answer in some raw bytes, its body as far as declared."""
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    headers = {
+        name.strip().lower(): value.strip() for name, value in (line.split(":", 1) for line in lines[1:])
+    }
+    return Reply(int(lines[0].split()[1]), headers, rest[: int(headers.get("content-length", "0"))])

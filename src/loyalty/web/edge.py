@@ -326,7 +326,9 @@ def fitted(shape: type[T], value: Any, known: Sequence[Fault] = ()) -> T:
                 return body
         except msgspec.ValidationError:
             pass
-    faults = [*known, *faults_of(shape, value)][:FAULTS_MAX]
+    named = {fault.pointer for fault in known}
+    found = [fault for fault in faults_of(shape, value) if fault.pointer not in named]
+    faults = [*known, *found][:FAULTS_MAX]
     raise InvalidBody(
         faults=tuple(faults or [Fault("", "wrong_type", "The body does not have the expected form.")])
     )
