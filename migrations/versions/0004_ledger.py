@@ -93,6 +93,7 @@ STATEMENTS = (
         CHECK (pending + available + held <= 9007199254740991)
     ) WITH (fillfactor = 70)
     """,
+    "CREATE UNIQUE INDEX accounts_id ON accounts (program_id, cell, id)",
     """
     CREATE TABLE lots (
         program_id uuid NOT NULL,

@@ -62,6 +62,7 @@ accounts = Table(
     Column("next_due_at", INSTANT),
     Column("first_entry_id", ID),
     Column("last_entry_id", ID),
+    Index("accounts_id", "program_id", "cell", "id", unique=True),
 )
 
 lots = Table(
