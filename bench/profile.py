@@ -80,6 +80,8 @@ def show(cluster: Cluster, what: str, size: Size) -> None:
     else:
         dump = cluster.home / "profile.json"
         with Site.opened(cluster).served(1, profile=dump) as server:
+            bench.http.purchases(server, size.connections, size.stretch)
+            os.kill(server.pid, signal.SIGUSR1)
             sample = bench.http.purchases(server, size.connections, size.stretch)
         counts = json.loads(dump.read_text())
         sampler = Sampler()
@@ -94,11 +96,11 @@ def show(cluster: Cluster, what: str, size: Size) -> None:
 
 
 def serve() -> int:
-    """The program's own `serve` under the sampler; leaves its counts when the server ends."""
+    """The program's own `serve` under the sampler from SIGUSR1 on; leaves its counts when the server ends."""
     from loyalty.cli.main import run
 
     sampler = Sampler()
-    sampler.start()
+    signal.signal(signal.SIGUSR1, lambda _signal, _frame: sampler.start())
     try:
         return run(["serve"])
     finally:
