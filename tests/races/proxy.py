@@ -17,6 +17,7 @@ class Proxy:
         self._target = (host, port)
         self._armed = 0
         self.cut = 0
+        self.refusing = False  # new connections end at once, as if nobody were there
         self.port = 0
         self._lines: set[asyncio.Task[None]] = set()
 
@@ -25,6 +26,9 @@ class Proxy:
         self._armed = times
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.refusing:
+            writer.close()
+            return
         task = asyncio.current_task()
         assert task is not None
         self._lines.add(task)

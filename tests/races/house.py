@@ -1,0 +1,169 @@
+"""Two API processes over one database, as a small production runs them, and a crowd of clients in front."""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import msgspec
+
+from loyalty.access.roles import Role
+from loyalty.base.settings import load_settings
+from loyalty.ledger.verify import Report, verify
+from loyalty.operating.desk import open_desk
+from loyalty.posting.configuration import Configuration
+from loyalty.programs.types import ProgramKind
+from tests.conftest import HOME
+from tests.kills.api import SECRET, Api
+from tests.laws import checks
+from tests.races.client import Client, Reply
+
+JSON = dict[str, Any]
+
+CONFIGURATION: JSON = {
+    "settings": {
+        "name": "Crowded shop",
+        "zone": "Europe/Vienna",
+        "money": "EUR",
+        "points_currencies": [
+            {"code": "points", "name": "points", "expiry": {"kind": "rolling", "months": 12}}
+        ],
+    },
+    "ruleset": {
+        "version": 1,
+        "rules": [
+            {
+                "id": "base",
+                "name": "for the basket",
+                "points_currency": "points",
+                "gives": {"kind": "per_spend", "points": 1, "each_minor": 100},
+                "member_cap": {"points": 100_000, "period": "day"},
+            }
+        ],
+    },
+}
+
+
+@dataclass
+class House:
+    """One program served by several processes."""
+
+    app_url: str
+    superuser_url: str
+    program: UUID
+    key: str
+    apis: list[Api]
+    _open: list[Client] = field(default_factory=list)
+
+    def crowd(self, size: int) -> list[Client]:
+        """Clients that spread evenly over the processes."""
+        made = [Client(self.apis[n % len(self.apis)].port, self.key) for n in range(size)]
+        self._open += made
+        return made
+
+    async def ask(self, path: str, body: JSON, key: str | None = None) -> Reply:
+        """One call by itself."""
+        (client,) = self.crowd(1)
+        return await client.post(path, body, idempotency_key=key or uuid4().hex)
+
+    async def together(
+        self, crowd: Sequence[Client], path: str, bodies: Sequence[JSON], keys: Sequence[str]
+    ) -> list[Reply]:
+        """The answers of calls that all clients send at one moment; every process served its part."""
+        opened = await asyncio.gather(*(client.get("/health/live") for client in crowd))
+        assert all(reply.status == 200 for reply in opened)
+        calls = zip(crowd, bodies, keys, strict=True)
+        return await asyncio.gather(
+            *(client.post(path, body, idempotency_key=key) for client, body, key in calls)
+        )
+
+    async def member(self, points: int = 0) -> str:
+        """The id of a new member with a balance."""
+        body = {"identifiers": [{"kind": "external", "value": uuid4().hex}]}
+        id: str = (await self.ask("/v1/members", body)).json["id"]
+        if points:
+            assert (await self.ask("/v1/adjustments", adjustment(id, points))).status == 201
+        return id
+
+    async def whole(self) -> Report:
+        """All invariants hold and the auditor finds nothing: the auditor's report."""
+        link = await asyncpg.connect(self.superuser_url)
+        try:
+            assert await checks.broken(link) == {}
+        finally:
+            await link.close()
+        async with asyncpg.create_pool(self.app_url, min_size=1, max_size=1) as pool:
+            report = await verify(pool.acquire, self.program)
+        assert report.intact, report.findings
+        return report
+
+    async def hang_up(self) -> None:
+        while self._open:
+            await self._open.pop().close()
+
+
+def environ(app_url: str, redis_url: str, **more: str) -> dict[str, str]:
+    """The environment of a process that serves from this database."""
+    return {
+        "LOYALTY_ENVIRONMENT": "test",
+        "LOYALTY_HOME": os.environ[HOME],
+        "LOYALTY_DATABASE_URL": app_url,
+        "LOYALTY_REDIS_URL": redis_url,
+        "LOYALTY_SECRET_KEY": SECRET,
+    } | more
+
+
+async def open_program(
+    app_url: str, redis_url: str, configuration: JSON = CONFIGURATION, **more: str
+) -> tuple[UUID, str]:
+    """A new live program, made as an operator makes it: its id and the key of an administrator."""
+    async with open_desk(load_settings(environ(app_url, redis_url, **more))) as desk:
+        published = msgspec.convert(configuration, Configuration)
+        program = await desk.create_program(ProgramKind.LIVE, published)
+        client = await desk.client(program, "crowd")
+        _, key = await desk.create_key(program, client, Role.ADMIN)
+    return program, key
+
+
+@asynccontextmanager
+async def opened(
+    app_url: str, superuser_url: str, redis_url: str, *, processes: int = 2, **more: str
+) -> AsyncIterator[House]:
+    """A house whose processes run for the length of a block."""
+    program, key = await open_program(app_url, redis_url, CONFIGURATION, **more)
+    apis = [Api(environ(app_url, redis_url, **more)) for _ in range(processes)]
+    house = House(app_url, superuser_url, program, key, apis)
+    try:
+        await asyncio.gather(*(api.start() for api in apis))
+        yield house
+    finally:
+        await house.hang_up()
+        await asyncio.gather(*(api.stop() for api in apis))
+
+
+def adjustment(member: str, points: int) -> JSON:
+    return {"member": {"id": member}, "points_currency": "points", "points": points, "reason": "goodwill"}
+
+
+def purchase(member: str | None, external_id: str | None = None, amount_minor: int = 1_000) -> JSON:
+    """A purchase of one line, made a minute ago."""
+    return {
+        "source": "till-1",
+        "external_id": external_id or uuid4().hex,
+        "occurred_at": (datetime.now(UTC) - timedelta(minutes=1)).isoformat(),
+        "money": "EUR",
+        "lines": [{"line_id": "1", "sku": "A", "amount_minor": amount_minor}],
+    } | ({} if member is None else {"member": {"id": member}})
+
+
+def told(replies: Sequence[Reply]) -> Counter[tuple[int, str]]:
+    """How often each status and code was answered; a replay counts apart."""
+    return Counter(
+        (reply.status, "replayed" if reply.replayed else reply.json.get("code", "done")) for reply in replies
+    )

@@ -1,0 +1,82 @@
+"""Many clients want one thing at one moment, over two processes: exactly one effect, and a clear answer for all."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from tests.conftest import Database
+from tests.races.house import House, adjustment, opened, purchase, told
+
+ROUNDS = pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.proof)])
+
+
+@pytest.fixture(scope="module")
+async def house(database: Database, redis_url: str) -> AsyncIterator[House]:
+    async with opened(database.app_url, database.superuser_url, redis_url) as house:
+        yield house
+
+
+@ROUNDS
+async def test_a_balance_that_two_hundred_want_is_spent_once(house: House, rounds: int) -> None:
+    crowd = house.crowd(200)
+    for _ in range(rounds):
+        member = await house.member(500)
+        bodies, keys = [adjustment(member, -500)] * 200, [uuid4().hex for _ in crowd]
+        replies = await house.together(crowd, "/v1/adjustments", bodies, keys)
+        assert told(replies) == {(201, "done"): 1, (409, "insufficient_points"): 199}
+    await house.whole()
+
+
+@ROUNDS
+async def test_one_request_sent_two_hundred_times_is_done_once(house: House, rounds: int) -> None:
+    crowd = house.crowd(200)
+    for _ in range(rounds):
+        member = await house.member()
+        replies = await house.together(
+            crowd, "/v1/adjustments", [adjustment(member, 7)] * 200, [uuid4().hex] * 200
+        )
+        assert told(replies) == {(201, "done"): 1, (201, "replayed"): 199}
+        assert len({reply.body for reply in replies}) == 1
+        balances = (await house.crowd(1)[0].get(f"/v1/members/{member}/balances")).json["balances"]
+        assert [balance["available"] for balance in balances] == [7]
+    await house.whole()
+
+
+@ROUNDS
+async def test_one_receipt_under_a_hundred_keys_is_one_purchase(house: House, rounds: int) -> None:
+    crowd = house.crowd(100)
+    for _ in range(rounds):
+        body = purchase(await house.member())
+        replies = await house.together(crowd, "/v1/purchases", [body] * 100, [uuid4().hex for _ in crowd])
+        assert told(replies) == {(201, "done"): 1, (200, "replayed"): 99}
+        assert len({reply.body for reply in replies}) == 1
+    await house.whole()
+
+
+@ROUNDS
+async def test_of_a_purchase_and_its_cancel_the_first_to_come_decides(house: House, rounds: int) -> None:
+    """Either the cancel finds the purchase and takes its points back, or the purchase finds the cancel."""
+    crowd = house.crowd(40)
+    for _ in range(rounds):
+        member = await house.member()
+        body = purchase(member)
+        cancel = {"source": body["source"], "external_id": body["external_id"]}
+        await asyncio.gather(*(client.get("/health/live") for client in crowd))
+        calls = [
+            client.post("/v1/purchases", body, idempotency_key=uuid4().hex)
+            if n % 2
+            else client.post("/v1/purchases/cancel", cancel, idempotency_key=uuid4().hex)
+            for n, client in enumerate(crowd)
+        ]
+        replies = await asyncio.gather(*calls)
+        bought, cancelled = told(replies[1::2]), told(replies[0::2])
+        assert cancelled == {(201, "done"): 1, (200, "replayed"): 19}
+        assert bought in (
+            {(201, "done"): 1, (200, "replayed"): 19},
+            {(409, "purchase_cancelled"): 20},
+        )
+        answer = (await house.crowd(1)[0].get(f"/v1/members/{member}/balances")).json
+        assert [balance["available"] for balance in answer["balances"]] == [0]
+    await house.whole()
