@@ -49,9 +49,9 @@ class LineIndex:
     def _number(
         self, skus: tuple[str, ...], categories: tuple[str, ...], tags: tuple[str, ...]
     ) -> int | None:
-        names = frozenset(skus), frozenset(categories), frozenset(tags)
-        if not any(names):
+        if not (skus or categories or tags):
             return None
+        names = frozenset(skus), frozenset(categories), frozenset(tags)
         number = self._numbers.get(names)
         if number is None:
             number = self._numbers[names] = len(self._numbers)

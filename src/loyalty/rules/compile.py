@@ -7,6 +7,7 @@ Rules are numbered in evaluation order, a set of rules is a bit mask. Pure but f
 from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
+from functools import reduce
 from itertools import accumulate
 from typing import TypeVar
 from zoneinfo import ZoneInfo
@@ -133,8 +134,9 @@ class Compiled:
             for condition in conditions
             if isinstance(condition, Window)
         ]
+        timed = [(bit, window) for bit, window in self._windows if window.from_time or window.to_time]
         self._by_hour = [
-            self.every & ~_union(bit for bit, window in self._windows if not in_hour(window, hour))
+            self.every & ~_union(bit for bit, window in timed if not in_hour(window, hour))
             for hour in range(24)
         ]
         self._windowed = _union(bit for bit, _ in self._windows)
@@ -164,9 +166,9 @@ class Compiled:
                 demand = max((c.amount_minor for c in conditions if isinstance(c, MinimumSpend)), default=0)
                 demands[demand] = demands.get(demand, 0) | 1 << position
         steps = sorted(demands.keys() - {0})
-        closed = [_union(demands[step] for step in steps[position:]) for position in range(len(steps) + 1)]
-        choice = self._index.choice(Lines(), points_currency)
-        return choice, steps, [self.every & ~mask for mask in closed]
+        everyone_else = self.every & ~_union(demands[step] for step in steps)
+        reached = accumulate((demands[step] for step in steps), int.__or__, initial=everyone_else)
+        return self._index.choice(Lines(), points_currency), steps, list(reached)
 
     def name(self, rule_id: str) -> str:
         """What a receipt calls a rule; its id when the ruleset has no such rule."""
@@ -226,10 +228,7 @@ def compile_ruleset(ruleset: Ruleset, zone: ZoneInfo) -> Compiled:
 
 
 def _union(masks: Iterable[int]) -> int:
-    union = 0
-    for mask in masks:
-        union |= mask
-    return union
+    return reduce(int.__or__, masks, 0)
 
 
 def _by_name(
