@@ -18,6 +18,7 @@ COMMANDS = {
     "checkpoint": "Note the chain's closed days in a file that an auditor keeps.",
     "clock": "Show a program's clock; set a sandbox program's clock forward.",
     "config": "Show the effective settings and where each comes from.",
+    "demo": "Everything on embedded servers, with a year of real purchases.",
     "doctor": "Check this machine, the settings and the servers, and say what to do.",
     "keys": "Create, list, rotate and revoke API keys.",
     "migrate": "Bring the database to the newest schema.",

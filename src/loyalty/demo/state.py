@@ -5,6 +5,7 @@ as the demo serves. Both hold API keys and are readable by their owner alone.
 """
 
 import os
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,7 +49,7 @@ def read_state(home: Path) -> State | None:
 
 def write_state(home: Path, state: State) -> None:
     """Remember for the next run."""
-    _write(home / _STATE, state)
+    write_private(home / _STATE, _json(state))
 
 
 def read_serving(home: Path) -> Serving | None:
@@ -59,7 +60,7 @@ def read_serving(home: Path) -> Serving | None:
 @contextmanager
 def announced(home: Path, serving: Serving) -> Generator[None]:
     """`demo.json` is there for the length of a block."""
-    _write(home / _SERVING, serving)
+    write_private(home / _SERVING, _json(serving))
     try:
         yield
     finally:
@@ -67,9 +68,25 @@ def announced(home: Path, serving: Serving) -> Generator[None]:
 
 
 def forget(home: Path) -> None:
-    """Remove both files."""
+    """Remove all that the demo wrote beside the servers' data."""
     for name in (_STATE, _SERVING):
         (home / name).unlink(missing_ok=True)
+    shutil.rmtree(directory(home), ignore_errors=True)
+
+
+def directory(home: Path) -> Path:
+    """Where the demo keeps its logs, its header files and its lock."""
+    return home / "demo"
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace a file in one step, readable by its owner alone."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    partial.replace(path)
 
 
 def _read(path: Path, kind: type[T]) -> T | None:
@@ -79,10 +96,5 @@ def _read(path: Path, kind: type[T]) -> T | None:
         return None
 
 
-def _write(path: Path, value: Struct) -> None:
-    """Replace the file in one step, readable by its owner alone."""
-    partial = path.with_suffix(".partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
-    partial.replace(path)
+def _json(value: Struct) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"

@@ -1,0 +1,82 @@
+"""The demo's ready calls: one `curl` per main call, to be pasted as it stands, twice and after a restart too.
+
+The API keys stay in header files that only their owner can read (`curl -H @file`), so no key is printed.
+"""
+
+import shlex
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from loyalty.demo.state import directory
+
+
+class Call(Struct, frozen=True):
+    """One call: what it is for, and the line to paste."""
+
+    what: str
+    line: str
+
+
+def header_file(home: Path, role: str) -> Path:
+    """Where the headers of a role's key are."""
+    return directory(home) / f"{role}.headers"
+
+
+def headers(api_key: str) -> str:
+    """What a header file holds."""
+    return f"Authorization: Bearer {api_key}\nContent-Type: application/json\n"
+
+
+def ready_calls(base_url: str, home: Path, member: str, purchase_id: str, at: datetime) -> list[Call]:
+    """The main calls about `member` (an external id), whose purchase `purchase_id` is explained.
+
+    `at` dates the purchase that one of them makes, and names its receipt: pasted again it is the same one.
+    """
+
+    def line(role: str, path: str, body: dict[str, Any] | None = None, *more: str) -> str:
+        parts = ["curl", "-sS", "-H", f"@{header_file(home, role)}", *more, base_url + path]
+        if body is not None:
+            parts += ["-d", msgspec.json.encode(body).decode()]
+        return shlex.join(parts)
+
+    receipt = f"DEMO-{at:%Y%m%d-%H%M%S}"
+    basket: dict[str, Any] = {
+        "source": "demo-till",
+        "external_id": receipt,
+        "occurred_at": at.isoformat(timespec="seconds"),
+        "money": "USD",
+        "member": {"external": member},
+        "lines": [
+            {
+                "line_id": "1",
+                "sku": "COF-500",
+                "categories": ["coffee"],
+                "quantity": "2",
+                "amount_minor": 1398,
+            },
+            {
+                "line_id": "2",
+                "sku": "BANANAS",
+                "categories": ["produce"],
+                "quantity": "1.25",
+                "amount_minor": 249,
+            },
+        ],
+    }
+    who = f"/v1/members/identifier:external:{member}"
+    return [
+        Call("Who is at the till? Card, phone, e-mail or number in one field",
+             line("pos", "/v1/members/lookup", {"query": member})),
+        Call("What would this basket earn? Nothing is written",
+             line("pos", "/v1/quotes", basket)),
+        Call("The purchase itself; paste it again and the first answer comes back",
+             line("pos", "/v1/purchases", basket, "-H", f"Idempotency-Key: {receipt}")),
+        Call("What the member holds, and what expires next", line("support", f"{who}/balances")),
+        Call("The member's statement in words", line("support", f"{who}/entries?limit=5")),
+        Call("Why that many points?", line("support", f"/v1/purchases/{purchase_id}/explanation")),
+        Call("Everything that happened, for other systems", line("analyst", "/v1/engagement-events?limit=3")),
+    ]  # fmt: skip
