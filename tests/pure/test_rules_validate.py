@@ -1,6 +1,8 @@
 """A ruleset that contradicts itself is told so before anyone lives by it, all faults at once."""
 
+import re
 from datetime import date, time
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -25,6 +27,7 @@ from loyalty.rules.types import Effect, Fixed, Multiplier, PerSpend, Rule, Rules
 from loyalty.rules.validate import faults
 from tests.pure.shops import CURRENCIES, baskets, rulesets
 
+ROOT = Path(__file__).parents[2]
 BERLIN = ZoneInfo("Europe/Berlin")
 WEB = InChannel(("web",))
 
@@ -164,3 +167,10 @@ def test_a_rule_said_never_to_match_never_does(ruleset: Ruleset, facts: Facts) -
             assert ruleset.rules[int(at[2])].id not in {award.rule_id for award in awards}
         if fault.code == "excludes_everything":
             assert awards == ()
+
+
+def test_every_fault_is_documented() -> None:
+    documented = (ROOT / "docs" / "rules.md").read_text().split("## Faults")[1].split("## Files")[0]
+    source = (ROOT / "src" / "loyalty" / "rules" / "validate.py").read_text()
+    codes = re.findall(r'Fault\((?:at|f?"[^"]*"),\s*"(\w+)"', source)
+    assert sorted(set(codes)) == sorted(re.findall(r"^\| `(\w+)`", documented, re.MULTILINE))
