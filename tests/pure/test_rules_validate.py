@@ -172,5 +172,5 @@ def test_a_rule_said_never_to_match_never_does(ruleset: Ruleset, facts: Facts) -
 def test_every_fault_is_documented() -> None:
     documented = (ROOT / "docs" / "rules.md").read_text().split("## Faults")[1].split("## Files")[0]
     source = (ROOT / "src" / "loyalty" / "rules" / "validate.py").read_text()
-    codes = re.findall(r'Fault\((?:at|f?"[^"]*"),\s*"(\w+)"', source)
+    codes = re.findall(r'Fault\(\s*(?:at|f?"[^"]*"),\s*"(\w+)"', source)
     assert sorted(set(codes)) == sorted(re.findall(r"^\| `(\w+)`", documented, re.MULTILINE))
