@@ -1,7 +1,8 @@
 """A loopback relay between the program and PostgreSQL that can cut a line at the worst moment.
 
 `drop_next_commit()` lets the next COMMIT through to the server and then cuts the connection before the server's
-answer comes back: the one case in which nobody can know whether the work is there.
+answer comes back: the one case in which nobody can know whether the work is there. `hold_next_commit()` keeps the
+next COMMIT back: all its work is done under the head, and nobody sees it yet.
 """
 
 import asyncio
@@ -16,6 +17,8 @@ class Proxy:
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._armed = 0
+        self._gate: asyncio.Event | None = None
+        self.holding = asyncio.Event()
         self.cut = 0
         self.refusing = False  # new connections end at once, as if nobody were there
         self.port = 0
@@ -24,6 +27,16 @@ class Proxy:
     def drop_next_commit(self, times: int = 1) -> None:
         """Cut the line behind each of the next `times` commits."""
         self._armed = times
+
+    def hold_next_commit(self) -> None:
+        """Keep the next commit back until `release`; `holding` is set once it is here."""
+        self.holding.clear()
+        self._gate = asyncio.Event()
+
+    def release(self) -> None:
+        """Let the commit that is kept back go on."""
+        assert self._gate is not None
+        self._gate.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refusing:
@@ -60,6 +73,10 @@ class Proxy:
                 self._armed -= 1
                 self.cut += 1
                 silent.set()
+            if self._gate is not None and not self.holding.is_set() and b"COMMIT" in data:
+                self.holding.set()
+                await self._gate.wait()
+                self._gate = None
             writer.write(data)
             await writer.drain()
             if last:
