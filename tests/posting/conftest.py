@@ -1,6 +1,7 @@
 """The road over a database of the module's own; when its tests are through, the books must hold."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -12,13 +13,13 @@ from tests.posting.live import serving, superuser
 
 
 @pytest.fixture(scope="module")
-def settings_more() -> dict[str, int]:
+def settings_more() -> dict[str, Any]:
     """What a module sets otherwise than the defaults."""
     return {}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def runtime(database: Database, settings_more: dict[str, int]) -> AsyncIterator[Runtime]:
+async def runtime(database: Database, settings_more: dict[str, Any]) -> AsyncIterator[Runtime]:
     async with serving(database, **settings_more) as runtime:
         yield runtime
     async with superuser(database) as link:

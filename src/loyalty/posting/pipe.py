@@ -6,7 +6,9 @@ The order of what may go wrong, and who then gets which answer, is docs/ledger.m
 """
 
 import asyncio
+import hashlib
 import random
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from uuid import UUID, uuid4
@@ -17,10 +19,11 @@ import structlog
 
 from loyalty.base.clock import Clock
 from loyalty.base.database import DatabaseUnavailable, OutcomeUnknown, ServerBusy
-from loyalty.base.errors import LoyaltyError
+from loyalty.base.errors import Busy, LawBroken, LoyaltyError
 from loyalty.base.ids import Ids
 from loyalty.base.problems import render
 from loyalty.members.cells import cell_of
+from loyalty.members.types import Identifier
 from loyalty.posting import store
 from loyalty.posting.book import Book, Keys, Needs
 from loyalty.posting.commands import (
@@ -45,6 +48,7 @@ log = structlog.get_logger()
 BATCH_MAX = 128
 NEEDS_MAX = 8  # visits to the database for one command before it counts as broken
 LANES_MAX = 3  # times a command may come back for other lanes
+TAKEN_MAX = 5  # times a lone command may find a key taken by another lane between reading and writing
 RETRY_S = 2.0  # how long a batch is run again after a lost connection, a deadlock or the like
 
 Cells = tuple[int, ...]
@@ -54,37 +58,18 @@ Lane = tuple[UUID, Cells]
 _ALONE = (Publish, AdvanceClock, CloseDay, EraseMember)
 _ALL_LANES = (Publish, AdvanceClock, CloseDay)
 
-_AGAIN = (
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    OSError,
-    TimeoutError,
-)
-_BUSY = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
-
-
-def _may_be_run_again(error: Exception) -> bool:
-    """Whether the moment was at fault, not what we wrote: asyncpg says ValueError of a value it cannot send."""
-    return isinstance(error, _AGAIN) and not isinstance(error, ValueError)
-
 
 class _Waiting:
     """One caller in a lane."""
 
-    __slots__ = ("answer", "since", "submission", "visits")
+    __slots__ = ("answer", "sent", "since", "submission", "visits")
 
     def __init__(self, submission: Submission, since: float, answer: "asyncio.Future[Answer]") -> None:
         self.submission = submission
         self.since = since
         self.answer = answer
         self.visits = 0  # lanes tried
+        self.sent = False  # in a commit whose outcome may be unknown: only running again tells
 
     def give(self, answer: Answer) -> None:
         if not self.answer.done():
@@ -102,17 +87,6 @@ class _Queue:
         self.bytes = 0
 
 
-class _Attempt:
-    """One try to bring a batch through one transaction."""
-
-    __slots__ = ("batch", "committing", "lane")
-
-    def __init__(self, lane: Lane, batch: Sequence[_Waiting]) -> None:
-        self.lane = lane
-        self.batch = batch
-        self.committing = False  # the commit was sent: from here on its outcome may be unknown
-
-
 class _Poisoned(Exception):
     def __init__(self, waiting: _Waiting) -> None:
         super().__init__()
@@ -125,6 +99,24 @@ class BatchSeen(msgspec.Struct, frozen=True):
     commands: int
     seconds: float
     attempts: int
+
+
+def _taken(error: Exception) -> bool:
+    return isinstance(error, asyncpg.UniqueViolationError)
+
+
+def _told(error: BaseException | None) -> dict[str, object]:
+    """What a log may say of an exception: what and where, not its text, which may hold a person's data.
+
+    Only a broken law names ids alone.
+    """
+    return {
+        "error": type(error).__name__,
+        "law": str(error) if isinstance(error, LawBroken) else None,
+        "sqlstate": getattr(error, "sqlstate", None),
+        "constraint": getattr(error, "constraint_name", None),
+        "stack": "".join(traceback.format_tb(error.__traceback__)) if error else "",
+    }
 
 
 def retry_headers(error: LoyaltyError) -> dict[str, str]:
@@ -168,9 +160,9 @@ class Pipe:
 
     async def submit(self, submission: Submission) -> Answer:
         """The answer of one command, refusals included. A cancelled caller never cancels the command."""
+        cells = (0,) if self._cells == 1 else await self._hint(submission)
         if self._closing:
             return self._refusal(submission, ShuttingDown())
-        cells = (0,) if self._cells == 1 else await self._hint(submission)
         waiting = _Waiting(submission, self._time(), asyncio.get_running_loop().create_future())
         if not self._enqueue((submission.program_id, cells), waiting):
             return self._refusal(submission, ServerBusy())
@@ -185,12 +177,10 @@ class Pipe:
         """Take nothing more; answer everyone accepted, or refuse them when the time is up."""
         self._closing = True
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=within_s)
-        for queue in self._queues.values():
-            while queue.waiting:
-                queue.waiting.popleft().refuse(ShuttingDown())
-        for task in list(self._tasks):
-            task.cancel()
+            _, late = await asyncio.wait(self._tasks, timeout=within_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     def _enqueue(self, lane: Lane, waiting: _Waiting) -> bool:
         queue = self._queues.get(lane)
@@ -207,17 +197,19 @@ class Pipe:
 
     async def _drain(self, lane: Lane, queue: _Queue) -> None:
         """Batch after batch until the lane is empty; the slot is given back in between, so lanes take turns."""
+        batch: list[_Waiting] = []
         try:
             while queue.waiting:
                 async with self._slots:
                     batch = self._form(queue)
                     if batch:
                         await self._run(lane, batch)
+                    batch = []
         finally:
             del self._queues[lane]
-            if queue.waiting:  # only after an error of our own: nobody is left without an answer
-                for waiting in queue.waiting:
-                    waiting.refuse(ServerBusy())
+            # Only at the end of our time, or after an error of our own: nobody is left without an answer.
+            for waiting in (*batch, *queue.waiting):
+                waiting.refuse(OutcomeUnknown() if waiting.sent else ShuttingDown())
 
     def _form(self, queue: _Queue) -> list[_Waiting]:
         """What waits now, oldest first; who waited too long is refused before being decided."""
@@ -243,7 +235,7 @@ class Pipe:
         if isinstance(command, _ALL_LANES):
             return tuple(range(self._cells))
         if isinstance(command, Enrol):
-            return (self._random.randrange(self._cells),)
+            return (self._lane_of(command.identifiers[0]) if command.identifiers else 0,)
         ref: MemberRef | None = getattr(command, "member", None)
         if ref is None:
             return (0,)
@@ -252,9 +244,14 @@ class Pipe:
         assert ref.identifier is not None
         try:
             found = await store.cell_of_identifier(self._pool, submission.program_id, ref.identifier)
-        except (*_AGAIN, *_BUSY):
+        except Busy:
             found = None
-        return (self._random.randrange(self._cells),) if found is None else (found,)
+        return (self._lane_of(ref.identifier) if found is None else found,)
+
+    def _lane_of(self, identifier: Identifier) -> int:
+        """Where a stranger is enrolled: whoever else sends the same identifier now meets him in one lane."""
+        digest = hashlib.blake2b(f"{identifier.kind}:{identifier.value}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest) % self._cells
 
     # --- load → decide → write -------------------------------------------------------------------------------
 
@@ -265,26 +262,22 @@ class Pipe:
         """
         started = self._time()
         give_up_at: float | None = None
-        unknown = (
-            False  # a commit may have gone through: only running again tells, it then finds its own records
-        )
         attempts = 0
         while batch:
             attempts += 1
-            attempt = _Attempt(lane, batch)
             try:
-                await self._attempt(attempt)
+                await self._attempt(lane, batch)
             except _Poisoned as poisoned:
                 self._incident(poisoned.waiting, poisoned.__cause__)
                 batch = [waiting for waiting in batch if waiting is not poisoned.waiting]
                 continue
-            except store.HeadMissing:
-                self._refuse_all(batch, ProgramNotFound())
+            except ProgramNotFound as error:
+                self._refuse_all(batch, error)
             except Exception as error:
-                unknown = unknown or attempt.committing
-                if isinstance(error, _BUSY) and not unknown:
+                unknown = any(waiting.sent for waiting in batch)
+                if isinstance(error, store.TOO_SLOW) and not unknown:
                     self._refuse_all(batch, ServerBusy())
-                elif _may_be_run_again(error) or isinstance(error, _BUSY):
+                elif store.may_be_run_again(error) or isinstance(error, store.TOO_SLOW):
                     now = self._time()
                     give_up_at = give_up_at or now + RETRY_S
                     if now < give_up_at:
@@ -292,7 +285,7 @@ class Pipe:
                         await asyncio.sleep(random.uniform(0.01, 0.05) * min(attempts, 10))  # noqa: S311 - jitter
                         continue
                     self._refuse_all(batch, OutcomeUnknown() if unknown else DatabaseUnavailable())
-                elif not refused:
+                elif not refused or (_taken(error) and len(batch) == 1 and attempts < TAKEN_MAX):
                     # Once more from a fresh book: another lane may have taken a natural key meanwhile.
                     log.warning("batch_refused", error=type(error).__name__, commands=len(batch))
                     refused = True
@@ -308,20 +301,21 @@ class Pipe:
         if self.observe is not None:
             self.observe(BatchSeen(len(batch), self._time() - started, attempts))
 
-    async def _attempt(self, attempt: "_Attempt") -> None:
+    async def _attempt(self, lane: Lane, batch: Sequence[_Waiting]) -> None:
         """One transaction: heads, book, decisions, write, commit; then everyone gets an answer."""
-        lane, batch = attempt.lane, attempt.batch
         program_id, cells = lane
         async with self._pool.acquire() as connection:
-            await store.begin(connection, program_id, cells)
             try:
+                await store.begin(connection, program_id, cells)
                 book = await self._load(connection, lane, batch)
                 answers, elsewhere = await self._decide(connection, book, batch)
                 written = await store.append(connection, book, self._clock.now())
             except BaseException:
                 await store.abandon(connection)
                 raise
-            attempt.committing = written
+            if written:
+                for waiting, _ in answers:
+                    waiting.sent = True
             await connection.execute("COMMIT" if written else "ROLLBACK")
         for waiting, answer in answers:
             waiting.give(answer)
@@ -336,6 +330,8 @@ class Pipe:
         loaded = await store.load(connection, program_id, cells, keys, self._cells)
         if (loaded.config_number or 0) != (0 if history.empty else history.now.number):
             history = await self._histories.refresh(connection, program_id)
+        if history.empty and not isinstance(submissions[0].command, Publish):
+            raise ProgramNotFound  # it is being made
         if isinstance(submissions[0].command, CloseDay):
             for each in loaded.lanes.values():
                 await store.last_closed_on(connection, program_id, each)
@@ -406,7 +402,7 @@ class Pipe:
             incident_id=str(incident),
             command=type(waiting.submission.command).__name__,
             request_id=waiting.submission.request_id,
-            exc_info=error,
+            **_told(error),
         )
         waiting.refuse(Incident(incident_id=incident))
 

@@ -14,6 +14,7 @@ from loyalty.posting.commands import Actor, Answer, RecordPurchase, Submission
 from loyalty.posting.decide.purchase import purchase
 from loyalty.posting.needs import deep_keys, edge_keys
 from loyalty.posting.runtime import Runtime
+from loyalty.programs.types import ProgramNotFound
 
 _VISITS_MAX = 8
 
@@ -31,6 +32,8 @@ async def quote(
         loaded = await store.load(connection, program_id, [], keys, total)
         if (loaded.config_number or 0) != (0 if history.empty else history.now.number):
             history = await runtime.histories.refresh(connection, program_id)
+        if history.empty:
+            return Answer(*render(ProgramNotFound(), request_id))
         now = loaded.sandbox_clock or runtime.clock.now()
         ids = Ids(runtime.clock.now_ms, lambda: 0)
         book = Book(program_id, history, lanes, now, ids, total, loaded.sandbox_clock)

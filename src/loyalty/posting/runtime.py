@@ -66,6 +66,7 @@ async def open_runtime(settings: Settings, *, clock: Clock | None = None) -> Asy
             min_size=1,
             max_size=settings.pool_size,
             max_inactive_connection_lifetime=0,
+            timeout=5,  # to connect
             command_timeout=settings.statement_timeout_ms / 1000 + 5,
             server_settings={
                 **store.CONNECTION_SETTINGS,

@@ -16,13 +16,14 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from loyalty.base.database import DatabaseUnavailable, ServerBusy
 from loyalty.ledger.chain import block_hash
 from loyalty.ledger.types import Account, Decision, Entry, Lot
 from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier, IdentifierKind, Member, MemberStatus
 from loyalty.posting.book import Activity, ActivityKey, Book, Keys, Lane, StoredDecision, StoredRecord
 from loyalty.posting.configuration import Configuration, Published
-from loyalty.programs.types import ProgramSettings
+from loyalty.programs.types import ProgramNotFound, ProgramSettings
 from loyalty.rules.types import CounterKey, Ruleset
 
 GENESIS = bytes(32)
@@ -45,19 +46,38 @@ CONNECTION_SETTINGS = {
 }
 
 
-class HeadMissing(Exception):
-    """The program has no lane of this cell: it does not exist, or the deployment's cells differ."""
+# What the moment is to blame for: running again may go well.
+_OF_THE_MOMENT = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.InsufficientResourcesError,  # disk or memory full, too many connections
+    asyncpg.ReadOnlySQLTransactionError,  # a server that is about to change its role
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    OSError,
+    TimeoutError,
+)
+TOO_SLOW = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
+
+
+def may_be_run_again(error: Exception) -> bool:
+    """Whether the moment was at fault, not what we wrote: asyncpg says ValueError of a value it cannot send."""
+    return isinstance(error, _OF_THE_MOMENT) and not isinstance(error, ValueError)
 
 
 async def begin(connection: Connection, program_id: UUID, cells: Sequence[int]) -> None:
-    """Open the batch's transaction and hold its heads, ascending. Raises: HeadMissing."""
-    listed = ",".join(str(int(cell)) for cell in sorted(cells))
-    status = await connection.execute(
-        f"BEGIN; SET LOCAL loyalty.program = '{program_id}'; "
-        f"SELECT FROM heads WHERE program_id = '{program_id}' AND cell IN ({listed}) ORDER BY cell FOR UPDATE"
+    """Open the batch's transaction and hold its heads, one by one, ascending. Raises: ProgramNotFound."""
+    heads = "; ".join(
+        f"SELECT FROM heads WHERE program_id = '{program_id}' AND cell = {cell:d} FOR UPDATE"
+        for cell in sorted(cells)
     )
-    if status != f"SELECT {len(cells)}":
-        raise HeadMissing
+    status = await connection.execute(f"BEGIN; SET LOCAL loyalty.program = '{program_id}'; {heads}")
+    if status != "SELECT 1":  # of the last; a program has all its heads or none
+        raise ProgramNotFound
 
 
 async def abandon(connection: Connection) -> None:
@@ -307,16 +327,26 @@ async def published(connection: Connection, program_id: UUID, after: int) -> lis
 
 @contextlib.asynccontextmanager
 async def snapshot(pool: asyncpg.Pool, program_id: UUID) -> AsyncGenerator[Connection, None]:
-    """A connection that sees one snapshot of one program, without heads, bounded to two seconds."""
-    async with pool.acquire() as connection:
-        await connection.execute(
-            f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL loyalty.program = '{program_id}'; "
-            "SET LOCAL statement_timeout = 2000"
-        )
-        try:
-            yield connection
-        finally:
-            await abandon(connection)
+    """A connection that sees one snapshot of one program, without heads, bounded to two seconds.
+
+    Raises: ServerBusy, DatabaseUnavailable.
+    """
+    try:
+        async with pool.acquire() as connection:
+            try:
+                await connection.execute(
+                    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+                    f"SET LOCAL loyalty.program = '{program_id}'; SET LOCAL statement_timeout = 2000"
+                )
+                yield connection
+            finally:
+                await abandon(connection)
+    except TOO_SLOW as error:
+        raise ServerBusy from error
+    except Exception as error:
+        if may_be_run_again(error):
+            raise DatabaseUnavailable from error
+        raise
 
 
 async def cell_of_identifier(pool: asyncpg.Pool, program_id: UUID, identifier: Identifier) -> int | None:

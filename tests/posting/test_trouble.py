@@ -1,0 +1,278 @@
+"""What may go wrong on the road, and who then gets which answer: docs/road.md."""
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from loyalty.posting import pipe
+from loyalty.posting.commands import CloseDay
+from loyalty.posting.runtime import Runtime
+from tests.conftest import Database
+from tests.posting.live import (
+    LiveShop,
+    count,
+    head_held,
+    locked,
+    new_program,
+    open_shop,
+    serving,
+    superuser,
+    until_waiting,
+)
+from tests.posting.shop import ANN, NOW, Reply, adjust, enrol, purchase, submission
+from tests.races.proxy import relayed
+
+BROKEN = adjust(0)  # the edge refuses it; past the edge it breaks a law of the ledger
+UNWRITABLE = purchase("R-bad", till="nul \x00 inside")  # PostgreSQL keeps no such text
+UNSENDABLE = purchase("R-bad", 2**63, of=None)  # and the driver sends no such number
+
+
+@pytest.fixture(scope="module")
+def settings_more() -> dict[str, Any]:
+    return {"lock_timeout_ms": 400, "queue_max": 5, "queue_bytes_max": 1_000}
+
+
+async def holding(shop: LiveShop, database: Database) -> asyncio.Task[Reply]:
+    """A command that is under way and waits for the head, which somebody else holds."""
+    task = asyncio.create_task(shop.send(adjust(1)))
+    await until_waiting(database)
+    return task
+
+
+# --- one poisoned command -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "poison", [BROKEN, UNWRITABLE, UNSENDABLE], ids=["breaks a law", "unwritable", "unsendable"]
+)
+async def test_a_poisoned_command_fails_alone(runtime: Runtime, poison: object) -> None:
+    shop = await open_shop(runtime)
+    first, broken, last = await shop.together(purchase("R-1"), poison, purchase("R-2"))  # type: ignore[arg-type]
+    assert (first.status, last.balance) == (201, {"available": 20})
+    assert broken.refused == (500, "internal_error")
+    assert UUID(broken["incident_id"])
+
+
+async def test_what_broke_is_not_stored_and_a_retry_is_a_new_try(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await open_shop(runtime)
+    first, again = await shop.send(BROKEN, "k"), await shop.send(BROKEN, "k")
+    assert (first.status, again.status) == (500, 500)
+    assert first["incident_id"] != again["incident_id"]
+    assert await count(database, "idempotency_records", shop.id, "key = 'k'") == 0
+
+
+async def test_several_poisoned_commands_are_found_one_by_one(runtime: Runtime) -> None:
+    shop = await open_shop(runtime)
+    batch = [BROKEN, purchase("R-1"), UNWRITABLE, purchase("R-2"), BROKEN]
+    assert [reply.status for reply in await shop.together(*batch)] == [500, 201, 500, 201, 500]
+
+
+# --- no program ---------------------------------------------------------------------------------------------
+
+
+async def test_an_unknown_program_is_not_found(runtime: Runtime) -> None:
+    nowhere = LiveShop(runtime, uuid4())
+    assert (await nowhere.send(purchase())).refused == (404, "program_not_found")
+
+
+async def test_a_program_that_was_never_published_is_not_found_either(runtime: Runtime) -> None:
+    shop = LiveShop(runtime, await new_program(runtime))
+    for command in (purchase(), enrol(ANN), adjust(1), CloseDay(NOW.date())):
+        assert (await shop.send(command, "k")).refused == (404, "program_not_found")
+    later = await open_shop(runtime)
+    assert (await later.send(purchase(), "k")).status == 201
+
+
+# --- too much, too slow -------------------------------------------------------------------------------------
+
+
+async def test_a_full_lane_refuses_what_comes_and_keeps_what_it_took(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await open_shop(runtime)
+    async with head_held(database, shop.id):
+        under_way = await holding(shop, database)
+        waiting = [asyncio.create_task(shop.send(adjust(1))) for _ in range(5)]
+        await asyncio.sleep(0)
+        refused = await shop.send(adjust(1))
+    assert (refused.refused, refused["retryable"]) == ((503, "busy"), True)
+    assert refused.headers == {"Retry-After": "1"}
+    assert [(await one).status for one in (under_way, *waiting)] == [201] * 6
+
+
+async def test_a_lane_is_bounded_in_bytes_too(runtime: Runtime, database: Database) -> None:
+    shop = await open_shop(runtime)
+    async with head_held(database, shop.id):
+        under_way = await holding(shop, database)
+        waiting = [asyncio.create_task(shop.send(adjust(1), size=600)) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert (await shop.send(adjust(1), size=1)).refused == (503, "busy")
+    assert [(await one).status for one in (under_way, *waiting)] == [201] * 3
+
+
+async def test_another_program_does_not_wait_behind_a_lane_that_is_held(
+    runtime: Runtime, database: Database
+) -> None:
+    one, two = await open_shop(runtime), await open_shop(runtime)
+    async with head_held(database, one.id):
+        under_way = await holding(one, database)
+        assert (await two.send(purchase())).status == 201
+        assert not under_way.done()
+    assert (await under_way).status == 201
+
+
+async def test_whoever_waits_too_long_for_the_head_is_told_to_come_again(
+    runtime: Runtime, database: Database
+) -> None:
+    """The lane's lock_timeout is over; nothing was decided, and the same key may try again."""
+    shop = await open_shop(runtime)
+    async with head_held(database, shop.id):
+        refused = await shop.send(adjust(1), "k")
+    assert (refused.refused, refused.headers) == ((503, "busy"), {"Retry-After": "1"})
+    later = await shop.send(adjust(1), "k")
+    assert (later.status, later.replayed, later.balance) == (201, False, {"available": 1})
+
+
+async def test_whoever_waited_too_long_in_the_queue_is_dropped_before_being_decided(
+    database: Database,
+) -> None:
+    async with serving(database, queue_ms_max=50) as runtime:
+        shop = await open_shop(runtime)
+        async with head_held(database, shop.id):
+            under_way = await holding(shop, database)
+            dropped = asyncio.create_task(shop.send(adjust(5), "k"))
+            await asyncio.sleep(0.06)
+        assert (await under_way).status == 201
+        assert (await dropped).refused == (503, "busy")
+        assert (await shop.send(adjust(5), "k")).balance == {"available": 6}
+
+
+async def test_a_caller_who_leaves_does_not_take_the_command_along(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await open_shop(runtime)
+    async with head_held(database, shop.id):
+        under_way = await holding(shop, database)
+        queued = asyncio.create_task(shop.send(purchase(), "k"))
+        await asyncio.sleep(0)
+        for caller in (under_way, queued):
+            caller.cancel()
+    again = await shop.send(purchase(), "k")
+    assert (again.status, again.replayed, again.balance) == (201, True, {"available": 11})
+
+
+# --- shutting down ------------------------------------------------------------------------------------------
+
+
+async def test_whoever_was_accepted_before_the_end_is_answered(database: Database) -> None:
+    async with serving(database) as runtime:
+        shop = await open_shop(runtime)
+        accepted = [asyncio.create_task(shop.send(purchase(f"R-{n}"))) for n in range(200)]
+        await asyncio.sleep(0)
+        await runtime.pipe.stop()
+        assert {(await one).status for one in accepted} == {201}
+        refused = await shop.send(purchase("R-late"))
+    assert (refused.refused, refused.headers) == ((503, "shutting_down"), {"Retry-After": "1"})
+    assert await count(database, "activities", shop.id) == 200
+
+
+async def test_when_the_time_is_up_everyone_is_refused_rather_than_left_waiting(database: Database) -> None:
+    async with serving(database) as runtime:
+        shop = await open_shop(runtime)
+        async with head_held(database, shop.id):
+            under_way = await holding(shop, database)
+            queued = asyncio.create_task(shop.send(purchase()))
+            await asyncio.sleep(0)
+            await runtime.pipe.stop(within_s=0.05)
+            async with asyncio.timeout(1):
+                assert (await under_way).refused == (503, "shutting_down")
+                assert (await queued).refused == (503, "shutting_down")
+    assert await count(database, "decisions", shop.id, "kind = 'adjust'") == 0
+
+
+# --- the database goes away ---------------------------------------------------------------------------------
+
+
+async def cut(database: Database, processes: list[int]) -> None:
+    async with superuser(database) as link:
+        for process in processes:
+            await link.execute("SELECT pg_terminate_backend($1)", process)
+
+
+async def test_a_connection_lost_while_waiting_for_the_head_is_replaced(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await open_shop(runtime)
+    async with head_held(database, shop.id):
+        under_way = await holding(shop, database)
+        await cut(database, await until_waiting(database))
+    assert (await under_way).balance == {"available": 1}
+
+
+async def test_a_connection_lost_while_reading_the_book_is_replaced(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await open_shop(runtime)
+    async with locked(database, "LOCK TABLE activity_keys IN ACCESS EXCLUSIVE MODE"):
+        under_way = [asyncio.create_task(shop.send(purchase(f"R-{n}"))) for n in range(3)]
+        await cut(database, await until_waiting(database))
+    assert [(await one).status for one in under_way] == [201] * 3
+    assert (await shop.send(adjust(1))).balance == {"available": 31}
+
+
+async def test_a_connection_lost_while_writing_is_replaced(runtime: Runtime, database: Database) -> None:
+    """The book is read without a lock on the events; writing them waits."""
+    shop = await open_shop(runtime)
+    async with locked(database, "LOCK TABLE engagement_events IN SHARE MODE"):
+        under_way = asyncio.create_task(shop.send(purchase()))
+        await cut(database, await until_waiting(database))
+    assert (await under_way).balance == {"available": 10}
+    assert await count(database, "activities", shop.id) == 1
+
+
+async def test_a_connection_lost_after_the_commit_was_sent_has_one_effect_and_a_true_answer(
+    database: Database,
+) -> None:
+    """Nobody can know what became of the commit; the batch is run again and finds what it wrote."""
+    async with relayed(database.app_url) as (url, relay), serving(database, database_url=url) as runtime:
+        shop = await open_shop(runtime)
+        relay.drop_next_commit()
+        replies = await asyncio.gather(
+            shop.send(purchase("R-1"), "a"), shop.send(adjust(-3), "b"), shop.send(adjust(-99), "c")
+        )
+        assert relay.cut == 1
+        assert [reply.status for reply in replies] == [201, 201, 409]
+        assert (await shop.send(adjust(1))).balance == {"available": 8}
+        again = await shop.send(purchase("R-1"), "a")
+        assert again.raw == replies[0].raw
+    assert await count(database, "decisions", shop.id, "kind = 'purchase'") == 1
+
+
+async def test_a_natural_key_alone_is_enough_to_survive_a_lost_commit(database: Database) -> None:
+    async with relayed(database.app_url) as (url, relay), serving(database, database_url=url) as runtime:
+        shop = await open_shop(runtime)
+        relay.drop_next_commit()
+        asked = submission(shop.id, purchase(), None)
+        reply = Reply.of(await runtime.pipe.submit(asked))
+        assert (relay.cut, reply.status, reply.balance) == (1, 200, {"available": 10})
+
+
+async def test_when_nobody_can_know_the_caller_is_told_so_and_learns_it_later(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipe, "RETRY_S", 0.2)
+    async with relayed(database.app_url) as (url, relay), serving(database, database_url=url) as runtime:
+        shop = await open_shop(runtime)
+        relay.drop_next_commit()
+        relay.refusing = True
+        unknown = await shop.send(purchase(), "k")
+        assert (unknown.refused, unknown["retryable"]) == ((503, "outcome_unknown"), True)
+        before = await shop.send(purchase("R-2"), "other")
+        assert before.refused == (503, "database_unavailable")
+        relay.refusing = False
+        later = await shop.send(purchase(), "k")
+        assert (later.status, later.replayed, later.balance) == (201, True, {"available": 10})
