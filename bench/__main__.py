@@ -11,7 +11,7 @@ from bench.baseline import BaselineBroken
 from bench.cluster import NotDurable, cluster
 from bench.http import HttpBroken
 from bench.pipe import PipeBroken
-from bench.rows import RowsMissing
+from bench.rows import BooksBroken, RowsMissing
 from bench.run import ROWS, SIZES, Bench, Void
 
 
@@ -28,7 +28,7 @@ def main() -> int:
             if not arguments.only and arguments.size != "tiny":
                 report.write(bench.figures, ours, arguments.size)
             print(report.headline(bench.figures))
-    except (NotDurable, BaselineBroken, HttpBroken, PipeBroken, RowsMissing, Void) as error:
+    except (NotDurable, BaselineBroken, HttpBroken, PipeBroken, RowsMissing, BooksBroken, Void) as error:
         print(f"bench: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0

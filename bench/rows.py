@@ -6,6 +6,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from loyalty.ledger.verify import Report, verify
+
 COUNTS = {
     "decisions": "SELECT count(*) FROM decisions WHERE program_id = $1 AND kind = 'purchase'",
     "activities": "SELECT count(*) FROM activities WHERE program_id = $1",
@@ -22,6 +24,10 @@ COUNTS = {
 
 class RowsMissing(Exception):
     """Purchases were reported that left too few or too many rows."""
+
+
+class BooksBroken(Exception):
+    """The books that the bench wrote do not verify."""
 
 
 class Texts(msgspec.Struct, frozen=True):
@@ -42,6 +48,15 @@ def check(superuser_url: str, program_id: UUID, recorded: int) -> None:
         )
 
 
+def check_books(app_url: str, program_id: UUID) -> int:
+    """Verify the books of a program as the application's role and return the decisions seen. Raises: BooksBroken."""
+    report = asyncio.run(_verify(app_url, program_id))
+    if not report.intact:
+        first = [f"{finding.table} {finding.key}: {finding.what}" for finding in report.findings[:3]]
+        raise BooksBroken(f"{report.broken} rows are broken: {'; '.join(first)}")
+    return report.figures.decisions
+
+
 def texts_of_one(superuser_url: str, program_id: UUID) -> Texts:
     """The texts of the newest purchase of a program."""
     return asyncio.run(_texts(superuser_url, program_id))
@@ -53,6 +68,11 @@ async def _counts(url: str, program_id: UUID) -> dict[str, int]:
         return {what: await link.fetchval(query, program_id) for what, query in COUNTS.items()}
     finally:
         await link.close()
+
+
+async def _verify(url: str, program_id: UUID) -> Report:
+    async with asyncpg.create_pool(url, min_size=1, max_size=1) as pool:
+        return await verify(pool.acquire, program_id)
 
 
 async def _texts(url: str, program_id: UUID) -> Texts:

@@ -5,6 +5,7 @@ Every row runs ours and its rival in turns on the same cluster; the order of row
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from bench.baseline import CLIENTS, Baseline
 from bench.cluster import Cluster, checkpoint
 from bench.http import CONNECTIONS, Http, Site
 from bench.pipe import SUBMITTERS, Pipe
-from bench.rows import check, texts_of_one
+from bench.rows import check, check_books, texts_of_one
 from bench.sample import Figure, Sample, Stretch, figure, in_turns
 from bench.world import MEMBERS, PROGRAM, occurred_at
 
@@ -110,9 +111,13 @@ class Bench:
             self.check()
 
     def check(self) -> None:
-        """Raises: RowsMissing when a purchase that was reported left no rows, or rows were left unreported."""
+        """Count what every purchase left, and verify the books. Raises: RowsMissing, BooksBroken."""
         self.baseline.check()
         check(self.cluster.servers.superuser_url, PROGRAM, self.pipe.recorded + self.http.recorded)
+        started = time.perf_counter()
+        decisions = check_books(self.cluster.servers.database_url, PROGRAM)
+        self.figures.values["verify_decisions_per_s"] = decisions / (time.perf_counter() - started)
+        self._tell("verify_decisions_per_s")
 
     # --- rows --------------------------------------------------------------------------------------------
 

@@ -13,6 +13,11 @@ EXPECTED = (
     "pipe_over_baseline",
     "pipe_hot_over_baseline",
     "lone_command_over_baseline_latency",
+    "purchase_http_over_baseline",
+    "purchase_http_hot_over_baseline",
+    "http8_over_baseline",
+    "quote_over_noop",
+    "balance_over_noop",
     "baseline_hot_over_spread",
     "cpu_us_pipe_python",
     "cpu_us_pipe_postgres",
@@ -23,8 +28,8 @@ def test_the_bench_measures_ours_and_its_rival_and_every_purchase_it_counts_left
     with cluster() as ours:
         bench = Bench(ours, SIZES["tiny"], say=lambda _: None)
 
-        bench.run(("evaluate", "pipe", "lone"))
+        bench.run(("evaluate", "pipe", "lone", "http", "reads"))
 
         assert all(bench.figures.values[name] > 0 for name in EXPECTED)
         with pytest.raises(RowsMissing):
-            check(ours.servers.superuser_url, PROGRAM, bench.pipe.recorded + 1)
+            check(ours.servers.superuser_url, PROGRAM, bench.pipe.recorded + bench.http.recorded + 1)
