@@ -1,0 +1,165 @@
+"""Pressure from outside: an old snapshot held open, one program that floods, callers who go, a process that ends."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from loyalty.members.types import Identifier, IdentifierKind
+from loyalty.posting.commands import Adjust, Answer, Enrol, MemberRef
+from loyalty.posting.pipe import BatchSeen
+from loyalty.posting.runtime import Runtime
+from tests.conftest import Database
+from tests.isolation.dump import Link
+from tests.laws import checks
+from tests.laws.shop import Shop, open_shop, serving
+from tests.races.house import CONFIGURATION
+
+
+@pytest.fixture(scope="module")
+async def link(database: Database) -> AsyncIterator[Link]:
+    link = await asyncpg.connect(database.superuser_url)
+    yield link
+    await link.close()
+
+
+@pytest.fixture(scope="module")
+async def runtime(database: Database) -> AsyncIterator[Runtime]:
+    async with serving(database) as runtime:
+        yield runtime
+
+
+async def shop_with(runtime: Runtime, members: int) -> tuple[Shop, list[MemberRef]]:
+    shop = await open_shop(runtime, CONFIGURATION)
+    refs = [MemberRef(identifier=Identifier(IdentifierKind.CARD, f"C{n:04}")) for n in range(members)]
+    for ref in refs:
+        assert ref.identifier is not None
+    await asyncio.gather(*(shop.send(Enrol((ref.identifier,))) for ref in refs if ref.identifier))
+    return shop, refs
+
+
+def statuses(answers: list[Answer]) -> Counter[int]:
+    return Counter(answer.status for answer in answers)
+
+
+# --- an old snapshot ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batches", [150, pytest.param(1_500, marks=pytest.mark.proof)])
+async def test_a_snapshot_held_open_does_not_make_the_head_dearer(
+    runtime: Runtime, database: Database, link: Link, batches: int
+) -> None:
+    """The row that everybody locks is never written, so it leaves no dead versions to step over."""
+    shop, members = await shop_with(runtime, 100)
+
+    async def pages(statement: str) -> int:
+        """Pages that one statement looks at."""
+        plan = json.loads(await link.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT json) {statement}"))[0]
+        return plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
+
+    async def work() -> float:
+        began = time.perf_counter()
+        for n in range(batches):
+            await shop.send(Adjust(members[n % 100], "points", 1, "x"))
+        return batches / (time.perf_counter() - began)
+
+    taking = f"SELECT FROM heads WHERE program_id = '{shop.program}' AND cell = 0 FOR UPDATE"
+    newest = (
+        f"SELECT * FROM blocks WHERE program_id = '{shop.program}' AND cell = 0 ORDER BY number DESC LIMIT 1"
+    )
+    without, before = await work(), (await pages(taking), await pages(newest))
+    old = await asyncpg.connect(database.superuser_url)
+    async with old.transaction(isolation="repeatable_read", readonly=True):
+        await old.fetchval("SELECT count(*) FROM entries")
+        under, after = await work(), (await pages(taking), await pages(newest))
+        again = await work()
+    await old.close()
+    print(f"\n{without:.0f} lone commands/s without, {under:.0f} and then {again:.0f} under an old snapshot;")
+    print(f"pages for head and newest block {before} and {after}")
+    assert after[0] <= before[0] + 1
+    assert after[1] <= 8
+    row = await link.fetchrow(f"SELECT xmin::text, ctid::text FROM heads WHERE program_id = '{shop.program}'")
+    made = await link.fetchval(f"SELECT xmin::text FROM programs WHERE id = '{shop.program}'")
+    assert row is not None
+    assert row["xmin"] == made, "the head row was written again"
+
+
+# --- one program floods --------------------------------------------------------------------------------------------
+
+
+async def test_a_program_that_floods_takes_turns_with_the_others(database: Database) -> None:
+    """With one connection for all: between a lone command and its answer a flood gets at most its turn."""
+    async with serving(database, pool_size=2) as runtime:
+        shop, members = await shop_with(runtime, 20)
+        quiet, (someone,) = await shop_with(runtime, 1)
+        batches: list[BatchSeen] = []
+        runtime.pipe.observe = batches.append
+        flood = [
+            asyncio.create_task(shop.send(Adjust(members[n % 20], "points", 1, "x"))) for n in range(1_500)
+        ]
+        waited: list[int] = []
+        while not all(task.done() for task in flood):
+            before = len(batches)
+            assert (await quiet.send(Adjust(someone, "points", 1, "x"))).status == 201
+            waited.append(len(batches) - before)
+        assert statuses([task.result() for task in flood]) == {201: 1_500}
+        print(
+            f"\n{len(waited)} lone commands during {len(batches)} batches; batches until an answer: {max(waited)}"
+        )
+        assert len(waited) >= 5
+        assert max(waited) <= 3  # the one under way, the flood's turn, and its own
+
+
+# --- callers who go, and a process that ends -------------------------------------------------------------------------
+
+
+async def test_a_caller_who_goes_does_not_take_the_command_along(runtime: Runtime, link: Link) -> None:
+    shop, (member,) = await shop_with(runtime, 1)
+    keys = [uuid4().hex for _ in range(300)]
+    calls = [asyncio.create_task(shop.send(Adjust(member, "points", 1, "x"), key)) for key in keys]
+    for n, call in enumerate(calls):
+        if n % 3 == 0:
+            await asyncio.sleep(0)
+        if n % 2 == 0:
+            call.cancel()
+    done = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(isinstance(one, asyncio.CancelledError) for one in done) > 100
+    # Who never got as far as the lane is new now; all others are told what became of their command.
+    again = await asyncio.gather(*(shop.send(Adjust(member, "points", 1, "x"), key) for key in keys))
+    assert statuses(again) == {201: 300}
+    last = await shop.send(Adjust(member, "points", 1, "x"))
+    assert json.loads(last.body)["balances"][0]["available"] == 301
+    assert await checks.broken(link) == {}
+
+
+@pytest.mark.parametrize("within_s", [10.0, 0.0], ids=["time enough", "no time"])
+async def test_a_process_that_ends_answers_everyone_it_took(
+    database: Database, link: Link, within_s: float
+) -> None:
+    """Who was taken is answered or refused in time, and a refused command was not done."""
+    async with serving(database) as runtime:
+        shop, members = await shop_with(runtime, 20)
+        calls = [
+            asyncio.create_task(shop.send(Adjust(members[n % 20], "points", 1, "x"))) for n in range(1_000)
+        ]
+        await asyncio.sleep(0.02)
+        stopping = asyncio.create_task(runtime.pipe.stop(within_s))
+        await asyncio.sleep(0)
+        calls += [asyncio.create_task(shop.send(Adjust(members[0], "points", 1, "x"))) for _ in range(50)]
+        async with asyncio.timeout(20):
+            answers = await asyncio.gather(*calls)
+            await stopping
+    told = statuses(answers)
+    assert set(told) <= {201, 503}
+    assert all(json.loads(answer.body)["retryable"] for answer in answers if answer.status == 503)
+    stored = await link.fetchval(
+        f"SELECT count(*) FROM decisions WHERE program_id = '{shop.program}' AND kind = 'adjust'"
+    )
+    print(f"\n{told[201]} done, {told[503]} refused as the process ended")
+    unknown = sum(json.loads(a.body)["code"] == "outcome_unknown" for a in answers if a.status == 503)
+    assert told[201] <= stored <= told[201] + unknown
