@@ -41,6 +41,7 @@ from loyalty.rules.types import CapPeriod, MemberCap, PerSpend, Rule, Ruleset
 NOW = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)  # half past four in Berlin
 SECRET, OLD_SECRET = bytes(range(32)), bytes(range(32, 64))
 TILL = UUID(int=0x711)
+ACTOR = Actor("client", TILL, "pos")
 DIGESTS = Digests(SECRET)
 
 BASE = Rule("base", "for the basket", "points", PerSpend(points=1, each_minor=100))

@@ -5,9 +5,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import structlog
+from structlog.typing import EventDict
 
+from loyalty.base.database import DatabaseUnavailable, ServerBusy
+from loyalty.members.types import Profile
 from loyalty.posting import pipe
-from loyalty.posting.commands import CloseDay
+from loyalty.posting.commands import CloseDay, Enrol
+from loyalty.posting.quote import quote
 from loyalty.posting.runtime import Runtime
 from tests.conftest import Database
 from tests.posting.live import (
@@ -21,7 +26,7 @@ from tests.posting.live import (
     superuser,
     until_waiting,
 )
-from tests.posting.shop import ANN, NOW, Reply, adjust, enrol, purchase, submission
+from tests.posting.shop import ACTOR, ANN, NOW, Reply, adjust, carded, enrol, purchase, submission
 from tests.races.proxy import relayed
 
 BROKEN = adjust(0)  # the edge refuses it; past the edge it breaks a law of the ledger
@@ -69,6 +74,30 @@ async def test_several_poisoned_commands_are_found_one_by_one(runtime: Runtime) 
     shop = await open_shop(runtime)
     batch = [BROKEN, purchase("R-1"), UNWRITABLE, purchase("R-2"), BROKEN]
     assert [reply.status for reply in await shop.together(*batch)] == [500, 201, 500, 201, 500]
+
+
+async def test_the_log_of_an_incident_names_it_and_holds_nobodys_data(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database quotes the row that it refused; the law that broke is worth reading."""
+    lines: list[dict[str, Any]] = []
+
+    def keep(_logger: object, _method: str, line: EventDict) -> str:
+        lines.append(dict(line))
+        return ""
+
+    monkeypatch.setattr(pipe, "log", structlog.wrap_logger(structlog.PrintLogger(), processors=[keep]))
+    shop = await open_shop(runtime, members=())
+    planted = Profile(name="Planted Person", attributes={"shoe": "planted \x00"})
+    unwritable = Enrol((carded("planted-card"), carded("planted \x00")), planted)
+    replies = [await shop.send(unwritable)]
+    await shop.done(enrol(ANN))
+    replies.append(await shop.send(BROKEN))
+    incidents = [line for line in lines if line["event"] == "command_failed"]
+    assert [line["incident_id"] for line in incidents] == [reply["incident_id"] for reply in replies]
+    assert incidents[0]["sqlstate"] == "22021"
+    assert "moves nothing" in incidents[1]["law"]
+    assert "planted" not in str(lines).lower()
 
 
 # --- no program ---------------------------------------------------------------------------------------------
@@ -276,3 +305,40 @@ async def test_when_nobody_can_know_the_caller_is_told_so_and_learns_it_later(
         relay.refusing = False
         later = await shop.send(purchase(), "k")
         assert (later.status, later.replayed, later.balance) == (201, True, {"available": 10})
+
+
+async def test_a_server_that_takes_no_writes_for_now_is_unavailable_and_nothing_breaks(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipe, "RETRY_S", 0.1)
+    read_only = "ALTER DATABASE {} {} default_transaction_read_only"
+    async with serving(database, pool_size=2) as runtime, superuser(database) as link:
+        shop = await open_shop(runtime)
+        name = await link.fetchval("SELECT quote_ident(current_database())")
+        await link.execute(read_only.format(name, "SET") + " = on")
+        try:
+            await runtime.pool.expire_connections()
+            assert (await shop.send(purchase(), "k")).refused == (503, "database_unavailable")
+        finally:
+            await link.execute(read_only.format(name, "RESET"))
+        await runtime.pool.expire_connections()
+        assert (await shop.send(purchase(), "k")).status == 201
+
+
+async def test_a_quote_that_cannot_be_read_in_time_is_told_to_come_again(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await open_shop(runtime)
+    async with locked(database, "LOCK TABLE members IN ACCESS EXCLUSIVE MODE"):
+        with pytest.raises(ServerBusy):
+            await quote(runtime, shop.id, purchase(), ACTOR, "request-1")
+    assert (await quote(runtime, shop.id, purchase(), ACTOR, "request-1")).status == 200
+
+
+async def test_a_quote_whose_connection_is_lost_says_so(runtime: Runtime, database: Database) -> None:
+    shop = await open_shop(runtime)
+    async with locked(database, "LOCK TABLE members IN ACCESS EXCLUSIVE MODE"):
+        asked = asyncio.create_task(quote(runtime, shop.id, purchase(), ACTOR, "request-1"))
+        await cut(database, await until_waiting(database))
+        with pytest.raises(DatabaseUnavailable):
+            await asked

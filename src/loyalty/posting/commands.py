@@ -48,7 +48,6 @@ class Tender(Struct, frozen=True):
 class Enrol(Struct, frozen=True, tag="enrol"):
     identifiers: tuple[Identifier, ...]
     profile: Profile = Profile()
-    enrolled_at: datetime | None = None  # default: now
 
 
 class AddIdentifier(Struct, frozen=True, tag="identifier"):

@@ -44,8 +44,9 @@ async def quote(
         if deep.deep:
             await store.load_deep(connection, book, deep)
         for _ in range(_VISITS_MAX):
+            work = Work(book, submission)
             try:
-                outcome = purchase(Work(book, submission), command)
+                outcome = purchase(work, command)
             except Needs as needs:
                 if needs.keys.deep:
                     await store.load_deep(connection, book, needs.keys)
@@ -55,13 +56,13 @@ async def quote(
                 return Answer(*render(refusal, request_id))
             else:
                 assert isinstance(outcome.answer, PurchaseAnswer)
-                return Answer(200, msgspec.json.encode(_quoted(outcome.answer)))
+                return Answer(200, msgspec.json.encode(_quoted(outcome.answer, work)))
         raise RuntimeError("a quote asked for more too often")
 
 
-def _quoted(answer: PurchaseAnswer) -> QuoteAnswer:
+def _quoted(answer: PurchaseAnswer, work: Work) -> QuoteAnswer:
     return QuoteAnswer(
-        member_id=answer.member_id,
+        member_id=None if answer.member_id in work.new_members else answer.member_id,
         earned=tuple(
             QuotedPoints(e.points_currency, e.points, e.state, e.activates_at, e.expires_at, e.last_day_on)
             for e in answer.earned
