@@ -2,12 +2,17 @@
 
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from loyalty.replay.completejourney import BASKETS, completejourney
+from loyalty.replay.completejourney import BASKETS, completejourney, directory
+from loyalty.replay.mapped import mapped
+from loyalty.replay.mapping import load_mapping
 from loyalty.replay.types import ReplayError
 from tests.oracles import journey
+
+MAPPING = Path(__file__).resolve().parents[2] / "examples" / "mappings" / "completejourney.toml"
 
 pytestmark = pytest.mark.realdata
 
@@ -56,6 +61,16 @@ def test_the_demo_slice_is_read_as_the_raw_file_has_it() -> None:
     assert [
         (r.member, r.external_id, r.occurred_at, sum(line.amount_minor for line in r.lines)) for r in read
     ] == [({"external": str(b.household)}, str(b.id), b.at, b.cents) for b in raw]
+
+
+def test_the_shipped_mapping_reads_the_same_baskets_as_a_plain_file() -> None:
+    mapping = load_mapping(MAPPING.read_text("utf-8"), MAPPING.name)
+    with (
+        completejourney("household_id % 100 = 1") as ours,
+        mapped(directory() / "transactions.parquet", mapping, "household_id::INT % 100 = 1") as plain,
+    ):
+        assert plain.count() == ours.count() > 1_000
+        assert plain.totals() == ours.totals()
 
 
 def test_a_wrong_filter_is_told_with_the_columns_there_are() -> None:

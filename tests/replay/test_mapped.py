@@ -185,6 +185,28 @@ def test_a_time_without_offset_needs_a_zone(tmp_path: Path) -> None:
     assert "%z" in faults(tmp_path, mapping=MAPPING.replace('zone = "Europe/Berlin"\n', ""))
 
 
+@pytest.mark.parametrize(
+    ("local", "utc"),
+    [
+        ("25.10.2026 02:30", datetime(2026, 10, 25, 1, 30, tzinfo=UTC)),  # comes twice: the second is meant
+        ("29.03.2026 02:30", datetime(2026, 3, 29, 1, 30, tzinfo=UTC)),  # is skipped: as if it were not
+    ],
+)
+def test_hours_around_a_clock_change_are_read_as_documented(
+    tmp_path: Path, local: str, utc: datetime
+) -> None:
+    text = TILL.splitlines()[0] + f"\n9;{local};;12;X;1;1,00;;\n"
+    assert read(tmp_path, text)[0].occurred_at == utc
+
+
+@pytest.mark.parametrize("name", ["receipts", "kasse"])
+def test_the_shipped_mappings_read_the_files_beside_them(name: str) -> None:
+    place = Path(__file__).resolve().parents[2] / "examples" / "mappings"
+    mapping = load_mapping((place / f"{name}.toml").read_text(), name)
+    with mapped(place / f"{name}.csv", mapping) as purchases:
+        assert purchases.count() >= 2
+
+
 def test_a_filter_leaves_rows_out_before_they_are_checked(tmp_path: Path) -> None:
     text = TILL + "3;never;;99;X;1;free;;\n"
     assert [receipt.external_id for receipt in read(tmp_path, text, where="Markt <> '99'")] == ["2", "1"]

