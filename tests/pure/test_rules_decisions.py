@@ -34,7 +34,7 @@ def decided(known: History, facts: Facts, used: int = 0, *, number: int = 1) -> 
     counters = dict.fromkeys(compiled.counter_keys(facts.occurred_at), used)
     found = evaluate(compiled, facts, counters)
     counted = tuple((key.rule_id, key.period, points) for key, points in found.counted)
-    detail = Detail(facts=facts, judged_by=number, awards=found.awards, counted=counted)
+    detail = Detail(basis=facts.basis, judged_by=number, awards=found.awards, counted=counted)
     return msgspec.json.decode(msgspec.json.encode(detail), type=Detail)
 
 
@@ -54,7 +54,7 @@ RULES = Ruleset(7, (VISIT, COFFEE, BASKET))
 def test_every_rule_of_a_stored_decision_is_explained(ruleset: Ruleset, facts: Facts, used: int) -> None:
     known = history(ruleset)
     detail = decided(known, facts, used)
-    told = explain(detail, known)
+    told = explain(detail, facts, known)
     assert told.agrees
     assert told.notes == ()
     assert [rule.rule_id for rule in told.rules] == [rule.id for rule in known.numbered(1).compiled.rules]
@@ -69,7 +69,7 @@ def test_every_rule_of_a_stored_decision_is_explained(ruleset: Ruleset, facts: F
 
 def test_an_explanation_speaks_of_points_and_reasons() -> None:
     known = history(RULES)
-    told = explain(decided(known, bought(1_398), used=5), known)
+    told = explain(decided(known, bought(1_398), used=5), bought(1_398), known)
     assert [rule.sentence for rule in told.rules] == [
         "for the basket: 13 points, 1 for each 1.00 EUR of 13.98 EUR.",
         "extra for coffee: 26 points, the extra that makes the base points of its lines 3 times as many.",
@@ -82,13 +82,21 @@ def test_an_explanation_speaks_of_points_and_reasons() -> None:
 def test_a_purchase_is_explained_by_the_rules_that_judged_it() -> None:
     dearer = Ruleset(8, (msgspec.structs.replace(BASKET, gives=PerSpend(1, 1_000)),))
     known = history(RULES, dearer)
-    assert sum(rule.points for rule in explain(decided(known, bought(2_000)), known).rules) == 65
-    assert sum(rule.points for rule in explain(decided(known, bought(2_000), number=2), known).rules) == 2
+    assert (
+        sum(rule.points for rule in explain(decided(known, bought(2_000)), bought(2_000), known).rules) == 65
+    )
+    assert (
+        sum(
+            rule.points
+            for rule in explain(decided(known, bought(2_000), number=2), bought(2_000), known).rules
+        )
+        == 2
+    )
 
 
 def test_a_guest_is_told_what_a_member_would_have_got() -> None:
     known = history(RULES)
-    told = explain(Detail(facts=bought(1_398), judged_by=1), known, guest=True)
+    told = explain(Detail(judged_by=1), bought(1_398), known, guest=True)
     assert told.agrees
     assert {rule.points for rule in told.rules} == {0}
     assert [rule.unmet for rule in told.rules if rule.unmet and rule.unmet.reason != "guest"] == []
@@ -106,7 +114,7 @@ def test_what_was_awarded_stands_when_judging_again_gives_something_else() -> No
     detail = decided(known, bought(1_398))
     base, extra, visit = detail.awards
     other: Any = msgspec.structs.replace(detail, awards=(msgspec.structs.replace(base, points=14), visit))
-    told = explain(other, known, evaluator=EVALUATOR - 1)
+    told = explain(other, bought(1_398), known, evaluator=EVALUATOR - 1)
     assert not told.agrees
     assert told.notes == (
         f"Judged by version {EVALUATOR - 1} of the evaluator, explained by version {EVALUATOR}.",
@@ -119,5 +127,14 @@ def test_what_was_awarded_stands_when_judging_again_gives_something_else() -> No
 
 
 def test_a_decision_without_rules_has_no_rules_to_explain() -> None:
-    told = explain(Detail(), history(RULES))
+    told = explain(Detail(), None, history(RULES))
     assert (told.rules, told.agrees, told.judged_by) == ((), True, None)
+
+
+def test_once_the_lines_are_removed_only_what_was_awarded_is_told() -> None:
+    known = history(RULES)
+    detail = decided(known, bought(1_398))
+    told = explain(detail, None, known)
+    assert told.agrees
+    assert [rule.points for rule in told.rules] == [award.points for award in detail.awards]
+    assert told.notes == ("The lines of this purchase were removed; only what was awarded is told.",)

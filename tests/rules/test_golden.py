@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from loyalty.conditions.types import Facts
 from loyalty.posting.detail import Detail
 from loyalty.rules.compile import compile_ruleset
 from loyalty.rules.evaluate import evaluate
@@ -21,6 +22,7 @@ class Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     zone: str
     ruleset: Ruleset
     used: int
+    facts: Facts
     decision: Detail
 
 
@@ -30,8 +32,7 @@ STORED = [msgspec.json.decode(line, type=Stored) for line in LINES]
 
 @pytest.mark.parametrize("stored", STORED, ids=range(1, len(STORED) + 1))
 def test_a_stored_decision_judges_again_the_same(stored: Stored) -> None:
-    facts = stored.decision.facts
-    assert facts is not None
+    facts = stored.facts
     compiled = compile_ruleset(stored.ruleset, ZoneInfo(stored.zone))
     counters = dict.fromkeys(compiled.counter_keys(facts.occurred_at), stored.used)
     found = evaluate(compiled, facts, counters)

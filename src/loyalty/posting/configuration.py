@@ -5,6 +5,7 @@ A configuration is immutable once published; a purchase is judged by the one in 
 
 from bisect import bisect_right
 from datetime import datetime
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -28,9 +29,7 @@ class Published(Struct, frozen=True):
 
 
 class Loaded:
-    """A published configuration, compiled for deciding."""
-
-    __slots__ = ("compiled", "currencies", "effective_at", "number", "ruleset", "settings", "zone")
+    """A published configuration; its rules are compiled when something is first judged by it."""
 
     def __init__(self, published: Published) -> None:
         self.number = published.number
@@ -39,7 +38,10 @@ class Loaded:
         self.ruleset = published.configuration.ruleset
         self.zone = ZoneInfo(self.settings.zone)
         self.currencies: dict[str, PointsCurrency] = {c.code: c for c in self.settings.points_currencies}
-        self.compiled: Compiled = compile_ruleset(self.ruleset, self.zone)
+
+    @cached_property
+    def compiled(self) -> Compiled:
+        return compile_ruleset(self.ruleset, self.zone)
 
 
 class History:

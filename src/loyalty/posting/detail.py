@@ -1,6 +1,7 @@
-"""What a decision stores beside its entries: the facts used, the awards (the truth), the counters raised.
+"""What a decision stores beside its entries: the figures used, the awards (the truth), the counters raised.
 
-Ids and figures only: no personal data. A decision without rules stores its own small facts.
+Ids and figures only: no personal data, and no lines of a purchase: those are content, which retention may remove;
+its digest stays. A decision without rules stores its own small facts.
 """
 
 from typing import Any
@@ -8,7 +9,6 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from loyalty.conditions.types import Facts
 from loyalty.rules.types import Award
 
 
@@ -24,7 +24,8 @@ class AwardedLot(Struct, frozen=True):
 class Detail(Struct, frozen=True, omit_defaults=True):
     """Stored as JSON in `decisions.detail`."""
 
-    facts: Facts | None = None
+    content_sha256: str | None = None  # hex digest of the stored content's bytes
+    basis: dict[str, tuple[int, ...]] = {}  # by points currency: minor units per line that could earn
     judged_by: int | None = None  # number of the configuration whose rules judged (in force at `occurred_at`)
     awards: tuple[Award, ...] = ()
     counted: tuple[tuple[str, str, int], ...] = ()  # rule id, period, points: cap counters raised

@@ -1,16 +1,18 @@
 """Why a purchase earned what it earned: the stored awards, and the pure evaluator run again for the other rules.
 
-The stored awards are the truth. The rules are judged again on the stored facts by the stored configuration, and
-the explanation says so when another version of the evaluator does it or when it comes to other awards.
+The stored awards are the truth. While the purchase's lines are kept, the rules are judged again on them by the
+stored configuration, and the explanation says so when another version of the evaluator does it or when it comes to
+other awards. Once retention removed the lines, the awards alone are told.
 """
 
 from msgspec import Struct
 
+from loyalty.conditions.types import Facts
 from loyalty.posting.configuration import History, Loaded
 from loyalty.posting.detail import Detail
 from loyalty.rules.evaluate import evaluate
 from loyalty.rules.explain import sentence
-from loyalty.rules.types import EVALUATOR, Award, CounterKey, EvaluatedRule, Unmet
+from loyalty.rules.types import EVALUATOR, Award, CounterKey, EvaluatedRule, Evaluation, Unmet
 
 
 class ExplainedRule(Struct, frozen=True):
@@ -38,20 +40,22 @@ class Explanation(Struct, frozen=True):
 
 
 def explain(
-    detail: Detail, history: History, *, evaluator: int = EVALUATOR, guest: bool = False
+    detail: Detail, facts: Facts | None, history: History, *, evaluator: int = EVALUATOR, guest: bool = False
 ) -> Explanation:
-    """Every rule with its award or its first reason for giving nothing.
+    """Every rule with its award or its first reason for giving nothing; without `facts` only what was awarded.
 
     Needs: `history` holds the configuration that judged; `evaluator` is the decision's; `guest` when the purchase
     was nobody's, so that nothing was awarded whatever the rules say.
     """
-    if detail.facts is None or detail.judged_by is None:
+    if detail.judged_by is None:
         return Explanation(None, None, evaluator, EVALUATOR, True, (), ())
     judged_by = history.numbered(detail.judged_by)
     stored = {award.rule_id: award for award in detail.awards}
-    again = evaluate(
-        judged_by.compiled, detail.facts, {} if guest else _counters(judged_by, detail), explain=True
-    )
+    if facts is None:
+        again = Evaluation(detail.awards, (), ())
+    else:
+        counters = {} if guest else _counters(judged_by, detail, facts)
+        again = evaluate(judged_by.compiled, facts, counters, explain=True)
     agrees = guest or again.awards == detail.awards
     now = {award.rule_id: award for award in again.awards}
     unmet = {reason.rule_id: reason for reason in again.unmet}
@@ -60,6 +64,8 @@ def explain(
     for compiled in judged_by.compiled.rules:
         award = stored.get(compiled.id)
         reason = None
+        if award is None and facts is None:
+            continue
         if award is None:
             reason = unmet.get(compiled.id) or Unmet(
                 compiled.id, missing, {"points": now[compiled.id].points}
@@ -83,15 +89,14 @@ def explain(
         evaluator,
         EVALUATOR,
         agrees,
-        tuple(_notes(evaluator, agrees)),
+        tuple(_notes(evaluator, agrees, kept=facts is not None)),
         tuple(rules),
     )
 
 
-def _counters(judged_by: Loaded, detail: Detail) -> dict[CounterKey, int]:
+def _counters(judged_by: Loaded, detail: Detail, facts: Facts) -> dict[CounterKey, int]:
     """Counters as the caps must have found them: what a cap left was given, and a capped rule without an award
     had nothing left. Where a rule would not have matched anyway its conditions say so before its cap is asked."""
-    assert detail.facts is not None
     stored = {award.rule_id: award for award in detail.awards}
     counters: dict[CounterKey, int] = {}
     for rule in judged_by.compiled.rules:
@@ -100,13 +105,15 @@ def _counters(judged_by: Loaded, detail: Detail) -> dict[CounterKey, int]:
         award = stored.get(rule.id)
         given = award.points if award else 0
         if award is None or award.cut_by is not None:
-            key = judged_by.compiled.counter_keys(detail.facts.occurred_at)[rule.counter]
+            key = judged_by.compiled.counter_keys(facts.occurred_at)[rule.counter]
             counters[key] = rule.cap - given
     return counters
 
 
-def _notes(evaluator: int, agrees: bool) -> list[str]:
+def _notes(evaluator: int, agrees: bool, *, kept: bool) -> list[str]:
     notes: list[str] = []
+    if not kept:
+        return ["The lines of this purchase were removed; only what was awarded is told."]
     if evaluator != EVALUATOR:
         notes.append(f"Judged by version {evaluator} of the evaluator, explained by version {EVALUATOR}.")
     if not agrees:

@@ -9,6 +9,7 @@ from loyalty.ledger.types import EntryDraft, EntryKind
 from loyalty.posting.answers import AdjustmentAnswer, ImportAnswer, PurchaseAnswer
 from loyalty.posting.book import ActivityKey, Work
 from loyalty.posting.commands import Adjust, ClaimPurchase, ImportLot
+from loyalty.posting.content import Content, facts_of
 from loyalty.posting.decide.outcome import (
     Outcome,
     Replay,
@@ -167,15 +168,19 @@ def claim(work: Work, command: ClaimPurchase) -> Outcome:
         raise AlreadyClaimed(purchase_id=command.purchase_id)
     stored = work.book.decision(0, activity.decision_id)
     detail = msgspec.json.decode(stored.detail, type=Detail)
-    if stored.kind != "purchase" or detail.facts is None:
+    if stored.kind != "purchase":
         raise PurchaseNotFound
     if work.book.purchase_state(activity.id) == "cancelled":
         raise PurchaseCancelled(purchase_id=activity.id)
     days_max = work.policies.settings.policies.claim_days_max
     if activity.occurred_at < work.now - timedelta(days=days_max):
         raise ClaimTooLate(occurred_at=activity.occurred_at, claim_days_max=days_max)
+    if activity.content is None:  # retention took the lines that the rules would judge
+        raise ClaimTooLate(occurred_at=activity.occurred_at, claim_days_max=days_max)
+    content = msgspec.json.decode(activity.content, type=Content)
     judged_by = work.book.history.at(activity.occurred_at)
-    awards, counted, gained, given = award(work, member.id, detail.facts, judged_by)
+    facts = facts_of(content, activity.occurred_at, detail.basis)
+    awards, counted, gained, given = award(work, member.id, facts, judged_by)
     work.changed_activities[activity.id] = (
         0,
         msgspec.structs.replace(activity, member_id=member.id, awarded_by=work.decision_id),
@@ -189,7 +194,12 @@ def claim(work: Work, command: ClaimPurchase) -> Outcome:
         activity_id=activity.id,
         occurred_at=activity.occurred_at,
         detail=Detail(
-            facts=detail.facts, judged_by=judged_by.number, awards=awards, counted=counted, lots=given
+            content_sha256=detail.content_sha256,
+            basis=detail.basis,
+            judged_by=judged_by.number,
+            awards=awards,
+            counted=counted,
+            lots=given,
         ),
         status=201,
         answer=PurchaseAnswer(

@@ -3,19 +3,21 @@
 Order of checks: natural key, time, money, member; docs/api.md lists the codes in the same order.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
+from hashlib import sha256
 from uuid import UUID
 
 import msgspec
 
 from loyalty.base.numbers import split_largest_remainder
-from loyalty.conditions.types import Facts, LineFacts
+from loyalty.conditions.types import Facts
 from loyalty.ledger.types import EntryKind
 from loyalty.members.types import Identifier, IdentifierKind, Member, MemberNotFound, MemberStatus
 from loyalty.posting.answers import Earned, PurchaseAnswer
 from loyalty.posting.book import Activity, ActivityKey, Event, Work
-from loyalty.posting.commands import PurchaseLine, RecordPurchase, Tender
+from loyalty.posting.commands import RecordPurchase
 from loyalty.posting.configuration import Loaded
+from loyalty.posting.content import content_of, facts_of
 from loyalty.posting.decide.outcome import (
     Outcome,
     Replay,
@@ -35,18 +37,6 @@ from loyalty.rules.evaluate import evaluate
 from loyalty.rules.types import Award
 
 
-class Content(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A purchase as the till told it, kept apart from the hashed books so that retention can delete it."""
-
-    money: str
-    lines: tuple[PurchaseLine, ...]
-    occurred_at: datetime  # as sent
-    till: str | None = None
-    location: str | None = None
-    channel: str | None = None
-    tenders: tuple[Tender, ...] = ()
-
-
 def purchase(work: Work, command: RecordPurchase) -> Outcome:
     """The outcome of one purchase; posts its entries on `work`."""
     name = ("purchase", command.source, command.external_id)
@@ -64,7 +54,8 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
     # A till's clock may be ahead: points cannot have been there before we knew of them.
     occurred_at = min(command.occurred_at, work.now)
     judged_by = work.book.history.at(occurred_at)
-    facts = facts_of(command, occurred_at, judged_by)
+    facts = facts_of(command, occurred_at, bases(command, judged_by))
+    content = encode(content_of(command))
     cell = work.book.home(member.id) if member else 0
     if member is None:
         work.book.need_cells([0])
@@ -94,7 +85,7 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
             channel=command.channel,
             till=command.till,
             amount_minor=amount_minor,
-            content=encode(content_of(command)),
+            content=content,
         ),
     )
     after = balances(work, member_id)
@@ -104,7 +95,14 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
         member_id=member_id,
         activity_id=activity_id,
         occurred_at=occurred_at,
-        detail=Detail(facts=facts, judged_by=judged_by.number, awards=awards, counted=counted, lots=lots),
+        detail=Detail(
+            content_sha256=sha256(content.encode()).hexdigest(),
+            basis=facts.basis,
+            judged_by=judged_by.number,
+            awards=awards,
+            counted=counted,
+            lots=lots,
+        ),
         status=201,
         answer=PurchaseAnswer(
             id=activity_id,
@@ -151,18 +149,6 @@ def _refuse_repeat(work: Work, command: RecordPurchase) -> None:
         pointers = differences(kept, sent) or ("/member",)
     named = [pointer.replace("/quantity_milli", "/quantity") for pointer in pointers]  # as the till sends it
     raise ActivityDiffers(first_id=held.activity_id, differs=named)
-
-
-def content_of(command: RecordPurchase) -> Content:
-    return Content(
-        money=command.money,
-        lines=command.lines,
-        occurred_at=command.occurred_at,
-        till=command.till,
-        location=command.location,
-        channel=command.channel,
-        tenders=command.tenders,
-    )
 
 
 def buyer(work: Work, command: RecordPurchase) -> Member | None:
@@ -214,18 +200,9 @@ def enrol_now(work: Work, identifiers: tuple[Identifier, ...]) -> Member:
     return member
 
 
-def facts_of(command: RecordPurchase, occurred_at: datetime, judged_by: Loaded) -> Facts:
-    """What the rules judge: the lines, and per points currency what of each line may earn."""
-    return Facts(
-        occurred_at=occurred_at,
-        lines=tuple(
-            LineFacts(line.sku, line.categories, line.tags, line.quantity_milli, line.amount_minor)
-            for line in command.lines
-        ),
-        basis={code: basis(command, currency) for code, currency in judged_by.currencies.items()},
-        channel=command.channel,
-        location=command.location,
-    )
+def bases(command: RecordPurchase, judged_by: Loaded) -> dict[str, tuple[int, ...]]:
+    """By points currency, what of each line may earn."""
+    return {code: basis(command, currency) for code, currency in judged_by.currencies.items()}
 
 
 def basis(command: RecordPurchase, currency: PointsCurrency) -> tuple[int, ...]:

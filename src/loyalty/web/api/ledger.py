@@ -12,14 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from loyalty.access.roles import Permission
 from loyalty.base.database import reading
 from loyalty.base.paging import InvalidCursor
-from loyalty.ledger import service
+from loyalty.ledger import service as ledger
 from loyalty.ledger.service import Owner
 from loyalty.ledger.types import Balances, LotView, StatementLine
 from loyalty.members.cells import cell_of
 from loyalty.members.service import resolve
 from loyalty.members.types import MemberNotFound
-from loyalty.posting import reads
+from loyalty.posting import service as posting
 from loyalty.posting.commands import Answer, MemberRef
+from loyalty.posting.content import Content, facts_of
 from loyalty.posting.detail import Detail
 from loyalty.posting.explain import Explanation, explain
 from loyalty.posting.types import PurchaseNotFound
@@ -101,7 +102,7 @@ async def read_balances(call: Call, member: MemberRef, query: BalancesQuery) -> 
     now = await call.runtime.now(call.program_id)
     settings = history.at(now).settings
     async with reading(call.runtime.engine, call.program_id) as connection:
-        found = await service.balances(
+        found = await ledger.balances(
             connection,
             await _owner(connection, call, member),
             settings.points_currencies,
@@ -122,7 +123,7 @@ async def read_lots(call: Call, member: MemberRef, query: LotsQuery) -> Answer:
     history = await call.runtime.history(call.program_id)
     now = await call.runtime.now(call.program_id)
     async with reading(call.runtime.engine, call.program_id) as connection:
-        lots = await service.lots(
+        lots = await ledger.lots(
             connection,
             await _owner(connection, call, member),
             ZoneInfo(history.at(now).settings.zone),
@@ -150,7 +151,7 @@ async def read_statement(call: Call, member: MemberRef, query: LotsQuery) -> Ans
     now = await call.runtime.now(call.program_id)
     settings = history.at(now).settings
     async with reading(call.runtime.engine, call.program_id) as connection:
-        page = await service.statement(
+        page = await ledger.statement(
             connection,
             await _owner(connection, call, member),
             [c for c in settings.points_currencies if query.points_currency in (None, c.code)],
@@ -165,12 +166,15 @@ async def read_statement(call: Call, member: MemberRef, query: LotsQuery) -> Ans
 
 
 @get(
-    "/v1/entries/{entry}", Permission.LEDGER_READ, answers={200: reads.PostedEntry}, refusals=(EntryNotFound,)
+    "/v1/entries/{entry}",
+    Permission.LEDGER_READ,
+    answers={200: posting.PostedEntry},
+    refusals=(EntryNotFound,),
 )
 async def read_entry(call: Call, entry: UUID) -> Answer:
     """One record of the ledger: the points it moved from bucket to bucket of which lots, and the balance it left."""
     async with reading(call.runtime.engine, call.program_id) as connection:
-        found = await reads.entry(connection, call.program_id, entry, call.runtime.settings.cells)
+        found = await posting.entry(connection, call.program_id, entry, call.runtime.settings.cells)
     if found is None:
         raise EntryNotFound
     return reply(found)
@@ -185,10 +189,13 @@ async def read_entry(call: Call, entry: UUID) -> Answer:
 async def read_decision(call: Call, decision: UUID) -> Answer:
     """Why something came about: the facts used, the awards, the first answer, and every rule in words."""
     async with reading(call.runtime.engine, call.program_id) as connection:
-        found = await reads.decision(connection, call.program_id, decision, call.runtime.settings.cells)
-    if found is None:
-        raise DecisionNotFound
-    detail, explanation = await _explained(call, found)
+        found = await posting.decision(connection, call.program_id, decision, call.runtime.settings.cells)
+        if found is None:
+            raise DecisionNotFound
+        posted = None
+        if found.activity_id is not None:
+            posted = await posting.purchase_by_id(connection, call.program_id, found.activity_id)
+    detail, explanation = await _explained(call, found, posted)
     return reply(
         DecisionView(
             found.id,
@@ -216,24 +223,31 @@ async def read_decision(call: Call, decision: UUID) -> Answer:
 async def explain_purchase(call: Call, purchase: UUID) -> Answer:
     """Why a purchase earned what it earned, rule by rule, also when it earned nothing."""
     async with reading(call.runtime.engine, call.program_id) as connection:
-        posted = await reads.purchase_by_id(connection, call.program_id, purchase)
+        posted = await posting.purchase_by_id(connection, call.program_id, purchase)
         if posted is None or (posted.location is not None and not call.principal.at(posted.location)):
             raise PurchaseNotFound
-        found = await reads.decision(
+        found = await posting.decision(
             connection,
             call.program_id,
             posted.awarded_by or posted.decision_id,
             call.runtime.settings.cells,
         )
     assert found is not None, "an activity without its decision"
-    _, explanation = await _explained(call, found)
+    _, explanation = await _explained(call, found, posted)
     return reply(PurchaseExplanation(posted.id, found.id, posted.member_id, explanation))
 
 
-async def _explained(call: Call, found: reads.PostedDecision) -> tuple[Detail, Explanation]:
+async def _explained(
+    call: Call, found: posting.PostedDecision, posted: posting.PostedPurchase | None
+) -> tuple[Detail, Explanation]:
+    """The decision's detail and why; the purchase's lines are judged again while they are kept."""
     history = await call.runtime.history(call.program_id)
     detail = msgspec.json.decode(found.detail, type=Detail)
-    return detail, explain(detail, history, evaluator=found.evaluator, guest=found.member_id is None)
+    facts = None
+    if posted is not None and posted.content is not None:
+        content = msgspec.json.decode(posted.content, type=Content)
+        facts = facts_of(content, found.occurred_at, detail.basis)
+    return detail, explain(detail, facts, history, evaluator=found.evaluator, guest=found.member_id is None)
 
 
 async def _owner(connection: AsyncConnection, call: Call, member: MemberRef) -> Owner:

@@ -1,0 +1,54 @@
+"""A purchase as the till told it: kept beside the books, so that retention can remove it without touching them.
+
+The decision keeps a digest of it and what of each line could earn; with the content the facts are whole again.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from msgspec import Struct
+
+from loyalty.conditions.types import Facts, LineFacts
+from loyalty.posting.commands import PurchaseLine, RecordPurchase, Tender
+
+
+class Content(Struct, frozen=True, omit_defaults=True):
+    """Stored as JSON in `activities.content`; who bought is not in it."""
+
+    money: str
+    lines: tuple[PurchaseLine, ...]
+    occurred_at: datetime  # as sent
+    till: str | None = None
+    location: str | None = None
+    channel: str | None = None
+    tenders: tuple[Tender, ...] = ()
+
+
+def content_of(command: RecordPurchase) -> Content:
+    return Content(
+        money=command.money,
+        lines=command.lines,
+        occurred_at=command.occurred_at,
+        till=command.till,
+        location=command.location,
+        channel=command.channel,
+        tenders=command.tenders,
+    )
+
+
+def facts_of(
+    content: Content | RecordPurchase, occurred_at: datetime, basis: Mapping[str, tuple[int, ...]]
+) -> Facts:
+    """What the rules judge: the purchase at the instant it counts for, with what of each line may earn."""
+    return Facts(
+        occurred_at=occurred_at,
+        lines=tuple(
+            [
+                LineFacts(line.sku, line.categories, line.tags, line.quantity_milli, line.amount_minor)
+                for line in content.lines
+            ]
+        ),
+        basis=dict(basis),
+        channel=content.channel,
+        location=content.location,
+    )
