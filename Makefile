@@ -44,8 +44,8 @@ drill: setup ## back up, destroy, restore, compare
 bench: setup ## speed, as ratios to what the same machine can do
 	@$(PY) -m bench $(ARGS)
 
-api: setup ## rewrite openapi/openapi.json from the code
-	@$(PY) -m loyalty.web.openapi
+api: setup ## rewrite openapi/openapi.json and the error catalogue from the code
+	@$(PY) -m loyalty.web.written
 
 migration: setup ## the next migration file: m="add hold ttl"
 	@$(PY) scripts/migration "$(m)"

@@ -1,6 +1,6 @@
 """How a refusal is told: the one table from family to HTTP status, RFC 9457 bodies, the catalogue of codes.
 
-The codes are documented in docs/errors.md, which is made from `catalogue`.
+The codes are documented in docs/api.md, whose table is made from `catalogue`.
 """
 
 from typing import Any

@@ -1,6 +1,8 @@
 """The application: every endpoint of web/api under one door, in Litestar's router, behind the guard."""
 
+import inspect
 import pkgutil
+import sys
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import import_module
@@ -14,10 +16,11 @@ from loyalty.base import migrations
 from loyalty.base.settings import Settings
 from loyalty.posting.pipe import BatchSeen
 from loyalty.posting.runtime import Runtime, open_runtime
-from loyalty.web import api
-from loyalty.web.edge import Door, Endpoint, route
+from loyalty.web import api, openapi
+from loyalty.web.edge import Door, Endpoint, Pages, route
 from loyalty.web.guard import Guard
 from loyalty.web.metrics import AccessLog, Metrics
+from loyalty.web.reference import error_page, reference
 from loyalty.web.types import MethodNotAllowed, RouteNotFound
 
 OpenRuntime = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
@@ -32,6 +35,27 @@ def endpoints() -> list[Endpoint]:
     return sorted(found, key=lambda endpoint: (endpoint.path, endpoint.method))
 
 
+def describe() -> dict[str, Any]:
+    """The OpenAPI document of all endpoints, grouped by the files that declare them."""
+    described = endpoints()
+    words = {one.tag: inspect.getdoc(sys.modules[one.handler.__module__]) or "" for one in described}
+    return openapi.document(described, [(tag, words[tag]) for tag in _GROUPS])
+
+
+_GROUPS = (
+    "Purchases",
+    "Members",
+    "Points",
+    "Ledger",
+    "Engagement",
+    "Program",
+    "Access",
+    "Operations",
+    "Health",
+    "Reference",
+)
+
+
 def make_app(
     settings: Settings,
     *,
@@ -41,7 +65,8 @@ def make_app(
     """The ASGI application; its lifespan opens the runtime and, at the end, answers everyone accepted."""
     log = AccessLog(settings.log_format, write_log)
     metrics = Metrics(log)
-    door = Door(metrics, migrations.head())
+    whole = describe()
+    door = Door(metrics, migrations.head(), Pages(openapi.encoded(whole), reference(whole), error_page()))
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None, None]:

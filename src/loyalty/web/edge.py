@@ -71,11 +71,20 @@ class Page(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
+class Pages(msgspec.Struct, frozen=True):
+    """What the server says of itself, made once."""
+
+    document: bytes  # OpenAPI, JSON
+    page: bytes  # the same, HTML
+    errors: bytes  # catalogue of codes, HTML
+
+
 class Door:
     """What the endpoints of one application share: the runtime, once it is open, and who is behind a credential."""
 
-    def __init__(self, metrics: Metrics, schema: str) -> None:
+    def __init__(self, metrics: Metrics, schema: str, reference: Pages) -> None:
         self.metrics = metrics
+        self.reference = reference
         self.schema = schema  # the database revision that this release was written for
         self._runtime: Runtime | None = None
         self._authenticator: Authenticator | None = None
@@ -247,6 +256,7 @@ class Endpoint:
         keyed: bool = False,
         tag: str = "",
         headers: dict[str, str] | None = None,
+        takes: dict[str, str] | None = None,
     ) -> None:
         self.method = method
         self.path = path
@@ -256,7 +266,8 @@ class Endpoint:
         self.refusals = refusals
         self.keyed = keyed
         self.tag = tag
-        self.headers = headers or {}  # response headers beside the common ones: name → description
+        self.headers = headers or {}  # of the answer, beside the common ones: name → description
+        self.takes = takes or {}  # optional headers of the request: name → description
         self.name = handler.__name__
         self.text = inspect.getdoc(handler) or ""
         hints = get_type_hints(handler, include_extras=True)
@@ -425,6 +436,7 @@ def _declare(method: str) -> Callable[..., Callable[[Handler], Endpoint]]:
         refusals: tuple[type[LoyaltyError], ...] = (),
         keyed: bool = False,
         headers: dict[str, str] | None = None,
+        takes: dict[str, str] | None = None,
     ) -> Callable[[Handler], Endpoint]:
         def of(handler: Handler) -> Endpoint:
             tag = handler.__module__.rpartition(".")[2].replace("_", " ").capitalize()
@@ -438,6 +450,7 @@ def _declare(method: str) -> Callable[..., Callable[[Handler], Endpoint]]:
                 keyed=keyed,
                 tag=tag,
                 headers=headers,
+                takes=takes,
             )
 
         return of

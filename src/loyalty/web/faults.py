@@ -52,7 +52,29 @@ CODES: dict[str, str] = {
     "nothing_to_do": "None of the fields that change something is given.",
     "duplicate_line_id": "Two lines have the same line_id.",
     "total_mismatch": "The parts do not add up to the whole.",
-    "contradictory_range": "The end lies before the beginning.",
+    "contradictory_range": "The end lies before the beginning, or the two exclude each other.",
+    # of names and identifiers
+    "not_a_phone_number": "The text is no phone number of the program's country, nor one with a country's prefix.",
+    "not_an_email": "The text is no address that mail can be sent to.",
+    "invalid_locale": "The text is no locale such as de-AT.",
+    "invalid_name": "The name of an attribute has small letters, digits and _ and begins with a letter.",
+    "invalid_type": "The value of an attribute is a text, a whole number, true or false.",
+    "too_many": "More of these than are kept.",
+    # of configurations
+    "duplicate": "The same is named twice.",
+    "duplicate_rule_id": "Two rules have the same id.",
+    "empty_list": "The list must name something.",
+    "empty_window": "The window names no time, or none at all is inside it.",
+    "excludes_everything": "Nothing could ever earn.",
+    "invalid": "The value does not fit the file's form.",
+    "malformed": "The file cannot be read.",
+    "multiplier_without_base": "There are no base points that the multiplier could multiply.",
+    "never_matches": "No purchase could ever fulfil the condition.",
+    "too_deep": "Conditions are nested too deeply.",
+    "too_many_conditions": "The rule has more conditions than are judged.",
+    "unknown_points_currency": "The program has no such points currency.",
+    "unprintable_name": "The name cannot be printed on a receipt.",
+    "window_backwards": "The window ends before it begins.",
 }
 
 Form = Callable[[str], tuple[str, str] | None]

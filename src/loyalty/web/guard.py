@@ -85,7 +85,7 @@ class Guard:
     """ASGI: wraps the application."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, allowed_hosts: tuple[str, ...] = ()) -> None:
-        self._app = app
+        self.application = app
         self.metrics = metrics
         self._hosts = frozenset(host.encode() for host in allowed_hosts)
         self._prefix = f"req_{secrets.token_hex(8)}"
@@ -94,7 +94,7 @@ class Guard:
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
+                await self.application(scope, receive, send)
             return
         exchange = Exchange(f"{self._prefix}{next(self._count):x}", scope["method"])
         scope[EXCHANGE] = exchange
@@ -106,7 +106,7 @@ class Guard:
 
         try:
             self._check(scope, exchange)
-            await self._app(scope, receive, send_noted)
+            await self.application(scope, receive, send_noted)
         except LoyaltyError as error:
             await send_answer(send_noted, refusal(error, exchange), exchange)
         except Exception:

@@ -1,6 +1,8 @@
-"""What the front door itself refuses, before any room is asked: the request cannot be read, or is not allowed."""
+"""The front door's words: what a refusal looks like, and what is refused here before any room is asked."""
 
 from typing import ClassVar
+
+from msgspec import Struct
 
 from loyalty.base.errors import (
     Busy,
@@ -13,6 +15,27 @@ from loyalty.base.errors import (
     Refused,
     TooLarge,
 )
+
+
+class FaultView(Struct, frozen=True):
+    """One fault of a body: where (JSON pointer), which, and a sentence for a person."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class Problem(Struct, frozen=True, omit_defaults=True):
+    """A refusal (RFC 9457). The facts of a code stand beside these members."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    retryable: bool
+    errors: tuple[FaultView, ...] = ()
 
 
 class MalformedRequest(Malformed):

@@ -11,7 +11,7 @@ from loyalty.ledger.types import BalanceLimitExceeded, InsufficientPoints
 from loyalty.members.types import IdentifierInvalid, MemberBlocked, MemberErased, MemberNotFound
 from loyalty.posting.answers import AdjustmentAnswer, ImportAnswer
 from loyalty.posting.commands import Adjust, Answer, ImportLot
-from loyalty.posting.types import ActivityDiffers, InFuture, PointsCurrencyUnknown
+from loyalty.posting.types import ActivityDiffers, DatesContradict, InFuture, PointsCurrencyUnknown
 from loyalty.web.api import wire
 from loyalty.web.api.batches import BatchResult, each
 from loyalty.web.api.naming import referred
@@ -44,7 +44,7 @@ async def adjust_points(call: Call, body: wire.AdjustmentBody) -> Answer:
     Permission.IMPORT,
     keyed=True,
     answers={200: ImportAnswer, 201: ImportAnswer},
-    refusals=(*_MEMBER, ActivityDiffers, InFuture),
+    refusals=(*_MEMBER, ActivityDiffers, InFuture, DatesContradict, BalanceLimitExceeded),
 )
 async def import_lot(call: Call, body: wire.ImportLotBody) -> Answer:
     """Bring in one credit of an earlier system with its original dates.

@@ -28,7 +28,7 @@ from loyalty.programs.types import (
 from loyalty.rules.types import Ruleset
 from loyalty.web.api import wire
 from loyalty.web.edge import Call, get, post, reply
-from loyalty.web.types import ConfigurationNotFound, MalformedRequest
+from loyalty.web.types import ConfigurationNotFound, FaultView, MalformedRequest
 
 CONFIGURATIONS = "/v1/program/configurations"
 ETAG = {"ETag": "Names this configuration; send it as If-Match when publishing the next one."}
@@ -64,12 +64,6 @@ class ConfigurationView(Struct, frozen=True):
     published_at: datetime
     settings: ProgramSettings
     ruleset: Ruleset
-
-
-class FaultView(Struct, frozen=True):
-    pointer: str
-    code: str
-    detail: str
 
 
 class Judgement(Struct, frozen=True):
@@ -147,6 +141,7 @@ async def read_configuration(call: Call, number: int) -> Answer:
     keyed=True,
     answers={201: PublishedAnswer},
     refusals=(ConfigurationInvalid, ConfigurationFixed, ConfigurationStale),
+    takes={"If-Match": "ETag of the configuration that this one was made from."},
 )
 async def publish_configuration(call: Call, body: wire.PublishBody) -> Answer:
     """Publish settings and rules together under the next number.

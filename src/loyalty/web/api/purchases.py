@@ -11,8 +11,9 @@ from loyalty.access.roles import Permission
 from loyalty.base.canonical import canonical
 from loyalty.base.database import reading
 from loyalty.base.errors import LoyaltyError
+from loyalty.ledger.types import BalanceLimitExceeded
 from loyalty.members.types import IdentifierInvalid, MemberBlocked, MemberErased, MemberNotFound
-from loyalty.posting import reads
+from loyalty.posting import service as posting
 from loyalty.posting.answers import CancelAnswer, PurchaseAnswer, QuoteAnswer
 from loyalty.posting.commands import (
     Answer,
@@ -22,7 +23,7 @@ from loyalty.posting.commands import (
     RecordPurchase,
     Tender,
 )
-from loyalty.posting.decide.purchase import Content
+from loyalty.posting.content import Content
 from loyalty.posting.quote import quote
 from loyalty.posting.types import (
     ActivityDiffers,
@@ -53,6 +54,7 @@ _SALE = (
     MoneyNotSupported,
     InFuture,
     TooOld,
+    BalanceLimitExceeded,
 )
 
 
@@ -146,7 +148,9 @@ async def record_purchases(call: Call, body: wire.PurchaseBatch) -> Answer:
 async def read_receipt(call: Call, query: Receipt) -> Answer:
     """What became of a receipt, asked by the till's own number: after a time-out, this is the truth."""
     async with reading(call.runtime.engine, call.program_id) as connection:
-        posted = await reads.purchase_by_receipt(connection, call.program_id, query.source, query.external_id)
+        posted = await posting.purchase_by_receipt(
+            connection, call.program_id, query.source, query.external_id
+        )
     return reply(_view(_own(call, posted)))
 
 
@@ -154,7 +158,7 @@ async def read_receipt(call: Call, query: Receipt) -> Answer:
 async def read_purchase(call: Call, purchase: UUID) -> Answer:
     """A purchase by the id that recording it answered."""
     async with reading(call.runtime.engine, call.program_id) as connection:
-        posted = await reads.purchase_by_id(connection, call.program_id, purchase)
+        posted = await posting.purchase_by_id(connection, call.program_id, purchase)
     return reply(_view(_own(call, posted)))
 
 
@@ -173,7 +177,7 @@ async def cancel_purchase(call: Call, body: wire.CancelBody) -> Answer:
     """
     if call.principal.locations:
         async with reading(call.runtime.engine, call.program_id) as connection:
-            posted = await reads.purchase_by_receipt(
+            posted = await posting.purchase_by_receipt(
                 connection, call.program_id, body.source, body.external_id
             )
         if posted is not None:
@@ -196,6 +200,7 @@ async def cancel_purchase(call: Call, body: wire.CancelBody) -> Answer:
         MemberBlocked,
         MemberErased,
         IdentifierInvalid,
+        BalanceLimitExceeded,
     ),
 )
 async def claim_purchase(call: Call, purchase: UUID, body: wire.ClaimBody) -> Answer:
@@ -242,14 +247,14 @@ async def _command(call: Call, body: wire.PurchaseBody) -> RecordPurchase:
     )
 
 
-def _own(call: Call, posted: reads.PostedPurchase | None) -> reads.PostedPurchase:
+def _own(call: Call, posted: posting.PostedPurchase | None) -> posting.PostedPurchase:
     """The purchase, unless there is none or the caller is a till of another location: told alike."""
     if posted is None or (posted.location is not None and not call.principal.at(posted.location)):
         raise PurchaseNotFound
     return posted
 
 
-def _view(posted: reads.PostedPurchase) -> PurchaseView:
+def _view(posted: posting.PostedPurchase) -> PurchaseView:
     content = None
     if posted.content is not None:
         stored = msgspec.json.decode(posted.content, type=Content)

@@ -291,12 +291,23 @@ class PurchaseItem(PurchaseBody, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 # An item of a batch is looked at alone: nothing of its form is asked while the whole is read.
-LatePurchase = Annotated[Any, Meta(extra={"shape": PurchaseItem})]
+LatePurchase = Annotated[
+    Any, Meta(extra={"shape": PurchaseItem}, extra_json_schema={"$ref": "#/components/schemas/PurchaseItem"})
+]
 
 
 class PurchaseBatch(Struct, frozen=True, forbid_unknown_fields=True):
     items: Annotated[
-        tuple[Annotated[Any, Meta(extra={"shape": PurchaseItem})], ...],
+        tuple[
+            Annotated[
+                Any,
+                Meta(
+                    extra={"shape": PurchaseItem},
+                    extra_json_schema={"$ref": "#/components/schemas/PurchaseItem"},
+                ),
+            ],
+            ...,
+        ],
         Meta(min_length=1, max_length=BATCH_MAX),
     ]
 
@@ -365,12 +376,22 @@ class ImportItem(ImportLotBody, frozen=True, forbid_unknown_fields=True, kw_only
     idempotency_key: ItemKey | None = None
 
 
-LateImport = Annotated[Any, Meta(extra={"shape": ImportItem})]
+LateImport = Annotated[
+    Any, Meta(extra={"shape": ImportItem}, extra_json_schema={"$ref": "#/components/schemas/ImportItem"})
+]
 
 
 class ImportBatch(Struct, frozen=True, forbid_unknown_fields=True):
     items: Annotated[
-        tuple[Annotated[Any, Meta(extra={"shape": ImportItem})], ...],
+        tuple[
+            Annotated[
+                Any,
+                Meta(
+                    extra={"shape": ImportItem}, extra_json_schema={"$ref": "#/components/schemas/ImportItem"}
+                ),
+            ],
+            ...,
+        ],
         Meta(min_length=1, max_length=BATCH_MAX),
     ]
 

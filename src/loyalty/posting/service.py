@@ -50,6 +50,8 @@ class PostedDecision(msgspec.Struct, frozen=True):
     detail: str  # JSON of posting/detail.py
     answer_status: int
     answer: str  # JSON
+    happened_at: datetime | None  # when the purchase counts for, if it is about one whose lines are kept
+    content: str | None  # JSON: its lines
 
 
 class PostedMove(msgspec.Struct, frozen=True):
@@ -117,6 +119,14 @@ async def decision(
             d.detail,
             d.answer_status,
             d.answer,
+            activities.c.occurred_at,
+            cast(activities.c.content, Text),
+        )
+        .outerjoin(
+            activities,
+            (activities.c.program_id == d.program_id)
+            & activities.c.cell.in_(range(cells))
+            & (activities.c.id == d.activity_id),
         )
         .join(
             blocks,
@@ -161,14 +171,15 @@ async def entry(connection: AsyncConnection, program_id: UUID, id: UUID, cells: 
     row = (await connection.execute(query)).one_or_none()
     if row is None:
         return None
-    cell, *values = row
+    cell, *values = list(row)
     p = postings.c
     moves = await connection.execute(
         select(p.lot_id, p.points, p.source, p.target)
         .where(p.program_id == program_id, p.cell == cell, p.entry_id == id)
         .order_by(p.position)
     )
-    return PostedEntry(*(*values, tuple(PostedMove(*move) for move in moves)))
+    values.append(tuple(PostedMove(*move) for move in moves))
+    return PostedEntry(*values)
 
 
 def _purchases(program_id: UUID) -> "Select[*tuple[Any, ...]]":
