@@ -54,14 +54,18 @@ class Child:
 
     async def stop(self) -> None:
         """Ask the process to end, and end it when it does not."""
-        if self._process is None or self._process.poll() is not None:
+        process = self._process
+        if process is None:
             return
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            await asyncio.to_thread(self._process.wait, _STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            await asyncio.to_thread(self._process.wait)
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.to_thread(process.wait, _STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                await asyncio.to_thread(process.wait)
+        if process.stdin is not None:
+            process.stdin.close()
 
     def _tail(self) -> str:
         with contextlib.suppress(OSError):
