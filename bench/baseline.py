@@ -10,7 +10,7 @@ from pathlib import Path
 
 import asyncpg
 
-from bench.cluster import Cluster, wal
+from bench.cluster import Cluster
 from bench.rows import Texts, check
 from bench.sample import Sample
 from bench.world import AMOUNT_MINOR, BASELINE_PROGRAM, card
@@ -52,11 +52,7 @@ class Baseline:
         """One stretch of pgbench; the figures come from what it prints and from the server."""
         superuser = self.cluster.servers.superuser_url
         run = asyncio.run(_value(superuser, "SELECT nextval('bench.baseline_runs')"))
-        wal_before, cpu_before, own_before = (
-            asyncio.run(wal(superuser)),
-            self.cluster.cpu_us(),
-            _children_us(),
-        )
+        cpu_before, own_before = self.cluster.cpu_us(), _children_us()
         done = subprocess.run(
             [self.cluster.postgres.bin / "pgbench", "--no-vacuum", "--protocol=prepared",
              f"--client={clients}", f"--jobs={min(clients, 2)}", f"--time={seconds}",
@@ -70,7 +66,6 @@ class Baseline:
             raise BaselineBroken(done.stderr[-2000:])
         count = int(_printed(r"number of transactions actually processed: (\d+)", done.stdout))
         self.recorded += count
-        written = asyncio.run(wal(superuser)).since(wal_before)
         rate = float(_printed(r"tps = ([\d.]+)", done.stdout))
         return Sample(
             done=count,
@@ -80,8 +75,6 @@ class Baseline:
                 "postgres": (self.cluster.cpu_us() - cpu_before) / max(1, count),
                 "client": (_children_us() - own_before) / max(1, count),
             },
-            wal_bytes=written.bytes / max(1, count),
-            wal_full_pages=written.full_pages / max(1, count),
         )
 
     def search(

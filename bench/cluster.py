@@ -1,6 +1,6 @@
 """The bench's own PostgreSQL: production durability, shown and demanded, and gone when the bench ends.
 
-Everything the bench measures on the server side is read here: WAL from pg_stat_wal, processor time from /proc.
+What the bench measures on the server's side is read here: the log by pg_walinspect, processor time from /proc.
 """
 
 import asyncio
@@ -65,17 +65,6 @@ class Cluster:
         return cpu_us(postmaster, reaped=True) + sum(cpu_us(child) for child in children)
 
 
-@dataclass(frozen=True)
-class Wal:
-    """What pg_stat_wal counts; figures since the server's start."""
-
-    bytes: int
-    full_pages: int
-
-    def since(self, before: "Wal") -> "Wal":
-        return Wal(self.bytes - before.bytes, self.full_pages - before.full_pages)
-
-
 @contextlib.contextmanager
 def cluster() -> Iterator[Cluster]:
     """A fresh durable server for the length of a block.
@@ -97,13 +86,26 @@ def cluster() -> Iterator[Cluster]:
             shutil.rmtree(place, ignore_errors=True)
 
 
-async def wal(superuser_url: str) -> Wal:
-    """What has been written so far. Needs: writers that have ended their connection (others report late)."""
+async def wal_position(superuser_url: str) -> str:
+    """Where the log ends now."""
     link = await asyncpg.connect(superuser_url)
     try:
-        row = await link.fetchrow("SELECT wal_bytes::bigint, wal_fpi FROM pg_stat_wal")
-        assert row is not None
-        return Wal(row["wal_bytes"], row["wal_fpi"])
+        return await link.fetchval("SELECT pg_current_wal_insert_lsn()::text")
+    finally:
+        await link.close()
+
+
+async def wal_bytes(superuser_url: str, since: str) -> int:
+    """Bytes of log since a position, without images of whole pages: those tell how long ago a checkpoint was."""
+    link = await asyncpg.connect(superuser_url)
+    try:
+        await link.execute("CREATE EXTENSION IF NOT EXISTS pg_walinspect")
+        # Forced out first: the log is read from its files.
+        await link.execute("SELECT pg_switch_wal()")
+        return await link.fetchval(
+            "SELECT sum(record_size)::bigint FROM pg_get_wal_stats($1::text::pg_lsn, pg_current_wal_flush_lsn())",
+            since,
+        )
     finally:
         await link.close()
 

@@ -24,7 +24,7 @@ from urllib.error import URLError
 
 import msgspec
 
-from bench.cluster import Cluster, family_cpu_us, wal
+from bench.cluster import Cluster, family_cpu_us
 from bench.load import Plan, Report
 from bench.sample import Sample, Stretch
 from bench.world import CLIENT, MEMBERS, PROGRAM, card, occurred_at, purchase_body
@@ -170,17 +170,15 @@ class Http:
             authorization=server.authorization,
             keyed=True,
         )
-        before = asyncio.run(wal(self.cluster.servers.superuser_url))
         report, cpu = self._load(server, plan)
         self.recorded += report.answered
-        written = asyncio.run(wal(self.cluster.servers.superuser_url)).since(before)
-        return _sample(report, cpu, written.bytes / report.answered, written.full_pages / report.answered)
+        return _sample(report, cpu)
 
     def reads(self, server: Server, plan: Plan) -> Sample:
         """One stretch of requests that write nothing."""
         plan = msgspec.structs.replace(plan, port=server.port, authorization=server.authorization)
         report, cpu = self._load(server, plan)
-        return _sample(report, cpu, 0.0, 0.0)
+        return _sample(report, cpu)
 
     def _load(self, server: Server, plan: Plan) -> tuple[Report, dict[str, float]]:
         load = subprocess.Popen(
@@ -237,7 +235,7 @@ def call(server: Server, path: str, body: bytes | None = None) -> bytes:
         return answer.read()
 
 
-def _sample(report: Report, cpu: dict[str, float], wal_bytes: float, wal_full_pages: float) -> Sample:
+def _sample(report: Report, cpu: dict[str, float]) -> Sample:
     return Sample(
         done=report.done,
         seconds=report.seconds,
@@ -245,8 +243,6 @@ def _sample(report: Report, cpu: dict[str, float], wal_bytes: float, wal_full_pa
         p50_us=report.p50_us,
         p99_us=report.p99_us,
         cpu_us=cpu,
-        wal_bytes=wal_bytes,
-        wal_full_pages=wal_full_pages,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 import uvloop
 
-from bench.cluster import Cluster, wal
+from bench.cluster import Cluster
 from bench.sample import Sample, Stretch, sampled
 from bench.world import CLIENT, LINES, MEMBERS, PROGRAM, SOURCE, card, file
 from loyalty.base.settings import Settings
@@ -89,8 +89,6 @@ class Pipe:
             self.recorded += self.members
 
     async def _stretch(self, submitters: int, stretch: Stretch, members: int) -> Sample:
-        superuser = self.cluster.servers.superuser_url
-        wal_before = await wal(superuser)
         async with self.opened() as runtime:
             make = Purchases(self.at, members)
             warm = await _drive(runtime.pipe.submit, make, submitters, stretch.warm_s)
@@ -102,16 +100,8 @@ class Pipe:
                 "python": (time.process_time() - own) * 1e6 / len(latencies),
                 "postgres": (self.cluster.cpu_us() - postgres) / len(latencies),
             }
-        written = (await wal(superuser)).since(wal_before)
-        count = len(warm) + len(latencies)
-        self.recorded += count
-        return sampled(
-            latencies,
-            elapsed,
-            cpu_us=cpu,
-            wal_bytes=written.bytes / count,
-            wal_full_pages=written.full_pages / count,
-        )
+        self.recorded += len(warm) + len(latencies)
+        return sampled(latencies, elapsed, cpu)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Runtime]:

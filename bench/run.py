@@ -14,7 +14,7 @@ from functools import partial
 
 from bench import evaluate
 from bench.baseline import CLIENTS, Baseline
-from bench.cluster import Cluster, checkpoint
+from bench.cluster import Cluster, checkpoint, wal_bytes, wal_position
 from bench.http import CONNECTIONS, Http, Site
 from bench.pipe import SUBMITTERS, Pipe
 from bench.rows import check, check_books, texts_of_one
@@ -132,7 +132,7 @@ class Bench:
         """The road without HTTP, over all members and on one."""
         self._best_clients()
         size = self.size
-        found = self._turns(
+        self._turns(
             {
                 "pipe": partial(self.pipe.run, size.submitters, size.stretch),
                 "baseline": partial(self.baseline.run, self.best_spread, size.seconds),
@@ -143,8 +143,11 @@ class Bench:
         self._ratio("pipe_over_baseline", "pipe_per_s", "baseline_per_s")
         self._ratio("pipe_hot_over_baseline", "pipe_hot_per_s", "baseline_hot_per_s")
         self._ratio("baseline_hot_over_spread", "baseline_hot_per_s", "baseline_per_s")
-        for name in ("pipe", "baseline"):
-            self.figures.note(f"{name}_wal_bytes", figure([sample.wal_bytes for sample in found[name]]))
+        short = Stretch(0.0, size.search_seconds)
+        self._measure_wal("pipe", self.pipe, partial(self.pipe.run, size.submitters, short))
+        self._measure_wal(
+            "baseline", self.baseline, partial(self.baseline.run, self.best_spread, short.seconds)
+        )
         self._ratio("baseline_wal_over_pipe", "baseline_wal_bytes", "pipe_wal_bytes")
         self._refuse_void()
 
@@ -232,6 +235,14 @@ class Bench:
         best = max(rates, key=rates.__getitem__)
         self.figures.values[f"baseline_{name}_clients"] = best
         return best
+
+    def _measure_wal(self, name: str, of: Pipe | Baseline, run: Callable[[], Sample]) -> None:
+        superuser, before = self.cluster.servers.superuser_url, of.recorded
+        position = asyncio.run(wal_position(superuser))
+        run()
+        written = asyncio.run(wal_bytes(superuser, position))
+        self.figures.values[f"{name}_wal_bytes"] = written / (of.recorded - before)
+        self._tell(f"{name}_wal_bytes")
 
     def _turns(self, contenders: dict[str, Callable[[], Sample]]) -> dict[str, list[Sample]]:
         asyncio.run(checkpoint(self.cluster.servers.superuser_url))

@@ -29,8 +29,6 @@ class Sample:
     cpu_us: dict[str, float] = field(
         default_factory=dict[str, float]
     )  # per purchase: python, postgres, client
-    wal_bytes: float = 0.0  # per purchase, full pages included
-    wal_full_pages: float = 0.0  # per purchase
 
     @property
     def rate(self) -> float:
@@ -57,7 +55,7 @@ def percentile(sorted_values: Sequence[float], share: float) -> float:
     )
 
 
-def sampled(latencies_us: list[float], seconds: float, **more: object) -> Sample:
+def sampled(latencies_us: list[float], seconds: float, cpu_us: dict[str, float]) -> Sample:
     """A sample of these latencies, one per finished piece of work."""
     latencies_us.sort()
     return Sample(
@@ -66,7 +64,7 @@ def sampled(latencies_us: list[float], seconds: float, **more: object) -> Sample
         mean_us=statistics.fmean(latencies_us) if latencies_us else 0.0,
         p50_us=percentile(latencies_us, 0.50),
         p99_us=percentile(latencies_us, 0.99),
-        **more,  # type: ignore[arg-type]
+        cpu_us=cpu_us,
     )
 
 
