@@ -180,12 +180,14 @@ class Bench:
             self._turns(
                 {
                     "purchase_http_1p": partial(self.http.purchases, one, size.connections, size.stretch),
-                    "baseline": partial(self.baseline.run, self.best_spread, size.seconds),
+                    "baseline_beside_http": partial(self.baseline.run, self.best_spread, size.seconds),
                     "purchase_http_2p": partial(self.http.purchases, two, size.connections, size.stretch),
                     "purchase_http_hot_1p": partial(
                         self.http.purchases, one, size.connections, size.stretch, hot=True
                     ),
-                    "baseline_hot": partial(self.baseline.run, self.best_hot, size.seconds, hot=True),
+                    "baseline_hot_beside_http": partial(
+                        self.baseline.run, self.best_hot, size.seconds, hot=True
+                    ),
                     "purchase_http_hot_2p": partial(
                         self.http.purchases, two, size.connections, size.stretch, hot=True
                     ),
@@ -197,8 +199,10 @@ class Bench:
             best = max("1p", "2p", key=lambda processes: self.figures.values[f"{name}_{processes}_per_s"])
             self.figures.note(f"{name}_per_s", self.figures.ranges[f"{name}_{best}_per_s"])
             self.figures.values[f"{name}_processes"] = int(best[0])
-        self._ratio("purchase_http_over_baseline", "purchase_http_per_s", "baseline_per_s")
-        self._ratio("purchase_http_hot_over_baseline", "purchase_http_hot_per_s", "baseline_hot_per_s")
+        self._ratio("purchase_http_over_baseline", "purchase_http_per_s", "baseline_beside_http_per_s")
+        self._ratio(
+            "purchase_http_hot_over_baseline", "purchase_http_hot_per_s", "baseline_hot_beside_http_per_s"
+        )
         self._ratio("http8_over_baseline", "http8_per_s", "baseline_8_per_s")
 
     def row_reads(self) -> None:
