@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from loyalty.embedded.system import free_port
@@ -15,11 +15,15 @@ from tests.races.client import Client, Unknown
 SECRET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="  # one for all processes of a test
 
 
+SERVE = (Path(sys.executable).with_name("loyalty"), "serve")
+
+
 class Api:
     """One server process of the program on a port of its own; its log is kept for the scan of texts."""
 
-    def __init__(self, environ: Mapping[str, str], port: int | None = None) -> None:
-        self.port = port or free_port()
+    def __init__(self, environ: Mapping[str, str], *, command: Sequence[str | Path] = SERVE) -> None:
+        self.port = free_port()
+        self._command = command
         self.log = Path(tempfile.mkstemp(prefix="loyalty-api-", suffix=".log")[1])
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LOYALTY_")}
         self._environ = (
@@ -27,19 +31,20 @@ class Api:
         )
         self._process: subprocess.Popen[bytes] | None = None
 
+    ready = "/health/ready"
+
     async def start(self) -> "Api":
         """Start the process and wait until it says that it is ready."""
-        loyalty = Path(sys.executable).with_name("loyalty")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [loyalty, "serve"], env=self._environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                self._command, env=self._environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
         probe = Client(self.port, "")
         for _ in range(600):
             if self._process.poll() is not None:
                 break
             try:
-                if (await probe.get("/health/ready")).status == 200:
+                if (await probe.get(self.ready)).status == 200:
                     await probe.close()
                     return self
             except (OSError, Unknown):

@@ -1,0 +1,190 @@
+"""Real purchases through the API, and the same points computed from the raw files by other means: to the point.
+
+A tenth of the households goes through the demo's program once, again, shuffled, with duplicates, next week and with
+clocks of other countries; a quarter lives a year under the program of the definitions, day by day.
+"""
+
+import asyncio
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import pytest
+
+from loyalty.cli.program import load_program
+from tests.conftest import Database
+from tests.kills.api import Api
+from tests.oracles import journey
+from tests.races.house import JSON, House, environ, open_program
+
+pytestmark = pytest.mark.realdata
+
+PROGRAMS = Path(__file__).parents[2] / "examples" / "programs"
+WEEKS = (datetime.now(UTC).date() - date(2017, 12, 31)).days // 7 - 1  # the data then ends last week
+LATER = (sys.executable, "-m", "tests.oracles.later", "8")
+ELSEWHERE = {"TZ": "Asia/Kathmandu"}
+
+Slices = pytest.mark.parametrize(
+    "households", ["household_id % 100 = 1", pytest.param("household_id % 10 = 1", marks=pytest.mark.proof)]
+)
+Quarter = pytest.mark.parametrize(
+    "households", ["household_id % 60 = 0", pytest.param("household_id % 4 = 0", marks=pytest.mark.proof)]
+)
+
+
+class Replayed(NamedTuple):
+    """What a replay said, and what is in the books of its program afterwards."""
+
+    recorded: int
+    replayed: int
+    points: dict[int, int]  # by household, those without points left out
+    entries: int
+
+
+async def loyalty(*arguments: str, **more: str) -> JSON:
+    """The JSON that one command line writes."""
+    command = [str(Path(sys.executable).with_name("loyalty")), *arguments, "--json"]
+    ended = await asyncio.to_thread(
+        subprocess.run, command, env=os.environ | more, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    return msgspec.json.decode(ended.stdout)
+
+
+async def replay(house: House, households: str, *more: str, **environment: str) -> Replayed:
+    """Post the purchases to the house's API with eight clients."""
+    told = await loyalty(
+        "replay", "completejourney", "--where", households, "--shift", str(WEEKS), "--clients", "8",
+        "--base-url", f"http://127.0.0.1:{house.apis[0].port}", "--api-key-env", "REPLAY_KEY", *more,
+        REPLAY_KEY=house.key, **environment,
+    )  # fmt: skip
+    assert told["refused"] == {}, told
+    await house.whole()
+    link = await asyncpg.connect(house.superuser_url)
+    rows = await link.fetch(
+        """
+        SELECT i.value, sum(p.points) FROM postings p
+        JOIN entries e ON e.program_id = p.program_id AND e.id = p.entry_id AND e.kind = 'earn'
+        JOIN accounts a ON a.program_id = p.program_id AND a.id = e.account_id
+        JOIN identifiers i ON i.program_id = p.program_id AND i.member_id = a.owner_id
+        WHERE p.program_id = $1 AND p.source = 'issued' GROUP BY 1
+        """,
+        house.program,
+    )
+    entries = await link.fetchval("SELECT count(*) FROM entries WHERE program_id = $1", house.program)
+    await link.close()
+    points = {int(household): int(total) for household, total in rows}
+    return Replayed(told["recorded"], told["replayed"], points, entries)
+
+
+@asynccontextmanager
+async def house(database: Database, redis_url: str, api: Api, **more: str) -> AsyncIterator[House]:
+    """The demo's program behind one API process."""
+    _, configuration = load_program(PROGRAMS / "demo.toml")
+    program, key = await open_program(database.app_url, redis_url, msgspec.to_builtins(configuration), **more)
+    await api.start()
+    try:
+        yield House(database.app_url, database.superuser_url, program, key, [api])
+    finally:
+        await api.stop()
+
+
+@asynccontextmanager
+async def served_later(there: House, environment: Mapping[str, str]) -> AsyncIterator[House]:
+    """The same program served by a process whose clock is eight days ahead."""
+    api = Api(environment, command=LATER)
+    api.ready = "/health/live"  # a clock so far off the database's is never ready for real traffic
+    await api.start()
+    try:
+        yield House(there.app_url, there.superuser_url, there.program, there.key, [api])
+    finally:
+        await api.stop()
+
+
+@Slices
+async def test_a_year_of_purchases_earns_what_the_raw_data_says(
+    database: Database, redis_url: str, households: str
+) -> None:
+    bought = journey.baskets(households, timedelta(weeks=WEEKS))
+    expected = {h: points for h, points in journey.corner_grocery(bought).items() if points}
+    variables = environ(database.app_url, redis_url)
+    async with house(database, redis_url, Api(variables)) as there:
+        first = await replay(there, households)
+        assert first[:3] == (len(bought), 0, expected)
+        again = await replay(there, households)
+        assert again == (0, len(bought), expected, first.entries)
+        async with served_later(there, variables) as ahead:
+            assert await replay(ahead, households) == again
+
+
+@Slices
+async def test_order_and_duplicates_play_no_part(database: Database, redis_url: str, households: str) -> None:
+    bought = journey.baskets(households, timedelta(weeks=WEEKS))
+    expected = {h: points for h, points in journey.corner_grocery(bought).items() if points}
+    async with house(database, redis_url, Api(environ(database.app_url, redis_url))) as there:
+        told = await replay(there, households, "--shuffle", "17", "--duplicates", "10")
+        assert told.recorded == len(bought)
+        assert len(bought) * 0.05 < told.replayed < len(bought) * 0.15
+        assert told.points == expected
+        entries = told.entries
+    async with house(database, redis_url, Api(environ(database.app_url, redis_url))) as there:
+        straight = await replay(there, households)
+        assert straight.entries == entries
+
+
+@Slices
+async def test_the_clocks_of_other_countries_play_no_part(
+    database: Database, redis_url: str, households: str
+) -> None:
+    bought = journey.baskets(households, timedelta(weeks=WEEKS))
+    expected = {h: points for h, points in journey.corner_grocery(bought).items() if points}
+    link = await asyncpg.connect(database.superuser_url)
+    await link.execute(
+        f"ALTER DATABASE {await link.fetchval('SELECT current_database()')} SET timezone = 'Pacific/Apia'"
+    )
+    await link.close()
+    variables = environ(database.app_url, redis_url) | ELSEWHERE
+    async with house(database, redis_url, Api(variables)) as there:
+        told = await replay(there, households, **ELSEWHERE)
+        assert told[:3] == (len(bought), 0, expected)
+
+
+@Quarter
+async def test_points_expire_day_by_day_as_the_definitions_say(
+    database: Database, redis_url: str, tmp_path: Path, households: str
+) -> None:
+    expected = journey.ninety_days(journey.baskets(households), date(2017, 12, 31))
+    out = tmp_path / "totals.csv"
+    told = await loyalty(
+        "replay", "completejourney", "--program", str(PROGRAMS / "journey-a.toml"), "--where", households,
+        "--clock", "data", "--totals", str(out), **environ(database.app_url, redis_url),
+    )  # fmt: skip
+    with out.open() as file:
+        found = {int(row["household"]): row for row in csv.DictReader(file)}
+    totals = {
+        household: journey.Figures(int(row["earned"]), int(row["expired"]))
+        for household, row in found.items()
+    }
+    assert totals == expected
+    assert all(int(row["redeemed"]) == 0 for row in found.values())
+    assert {h: int(row["outstanding"]) for h, row in found.items()} == {
+        h: figures.outstanding for h, figures in expected.items()
+    }
+    print(f"\n{len(totals)} households, {told['recorded']} purchases, {journey.fingerprint(totals)}")
+    await House(database.app_url, database.superuser_url, UUID(told["program_id"]), "", []).whole()
+
+
+def test_the_figures_of_the_definitions_stand() -> None:
+    """The other means have not drifted either: one hash over a quarter of the households."""
+    found = journey.ninety_days(journey.baskets("household_id % 4 = 0"), date(2017, 12, 31))
+    assert (len(found), sum(f.earned for f in found.values())) == (617, 1_159_156)
+    assert journey.fingerprint(found).startswith("0e893aeeaedc918a")
