@@ -1,0 +1,68 @@
+"""Program days are closed after their end, each once, missed ones in their order."""
+
+import asyncio
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+
+from loyalty.base.database import reading
+from loyalty.jobs.days import close_days
+from loyalty.operating.desk import Desk
+from loyalty.programs.service import create_program
+from loyalty.programs.types import ProgramKind
+from tests.jobs.conftest import SHOP, HandClock
+
+START = datetime(2026, 3, 27, 12, tzinfo=UTC)  # two days before Vienna's clocks go forward
+
+
+async def sandbox(desk: Desk) -> UUID:
+    return await desk.create_program(ProgramKind.SANDBOX, SHOP, START)
+
+
+async def closed(desk: Desk, program_id: UUID) -> list[date]:
+    async with reading(desk.runtime.engine, program_id) as connection:
+        query = text(
+            "SELECT closes_on FROM blocks WHERE program_id = :program AND closes_on IS NOT NULL ORDER BY number"
+        )
+        return list((await connection.execute(query, {"program": program_id})).scalars())
+
+
+async def test_a_day_is_closed_at_its_local_end_and_not_before(desk: Desk) -> None:
+    program = await sandbox(desk)
+    end = datetime(2026, 3, 27, 23, tzinfo=UTC)  # midnight in Vienna
+    await desk.advance_clock(program, end - timedelta(microseconds=1))
+    await close_days(desk.runtime)
+    assert await closed(desk, program) == []
+    await desk.advance_clock(program, end)
+    await close_days(desk.runtime)
+    assert await closed(desk, program) == [date(2026, 3, 27)]
+
+
+async def test_missed_days_are_closed_one_after_the_other_over_a_clock_change(desk: Desk) -> None:
+    program = await sandbox(desk)
+    await desk.advance_clock(program, datetime(2026, 3, 30, 22, tzinfo=UTC))
+    await close_days(desk.runtime)
+    assert await closed(desk, program) == [date(2026, 3, day) for day in (27, 28, 29, 30)]
+
+
+async def test_looking_twice_or_at_once_closes_a_day_once(desk: Desk) -> None:
+    program = await sandbox(desk)
+    await desk.advance_clock(program, START + timedelta(days=5))
+    await asyncio.gather(*(close_days(desk.runtime) for _ in range(3)))
+    await close_days(desk.runtime)
+    assert await closed(desk, program) == [date(2026, 3, 27) + timedelta(days=day) for day in range(5)]
+
+
+async def test_a_live_program_closes_the_days_of_real_time(desk: Desk, clock: HandClock) -> None:
+    program = await desk.create_program(ProgramKind.LIVE, SHOP)
+    clock.ahead = timedelta(days=2)
+    await close_days(desk.runtime)
+    assert len(await closed(desk, program)) == 2
+
+
+async def test_a_program_without_configuration_is_left_alone(desk: Desk) -> None:
+    program = desk.ids()
+    await create_program(desk.runtime.engine, program, ProgramKind.SANDBOX, 1, desk.now(), START)
+    await close_days(desk.runtime)
+    assert await closed(desk, program) == []

@@ -1,0 +1,51 @@
+"""Idempotency records live thirty days of real time; the receipts themselves are known for ever."""
+
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from sqlalchemy import text
+
+from loyalty.base.database import transaction
+from loyalty.jobs.purge import purge_idempotency
+from loyalty.operating.desk import Desk
+from loyalty.programs.types import ProgramKind
+from tests.jobs.conftest import SHOP, HandClock
+
+
+async def write(desk: Desk, program_id: UUID, count: int) -> None:
+    async with transaction(desk.runtime.engine, program_id) as connection:
+        statement = text(
+            "INSERT INTO idempotency_records (program_id, scope, key, fingerprint, created_at, status, refusal)"
+            " VALUES (:program, :scope, :key, '', :at, 409, '{}')"
+        )
+        rows = [
+            {"program": program_id, "scope": uuid4(), "key": f"k{n}", "at": desk.now()} for n in range(count)
+        ]
+        await connection.execute(statement, rows)
+
+
+async def left(desk: Desk, program_id: UUID) -> int:
+    async with transaction(desk.runtime.engine, program_id) as connection:
+        query = text("SELECT count(*) FROM idempotency_records WHERE program_id = :program")
+        return (await connection.execute(query, {"program": program_id})).scalar_one()
+
+
+async def test_records_go_after_thirty_days_and_not_before(desk: Desk, clock: HandClock) -> None:
+    program = await desk.create_program(ProgramKind.LIVE, SHOP)
+    await write(desk, program, 30)
+    clock.ahead = timedelta(days=1)
+    await write(desk, program, 20)
+    clock.ahead = timedelta(days=30) - timedelta(seconds=60)
+    assert await purge_idempotency(desk.runtime) == 0
+    clock.ahead = timedelta(days=30) + timedelta(seconds=60)
+    assert await purge_idempotency(desk.runtime, chunk=7) == 30
+    assert await left(desk, program) == 20
+
+
+async def test_every_program_is_looked_through_in_chunks_of_any_size(desk: Desk, clock: HandClock) -> None:
+    programs = [await desk.create_program(ProgramKind.LIVE, SHOP) for _ in range(2)]
+    for program in programs:
+        await write(desk, program, 10)
+    clock.ahead = timedelta(days=31)
+    assert await purge_idempotency(desk.runtime, chunk=5) == 20 + 20  # and what the test before left
+    assert [await left(desk, program) for program in programs] == [0, 0]

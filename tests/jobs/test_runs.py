@@ -1,0 +1,154 @@
+"""A run is done once it is asked for: claimed by one worker, taken over from a dead one, given up in the end."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from loyalty.base.database import shared
+from loyalty.jobs import runs
+from loyalty.jobs.runs import TRIES_MAX, Report, Work, execute, waiting_runs
+from loyalty.jobs.service import get_run, queue_run
+from loyalty.jobs.types import Run, RunKind, RunNotFound, RunState
+from loyalty.jobs.works import WORKS
+from loyalty.operating.desk import Desk
+from loyalty.posting.runtime import Runtime
+from loyalty.programs.types import ProgramKind, ProgramNotFound
+from tests.jobs.conftest import SHOP, HandClock
+
+PROGRAM = UUID(int=7)
+
+
+async def queued(desk: Desk, program_id: UUID = PROGRAM) -> Run:
+    async with shared(desk.runtime.engine) as connection:
+        return await queue_run(connection, program_id, RunKind.VERIFICATION, at=desk.now(), ids=desk.ids)
+
+
+async def again(desk: Desk, run: Run) -> Run:
+    async with shared(desk.runtime.engine) as connection:
+        return await get_run(connection, run.program_id, run.id)
+
+
+async def do(desk: Desk, run: Run, work: Work | None = None) -> None:
+    works: Mapping[RunKind, Work] = {RunKind.VERIFICATION: work} if work else WORKS
+    await execute(desk.runtime, run.program_id, run.id, works)
+
+
+async def test_a_verification_run_ends_with_the_report_of_its_program(desk: Desk) -> None:
+    program = await desk.create_program(ProgramKind.LIVE, SHOP)
+    run = await queued(desk, program)
+    await do(desk, run)
+    done = await again(desk, run)
+    assert (done.state, done.tries) == (RunState.SUCCEEDED, 1)
+    assert done.result is not None
+    assert (done.result["intact"], done.result["broken"]) == (True, 0)
+    assert done.ended_at is not None
+
+
+async def test_two_workers_at_once_do_a_run_once(desk: Desk) -> None:
+    run = await queued(desk)
+    times = 0
+
+    async def count(_runtime: Runtime, _run: Run, _report: Report) -> dict[str, Any]:
+        nonlocal times
+        times += 1
+        await asyncio.sleep(0.05)
+        return {}
+
+    await asyncio.gather(*(do(desk, run, count) for _ in range(5)))
+    assert times == 1
+
+
+async def test_progress_is_seen_while_the_work_goes_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "SIGN_S", 0.01)
+    run = await queued(desk)
+    seen = asyncio.Event()
+
+    async def slow(_runtime: Runtime, _run: Run, report: Report) -> dict[str, Any]:
+        report({"done": 7})
+        await seen.wait()
+        return {"words": "fine"}
+
+    task = asyncio.create_task(do(desk, run, slow))
+    async with asyncio.timeout(5):
+        while (await again(desk, run)).progress is None or "done" not in (
+            (await again(desk, run)).progress or {}
+        ):
+            await asyncio.sleep(0.01)
+    seen.set()
+    await task
+    assert (await again(desk, run)).result == {"words": "fine"}
+
+
+async def test_a_run_without_a_sign_of_life_is_taken_over(desk: Desk, clock: HandClock) -> None:
+    run = await queued(desk)
+    dead = asyncio.create_task(do(desk, run, _for_ever))
+    async with asyncio.timeout(5):
+        while (await again(desk, run)).state is not RunState.RUNNING:
+            await asyncio.sleep(0.01)
+    assert run.id not in {one.id for one in await waiting_runs(desk.runtime)}
+    clock.ahead = timedelta(minutes=2)
+    assert run.id in {one.id for one in await waiting_runs(desk.runtime)}
+    await do(desk, run, _fine)
+    done = await again(desk, run)
+    assert (done.state, done.tries) == (RunState.SUCCEEDED, 2)
+    dead.cancel()  # the first worker was only slow: what it says now counts no more
+    await asyncio.wait({dead})
+    assert (await again(desk, run)).state is RunState.SUCCEEDED
+
+
+async def test_a_worker_that_is_told_to_stop_gives_its_run_back_at_once(desk: Desk) -> None:
+    run = await queued(desk)
+    task = asyncio.create_task(do(desk, run, _for_ever))
+    async with asyncio.timeout(5):
+        while (await again(desk, run)).state is not RunState.RUNNING:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait({task})
+    assert (await again(desk, run)).state is RunState.QUEUED
+
+
+async def test_work_that_breaks_is_tried_three_times_and_has_then_failed(desk: Desk) -> None:
+    run = await queued(desk)
+
+    async def broken(_runtime: Runtime, _run: Run, _report: Report) -> dict[str, Any]:
+        raise RuntimeError("a bug")
+
+    for tries in range(TRIES_MAX):
+        await do(desk, run, broken)
+        assert (await again(desk, run)).tries == tries + 1
+    await do(desk, run, broken)
+    failed = await again(desk, run)
+    assert (failed.state, failed.result) == (RunState.FAILED, {"code": "gave_up", "tries": TRIES_MAX})
+
+
+async def test_work_that_is_refused_has_failed_and_says_why(desk: Desk) -> None:
+    async def refuse(_runtime: Runtime, _run: Run, _report: Report) -> dict[str, Any]:
+        raise ProgramNotFound
+
+    run = await queued(desk)
+    await do(desk, run, refuse)
+    failed = await again(desk, run)
+    assert (failed.state, failed.result) == (
+        RunState.FAILED,
+        {"code": ProgramNotFound.code, "detail": ProgramNotFound.title},
+    )
+
+
+async def test_another_programs_run_is_not_found(desk: Desk) -> None:
+    run = await queued(desk)
+    async with shared(desk.runtime.engine) as connection:
+        with pytest.raises(RunNotFound):
+            await get_run(connection, UUID(int=8), run.id)
+
+
+async def _for_ever(_runtime: Runtime, _run: Run, _report: Report) -> dict[str, Any]:
+    await asyncio.Event().wait()
+    return {}
+
+
+async def _fine(_runtime: Runtime, _run: Run, _report: Report) -> dict[str, Any]:
+    return {}

@@ -1,0 +1,91 @@
+"""The worker on its own Valkey: it does what is due, also without Valkey, and goes back to it by itself."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import redis
+from sqlalchemy import text
+
+from loyalty.base.database import reading, shared
+from loyalty.base.settings import Settings
+from loyalty.embedded import Valkey
+from loyalty.embedded.system import locked, open_home
+from loyalty.jobs.service import get_run, queue_run
+from loyalty.jobs.types import Run, RunKind, RunState
+from loyalty.jobs.worker import QUEUE, work
+from loyalty.operating.desk import Desk
+from loyalty.programs.types import ProgramKind
+from tests.jobs.conftest import SHOP
+
+
+@asynccontextmanager
+async def working(settings: Settings) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    task = asyncio.create_task(work(settings, stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 15)
+
+
+async def done(desk: Desk, run: Run, within_s: float = 20) -> Run:
+    async with asyncio.timeout(within_s):
+        while True:
+            async with shared(desk.runtime.engine) as connection:
+                found = await get_run(connection, run.program_id, run.id)
+            if found.state is RunState.SUCCEEDED:
+                return found
+            await asyncio.sleep(0.05)
+
+
+async def ask(desk: Desk) -> Run:
+    program = await desk.create_program(ProgramKind.LIVE, SHOP)
+    async with shared(desk.runtime.engine) as connection:
+        return await queue_run(connection, program, RunKind.VERIFICATION, at=desk.now(), ids=desk.ids)
+
+
+async def test_a_run_is_done_with_valkey_without_it_and_when_it_is_back(desk: Desk, tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
+    with locked(tmp_path / "home" / "servers.lock"):
+        valkey = Valkey(home)
+        valkey.start()
+    try:
+        async with working(msgspec.structs.replace(desk.runtime.settings, redis_url=valkey.url)):
+            assert (await done(desk, await ask(desk))).tries == 1
+            assert valkey.pid is not None
+            os.kill(valkey.pid, signal.SIGKILL)
+            await done(desk, await ask(desk))
+            while valkey.pid is not None:
+                await asyncio.sleep(0.01)
+            valkey.start()
+            await done(desk, await ask(desk))
+            async with asyncio.timeout(20):
+                while not await asyncio.to_thread(is_worked_with, valkey.url):
+                    await asyncio.sleep(0.1)
+    finally:
+        valkey.stop()
+
+
+def is_worked_with(url: str) -> bool:
+    """Whether a worker shows its signs of life there."""
+    with redis.Redis.from_url(url) as link:  # pyright: ignore[reportUnknownMemberType]
+        return bool(link.exists(f"{QUEUE}:health-check"))
+
+
+async def test_a_worker_closes_what_ended_before_it_started(desk: Desk) -> None:
+    program = await desk.create_program(ProgramKind.SANDBOX, SHOP, desk.now())
+    await desk.advance_clock(program, desk.now() + timedelta(days=3))
+    query = text("SELECT count(*) FROM blocks WHERE program_id = :program AND closes_on IS NOT NULL")
+    async with working(desk.runtime.settings), asyncio.timeout(20):
+        closed = 0
+        while closed < 3:
+            await asyncio.sleep(0.05)
+            async with reading(desk.runtime.engine, program) as connection:
+                closed = (await connection.execute(query, {"program": program})).scalar_one()

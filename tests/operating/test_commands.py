@@ -1,0 +1,147 @@
+"""What an operator types: programs from files, clocks, keys, staff; and that all of it stands in the audit log."""
+
+import json
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from loyalty.access.keys import kind_of
+from loyalty.cli.frame import Exit
+from loyalty.cli.main import run
+from tests.conftest import Database, apart
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "programs"
+
+
+class Shell:
+    """A terminal: what a command wrote, and how it ended."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *line: str, ends: Exit = Exit.OK) -> str:
+        """What the command wrote to stdout; to stderr when it did not end well."""
+        code = run(line)
+        told = self._capsys.readouterr()
+        assert code == ends, told.err
+        return told.out.strip() if ends is Exit.OK else told.err
+
+    def json(self, *line: str) -> Any:
+        return json.loads(self(*line, "--json"))
+
+
+@pytest.fixture
+def shell(installation: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(capsys)
+
+
+@pytest.fixture
+def sandbox(shell: Shell) -> str:
+    """A program of one's own with a clock that can be moved."""
+    return shell(
+        "program", "create", str(EXAMPLES / "journey-a.toml"), "--clock-at", "2017-01-01T00:00:00-05:00"
+    )
+
+
+def test_a_program_is_made_from_a_file_and_listed(shell: Shell, sandbox: str) -> None:
+    (listed,) = [row for row in shell.json("program", "list") if row["program"] == sandbox]
+    assert (listed["kind"], listed["money"], listed["configuration"]) == ("sandbox", "USD", 1)
+    shown = shell.json("program", "show", "--program", sandbox)
+    assert shown["configuration"]["ruleset"]["rules"][0]["id"] == "basket"
+
+
+def test_a_second_configuration_has_the_next_number(shell: Shell, sandbox: str, tmp_path: Path) -> None:
+    text = (EXAMPLES / "journey-a.toml").read_text().replace("each_minor = 100", "each_minor = 200")
+    (tmp_path / "next.toml").write_text(text)
+    assert shell("program", "publish", str(tmp_path / "next.toml"), "--program", sandbox) == "2"
+
+
+def test_a_file_that_is_no_program_is_told_with_the_place(shell: Shell, tmp_path: Path) -> None:
+    text = (EXAMPLES / "journey-a.toml").read_text().replace("points = 1", 'points = "one"')
+    (tmp_path / "wrong.toml").write_text(text)
+    assert "/rules/0" in shell("program", "create", str(tmp_path / "wrong.toml"), ends=Exit.USAGE)
+    assert "cannot be read" in shell("program", "create", str(tmp_path / "none.toml"), ends=Exit.USAGE)
+
+
+def test_a_sandbox_clock_goes_forward_only(shell: Shell, sandbox: str) -> None:
+    at = ["--program", sandbox]
+    assert (
+        shell("clock", "advance", "2017-01-01T23:59:59.999999-05:00", *at)
+        == "2017-01-02T04:59:59.999999+00:00"
+    )
+    assert shell("clock", "advance", "--days", "1.5", *at) == "2017-01-03T16:59:59.999999+00:00"
+    assert shell("clock", "show", *at) == "2017-01-03T16:59:59.999999+00:00"
+    back = shell("clock", "advance", "2017-01-01T00:00:00-05:00", *at, ends=Exit.REFUSED)
+    assert "clock_backwards" in back
+
+
+def test_a_live_programs_clock_cannot_be_moved(shell: Shell) -> None:
+    program = shell("program", "create", str(EXAMPLES / "demo.toml"))
+    assert "clock_is_real" in shell(
+        "clock", "advance", "--days", "1", "--program", program, ends=Exit.REFUSED
+    )
+
+
+def test_a_key_is_shown_once_rotated_and_revoked(shell: Shell, sandbox: str) -> None:
+    at = ["--program", sandbox]
+    text = shell("keys", "create", "--role", "pos", "--client", "Till", "--location", "12", *at)
+    assert kind_of(text) == "lk"
+    (key,) = shell.json("keys", "list", *at)
+    assert (key["client"], key["role"], key["locations"]) == ("Till", "pos", "12")
+    assert text not in json.dumps(key)
+    assert text.startswith(key["prefix"])
+    assert kind_of(shell("keys", "rotate", key["key"], "--overlap-minutes", "5", *at)) == "lk"
+    old, new = sorted(shell.json("keys", "list", *at), key=lambda row: row["created_at"])
+    assert old["expires_at"] != "-"
+    assert (new["client"], new["locations"], new["expires_at"]) == ("Till", "12", "-")
+    shell("keys", "revoke", new["key"], *at)
+    assert "key_not_active" in shell("keys", "rotate", new["key"], *at, ends=Exit.REFUSED)
+    assert "key_not_found" in shell("keys", "revoke", str(uuid4()), *at, ends=Exit.REFUSED)
+
+
+def test_staff_get_tokens_that_can_be_ended(
+    shell: Shell, sandbox: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ["--program", sandbox]
+    person = shell("staff", "add", "Ada", "--role", "manager", *at)
+    assert [row["staff"] for row in shell.json("staff", "list", *at)] == [person]
+    assert run(["staff", "token", person, "--days", "1", *at]) == Exit.OK
+    told = capsys.readouterr()
+    assert kind_of(told.out.strip()) == "ls"
+    shell("staff", "revoke", told.err.split()[-1], *at)
+
+
+def test_where_there_are_several_programs_one_must_be_named(shell: Shell, sandbox: str) -> None:
+    shell("program", "create", str(EXAMPLES / "cafe.toml"))
+    assert "--program" in shell("clock", "show", ends=Exit.REFUSED)
+    assert "no program" in shell("clock", "show", "--program", str(uuid4()), ends=Exit.REFUSED)
+
+
+def test_every_change_stands_in_the_audit_log_as_the_operators(
+    shell: Shell, sandbox: str, database: Database
+) -> None:
+    at = ["--program", sandbox]
+    shell("clock", "advance", "--days", "1", *at)
+    shell("keys", "create", "--role", "pos", *at)
+    shell("staff", "add", "Ada", "--role", "support", *at)
+    rows = apart(_audited(database.superuser_url, UUID(sandbox)))
+    assert {row["action"] for row in rows} == {
+        "program.create",
+        "configuration.publish",
+        "clock.advance",
+        "client.create",
+        "key.create",
+        "staff.create",
+    }
+    assert {row["actor_kind"] for row in rows} == {"operator"}
+
+
+async def _audited(url: str, program_id: UUID) -> list[asyncpg.Record]:
+    link = await asyncpg.connect(url)
+    try:
+        return await link.fetch("SELECT action, actor_kind FROM audit_log WHERE program_id = $1", program_id)
+    finally:
+        await link.close()
