@@ -1,0 +1,218 @@
+"""What operators see: health, figures, logs without personal data; and how the server ends."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from loyalty.embedded.system import free_port
+from tests.conftest import HOME, Database
+from tests.races.client import Client, Reply, Unknown
+from tests.races.proxy import relayed
+from tests.web.test_refusals import is_problem
+from tests.web.world import World, opened, receipt
+
+
+async def test_health_tells_living_started_and_ready(world: World) -> None:
+    anybody = world.client("nobody")
+    assert (await anybody.get("/health/live")).json == {"status": "live"}
+    assert (await anybody.get("/health/startup")).json == {"status": "started"}
+    ready = await anybody.get("/health/ready")
+    assert (ready.status, ready.json["status"], ready.json["waiting"]) == (200, "ready", 0)
+
+
+async def test_a_process_with_another_clock_or_schema_is_not_ready(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anybody = world.client("nobody")
+    monkeypatch.setattr("loyalty.web.api.health.CLOCK_SKEW_MS_MAX", -1)
+    assert is_problem(await anybody.get("/health/ready"), 503, "not_ready")["check"] == "clock"
+    monkeypatch.undo()
+    assert (await anybody.get("/health/ready")).status == 200
+
+
+async def test_without_a_database_everybody_is_told_to_come_back_and_life_goes_on(database: Database) -> None:
+    async with relayed(database.app_url) as (url, relay), opened(replace(database, app_url=url)) as world:
+        till, anybody = world.client("pos"), world.client("nobody")
+        assert (await till.post("/v1/purchases", receipt(), idempotency_key="a")).status == 201
+        relay.refusing = True
+        await relay.stop()
+        for reply in (
+            await till.post("/v1/purchases", receipt(), idempotency_key="b"),
+            await till.post("/v1/quotes", receipt()),
+            await till.get(f"/v1/purchases/{uuid4()}"),
+            await anybody.get("/health/ready"),
+        ):
+            assert is_problem(reply, 503)["retryable"]
+            assert int(reply.headers["retry-after"]) >= 1
+        assert (await anybody.get("/health/live")).status == 200
+        relay.refusing = False
+        until = asyncio.get_running_loop().time() + 10
+        while (again := await till.post("/v1/purchases", receipt(), idempotency_key="c")).status != 201:
+            assert again.status == 503 and asyncio.get_running_loop().time() < until
+            await asyncio.sleep(0.05)
+        assert (await anybody.get("/health/ready")).status == 200
+        await world.hang_up()
+
+
+async def test_figures_count_requests_commands_and_batches(world: World) -> None:
+    till = world.client("pos")
+    body = receipt()
+    for _ in range(2):
+        await till.post("/v1/purchases", body, idempotency_key="counted")
+    await till.post("/v1/purchases", receipt(money="USD"), idempotency_key=uuid4().hex)
+    text = await till.get("/metrics")
+    assert text.headers["content-type"].startswith("text/plain")
+    samples = {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text.body.decode())
+        for sample in family.samples
+    }
+    assert samples["loyalty_http_requests_total", "/v1/purchases", "201", "POST"] == 2
+    assert samples["loyalty_http_requests_total", "/v1/purchases", "422", "POST"] == 1
+    assert samples["loyalty_http_request_seconds_count", "/v1/purchases"] == 3
+    assert samples["loyalty_commands_total", "done", "purchase"] == 1
+    assert samples["loyalty_commands_total", "purchase", "replayed"] == 1
+    assert samples["loyalty_commands_total", "purchase", "refused"] == 1
+    assert samples["loyalty_batch_commands_count",] >= 2
+    assert ("loyalty_waiting_commands",) in samples
+
+
+async def test_every_request_has_a_log_line_and_no_line_names_a_person(world: World) -> None:
+    desk = world.client("support")
+    body = {
+        "identifiers": [
+            {"kind": "email", "value": "planted@example.com"},
+            {"kind": "card", "value": "PLANTED77"},
+        ],
+        "profile": {"name": "Planted Person", "birthday_on": "1971-02-03"},
+    }
+    answers = [
+        await desk.post("/v1/members", body, idempotency_key="planted-key"),
+        await desk.get("/v1/members/identifier:email:planted%40example.com"),
+        await desk.get("/v1/members?q=Planted"),
+        await desk.get("/planted/nowhere"),
+        await desk.post("/v1/members", {**body, "Planted": "Person"}, idempotency_key="p"),
+    ]
+    await asyncio.sleep(0.1)
+    lines = [json.loads(line) for text in world.log for line in text.splitlines()]
+    by_id = {line["request_id"]: line for line in lines}
+    for answer in answers:
+        line = by_id[answer.headers["x-request-id"]]
+        assert line["status"] == answer.status
+        assert line["event"] == "request"
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", line["timestamp"])
+    assert by_id[answers[1].headers["x-request-id"]]["route"] == "/v1/members/{member}"
+    assert by_id[answers[0].headers["x-request-id"]]["program_id"] == str(world.shop.program_id)
+    assert by_id[answers[3].headers["x-request-id"]]["route"] == "-"
+    whole = "".join(world.log).lower()
+    for planted in ("planted", "1971", desk._key.lower()):
+        assert planted not in whole
+
+
+async def test_an_exception_of_ours_is_told_as_an_incident_and_nothing_leaks(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a secret of the inside")
+
+    monkeypatch.setattr("loyalty.web.api.program.get_program", broken)
+    reply = await world.client("admin").get("/v1/program")
+    problem = is_problem(reply, 500, "internal_error")
+    assert "inside" not in reply.body.decode()
+    assert set(problem) == {"type", "title", "status", "detail", "code", "request_id", "retryable"}
+
+
+class Served:
+    """The program in processes of its own."""
+
+    def __init__(self, database: Database, processes: int) -> None:
+        self.port = free_port()
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("LOYALTY_")}
+        environ |= {
+            "LOYALTY_DATABASE_URL": database.app_url,
+            "LOYALTY_SECRET_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+            "LOYALTY_PORT": str(self.port),
+            "LOYALTY_PROCESSES": str(processes),
+            "LOYALTY_ENVIRONMENT": "test",
+            "LOYALTY_HOME": os.environ[HOME],
+        }
+        code = (
+            "import sys; from loyalty.base.settings import from_process; from loyalty.web.serve import serve;"
+            " sys.exit(serve(from_process()))"
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code], env=environ, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+        )
+
+    async def ask(self, path: str) -> Reply:
+        client = Client(self.port, "")
+        try:
+            return await client.get(path)
+        finally:
+            await client.close()
+
+    async def ready(self) -> None:
+        for _ in range(400):
+            try:
+                if (await self.ask("/health/ready")).status == 200:
+                    return
+            except (OSError, Unknown):
+                pass
+            await asyncio.sleep(0.05)
+        raise AssertionError("not ready")
+
+    async def end(self) -> tuple[int, str]:
+        self.process.send_signal(signal.SIGTERM)
+        _, log = await asyncio.to_thread(self.process.communicate, None, 30)
+        return self.process.returncode, log.decode()
+
+
+async def test_several_processes_share_a_port_their_figures_and_a_quiet_end(database: Database) -> None:
+    served = Served(database, 2)
+    try:
+        await served.ready()
+        prefixes: set[str] = set()
+        asked = 0
+        while len(prefixes) < 2:
+            prefixes.add((await served.ask("/health/live")).headers["x-request-id"][:20])
+            asked += 1
+            await asyncio.sleep(0.01)
+        text = (await served.ask("/metrics")).body.decode()
+        (count,) = re.findall(r'loyalty_http_requests_total\{.*"/health/live".*\} (\S+)', text)
+        assert float(count) == asked
+    finally:
+        code, log = await served.end()
+    assert code == 0, log
+    assert '"route":"/health/live"' in log
+
+
+async def test_a_process_that_dies_is_started_again(database: Database) -> None:
+    served = Served(database, 2)
+    try:
+        await served.ready()
+        children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
+        workers = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(workers) == 2
+        os.kill(workers[0], signal.SIGKILL)
+        for _ in range(200):
+            text = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
+            alive = [pid for pid in text if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            if len(alive) == 2 and str(workers[0]) not in alive:
+                break
+            await asyncio.sleep(0.05)
+        else:
+            raise AssertionError("nobody took its place")
+    finally:
+        code, log = await served.end()
+    assert code == 0, log
+    assert "process_ended" in log
