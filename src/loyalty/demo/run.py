@@ -33,7 +33,7 @@ from loyalty.replay.run import Order, run
 
 SLICE = "household_id % 10 = 1"
 MEMBERS = ("1", "101", "131")  # households of the slice that shop all year
-CLIENTS = 8
+CLIENTS = 16
 
 Say = Callable[[str], None]
 
