@@ -1,0 +1,192 @@
+"""What belongs to another program is told like what was never there: its ids, receipts, cards, keys and cursors.
+
+Every route of the running application is called with the other program's things in its path, its query and its
+body. No answer shows anything of it, and not a row of it changes.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from loyalty.web.app import endpoints
+from loyalty.web.edge import Endpoint
+from tests.conftest import Database
+from tests.isolation import dump
+from tests.kills.api import Api
+from tests.races.client import Client, Reply
+from tests.races.house import JSON, House, adjustment, environ, open_program, purchase
+
+ROUTES = [endpoint for endpoint in endpoints() if endpoint.path.startswith("/v1/")]
+CARD = "603555998877"
+
+
+class Theirs(NamedTuple):
+    """The other program's things."""
+
+    ids: dict[str, str]  # by the name they have in paths
+    receipt: JSON
+    cursors: list[str]
+    shown: set[str]  # texts that must never be in our answers
+
+
+@pytest.fixture(scope="module")
+async def houses(database: Database, redis_url: str) -> AsyncIterator[tuple[House, House]]:
+    api = Api(environ(database.app_url, redis_url))
+    await api.start()
+    both = []
+    for _ in range(2):
+        program, key = await open_program(database.app_url, redis_url)
+        both.append(House(database.app_url, database.superuser_url, program, key, [api]))
+    yield both[0], both[1]
+    for house in both:
+        await house.hang_up()
+    await api.stop()
+
+
+async def busy(house: House) -> Theirs:
+    """A program in which something of every kind happened."""
+    (client,) = house.crowd(1)
+
+    async def made(path: str, body: JSON) -> Any:
+        reply = await client.post(path, body, idempotency_key=uuid4().hex)
+        assert reply.status in (200, 201, 202), reply.body
+        return reply.json
+
+    enrol = {"identifiers": [{"kind": "card", "value": CARD}], "profile": {"name": "Gundula Fremdling"}}
+    member = (await made("/v1/members", enrol))["id"]
+    receipt = purchase(member, "their-receipt-4711")
+    sale = await made("/v1/purchases", receipt)
+    await made("/v1/adjustments", adjustment(member, 77))
+    at_the_desk = await made("/v1/clients", {"name": "Fremdling GmbH"})
+    key = await made(f"/v1/clients/{at_the_desk['id']}/keys", {"role": "pos"})
+    run = await made("/v1/verification-runs", {})
+    ids = {
+        "member": member,
+        "purchase": sale["id"],
+        "entry": sale["earned"][0]["entry_id"],
+        "decision": sale["decision_id"],
+        "client": at_the_desk["id"],
+        "key": key["key"]["id"],
+        "run": run["id"],
+        "number": "2",
+    }
+    for n in range(2):
+        await made("/v1/purchases", purchase(member, f"their-receipt-{n}"))
+    cursors: list[str] = []
+    for endpoint in ROUTES:
+        if endpoint.method == "GET":
+            path = endpoint.path.format(**{name: ids.get(name, "") for name in endpoint.parts})
+            for limit in ("?limit=1", "?limit=1&q=Gundula"):
+                reply = await client.get(path + limit)
+                if reply.status == 200 and (cursor := reply.json.get("next_cursor")):
+                    cursors.append(cursor)
+    shown = {value for name, value in ids.items() if name != "number"}
+    shown |= {CARD, "Gundula", "Fremdling", "their-receipt", key["key"]["prefix"]}
+    return Theirs(ids, receipt, cursors, shown)
+
+
+def bodies(endpoint: Endpoint, theirs: Theirs, ours: str) -> list[JSON | None]:
+    """Bodies that name the other program's things, for one route."""
+    if endpoint.method == "GET":
+        return [None]
+    named = [{"member": {"id": theirs.ids["member"]}}, {"member": {"card": CARD}}]
+    sale = purchase(None)
+    points = {"points_currency": "points", "points": 5, "reason": "goodwill"}
+    lot = {"points_currency": "points", "points": 5, "source": "old", "issued_at": sale["occurred_at"]}
+    match endpoint.path:
+        case "/v1/purchases" | "/v1/quotes":
+            return [sale | name for name in named]
+        case "/v1/purchases/batch":
+            return [{"items": [sale | name for name in named]}]
+        case "/v1/purchases/cancel":
+            return [{"source": "till-1", "external_id": "their-receipt-4711"}]
+        case "/v1/adjustments":
+            return [points | name for name in named]
+        case path if "lot" in path:
+            if path.endswith("batch"):
+                return [{"items": [lot | name | {"external_id": uuid4().hex} for name in named]}]
+            return [lot | name | {"external_id": uuid4().hex} for name in named]
+        case path if path.endswith("/claim"):
+            return [{"member": {"id": ours}}, *named]
+        case "/v1/members":
+            return [{"identifiers": [{"kind": "card", "value": CARD}]}]
+        case "/v1/members/lookup":
+            return [{"query": CARD}, {"query": theirs.ids["member"]}]
+        case path if path.endswith("/identifiers"):
+            return [{"kind": "card", "value": "1234567"}]
+        case path if path.endswith("/keys"):
+            return [{"role": "pos"}]
+        case _:
+            return [{"status": "blocked"}] if endpoint.method == "PATCH" else [{}]
+
+
+async def test_another_programs_things_are_not_there(houses: tuple[House, House]) -> None:
+    mine, other = houses
+    theirs = await busy(other)
+    ours = await mine.member(10)
+    (client,) = mine.crowd(1)
+    link = await asyncpg.connect(mine.superuser_url)
+
+    async def their_rows() -> dict[str, list[str]]:
+        found = await dump.rows(link)
+        return {
+            table: [line for line in lines if str(other.program) in line] for table, lines in found.items()
+        }
+
+    before = await their_rows()
+    calls = 0
+    for endpoint in ROUTES:
+        path = endpoint.path.format(**{name: theirs.ids[name] for name in endpoint.parts})
+        for body in bodies(endpoint, theirs, ours):
+            reply = await client.call(endpoint.method, path, body, Idempotency_Key=uuid4().hex)
+            calls += 1
+            silent(endpoint, reply, theirs)
+            if endpoint.parts:
+                assert reply.status == 404, (endpoint.method, path, reply.body)
+        if endpoint.method == "GET" and not endpoint.parts:
+            queries = [f"cursor={cursor}" for cursor in theirs.cursors]
+            queries += [f"after={cursor}" for cursor in theirs.cursors]
+            queries += ["source=till-1&external_id=their-receipt-4711", "q=Gundula", f"q={CARD}", "limit=200"]
+            for query in queries:
+                silent(endpoint, await client.get(f"{path}?{query}"), theirs)
+                calls += 1
+    assert theirs.cursors, "no list of theirs was long enough for a second page"
+    assert before == await their_rows()
+    await link.close()
+    print(f"\n{calls} calls of {len(ROUTES)} routes, {len(theirs.cursors)} cursors")
+
+
+def silent(endpoint: Endpoint, reply: Reply, theirs: Theirs) -> None:
+    """The answer shows nothing of theirs; what we asked for by name may stand in its refusal's path alone."""
+    text = reply.body.decode()
+    assert reply.status < 500, text
+    for shown in theirs.shown:
+        assert shown not in text, (endpoint.method, endpoint.path, text)
+
+
+async def test_the_same_names_are_free_in_every_program(houses: tuple[House, House]) -> None:
+    """Receipts, cards and Idempotency-Keys belong to one program alone."""
+    mine, other = houses
+    for house in (mine, other):
+        member = {"identifiers": [{"kind": "card", "value": "111122223333"}]}
+        reply = await house.ask("/v1/members", member, "one key")
+        assert (reply.status, reply.replayed) == (201, False)
+        sold = await house.ask("/v1/purchases", purchase(reply.json["id"], "R-1"), "another key")
+        assert (sold.status, sold.replayed) == (201, False)
+
+
+async def test_a_key_opens_its_own_program_alone(houses: tuple[House, House]) -> None:
+    mine, other = houses
+    seen = set()
+    for house in (mine, other):
+        (client,) = house.crowd(1)
+        reply = await client.get("/v1/program")
+        assert reply.status == 200
+        seen.add(reply.json["id"])
+    assert seen == {str(mine.program), str(other.program)}
+    stranger = Client(mine.apis[0].port, mine.key[:-4] + other.key[-4:])
+    assert (await stranger.get("/v1/program")).status == 401
+    await stranger.close()
