@@ -125,7 +125,7 @@ async def a_month(runtime: Runtime, now: datetime = START + timedelta(days=40)) 
     """A sandbox program at `now` with five members: earned, capped, spent, cancelled, expired, closed days."""
     traffic = Traffic(await open_shop(runtime, CONFIGURATION, now))
     await traffic.enrol(5)
-    for day in range(0, 40, 4):
+    for day in range(0, 40, 8):
         for member in range(4):
             await traffic.buy(member, 1000 + 700 * member, START + timedelta(days=day, hours=member))
     await traffic.adjust(0, 500)

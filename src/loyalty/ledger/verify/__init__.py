@@ -39,6 +39,8 @@ async def verify(
     try:
         async with snapshot(connect, program_id) as connection:
             lanes: list[Any] = await connection.fetch(_LANES, program_id)
+        if not lanes:
+            findings.add("heads", "heads", {"program_id": program_id}, "is missing: the program has no lane")
         common = (notes, findings, figures)
         readers = [LaneReader(connect, program_id, cell, *common) for cell, _ in lanes]
         told = _teller(progress, "chain", sum(until for _, until in lanes))

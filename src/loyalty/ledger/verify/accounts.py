@@ -3,7 +3,6 @@
 The sums are made here from postings alone, by other means than those that wrote them.
 """
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -15,12 +14,11 @@ import msgspec
 from loyalty.base.ids import NIL
 from loyalty.ledger.postings import LEGAL
 from loyalty.ledger.types import Bucket, Redate
-from loyalty.ledger.verify.frame import Connect, Notes, snapshot
+from loyalty.ledger.verify.frame import Connect, Notes, snapshot, stream
 from loyalty.ledger.verify.report import Figures, Findings
 
 CHUNK_ACCOUNTS = 1_000
 CHUNK_ENTRIES = 10_000
-_TURN = 256  # postings summed before others get a turn
 
 _ACCOUNTS = """
 SELECT id, owner_id, points_currency, seq, pending, available, held, debt, next_due_at, first_entry_id, last_entry_id
@@ -45,6 +43,8 @@ AND (id = ANY($3::uuid[]) OR account_id = ANY($4::uuid[]) AND is_open)
 _INDEX = {bucket.value: place for place, bucket in enumerate(Bucket)}
 _PENDING, _AVAILABLE, _HELD = (_INDEX[name] for name in ("pending", "available", "held"))
 _ISSUED, _TRANSFERRED, _DEFICIT = (_INDEX[name] for name in ("issued", "transferred", "deficit"))
+_ARRIVES = (_AVAILABLE, _PENDING)
+_MAY_OWE = (_ISSUED, _TRANSFERRED, _DEFICIT)
 _LEGAL = {kind.value: {(s.value, t.value) for s, t in moves} for kind, moves in LEGAL.items()}
 
 _redates = msgspec.json.Decoder(tuple[Redate, ...]).decode
@@ -157,57 +157,77 @@ class AccountReader:
         entry_id: UUID | None = None
         stored: tuple[int, int, int, int] = (0, 0, 0, 0)
         account: _Account | None = None
-        count = 0
-        moves = connection.cursor(_MOVES, self.program_id, self.cell, list(accounts), prefetch=1_000)
-        async for row in moves:
-            account_id, seq, id, kind, occurred_at, redates, *left = row
-            pending, available, held, debt, lot_id, points, source, target = left
-            if id != entry_id:
-                if account is not None and entry_id is not None:
-                    self._compare_balance(account, entry_id, stored)
-                account = accounts[account_id]
-                self._next_entry(account, id, seq)
-                entry_id = id
-                stored = (pending, available, held, debt)
-                if redates:
-                    for redate in _redates(redates):
-                        lot = self._lot(lots, account, redate.lot_id, id)
-                        lot.redates.append(redate)
-                        lot.arrive(occurred_at)
-            if lot_id is None:
-                continue
-            assert account is not None
-            if (source, target) not in _LEGAL[kind]:
-                self._broken(
-                    account.id, "postings", {"entry_id": id}, f"{kind} cannot move {source} to {target}"
-                )
-            lot = lots.get(lot_id)
-            if lot is None or lot.account_id != account.id:
-                lot = self._lot(lots, account, lot_id, id)
-            outof, into = _INDEX[source], _INDEX[target]
-            lot.figures[outof] -= points
-            lot.figures[into] += points
-            account.figures[outof] -= points
-            account.figures[into] += points
-            if into in (_PENDING, _AVAILABLE):
-                lot.arrive(occurred_at)
-            if lot.figures[outof] < 0 and outof not in (_ISSUED, _TRANSFERRED, _DEFICIT):
-                self._broken(
-                    account.id, "postings", {"entry_id": id}, f"takes more from {source} than there was"
-                )
-            count += 1
-            if count % _TURN == 0:
-                await asyncio.sleep(0)
+        async for page in stream(connection, _MOVES, self.program_id, self.cell, list(accounts)):
+            for row in page:
+                (
+                    account_id,
+                    seq,
+                    id,
+                    kind,
+                    occurred_at,
+                    redates,
+                    pending,
+                    available,
+                    held,
+                    debt,
+                    lot_id,
+                    points,
+                    source,
+                    target,
+                ) = row
+                if id != entry_id:
+                    if account is not None and entry_id is not None:
+                        self._compare_balance(account, entry_id, stored)
+                    account = accounts[account_id]
+                    self._next_entry(account, id, seq)
+                    entry_id = id
+                    stored = (pending, available, held, debt)
+                    if redates:
+                        for redate in _redates(redates):
+                            lot = self._lot(lots, account, redate.lot_id, id)
+                            lot.redates.append(redate)
+                            lot.arrive(occurred_at)
+                if lot_id is not None:
+                    assert account is not None
+                    lot = self._lot(lots, account, lot_id, id)
+                    self._move(account, lot, id, kind, occurred_at, points, source, target)
         if account is not None and entry_id is not None:
             self._compare_balance(account, entry_id, stored)
         return lots
+
+    def _move(
+        self,
+        account: _Account,
+        lot: _Lot,
+        entry_id: UUID,
+        kind: str,
+        occurred_at: datetime,
+        points: int,
+        source: str,
+        target: str,
+    ) -> None:
+        if (source, target) not in _LEGAL[kind]:
+            what = f"{kind} cannot move {source} to {target}"
+            self._broken(account.id, "postings", {"entry_id": entry_id}, what)
+        outof, into = _INDEX[source], _INDEX[target]
+        figures = lot.figures
+        figures[outof] -= points
+        figures[into] += points
+        account.figures[outof] -= points
+        account.figures[into] += points
+        if into in _ARRIVES:
+            lot.arrive(occurred_at)
+        if figures[outof] < 0 and outof not in _MAY_OWE:
+            what = f"takes more from {source} than there was"
+            self._broken(account.id, "postings", {"entry_id": entry_id}, what)
 
     def _lot(self, lots: dict[UUID, _Lot], account: _Account, lot_id: UUID, entry_id: UUID) -> _Lot:
         lot = lots.get(lot_id)
         if lot is None:
             lot = lots[lot_id] = _Lot(account.id)
-        elif lot.account_id != account.id:
-            self._broken(account.id, "entries", {"id": entry_id}, f"moves lot {lot_id} of another account")
+        elif lot.account_id is not account.id:
+            what = f"moves lot {lot_id} of another account"
+            self._broken(account.id, "entries", {"id": entry_id}, what)
         return lot
 
     def _next_entry(self, account: _Account, id: UUID, seq: int) -> None:
@@ -235,61 +255,53 @@ class AccountReader:
     async def _compare_lots(
         self, connection: asyncpg.Connection, accounts: dict[UUID, _Account], lots: dict[UUID, _Lot]
     ) -> None:
-        count = 0
-        async for row in connection.cursor(
-            _LOTS, self.program_id, self.cell, list(lots), list(accounts), prefetch=1_000
-        ):
-            count += 1
-            if count % _TURN == 0:
-                await asyncio.sleep(0)
-            id, account_id, points, child, is_open, issued_activates, issued_expires, *rest = row
-            activates_at, expires_at, arrived_at, *stored = rest
-            known = lots.pop(id, None)
-            key: dict[str, object] = {"id": id, "account_id": account_id}
-            if known is None:
-                self._broken(account_id, "lots", key, "has points, but no posting moved any")
-                continue
-            if known.account_id != account_id:
-                self._broken(
-                    known.account_id, "lots", key, f"belongs to account {known.account_id} by its entries"
-                )
-            mine = accounts.get(known.account_id)
-            if mine is None:
-                continue
-            if stored != known.figures:
-                wrong = next(b for place, b in enumerate(Bucket) if stored[place] != known.figures[place])
-                place = _INDEX[wrong.value]
-                self._broken(
-                    mine.id,
-                    "lots",
-                    key,
-                    f"says {stored[place]} {wrong.value}, but its postings make {known.figures[place]}",
-                )
-            source = _TRANSFERRED if child else _ISSUED
-            if known.figures[source] != -points and not (child and known.figures[source] > -points):
-                self._broken(
-                    mine.id, "lots", key, f"was issued with {-known.figures[source]} of {points} points"
-                )
-            self._compare_dates(
-                mine, key, known, (issued_activates, issued_expires), (activates_at, expires_at)
+        found: set[UUID] = set()
+        async for page in stream(connection, _LOTS, self.program_id, self.cell, list(lots), list(accounts)):
+            for row in page:
+                known = lots.get(row["id"])
+                found.add(row["id"])
+                if known is None:
+                    key: dict[str, object] = {"id": row["id"], "account_id": row["account_id"]}
+                    self._broken(row["account_id"], "lots", key, "has points, but no posting moved any")
+                else:
+                    self._compare_lot(accounts[known.account_id], known, row)
+        for lot_id in lots.keys() - found:
+            what = "is missing: entries moved its points"
+            self._broken(lots[lot_id].account_id, "lots", {"id": lot_id}, what)
+
+    def _compare_lot(self, account: _Account, known: _Lot, row: Any) -> None:
+        id, account_id, points, child, is_open, issued_activates, issued_expires, *rest = row
+        activates_at, expires_at, arrived_at, *stored = rest
+        key: dict[str, object] = {"id": id, "account_id": account_id}
+        if account_id != account.id:
+            self._broken(account.id, "lots", key, f"belongs to account {account.id} by its entries")
+        if stored != known.figures:
+            bucket = next(b for b in Bucket if stored[_INDEX[b]] != known.figures[_INDEX[b]])
+            was, is_ = stored[_INDEX[bucket]], known.figures[_INDEX[bucket]]
+            self._broken(account.id, "lots", key, f"says {was} {bucket}, but its postings make {is_}")
+        # A child lot's `transferred` rises again when its points are passed on.
+        issued = known.figures[_TRANSFERRED] >= -points if child else known.figures[_ISSUED] == -points
+        if not issued:
+            self._broken(account.id, "lots", key, f"was not issued with its {points} points")
+        self._compare_dates(
+            account, key, known, (issued_activates, issued_expires), (activates_at, expires_at)
+        )
+        if arrived_at != known.arrived_at:
+            self._broken(account.id, "lots", key, "does not say when its points came last")
+        pending, available, held = stored[_PENDING], stored[_AVAILABLE], stored[_HELD]
+        if is_open != bool(pending or available or held):
+            what = (
+                "is marked open, but nothing is left" if is_open else "is marked closed, but points are left"
             )
-            if arrived_at != known.arrived_at:
-                self._broken(mine.id, "lots", key, "does not say when its points came last")
-            pending, available, held = stored[_PENDING], stored[_AVAILABLE], stored[_HELD]
-            if is_open != bool(pending or available or held):
-                self._broken(
-                    mine.id, "lots", key, "is marked " + ("open" if is_open else "closed") + " and is not"
-                )
-            mine.pending += pending
-            mine.available += available
-            mine.held += held
-            mine.debt -= stored[_DEFICIT]
-            if pending and activates_at is not None:
-                _earlier(mine, max(activates_at, arrived_at))
-            if available and expires_at is not None:
-                _earlier(mine, max(expires_at, arrived_at))
-        for lot_id, lot in lots.items():
-            self._broken(lot.account_id, "lots", {"id": lot_id}, "is missing: entries moved its points")
+            self._broken(account.id, "lots", key, what)
+        account.pending += pending
+        account.available += available
+        account.held += held
+        account.debt -= stored[_DEFICIT]
+        if pending and activates_at is not None:
+            _earlier(account, max(activates_at, arrived_at))
+        if available and expires_at is not None:
+            _earlier(account, max(expires_at, arrived_at))
 
     def _compare_dates(
         self,

@@ -3,6 +3,7 @@
 One snapshot lasts as long as one range of blocks or one chunk of accounts, so traffic never waits for it.
 """
 
+import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -11,9 +12,12 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 Connect = Callable[[], AbstractAsyncContextManager[Any]]  # gives asyncpg connections: a pool's `acquire`
 Progress = Callable[[str, int, int], None]  # phase, done, of how many
+
+PAGE = 500  # rows handled before others get a turn
 
 _BEGIN = """
 SELECT set_config('loyalty.program', $1, true), set_config('statement_timeout', '120s', true),
@@ -29,6 +33,39 @@ async def snapshot(connect: Connect, program_id: UUID) -> AsyncGenerator[asyncpg
     async with connect() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute(_BEGIN, str(program_id))
         yield connection
+
+
+async def stream(
+    connection: asyncpg.Connection, query: str, *arguments: object
+) -> AsyncGenerator[list[Any], None]:
+    """The rows of a query a page at a time, the event loop given a turn between pages.
+
+    Needs: a transaction.
+    """
+    cursor = await connection.cursor(query, *arguments)
+    while rows := await cursor.fetch(PAGE):
+        yield rows
+        await asyncio.sleep(0)
+
+
+Counted = dict[tuple[UUID, str, str], int]  # owner, rule, period: points
+
+
+class _Detail(msgspec.Struct):
+    counted: tuple[tuple[str, str, int], ...] = ()
+
+
+_detail = msgspec.json.Decoder(_Detail).decode
+
+
+def count_in(sums: Counted, member_id: UUID, detail: str) -> None:
+    """Add what a decision with this detail counted against its member's caps, below zero what it gave back.
+
+    Raises: MsgspecError when the detail cannot be read.
+    """
+    for rule, period, points in _detail(detail).counted:
+        key = (member_id, rule, period)
+        sums[key] = sums.get(key, 0) + points
 
 
 class Notes:
@@ -77,7 +114,7 @@ class Notes:
         for cell, id, number, entry in self._notes.execute("SELECT * FROM accounts"):
             yield cell, UUID(bytes=id), number, UUID(bytes=entry)
 
-    def counted(self, cell: int, sums: dict[tuple[UUID, str, str], int]) -> None:
+    def counted(self, cell: int, sums: Counted) -> None:
         """Points that decisions counted against caps: owner, rule, period."""
         self._notes.executemany(
             "INSERT INTO counters (cell, owner, rule, period, points) VALUES (?, ?, ?, ?, ?) "

@@ -27,7 +27,7 @@ from loyalty.ledger.chain import (
     pack_redate,
 )
 from loyalty.ledger.types import Redate
-from loyalty.ledger.verify.frame import Connect, Notes, snapshot
+from loyalty.ledger.verify.frame import Connect, Counted, Notes, count_in, snapshot
 from loyalty.ledger.verify.report import Figures, Findings, LaneFigures
 
 RANGE_DECISIONS = 1_000  # what a range should hold; the number of blocks follows from what the last one held
@@ -41,7 +41,8 @@ FROM blocks WHERE program_id = $1 AND cell = $2 AND number > $3 AND number <= $4
 _DECISIONS = """
 SELECT id, block_number, kind, member_id, activity_id, actor_kind, actor_id, occurred_at, evaluator,
        sha256(convert_to(detail, 'UTF8')), answer_status, sha256(convert_to(answer, 'UTF8')),
-       CASE WHEN strpos(detail, '"counted"') > 0 THEN detail END
+       CASE WHEN strpos(detail, '"counted"') > 0 THEN detail END,
+       CASE WHEN starts_with(detail, '{"content_sha256":"') THEN substr(detail, 20, 64) END
 FROM decisions WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4 ORDER BY id
 """
 _ENTRIES = """
@@ -57,6 +58,10 @@ _LOTS = """
 SELECT id, account_id, parent_lot_id, issuing_entry_id, decision_id, points, vintage_at, policy_number,
        issued_activates_at, issued_expires_at
 FROM lots WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4 ORDER BY id
+"""
+_CONTENTS = """
+SELECT id, encode(sha256(convert_to(content::text, 'UTF8')), 'hex')
+FROM activities WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4
 """
 _EVENTS = """
 SELECT count(*), count(DISTINCT position), coalesce(bool_and(id > $5 AND id <= $6), true)
@@ -82,11 +87,8 @@ _BEYOND = {
 }
 
 
-class _Counted(msgspec.Struct):
-    counted: tuple[tuple[str, str, int], ...] = ()
+_Packed = tuple[UUID, datetime, bytes]  # an entry: id, recorded instant, bytes
 
-
-_counted = msgspec.json.Decoder(_Counted).decode
 _redates = msgspec.json.Decoder(tuple[Redate, ...]).decode
 
 
@@ -161,6 +163,7 @@ class LaneReader:
             entries = await connection.fetch(_ENTRIES, *who, *ids)
             postings = await connection.fetch(_POSTINGS, *who, *ids)
             lots = await connection.fetch(_LOTS, *who, *ids)
+            contents = dict(map(tuple, await connection.fetch(_CONTENTS, *who, *ids)))
             await self._events(connection, blocks)
         figures = self.figures
         figures.blocks += len(blocks)
@@ -169,7 +172,7 @@ class LaneReader:
         figures.postings += len(postings)
         figures.lots += len(lots)
         packed = self._entries(entries, self._postings(postings), self._lots(lots))
-        await self._blocks(blocks, decisions, packed)
+        await self._blocks(blocks, decisions, packed, contents)
         return len(blocks), len(decisions)
 
     def _postings(self, rows: list[Any]) -> dict[UUID, list[bytes]]:
@@ -226,9 +229,9 @@ class LaneReader:
 
     def _entries(
         self, rows: list[Any], postings: dict[UUID, list[bytes]], lots: dict[UUID, list[bytes]]
-    ) -> dict[UUID, list[tuple[UUID, datetime, bytes]]]:
+    ) -> dict[UUID, list[_Packed]]:
         """Per decision its entries: id, recorded instant, bytes."""
-        packed: dict[UUID, list[tuple[UUID, datetime, bytes]]] = {}
+        packed: dict[UUID, list[_Packed]] = {}
         seen: dict[UUID, tuple[int, UUID]] = {}
         given: dict[UUID, int] = {}
         for row in rows:
@@ -243,12 +246,14 @@ class LaneReader:
                 cause,
                 corrects,
                 redates,
-                *left,
+                pending,
+                available,
+                held,
+                debt,
             ) = row
             mine_postings = postings.pop(id, ())
             mine_lots = lots.pop(id, ())
             changed = _redates(redates) if redates else ()
-            pending, available, held, debt = left
             parts = [
                 pack_entry(
                     id,
@@ -298,9 +303,13 @@ class LaneReader:
         return packed
 
     async def _blocks(
-        self, blocks: list[Any], decisions: list[Any], entries: dict[UUID, list[tuple[UUID, datetime, bytes]]]
+        self,
+        blocks: list[Any],
+        decisions: list[Any],
+        entries: dict[UUID, list[_Packed]],
+        contents: dict[UUID, str | None],
     ) -> None:
-        sums: dict[tuple[UUID, str, str], int] = {}
+        sums: Counted = {}
         place = 0
         for block in blocks:
             number, id, format, recorded_at, config, closes_on, _, _, previous, hash, last_id = block
@@ -308,7 +317,7 @@ class LaneReader:
             parts: list[bytes] = [b""]
             first = place
             while place < len(decisions) and decisions[place][0] <= last_id:
-                parts += self._decision(decisions[place], number, recorded_at, entries, sums)
+                parts += self._decision(decisions[place], number, recorded_at, entries, contents, sums)
                 place += 1
                 if place % _TURN == 0:
                     await asyncio.sleep(0)
@@ -367,8 +376,9 @@ class LaneReader:
         row: Any,
         number: int,
         recorded_at: datetime,
-        entries: dict[UUID, list[tuple[UUID, datetime, bytes]]],
-        sums: dict[tuple[UUID, str, str], int],
+        entries: dict[UUID, list[_Packed]],
+        contents: dict[UUID, str | None],
+        sums: Counted,
     ) -> list[bytes]:
         (
             id,
@@ -380,16 +390,24 @@ class LaneReader:
             actor_id,
             occurred_at,
             evaluator,
-            *rest,
+            detail_digest,
+            answer_status,
+            answer_digest,
+            counted,
+            noted,
         ) = row
-        detail_digest, answer_status, answer_digest, detail = rest
         mine = entries.pop(id, ())
         if block_number != number:
             self._broken(
                 "decisions", {"id": id}, f"says block {block_number}, but lies among those of {number}"
             )
-        if detail is not None and member_id is not None:
-            self._count(id, member_id, detail, sums)
+        if noted is not None and kind == "purchase":
+            self._compare_content(activity_id, contents, noted)
+        if counted is not None and member_id is not None:
+            try:
+                count_in(sums, member_id, counted)
+            except msgspec.MsgspecError:
+                self._broken("decisions", {"id": id}, "has a detail that cannot be read")
         parts = [
             pack_decision(
                 id,
@@ -412,15 +430,17 @@ class LaneReader:
             parts.append(packed)
         return parts
 
-    def _count(self, id: UUID, member_id: UUID, detail: str, sums: dict[tuple[UUID, str, str], int]) -> None:
+    def _compare_content(self, activity_id: UUID, contents: dict[UUID, str | None], noted: str) -> None:
+        """What a purchase was told is kept apart, until retention removes it, and bears the noted digest."""
         try:
-            counted = _counted(detail).counted
-        except msgspec.MsgspecError:
-            self._broken("decisions", {"id": id}, "has a detail that cannot be read")
+            content = contents[activity_id]
+        except KeyError:
+            self._broken("activities", {"id": activity_id}, "is missing: a decision was made on it")
             return
-        for rule, period, points in counted:
-            key = (member_id, rule, period)
-            sums[key] = sums.get(key, 0) + points
+        if content is not None and content != noted:
+            self._broken(
+                "activities", {"id": activity_id}, "has other contents than its decision was made on"
+            )
 
     async def _events(self, connection: asyncpg.Connection, blocks: list[Any]) -> None:
         first, last = self.position + 1, blocks[-1]["last_position"]

@@ -3,10 +3,9 @@
 from uuid import UUID
 
 import asyncpg
-import msgspec
 
 from loyalty.base.ids import NIL
-from loyalty.ledger.verify.frame import Connect, Notes, snapshot
+from loyalty.ledger.verify.frame import Connect, Counted, Notes, count_in, snapshot, stream
 from loyalty.ledger.verify.report import Figures, Findings
 
 CHUNK = 10_000
@@ -28,8 +27,7 @@ WITH chunk AS MATERIALIZED (
     SELECT scope, key, status, decision_id, decision_cell FROM idempotency_records
     WHERE program_id = $1 AND (scope, key) > ($2, $3) ORDER BY scope, key LIMIT $4
 )
-SELECT c.scope, c.key, c.decision_id IS NOT NULL AND (d.id IS NULL OR c.status NOT IN (d.answer_status, 200)),
-       count(*) OVER ()
+SELECT c.scope, c.key, c.decision_id IS NOT NULL AND (d.id IS NULL OR c.status NOT IN (d.answer_status, 200))
 FROM chunk c LEFT JOIN decisions d
   ON d.program_id = $1 AND d.cell = c.decision_cell AND d.id = c.decision_id
 ORDER BY c.scope, c.key
@@ -43,13 +41,6 @@ SELECT c.kind, c.source, c.external_id, d.id IS NULL
 FROM chunk c LEFT JOIN decisions d ON d.program_id = $1 AND d.cell = c.cell AND d.id = c.decision_id
 ORDER BY c.kind, c.source, c.external_id
 """
-
-
-class _Counted(msgspec.Struct):
-    counted: tuple[tuple[str, str, int], ...] = ()
-
-
-_counted = msgspec.json.Decoder(_Counted).decode
 
 
 class LinkReader:
@@ -104,14 +95,12 @@ class LinkReader:
 
     async def _catch_up(self, connection: asyncpg.Connection, cell: int, last_id: UUID) -> UUID:
         """Add what decisions above `last_id` counted; the last one there is."""
-        sums: dict[tuple[UUID, str, str], int] = {}
-        async for id, member_id, detail in connection.cursor(
-            _NEWER, self.program_id, cell, last_id, prefetch=2_000
-        ):
-            last_id = id
-            if detail is not None and member_id is not None:
-                for rule, period, points in _counted(detail).counted:
-                    sums[member_id, rule, period] = sums.get((member_id, rule, period), 0) + points
+        sums: Counted = {}
+        async for page in stream(connection, _NEWER, self.program_id, cell, last_id):
+            for id, member_id, detail in page:
+                last_id = id
+                if detail is not None and member_id is not None:
+                    count_in(sums, member_id, detail)
         self.notes.counted(cell, sums)
         return last_id
 
@@ -124,7 +113,7 @@ class LinkReader:
         while after is not None:
             async with snapshot(self.connect, self.program_id) as connection:
                 rows = await connection.fetch(_RECORDS, self.program_id, *after, CHUNK)
-            for scope, key, broken, _ in rows:
+            for scope, key, broken in rows:
                 if broken:
                     self.findings.add(
                         "idempotency_records",
