@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from loyalty.posting.commands import RecordPurchase
 from loyalty.posting.configuration import Configuration, Loaded, Published
-from loyalty.posting.decide.purchase import facts_of
+from loyalty.posting.content import facts_of
+from loyalty.posting.decide.purchase import bases
 from loyalty.rules.evaluate import evaluate
 from loyalty.rules.types import CounterKey
 from tests.laws.judge import judge
@@ -43,7 +44,8 @@ def both(ruleset: JSON, basket: JSON, at: datetime, used: dict[tuple[str, str], 
     }  # fmt: skip
     loaded = Loaded(Published(1, at, msgspec.convert(configuration, Configuration)))
     told = {"source": "till", "external_id": "1", "occurred_at": at} | basket
-    facts = facts_of(msgspec.convert(told, RecordPurchase), at, loaded)
+    command = msgspec.convert(told, RecordPurchase)
+    facts = facts_of(command, at, bases(command, loaded))
     found = evaluate(loaded.compiled, facts, {CounterKey(*key): points for key, points in used.items()})
     points: dict[str, int] = {}
     for award in found.awards:
@@ -53,7 +55,7 @@ def both(ruleset: JSON, basket: JSON, at: datetime, used: dict[tuple[str, str], 
     return (points, counted), judge(configuration, basket | {"at": at}, used)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(rulesets(("points", "miles")), baskets(), INSTANTS, st.integers(0, 200))
 def test_two_readings_of_the_rules_agree(ruleset: JSON, basket: JSON, at: datetime, so_far: int) -> None:
     on = at.astimezone(ZoneInfo("America/New_York")).date()
