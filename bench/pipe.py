@@ -15,7 +15,7 @@ import uvloop
 
 from bench.cluster import Cluster
 from bench.sample import Sample, Stretch, sampled
-from bench.world import CLIENT, LINES, MEMBERS, PROGRAM, SOURCE, card, file
+from bench.world import BEFORE, CLIENT, LINES, MEMBERS, PROGRAM, SOURCE, card, file
 from loyalty.base.settings import Settings
 from loyalty.members.types import Identifier, IdentifierKind
 from loyalty.posting.commands import (
@@ -66,7 +66,7 @@ class Pipe:
     recorded: int = 0
 
     def prepare(self) -> None:
-        """Make the program, publish the fixed rules, enrol the members and let each buy once."""
+        """Make the program, publish the fixed rules, enrol the members and let each buy a few times."""
         on_loop(self._prepare())
 
     def run(self, submitters: int, stretch: Stretch, *, hot: bool = False) -> Sample:
@@ -85,8 +85,11 @@ class Pipe:
                 part = range(first, min(first + SUBMITTERS, self.members))
                 people = [Enrol((Identifier(IdentifierKind.CARD, card(number)),)) for number in part]
                 await asyncio.gather(*(_done(runtime.pipe.submit, command, OPERATOR) for command in people))
-                await asyncio.gather(*(_recorded(runtime.pipe.submit, make.of(number)) for number in part))
-            self.recorded += self.members
+                for _ in range(BEFORE):
+                    await asyncio.gather(
+                        *(_recorded(runtime.pipe.submit, make.of(number)) for number in part)
+                    )
+            self.recorded += BEFORE * self.members
 
     async def _stretch(self, submitters: int, stretch: Stretch, members: int) -> Sample:
         async with self.opened() as runtime:
