@@ -136,28 +136,29 @@ async def superuser(database: Database) -> AsyncIterator["asyncpg.Connection[Any
 
 
 @contextlib.asynccontextmanager
-async def locked(database: Database, statement: str, *arguments: Any) -> AsyncIterator[None]:
-    """What `statement` locks is held by somebody else for the length of the block."""
+async def locked(database: Database, statement: str, *arguments: Any) -> AsyncIterator[int]:
+    """What `statement` locks or writes is held by another session, whose process id this is, then committed."""
     async with superuser(database) as link, link.transaction():
         await link.execute(statement, *arguments)
-        yield
+        yield link.get_server_pid()
 
 
-def head_held(database: Database, program_id: UUID, cell: int = 0) -> Any:
-    """The head of a lane is held by somebody else."""
+def head_held(
+    database: Database, program_id: UUID, cell: int = 0
+) -> contextlib.AbstractAsyncContextManager[int]:
+    """The head of a lane is held by another session."""
     head = "SELECT FROM heads WHERE program_id = $1 AND cell = $2 FOR UPDATE"
     return locked(database, head, program_id, cell)
 
 
-async def until_waiting(database: Database, connections: int = 1) -> list[int]:
-    """The process ids of the road's connections that wait for a lock, once there are so many."""
-    async with superuser(database) as link:
+async def until_blocked(database: Database, by: int) -> list[int]:
+    """The process ids that wait for the session `by`, once there is one."""
+    async with superuser(database) as link, asyncio.timeout(10):
         while True:
             waiting = await link.fetch(
-                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
-                "AND application_name = 'loyalty-road' AND wait_event_type = 'Lock'"
+                "SELECT pid FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))", by
             )
-            if len(waiting) >= connections:
+            if waiting:
                 return [row[0] for row in waiting]
             await asyncio.sleep(0.005)
 

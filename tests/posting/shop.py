@@ -290,6 +290,13 @@ class Shop:
             self.book.published = None
 
 
+def forget_lines(of: Shop) -> None:
+    """As retention does: what was bought goes, that it was bought stays."""
+    for id, activity in of.book.activities.items():
+        if activity is not None:
+            of.book.activities[id] = msgspec.structs.replace(activity, content=None)
+
+
 def shop(*rules: Rule, members: tuple[str, ...] = (ANN,), **program_of: Any) -> Shop:
     """A shop with its program in force and some members."""
     made = Shop(program(*rules, **program_of))

@@ -16,6 +16,7 @@ from tests.posting.shop import (
     capped,
     card,
     claim,
+    forget_lines,
     program,
     purchase,
     shop,
@@ -71,6 +72,13 @@ def test_a_claim_that_comes_too_late_is_refused() -> None:
     assert corner.send(claim(bought["id"])).refused == (409, "claim_too_late")
     corner.now = NOW + timedelta(days=10)
     assert corner.send(claim(bought["id"])).status == 201
+
+
+def test_a_purchase_whose_lines_were_removed_cannot_be_claimed_any_more() -> None:
+    corner = shop()
+    bought = corner.send(purchase(of=None))
+    forget_lines(corner)
+    assert corner.send(claim(bought["id"])).refused == (409, "claim_too_late")
 
 
 def test_what_was_never_bought_cannot_be_claimed() -> None:

@@ -1,6 +1,7 @@
 """A purchase: what it earns, when it is refused, what its answer, decision and event say."""
 
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -30,7 +31,7 @@ def test_a_purchase_earns_by_the_rules_and_says_when_the_points_end() -> None:
     assert reply["receipt"]["lines"] == ["41 points: 41 for the basket", "Balance 41"]
 
 
-def test_the_decision_keeps_the_facts_the_awards_the_caps_and_the_lots() -> None:
+def test_the_decision_keeps_what_could_earn_the_awards_the_caps_and_the_lots() -> None:
     corner = shop(capped(1_000))
     corner.done(purchase(lines=(line(4_000), line(199, line_id="2", sku="TEA"))))
     detail = msgspec.json.decode(corner.decisions[-1].detail, type=Detail)
@@ -39,6 +40,17 @@ def test_the_decision_keeps_the_facts_the_awards_the_caps_and_the_lots() -> None
     assert detail.basis == {"points": (4_000, 199)}
     assert detail.counted == (("base", "2026-11", 41),)
     assert [(lot.points_currency, lot.points) for lot in detail.lots] == [("points", 41)]
+
+
+def test_the_lines_are_kept_beside_the_books_and_the_decision_has_their_digest() -> None:
+    corner = shop()
+    corner.done(purchase())
+    decision = corner.decisions[-1]
+    ((_, activity),) = corner.book.new_activities.values()
+    assert activity.content is not None and "COF-500" in activity.content
+    assert "COF-500" not in decision.detail + decision.answer
+    detail = msgspec.json.decode(decision.detail, type=Detail)
+    assert detail.content_sha256 == sha256(activity.content.encode()).hexdigest()
 
 
 def test_the_event_tells_the_purchase_and_what_each_entry_changed() -> None:

@@ -20,6 +20,7 @@ from tests.posting.shop import (
     cancel,
     card,
     enrol,
+    forget_lines,
     imported,
     line,
     purchase,
@@ -189,6 +190,22 @@ def test_other_content_under_the_same_receipt_names_what_differs(
     assert (reply.refused, reply["first_id"]) == ((409, "activity_differs"), first["id"])
     assert sorted(reply["differs"]) == pointers
     assert corner.entries == ["earn"]
+
+
+def test_when_its_lines_were_removed_a_receipt_is_still_recognised() -> None:
+    corner = shop()
+    first = corner.send(purchase())
+    forget_lines(corner)
+    assert corner.send(purchase()).raw == first.raw
+    other = corner.send(purchase(amount_minor=999))
+    assert (other.refused, other["differs"]) == ((409, "activity_differs"), [])
+
+
+def test_a_key_that_was_answered_with_a_receipts_first_answer_is_used_up() -> None:
+    corner = shop()
+    corner.send(purchase("R-1"), "a")
+    assert corner.send(purchase("R-1"), "b").status == 200
+    assert corner.send(purchase("R-2"), "b").refused == (422, "idempotency_key_reused")
 
 
 def test_other_content_under_a_cancelled_receipt_differs_all_the_same() -> None:

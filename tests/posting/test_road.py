@@ -291,6 +291,20 @@ async def test_a_new_configuration_is_a_batch_of_its_own(runtime: Runtime) -> No
     assert (before.earned, published["number"], after.earned) == (10, 2, 100)
 
 
+async def test_an_identifier_added_just_before_the_erasure_goes_too(runtime: Runtime) -> None:
+    shop = await open_shop(runtime)
+    added, erased = await shop.together(AddIdentifier(card(ANN), carded("second")), EraseMember(card(ANN)))
+    assert (added.status, erased.status) == (201, 200)
+    assert (await shop.send(adjust(1, of="second"))).refused == (404, "member_not_found")
+
+
+async def test_a_day_closed_in_the_company_of_others_is_closed_once(runtime: Runtime) -> None:
+    shop = await open_shop(runtime)
+    day = CloseDay(date(2026, 11, 19))
+    replies = await shop.together(purchase("R-1"), day, purchase("R-2"), day)
+    assert [reply.status for reply in replies] == [201, 200, 201, 409]
+
+
 async def test_an_erased_card_is_free_for_whoever_comes_behind(runtime: Runtime) -> None:
     shop = await open_shop(runtime)
     before, erased, enrolled, after = await shop.together(

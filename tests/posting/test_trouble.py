@@ -24,7 +24,7 @@ from tests.posting.live import (
     open_shop,
     serving,
     superuser,
-    until_waiting,
+    until_blocked,
 )
 from tests.posting.shop import ACTOR, ANN, NOW, Reply, adjust, carded, enrol, purchase, submission
 from tests.races.proxy import relayed
@@ -39,10 +39,10 @@ def settings_more() -> dict[str, Any]:
     return {"lock_timeout_ms": 400, "queue_max": 5, "queue_bytes_max": 1_000}
 
 
-async def holding(shop: LiveShop, database: Database) -> asyncio.Task[Reply]:
-    """A command that is under way and waits for the head, which somebody else holds."""
+async def waiting_for(holder: int, shop: LiveShop, database: Database) -> asyncio.Task[Reply]:
+    """A command that is under way and waits for the head, which `holder` has."""
     task = asyncio.create_task(shop.send(adjust(1)))
-    await until_waiting(database)
+    await until_blocked(database, holder)
     return task
 
 
@@ -90,13 +90,14 @@ async def test_the_log_of_an_incident_names_it_and_holds_nobodys_data(
     shop = await open_shop(runtime, members=())
     planted = Profile(name="Planted Person", attributes={"shoe": "planted \x00"})
     unwritable = Enrol((carded("planted-card"), carded("planted \x00")), planted)
-    replies = [await shop.send(unwritable)]
+    unsendable = purchase("R-1", 2**63, of=None, till="planted-till")
+    replies = [await shop.send(unwritable), await shop.send(unsendable)]
     await shop.done(enrol(ANN))
     replies.append(await shop.send(BROKEN))
     incidents = [line for line in lines if line["event"] == "command_failed"]
     assert [line["incident_id"] for line in incidents] == [reply["incident_id"] for reply in replies]
     assert incidents[0]["sqlstate"] == "22021"
-    assert "moves nothing" in incidents[1]["law"]
+    assert "moves nothing" in incidents[2]["law"]
     assert "planted" not in str(lines).lower()
 
 
@@ -123,8 +124,8 @@ async def test_a_full_lane_refuses_what_comes_and_keeps_what_it_took(
     runtime: Runtime, database: Database
 ) -> None:
     shop = await open_shop(runtime)
-    async with head_held(database, shop.id):
-        under_way = await holding(shop, database)
+    async with head_held(database, shop.id) as holder:
+        under_way = await waiting_for(holder, shop, database)
         waiting = [asyncio.create_task(shop.send(adjust(1))) for _ in range(5)]
         await asyncio.sleep(0)
         refused = await shop.send(adjust(1))
@@ -135,8 +136,8 @@ async def test_a_full_lane_refuses_what_comes_and_keeps_what_it_took(
 
 async def test_a_lane_is_bounded_in_bytes_too(runtime: Runtime, database: Database) -> None:
     shop = await open_shop(runtime)
-    async with head_held(database, shop.id):
-        under_way = await holding(shop, database)
+    async with head_held(database, shop.id) as holder:
+        under_way = await waiting_for(holder, shop, database)
         waiting = [asyncio.create_task(shop.send(adjust(1), size=600)) for _ in range(2)]
         await asyncio.sleep(0)
         assert (await shop.send(adjust(1), size=1)).refused == (503, "busy")
@@ -147,8 +148,8 @@ async def test_another_program_does_not_wait_behind_a_lane_that_is_held(
     runtime: Runtime, database: Database
 ) -> None:
     one, two = await open_shop(runtime), await open_shop(runtime)
-    async with head_held(database, one.id):
-        under_way = await holding(one, database)
+    async with head_held(database, one.id) as holder:
+        under_way = await waiting_for(holder, one, database)
         assert (await two.send(purchase())).status == 201
         assert not under_way.done()
     assert (await under_way).status == 201
@@ -171,8 +172,8 @@ async def test_whoever_waited_too_long_in_the_queue_is_dropped_before_being_deci
 ) -> None:
     async with serving(database, queue_ms_max=50) as runtime:
         shop = await open_shop(runtime)
-        async with head_held(database, shop.id):
-            under_way = await holding(shop, database)
+        async with head_held(database, shop.id) as holder:
+            under_way = await waiting_for(holder, shop, database)
             dropped = asyncio.create_task(shop.send(adjust(5), "k"))
             await asyncio.sleep(0.06)
         assert (await under_way).status == 201
@@ -184,8 +185,8 @@ async def test_a_caller_who_leaves_does_not_take_the_command_along(
     runtime: Runtime, database: Database
 ) -> None:
     shop = await open_shop(runtime)
-    async with head_held(database, shop.id):
-        under_way = await holding(shop, database)
+    async with head_held(database, shop.id) as holder:
+        under_way = await waiting_for(holder, shop, database)
         queued = asyncio.create_task(shop.send(purchase(), "k"))
         await asyncio.sleep(0)
         for caller in (under_way, queued):
@@ -212,8 +213,8 @@ async def test_whoever_was_accepted_before_the_end_is_answered(database: Databas
 async def test_when_the_time_is_up_everyone_is_refused_rather_than_left_waiting(database: Database) -> None:
     async with serving(database) as runtime:
         shop = await open_shop(runtime)
-        async with head_held(database, shop.id):
-            under_way = await holding(shop, database)
+        async with head_held(database, shop.id) as holder:
+            under_way = await waiting_for(holder, shop, database)
             queued = asyncio.create_task(shop.send(purchase()))
             await asyncio.sleep(0)
             await runtime.pipe.stop(within_s=0.05)
@@ -236,9 +237,9 @@ async def test_a_connection_lost_while_waiting_for_the_head_is_replaced(
     runtime: Runtime, database: Database
 ) -> None:
     shop = await open_shop(runtime)
-    async with head_held(database, shop.id):
-        under_way = await holding(shop, database)
-        await cut(database, await until_waiting(database))
+    async with head_held(database, shop.id) as holder:
+        under_way = await waiting_for(holder, shop, database)
+        await cut(database, await until_blocked(database, holder))
     assert (await under_way).balance == {"available": 1}
 
 
@@ -246,9 +247,9 @@ async def test_a_connection_lost_while_reading_the_book_is_replaced(
     runtime: Runtime, database: Database
 ) -> None:
     shop = await open_shop(runtime)
-    async with locked(database, "LOCK TABLE activity_keys IN ACCESS EXCLUSIVE MODE"):
+    async with locked(database, "LOCK TABLE activity_keys IN ACCESS EXCLUSIVE MODE") as holder:
         under_way = [asyncio.create_task(shop.send(purchase(f"R-{n}"))) for n in range(3)]
-        await cut(database, await until_waiting(database))
+        await cut(database, await until_blocked(database, holder))
     assert [(await one).status for one in under_way] == [201] * 3
     assert (await shop.send(adjust(1))).balance == {"available": 31}
 
@@ -256,9 +257,9 @@ async def test_a_connection_lost_while_reading_the_book_is_replaced(
 async def test_a_connection_lost_while_writing_is_replaced(runtime: Runtime, database: Database) -> None:
     """The book is read without a lock on the events; writing them waits."""
     shop = await open_shop(runtime)
-    async with locked(database, "LOCK TABLE engagement_events IN SHARE MODE"):
+    async with locked(database, "LOCK TABLE engagement_events IN SHARE MODE") as holder:
         under_way = asyncio.create_task(shop.send(purchase()))
-        await cut(database, await until_waiting(database))
+        await cut(database, await until_blocked(database, holder))
     assert (await under_way).balance == {"available": 10}
     assert await count(database, "activities", shop.id) == 1
 
@@ -279,6 +280,30 @@ async def test_a_connection_lost_after_the_commit_was_sent_has_one_effect_and_a_
         again = await shop.send(purchase("R-1"), "a")
         assert again.raw == replies[0].raw
     assert await count(database, "decisions", shop.id, "kind = 'purchase'") == 1
+
+
+async def test_a_commit_that_may_have_gone_through_is_never_told_to_be_refused(database: Database) -> None:
+    """The commit is lost and then the head is busy for longer than anybody waits for it."""
+
+    async def next_holder() -> None:
+        async with head_held(database, shop.id):
+            await asyncio.sleep(1.1)
+
+    async with (
+        relayed(database.app_url) as (url, relay),
+        serving(database, database_url=url, lock_timeout_ms=800) as runtime,
+    ):
+        shop = await open_shop(runtime)
+        relay.drop_next_commit()
+        async with head_held(database, shop.id) as holder:
+            under_way = asyncio.create_task(shop.send(adjust(1)))
+            (pid,) = await until_blocked(database, holder)
+            behind = asyncio.create_task(next_holder())
+            await until_blocked(database, pid)
+        reply = await under_way
+        await behind
+        assert (relay.cut, reply.status, reply.balance) == (1, 201, {"available": 1})
+        assert (await shop.send(adjust(1))).balance == {"available": 2}
 
 
 async def test_a_natural_key_alone_is_enough_to_survive_a_lost_commit(database: Database) -> None:
@@ -337,8 +362,8 @@ async def test_a_quote_that_cannot_be_read_in_time_is_told_to_come_again(
 
 async def test_a_quote_whose_connection_is_lost_says_so(runtime: Runtime, database: Database) -> None:
     shop = await open_shop(runtime)
-    async with locked(database, "LOCK TABLE members IN ACCESS EXCLUSIVE MODE"):
+    async with locked(database, "LOCK TABLE members IN ACCESS EXCLUSIVE MODE") as holder:
         asked = asyncio.create_task(quote(runtime, shop.id, purchase(), ACTOR, "request-1"))
-        await cut(database, await until_waiting(database))
+        await cut(database, await until_blocked(database, holder))
         with pytest.raises(DatabaseUnavailable):
             await asked
