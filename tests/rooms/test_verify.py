@@ -1,8 +1,10 @@
 """`verify` says that untouched books are whole, runs beside traffic, and names what was tampered with."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import base64
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +13,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from loyalty.cli.frame import Exit
+from loyalty.cli.main import run
 from loyalty.ledger import tables
 from loyalty.ledger.verify import Report, verify
 from loyalty.ledger.verify.checkpoint import checkpoints, from_lines, to_lines
@@ -100,6 +104,55 @@ async def test_a_program_is_verified_without_seeing_another(
     )
     assert (await check(pool, mine)).intact
     assert not (await check(pool, other)).intact
+
+
+# --- the command line ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command_line(
+    database: Database, redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., Coroutine[Any, Any, int]]:
+    """Runs `loyalty` on the module's database, beside the test's own event loop."""
+    for name, value in {
+        "HOME": str(tmp_path),
+        "DATABASE_URL": database.app_url,
+        "REDIS_URL": redis_url,
+        "SECRET_KEY": base64.b64encode(bytes(range(32))).decode(),
+    }.items():
+        monkeypatch.setenv(f"LOYALTY_{name}", value)
+    return lambda *words: asyncio.to_thread(run, [str(word) for word in words])
+
+
+async def test_the_operator_verifies_and_keeps_a_checkpoint(
+    runtime: Runtime,
+    superuser: Any,
+    command_line: Callable[..., Coroutine[Any, Any, int]],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    traffic = await a_month(runtime)
+    program = ("--program", traffic.program)
+    file = tmp_path / "checkpoint.jsonl"
+    assert await command_line("checkpoint", *program, "--out", file) == Exit.OK
+    assert await command_line("verify", *program, "--checkpoint", file) == Exit.OK
+    told = capsys.readouterr().out
+    assert told.startswith("verify: 1 program, 33 blocks, 33 decisions, ")
+    assert ", 2 checkpoints, 0 broken, " in told
+
+    await superuser.execute(change("accounts", "available = available + 1", AN_ACCOUNT), traffic.program)
+    assert await command_line("verify", *program) == Exit.DIFFERENCES
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("accounts cell=0 id=")
+    assert " 1 broken, " in last
+
+    assert await command_line("verify", *program, "--json") == Exit.DIFFERENCES
+    (report,) = msgspec.json.decode(capsys.readouterr().out, type=list[Report])
+    assert report.findings[0].table == "accounts"
+
+    file.write_text("not a checkpoint")
+    assert await command_line("verify", *program, "--checkpoint", file) == Exit.USAGE
+    assert "line 1" in capsys.readouterr().err
 
 
 # --- tampering: what is done to the rows → the table whose row is named, and words of what is wrong -------------

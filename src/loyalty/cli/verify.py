@@ -126,6 +126,6 @@ def _figures(reports: list[Report], milliseconds: int) -> str:
     rate = total.decisions * 1000 // milliseconds
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return (
-        f"verify: {len(reports)} programs, {seen or 'nothing'}, {broken:,} broken, "
+        f"verify: {len(reports)} program{'s' * (len(reports) != 1)}, {seen or 'nothing'}, {broken:,} broken, "
         f"{milliseconds // 1000}.{milliseconds % 1000:03} s, {rate:,} decisions/s, {peak} MB at most"
     )
