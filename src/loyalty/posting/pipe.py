@@ -2,7 +2,7 @@
 
 Commands wait in their lane; a batch takes the lane's head, is decided in memory one command after the other and
 written in one commit. What arrives meanwhile forms the next batch: no timer, a lone command waits for nobody.
-The order of what may go wrong, and who then gets which answer, is docs/ledger.md, "The road".
+What may go wrong, and who then gets which answer, is docs/road.md.
 """
 
 import asyncio
