@@ -21,7 +21,8 @@ CHUNK_ACCOUNTS = 1_000
 CHUNK_ENTRIES = 10_000
 
 _ACCOUNTS = """
-SELECT id, owner_id, points_currency, seq, pending, available, held, debt, next_due_at, first_entry_id, last_entry_id
+SELECT id, owner_id, points_currency, seq, pending, available, held, debt, active_at, next_due_at, first_entry_id,
+       last_entry_id
 FROM accounts WHERE program_id = $1 AND cell = $2 AND (owner_id, points_currency) > ($3, $4)
 ORDER BY owner_id, points_currency LIMIT $5
 """
@@ -40,6 +41,13 @@ FROM lots WHERE program_id = $1 AND cell = $2
 AND (id = ANY($3::uuid[]) OR account_id = ANY($4::uuid[]) AND is_open)
 """
 
+_OPENED = """
+SELECT e.id, d.member_id, d.detail
+FROM unnest($3::uuid[]) u(id), LATERAL (
+    SELECT * FROM entries WHERE program_id = $1 AND cell = $2 AND id = u.id OFFSET 0) e, LATERAL (
+    SELECT * FROM decisions WHERE program_id = $1 AND cell = $2 AND id = e.decision_id OFFSET 0) d
+"""
+
 _INDEX = {bucket.value: place for place, bucket in enumerate(Bucket)}
 _PENDING, _AVAILABLE, _HELD = (_INDEX[name] for name in ("pending", "available", "held"))
 _ISSUED, _TRANSFERRED, _DEFICIT = (_INDEX[name] for name in ("issued", "transferred", "deficit"))
@@ -48,6 +56,18 @@ _MAY_OWE = (_ISSUED, _TRANSFERRED, _DEFICIT)
 _LEGAL = {kind.value: {(s.value, t.value) for s, t in moves} for kind, moves in LEGAL.items()}
 
 _redates = msgspec.json.Decoder(tuple[Redate, ...]).decode
+
+
+class _Credited(msgspec.Struct):
+    account_id: UUID
+    points_currency: str
+
+
+class _Credits(msgspec.Struct):
+    lots: tuple[_Credited, ...] = ()
+
+
+_credits = msgspec.json.Decoder(_Credits).decode
 
 
 class _Lot:
@@ -70,6 +90,7 @@ class _Account:
     """One stored account, and what its entries add up to."""
 
     __slots__ = (
+        "active_at",
         "available",
         "debt",
         "due",
@@ -93,6 +114,7 @@ class _Account:
         # Sums over its stored lots.
         self.pending = self.available = self.held = self.debt = 0
         self.due: datetime | None = None
+        self.active_at: datetime | None = None
 
 
 class AccountReader:
@@ -143,6 +165,7 @@ class AccountReader:
             return None
         lots = await self._sum(connection, accounts)
         await self._compare_lots(connection, accounts, lots)
+        await self._compare_owners(connection, accounts)
         for account in accounts.values():
             self._compare(account)
         self.notes.found_accounts(self.cell, accounts)
@@ -180,6 +203,8 @@ class AccountReader:
                         self._compare_balance(account, entry_id, stored)
                     account = accounts[account_id]
                     self._next_entry(account, id, seq)
+                    if kind == "earn" and (account.active_at is None or occurred_at > account.active_at):
+                        account.active_at = occurred_at
                     entry_id = id
                     stored = (pending, available, held, debt)
                     if redates:
@@ -251,6 +276,24 @@ class AccountReader:
                 {"id": entry_id, "account_id": account.id},
                 f"says it left {_balance(stored)}, but postings up to it make {_balance(summed)}",
             )
+
+    async def _compare_owners(self, connection: asyncpg.Connection, accounts: dict[UUID, _Account]) -> None:
+        """The decision that opened an account says whose it is and what is counted on it."""
+        opened = {account.first_id: account for account in accounts.values() if account.first_id is not None}
+        for entry_id, member_id, detail in await connection.fetch(
+            _OPENED, self.program_id, self.cell, list(opened)
+        ):
+            account = opened[entry_id]
+            owner, currency = account.row["owner_id"], account.row["points_currency"]
+            try:
+                credited = _credits(detail).lots
+            except msgspec.MsgspecError:
+                continue  # the lane's reader names it
+            if member_id != owner or not any(
+                one.account_id == account.id and one.points_currency == currency for one in credited
+            ):
+                key: dict[str, object] = {"id": account.id, "owner_id": owner, "points_currency": currency}
+                self._broken(account.id, "accounts", key, "was opened for another owner or points currency")
 
     async def _compare_lots(
         self, connection: asyncpg.Connection, accounts: dict[UUID, _Account], lots: dict[UUID, _Lot]
@@ -335,6 +378,8 @@ class AccountReader:
             self._broken(
                 account.id, "accounts", key, f"says {_balance(stored)}, but its lots make {_balance(summed)}"
             )
+        if row["active_at"] != account.active_at:
+            self._broken(account.id, "accounts", key, "does not say when its owner last earned")
         if row["next_due_at"] != account.due:
             self._broken(
                 account.id,

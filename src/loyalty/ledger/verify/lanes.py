@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -92,6 +92,19 @@ _Packed = tuple[UUID, datetime, bytes]  # an entry: id, recorded instant, bytes
 _redates = msgspec.json.Decoder(tuple[Redate, ...]).decode
 
 
+class _Range(NamedTuple):
+    """The rows of some blocks, each table in the order of its ids."""
+
+    blocks: list[Any]
+    last_id: UUID
+    decisions: list[Any]
+    entries: list[Any]
+    postings: list[Any]
+    lots: list[Any]
+    contents: dict[UUID, str | None]  # of activities: the digest of what they were told, while it is kept
+    events: tuple[int, int | None, bool]
+
+
 class LaneReader:
     """Reads one lane up to the block that was its newest when verification began."""
 
@@ -121,15 +134,21 @@ class LaneReader:
 
     async def read(self, until: int, progress: Callable[[int], None]) -> LaneFigures | None:
         """Verify all blocks up to number `until`; None when the lane has none."""
-        blocks = 32
-        while self.number < until:
+        rows = await self._fetch(self.number, self.last_id, self.position, until, 32)
+        while rows is not None:
             before = self.number
-            read, decisions = await self._range(until, blocks)
-            if not read:
-                self._broken("blocks", {"number": until}, f"the lane ends at block {self.number}: it is gone")
-                break
-            blocks = max(1, min(20_000, read * RANGE_DECISIONS // max(decisions, read // 4, 1)))
-            progress(self.number - before)
+            read, end = len(rows.blocks), rows.blocks[-1]
+            limit = max(1, min(20_000, read * RANGE_DECISIONS // max(len(rows.decisions), read // 4, 1)))
+            # The database reads the next range while this one is hashed.
+            async with asyncio.TaskGroup() as group:
+                upcoming = group.create_task(
+                    self._fetch(end["number"], rows.last_id, end["last_position"], until, limit)
+                )
+                await self._check(rows)
+                progress(self.number - before)
+            rows = upcoming.result()
+        if self.number < until:
+            self._broken("blocks", {"number": until}, f"is gone: the lane ends at block {self.number}")
         if self.recorded_at is None:
             return None
         return LaneFigures(self.cell, self.number, self.recorded_at, self.hash.hex())
@@ -151,29 +170,72 @@ class LaneReader:
     def _broken(self, table: str, key: dict[str, object], what: str) -> None:
         self.findings.add(("lane", self.cell, table), table, {"cell": self.cell, **key}, what)
 
-    async def _range(self, until: int, limit: int) -> tuple[int, int]:
-        """Verify up to `limit` blocks; how many blocks and decisions that were."""
+    async def _fetch(
+        self, number: int, last_id: UUID, position: int, until: int, limit: int
+    ) -> _Range | None:
+        """The rows of up to `limit` blocks behind the given one; None when there are no more."""
         who = (self.program_id, self.cell)
+        if number >= until:
+            return None
         async with snapshot(self.connect, self.program_id) as connection:
-            blocks = await connection.fetch(_BLOCKS, *who, self.number, until, limit)
+            blocks = await connection.fetch(_BLOCKS, *who, number, until, limit)
             if not blocks:
-                return 0, 0
-            ids = (self.last_id, max(block["last_id"] for block in blocks))
-            decisions = await connection.fetch(_DECISIONS, *who, *ids)
-            entries = await connection.fetch(_ENTRIES, *who, *ids)
-            postings = await connection.fetch(_POSTINGS, *who, *ids)
-            lots = await connection.fetch(_LOTS, *who, *ids)
-            contents = dict(map(tuple, await connection.fetch(_CONTENTS, *who, *ids)))
-            await self._events(connection, blocks)
+                return None
+            ids = (last_id, max(block["last_id"] for block in blocks))
+            return _Range(
+                blocks=blocks,
+                last_id=ids[1],
+                decisions=await connection.fetch(_DECISIONS, *who, *ids),
+                entries=await connection.fetch(_ENTRIES, *who, *ids),
+                postings=await connection.fetch(_POSTINGS, *who, *ids),
+                lots=await connection.fetch(_LOTS, *who, *ids),
+                contents=dict(map(tuple, await connection.fetch(_CONTENTS, *who, *ids))),
+                events=await self._events(connection, ids, position + 1, blocks[-1]["last_position"]),
+            )
+
+    async def _events(
+        self, connection: asyncpg.Connection, ids: tuple[UUID, UUID], first: int, last: int
+    ) -> tuple[int, int | None, bool]:
+        """Events at these positions: how many, the first position that is wrong, whether ids are in place."""
+        if last < first:
+            return 0, None, True
+        who = (self.program_id, self.cell)
+        row = await connection.fetchrow(_EVENTS, *who, first, last, *ids)
+        assert row is not None
+        count, distinct, in_place = row
+        wrong = None
+        if count != last - first + 1 or distinct != count:
+            wrong = await connection.fetchval(_MISSING_EVENT, *who, first, last)
+        return count, wrong, in_place
+
+    async def _check(self, rows: _Range) -> None:
+        """Recompute one range and compare."""
         figures = self.figures
-        figures.blocks += len(blocks)
-        figures.decisions += len(decisions)
-        figures.entries += len(entries)
-        figures.postings += len(postings)
-        figures.lots += len(lots)
-        packed = self._entries(entries, self._postings(postings), self._lots(lots))
-        await self._blocks(blocks, decisions, packed, contents)
-        return len(blocks), len(decisions)
+        figures.blocks += len(rows.blocks)
+        figures.decisions += len(rows.decisions)
+        figures.entries += len(rows.entries)
+        figures.postings += len(rows.postings)
+        figures.lots += len(rows.lots)
+        figures.events += rows.events[0]
+        self._check_events(rows)
+        packed = self._entries(rows.entries, self._postings(rows.postings), self._lots(rows.lots))
+        await self._blocks(rows.blocks, rows.decisions, packed, rows.contents)
+
+    def _check_events(self, rows: _Range) -> None:
+        _, wrong, in_place = rows.events
+        if wrong is not None:
+            self._broken("engagement_events", {"position": wrong}, "is missing or there twice")
+        elif not in_place:
+            key: dict[str, object] = {"position": self.position + 1}
+            self._broken("engagement_events", key, "or one soon after it bears an id of another block")
+        for block in rows.blocks:
+            first, last = block["first_position"], block["last_position"]
+            if first != self.position + 1 or last < self.position:
+                key = {"number": block["number"]}
+                self._broken(
+                    "blocks", key, f"counts its events from {first}, but {self.position} came before"
+                )
+            self.position = last
 
     def _postings(self, rows: list[Any]) -> dict[UUID, list[bytes]]:
         packed: dict[UUID, list[bytes]] = {}
@@ -440,31 +502,4 @@ class LaneReader:
         if content is not None and content != noted:
             self._broken(
                 "activities", {"id": activity_id}, "has other contents than its decision was made on"
-            )
-
-    async def _events(self, connection: asyncpg.Connection, blocks: list[Any]) -> None:
-        first, last = self.position + 1, blocks[-1]["last_position"]
-        for block in blocks:
-            if block["first_position"] != self.position + 1 or block["last_position"] < self.position:
-                self._broken(
-                    "blocks",
-                    {"number": block["number"]},
-                    f"counts its events from {block['first_position']}, but {self.position} came before it",
-                )
-            self.position = block["last_position"]
-        if last < first:
-            return
-        highest = max(block["last_id"] for block in blocks)
-        row = await connection.fetchrow(
-            _EVENTS, self.program_id, self.cell, first, last, self.last_id, highest
-        )
-        assert row is not None
-        count, distinct, in_place = row
-        self.figures.events += count
-        if count != last - first + 1 or distinct != count:
-            position = await connection.fetchval(_MISSING_EVENT, self.program_id, self.cell, first, last)
-            self._broken("engagement_events", {"position": position}, "is missing or there twice")
-        elif not in_place:
-            self._broken(
-                "engagement_events", {"position": first}, f"or one up to {last} bears an id of another block"
             )

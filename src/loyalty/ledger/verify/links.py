@@ -34,10 +34,18 @@ ORDER BY c.scope, c.key
 """
 _KEYS = """
 WITH chunk AS MATERIALIZED (
-    SELECT kind, source, external_id, decision_id, cell FROM activity_keys
+    SELECT kind, source, external_id, state, activity_id, decision_id, cell FROM activity_keys
     WHERE program_id = $1 AND (kind, source, external_id) > ($2, $3, $4) ORDER BY kind, source, external_id LIMIT $5
 )
-SELECT c.kind, c.source, c.external_id, d.id IS NULL
+SELECT c.kind, c.source, c.external_id, CASE
+    WHEN d.id IS NULL THEN 'names a decision that is not there'
+    WHEN d.activity_id IS DISTINCT FROM c.activity_id THEN 'names another activity than its decision'
+    WHEN (c.kind, d.kind) NOT IN (('purchase', 'purchase'), ('purchase', 'cancel'), ('cancel', 'cancel'),
+        ('import_row', 'import_lot')) THEN 'is the key of a ' || c.kind || ', but its decision of a ' || d.kind
+    WHEN (c.state = 'cancelled') <> (c.kind = 'purchase' AND EXISTS (
+        SELECT FROM activity_keys k
+        WHERE k.program_id = $1 AND k.kind = 'cancel' AND k.source = c.source AND k.external_id = c.external_id))
+    THEN 'is ' || c.state || ', but its cancel says otherwise' END
 FROM chunk c LEFT JOIN decisions d ON d.program_id = $1 AND d.cell = c.cell AND d.id = c.decision_id
 ORDER BY c.kind, c.source, c.external_id
 """
@@ -125,7 +133,7 @@ class LinkReader:
             after = tuple(rows[-1])[:2] if len(rows) == CHUNK else None  # type: ignore[assignment]
 
     async def natural_keys(self) -> None:
-        """Every natural key names a decision that is there."""
+        """Every natural key names a decision that is there and its activity; cancelled is what was cancelled."""
         after: tuple[str, str, str] | None = ("", "", "")
         while after is not None:
             async with snapshot(self.connect, self.program_id) as connection:
@@ -136,7 +144,7 @@ class LinkReader:
                         "activity_keys",
                         "activity_keys",
                         {"kind": kind, "source": source, "external_id": external_id},
-                        "names a decision that is not there",
+                        broken,
                     )
             self.figures.keys += len(rows)
             after = tuple(rows[-1])[:3] if len(rows) == CHUNK else None  # type: ignore[assignment]
