@@ -663,8 +663,8 @@ def machine(database: Database) -> Callable[..., None]:
                     suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large),
                 ),
             )
-            kinds = world.run(world.link.fetch("SELECT kind, count(*) FROM public.entries GROUP BY 1"))
-            world.seen.update({f"entry {kind}": count for kind, count in kinds})
+            moves = "SELECT source || ' > ' || target, count(*) FROM public.postings GROUP BY 1"
+            world.seen.update({f"moved {what}": n for what, n in world.run(world.link.fetch(moves))})
         finally:
             world.close()
         told(world.seen, world.steps)
