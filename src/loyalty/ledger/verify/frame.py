@@ -43,15 +43,9 @@ async def stream(
     Needs: a transaction.
     """
     cursor = await connection.cursor(query, *arguments)
-    upcoming = asyncio.ensure_future(cursor.fetch(PAGE))
-    try:
-        while rows := await upcoming:
-            # The database prepares the next page while this one is looked at.
-            upcoming = asyncio.ensure_future(cursor.fetch(PAGE))
-            yield rows
-            await asyncio.sleep(0)
-    finally:
-        upcoming.cancel()
+    while rows := await cursor.fetch(PAGE):
+        yield rows
+        await asyncio.sleep(0)
 
 
 Counted = dict[tuple[UUID, str, str], int]  # owner, rule, period: points

@@ -140,13 +140,17 @@ class LaneReader:
             read, end = len(rows.blocks), rows.blocks[-1]
             limit = max(1, min(20_000, read * RANGE_DECISIONS // max(len(rows.decisions), read // 4, 1)))
             # The database reads the next range while this one is hashed.
-            async with asyncio.TaskGroup() as group:
-                upcoming = group.create_task(
-                    self._fetch(end["number"], rows.last_id, end["last_position"], until, limit)
-                )
+            upcoming = asyncio.ensure_future(
+                self._fetch(end["number"], rows.last_id, end["last_position"], until, limit)
+            )
+            try:
                 await self._check(rows)
-                progress(self.number - before)
-            rows = upcoming.result()
+            except BaseException:
+                upcoming.cancel()
+                await asyncio.wait([upcoming])
+                raise
+            progress(self.number - before)
+            rows = await upcoming
         if self.number < until:
             self._broken("blocks", {"number": until}, f"is gone: the lane ends at block {self.number}")
         if self.recorded_at is None:

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from loyalty.base.ids import NIL
 from loyalty.ledger.verify.frame import Connect, Counted, Notes, count_in, snapshot, stream
@@ -108,7 +109,11 @@ class LinkReader:
             for id, member_id, detail in page:
                 last_id = id
                 if detail is not None and member_id is not None:
-                    count_in(sums, member_id, detail)
+                    try:
+                        count_in(sums, member_id, detail)
+                    except msgspec.MsgspecError:
+                        what = "has a detail that cannot be read"
+                        self.findings.add("decisions", "decisions", {"cell": cell, "id": id}, what)
         self.notes.counted(cell, sums)
         return last_id
 
