@@ -1,10 +1,9 @@
 """A deployment of eight lanes: every command finds the lanes it needs, and one cause still has one effect."""
 
 import asyncio
-import contextlib
 from datetime import date, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
@@ -23,7 +22,7 @@ from loyalty.posting.runtime import Runtime
 from loyalty.programs.types import Rolling
 from loyalty.rules.types import Fixed, Rule
 from tests.conftest import Database
-from tests.posting.live import LiveShop, count, locked, open_shop, serving, superuser, until_blocked
+from tests.posting.live import LiveShop, count, open_shop, serving, superuser
 from tests.posting.shop import (
     ANN,
     NOW,
@@ -162,25 +161,6 @@ async def test_one_key_has_one_effect_whatever_lanes_it_reaches(runtime: Runtime
     replies = await asyncio.gather(*(shop.send(adjust(5, of=number), "k") for number in people))
     assert [reply.status for reply in replies].count(201) == 1
     assert {reply["code"] for reply in replies if reply.status != 201} == {"idempotency_key_reused"}
-
-
-async def test_whoever_loses_one_name_after_the_other_to_other_lanes_still_has_an_answer(
-    runtime: Runtime, database: Database
-) -> None:
-    """The card is given to Ann while the purchase would enrol it; then the receipt is cancelled elsewhere."""
-    shop = await open_shop(runtime, policies={"unknown_card": "enrol"})
-    ann = UUID((await shop.send(adjust(1)))["member_id"])
-    given = "INSERT INTO identifiers VALUES ($1, 'card', 'new', $2, $3)"
-    cancelled = "INSERT INTO activity_keys VALUES ($1, 'purchase', 'pos', 'R-1', 'cancelled', $2, 0, $3, '')"
-    async with contextlib.AsyncExitStack() as then:
-        async with locked(database, given, shop.id, ann, cell_of(ann, CELLS)) as giver:
-            bought = asyncio.create_task(shop.send(purchase("R-1", of="new")))
-            (pid,) = await until_blocked(database, giver)
-            elsewhere = locked(database, cancelled, shop.id, uuid4(), uuid4())
-            cancelling = asyncio.create_task(then.enter_async_context(elsewhere))
-            await until_blocked(database, pid)
-        await until_blocked(database, await cancelling)
-    assert (await bought).refused == (409, "purchase_cancelled")
 
 
 async def test_one_identifier_enrolled_everywhere_at_once_is_one_member(

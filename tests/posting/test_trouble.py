@@ -1,6 +1,7 @@
 """What may go wrong on the road, and who then gets which answer: docs/road.md."""
 
 import asyncio
+import contextlib
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,9 +10,8 @@ import structlog
 from structlog.typing import EventDict
 
 from loyalty.base.database import DatabaseUnavailable, ServerBusy
-from loyalty.members.types import Profile
 from loyalty.posting import pipe
-from loyalty.posting.commands import CloseDay, Enrol
+from loyalty.posting.commands import CloseDay
 from loyalty.posting.quote import quote
 from loyalty.posting.runtime import Runtime
 from tests.conftest import Database
@@ -26,7 +26,7 @@ from tests.posting.live import (
     superuser,
     until_blocked,
 )
-from tests.posting.shop import ACTOR, ANN, NOW, Reply, adjust, carded, enrol, purchase, submission
+from tests.posting.shop import ACTOR, ANN, NOW, Reply, adjust, enrol, purchase, submission
 from tests.races.proxy import relayed
 
 BROKEN = adjust(0)  # the edge refuses it; past the edge it breaks a law of the ledger
@@ -36,7 +36,7 @@ UNSENDABLE = purchase("R-bad", 2**63, of=None)  # and the driver sends no such n
 
 @pytest.fixture(scope="module")
 def settings_more() -> dict[str, Any]:
-    return {"lock_timeout_ms": 400, "queue_max": 5, "queue_bytes_max": 1_000}
+    return {"lock_timeout_ms": 500, "queue_max": 5, "queue_bytes_max": 1_000}
 
 
 async def waiting_for(holder: int, shop: LiveShop, database: Database) -> asyncio.Task[Reply]:
@@ -77,7 +77,7 @@ async def test_several_poisoned_commands_are_found_one_by_one(runtime: Runtime) 
 
 
 async def test_the_log_of_an_incident_names_it_and_holds_nobodys_data(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database quotes the row that it refused; the law that broke is worth reading."""
     lines: list[dict[str, Any]] = []
@@ -88,17 +88,39 @@ async def test_the_log_of_an_incident_names_it_and_holds_nobodys_data(
 
     monkeypatch.setattr(pipe, "log", structlog.wrap_logger(structlog.PrintLogger(), processors=[keep]))
     shop = await open_shop(runtime, members=())
-    planted = Profile(name="Planted Person", attributes={"shoe": "planted \x00"})
-    unwritable = Enrol((carded("planted-card"), carded("planted \x00")), planted)
-    unsendable = purchase("R-1", 2**63, of=None, till="planted-till")
-    replies = [await shop.send(unwritable), await shop.send(unsendable)]
+    async with superuser(database) as link:
+        await link.execute("ALTER TABLE identifiers ADD CONSTRAINT quoted CHECK (value <> 'planted')")
+        try:
+            replies = [await shop.send(enrol("planted"))]
+        finally:
+            await link.execute("ALTER TABLE identifiers DROP CONSTRAINT quoted")
     await shop.done(enrol(ANN))
     replies.append(await shop.send(BROKEN))
     incidents = [line for line in lines if line["event"] == "command_failed"]
     assert [line["incident_id"] for line in incidents] == [reply["incident_id"] for reply in replies]
-    assert incidents[0]["sqlstate"] == "22021"
-    assert "moves nothing" in incidents[2]["law"]
+    assert (incidents[0]["sqlstate"], incidents[0]["constraint"]) == ("23514", "quoted")
+    assert "moves nothing" in incidents[1]["law"]
     assert "planted" not in str(lines).lower()
+
+
+async def test_whoever_loses_one_name_after_the_other_to_somebody_else_still_has_an_answer(
+    runtime: Runtime, database: Database
+) -> None:
+    """As other lanes might: the card is given to Ann while the purchase would enrol it, then the receipt is
+    cancelled while the purchase would be hers."""
+    shop = await open_shop(runtime, policies={"unknown_card": "enrol"})
+    ann = UUID((await shop.send(adjust(1)))["member_id"])
+    given = "INSERT INTO identifiers VALUES ($1, 'card', 'new', $2, 0)"
+    cancelled = "INSERT INTO activity_keys VALUES ($1, 'purchase', 'pos', 'R-1', 'cancelled', $2, 0, $3, '')"
+    async with contextlib.AsyncExitStack() as then:
+        async with locked(database, given, shop.id, ann) as giver:
+            bought = asyncio.create_task(shop.send(purchase("R-1", of="new")))
+            (pid,) = await until_blocked(database, giver)
+            elsewhere = locked(database, cancelled, shop.id, uuid4(), uuid4())
+            cancelling = asyncio.create_task(then.enter_async_context(elsewhere))
+            await until_blocked(database, pid)
+        await until_blocked(database, await cancelling)
+    assert (await bought).refused == (409, "purchase_cancelled")
 
 
 # --- no program ---------------------------------------------------------------------------------------------
