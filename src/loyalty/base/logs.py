@@ -41,7 +41,8 @@ def configure_logs(form: LogFormat = "json", level: int = logging.INFO) -> None:
     render: Processor = (
         structlog.processors.JSONRenderer(serializer=_json)
         if form == "json"
-        else structlog.dev.ConsoleRenderer()
+        # Tracebacks without the values of variables: those may be a person's.
+        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import import_module
+from itertools import groupby
 from typing import Any, NoReturn, cast
 
 from litestar import Litestar, Request
@@ -17,7 +18,7 @@ from loyalty.base.settings import Settings
 from loyalty.posting.pipe import BatchSeen
 from loyalty.posting.runtime import Runtime, open_runtime
 from loyalty.web import api, openapi
-from loyalty.web.edge import Door, Endpoint, Pages, route
+from loyalty.web.edge import Door, Endpoint, Pages, options, route
 from loyalty.web.guard import Guard
 from loyalty.web.metrics import AccessLog, Metrics
 from loyalty.web.reference import error_page, reference
@@ -65,7 +66,7 @@ def make_app(
     """The ASGI application; its lifespan opens the runtime and, at the end, answers everyone accepted."""
     log = AccessLog(settings.log_format, write_log)
     metrics = Metrics(log)
-    whole = describe()
+    declared, whole = endpoints(), describe()
     door = Door(metrics, migrations.head(), Pages(openapi.encoded(whole), reference(whole), error_page()))
 
     @asynccontextmanager
@@ -83,7 +84,14 @@ def make_app(
                 log.flush()
 
     app = Litestar(
-        route_handlers=[route(endpoint, door) for endpoint in endpoints()],
+        route_handlers=[
+            # First, or Litestar answers OPTIONS itself, from one method of the address alone.
+            *(
+                options(path, [endpoint.method for endpoint in of_path])
+                for path, of_path in groupby(declared, lambda endpoint: endpoint.path)
+            ),
+            *(route(endpoint, door) for endpoint in declared),
+        ],
         lifespan=[lifespan],
         exception_handlers={HTTPException: _refuse, Exception: _refuse},
         openapi_config=None,

@@ -8,7 +8,7 @@ are checked here for every endpoint alike, in the order that docs/api.md tells; 
 import hashlib
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import Enum
 from time import monotonic
 from typing import Any, NoReturn, TypeVar, cast, get_type_hints
@@ -282,11 +282,6 @@ class Endpoint:
             assert kind in (UUID, MemberRef, int), f"{path}: {name} must be an id, a number or a member"
         assert self.text, f"{self.name} needs a docstring: it is the reference"
 
-    @property
-    def template(self) -> str:
-        """The path as Litestar's router has it."""
-        return re.sub(r"\{(\w+)\}", r"{\1:str}", self.path)
-
     async def answer(self, door: Door, scope: dict[str, Any], receive: Receive, exchange: Exchange) -> Answer:
         """The handler's answer. Raises: LoyaltyError for whatever is refused before or by it."""
         call = Call(door, self, exchange)
@@ -348,7 +343,7 @@ def fitted(shape: type[T], value: Any, known: Sequence[Fault] = ()) -> T:
 async def _part(call: Call, kind: Any, text: str) -> Any:
     """One part of the path; what cannot be the name of anything is told like what is not there."""
     if kind is int:
-        if not (text.isascii() and text.isdigit() and len(text) <= 10 and str(int(text)) == text):
+        if not (text.isascii() and text.isdigit() and len(text) <= 9 and str(int(text)) == text):
             raise ThingNotFound
         return int(text)
     if _UUID.fullmatch(text):
@@ -424,7 +419,28 @@ def route(endpoint: Endpoint, door: Door) -> HTTPRouteHandler:
         return respond
 
     methods: list[Method] = ["GET", "HEAD"] if endpoint.method == "GET" else [cast("Method", endpoint.method)]
-    return HTTPRouteHandler(endpoint.template, http_method=methods, name=endpoint.name)(handle)
+    return HTTPRouteHandler(_template(endpoint.path), http_method=methods, name=endpoint.name)(handle)
+
+
+def options(path: str, methods: Iterable[str]) -> HTTPRouteHandler:
+    """The answer to OPTIONS: which methods an address takes."""
+    allowed = ", ".join(sorted({"OPTIONS", *methods} | ({"HEAD"} if "GET" in methods else set())))
+
+    async def handle(request: Request[Any, Any, Any]) -> ASGIApp:
+        exchange = cast("Exchange", cast("dict[str, Any]", request.scope)[EXCHANGE])
+        exchange.route = path
+
+        async def respond(_scope: Scope, _receive: Receive, send: Send) -> None:
+            await send_answer(send, Answer(204, b"", headers={"allow": allowed}), exchange)
+
+        return respond
+
+    return HTTPRouteHandler(_template(path), http_method=["OPTIONS"], name=f"OPTIONS {path}")(handle)
+
+
+def _template(path: str) -> str:
+    """A path as Litestar's router has it."""
+    return re.sub(r"\{(\w+)\}", r"{\1:str}", path)
 
 
 def _declare(method: str) -> Callable[..., Callable[[Handler], Endpoint]]:

@@ -308,7 +308,7 @@ def _parameters(endpoint: Endpoint, shapes: _Shapes) -> Iterable[JSON]:
 
 _PARTS: dict[Any, JSON] = {
     UUID: {"schema": {"type": "string", "format": "uuid"}},
-    int: {"schema": {"type": "integer", "minimum": 0, "maximum": 9_999_999_999}},
+    int: {"schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999}},
     MemberRef: {
         "description": "A member's id, or `identifier:KIND:VALUE` such as `identifier:card:6035550001`.",
         "schema": {
@@ -325,7 +325,7 @@ def _responses(endpoint: Endpoint, shapes: _Shapes) -> JSON:
     responses: JSON = {}
     for status, kind in sorted(endpoint.answers.items()):
         media = kind.partition(";")[0] if isinstance(kind, str) else "application/json"
-        schema = {"type": "string"} if isinstance(kind, str) else shapes.of(kind)
+        schema = shapes.of(kind) if not isinstance(kind, str) else _OTHER.get(media, {"type": "string"})
         response: JSON = {
             "description": _STATUS_WORDS[status],
             "headers": _headers(endpoint),
@@ -344,6 +344,9 @@ def _responses(endpoint: Endpoint, shapes: _Shapes) -> JSON:
             "content": {MEDIA_TYPE: {"schema": {"$ref": f"{_SCHEMAS}Problem"}}},
         }
     return responses
+
+
+_OTHER = {"application/json": {"type": "object"}}
 
 
 def _headers(endpoint: Endpoint) -> JSON:
