@@ -11,7 +11,7 @@ from structlog.typing import EventDict
 
 from loyalty.base.database import DatabaseUnavailable, ServerBusy
 from loyalty.posting import pipe
-from loyalty.posting.commands import CloseDay
+from loyalty.posting.commands import CloseDay, Submission
 from loyalty.posting.quote import quote
 from loyalty.posting.runtime import Runtime
 from tests.conftest import Database
@@ -77,9 +77,9 @@ async def test_several_poisoned_commands_are_found_one_by_one(runtime: Runtime) 
 
 
 async def test_the_log_of_an_incident_names_it_and_holds_nobodys_data(
-    runtime: Runtime, database: Database, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The database quotes the row that it refused; the law that broke is worth reading."""
+    """The driver quotes the value that it cannot send; the law that broke is worth reading."""
     lines: list[dict[str, Any]] = []
 
     def keep(_logger: object, _method: str, line: EventDict) -> str:
@@ -87,19 +87,18 @@ async def test_the_log_of_an_incident_names_it_and_holds_nobodys_data(
         return ""
 
     monkeypatch.setattr(pipe, "log", structlog.wrap_logger(structlog.PrintLogger(), processors=[keep]))
-    shop = await open_shop(runtime, members=())
-    async with superuser(database) as link:
-        await link.execute("ALTER TABLE identifiers ADD CONSTRAINT quoted CHECK (value <> 'planted')")
-        try:
-            replies = [await shop.send(enrol("planted"))]
-        finally:
-            await link.execute("ALTER TABLE identifiers DROP CONSTRAINT quoted")
-    await shop.done(enrol(ANN))
+    shop = await open_shop(runtime)
+    unsendable = Submission(shop.id, enrol("planted \ud83d"), ACTOR, "request-1")
+    replies = [Reply.of(await runtime.pipe.submit(unsendable)), await shop.send(UNWRITABLE)]
     replies.append(await shop.send(BROKEN))
     incidents = [line for line in lines if line["event"] == "command_failed"]
     assert [line["incident_id"] for line in incidents] == [reply["incident_id"] for reply in replies]
-    assert (incidents[0]["sqlstate"], incidents[0]["constraint"]) == ("23514", "quoted")
-    assert "moves nothing" in incidents[1]["law"]
+    assert [line["error"] for line in incidents] == [
+        "DataError",
+        "CharacterNotInRepertoireError",
+        "LawBroken",
+    ]
+    assert (incidents[1]["sqlstate"], "moves nothing" in incidents[2]["law"]) == ("22021", True)
     assert "planted" not in str(lines).lower()
 
 
