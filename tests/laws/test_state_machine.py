@@ -72,7 +72,7 @@ def currencies(code: str) -> st.SearchStrategy[JSON]:
             "code": st.just(code),
             "name": st.just(code.title()),
             "expiry": expiries,
-            "pending_days": st.sampled_from((0, 0, 1, 14)),
+            "pending_days": st.sampled_from((0, 0, 0, 1, 14)),
             "negative": st.sampled_from(("floor", "floor", "prevent", "waive")),
             "floor": st.sampled_from((100_000, 100_000, 20, 0)),
             "tax_earns": st.booleans(),
@@ -435,18 +435,28 @@ class Commands(RuleBasedStateMachine):
     @rule(
         n=st.integers(0, NOBODY - 1),
         basket=shapes.baskets(),
-        part=st.integers(1, 3),
-        days=st.sampled_from((0, 0, 1, 4, 31)),
+        when=st.sampled_from(("at once", "once active", "once spent", "once spent", "once expired")),
     )
-    def buy_and_spend_and_cancel(self, n: int, basket: JSON, part: int, days: int) -> None:
-        """What the cancel takes back was spent: other points go, or a debt is left, or it is refused."""
+    def buy_and_cancel(self, n: int, basket: JSON, when: str) -> None:
+        """What the cancel takes back is pending, there, spent (then other points go, or a debt is left), or gone."""
         name = ("till", f"S{len(self.sent)}")
         self.purchase(name, timedelta(), basket, n, "USD")
-        if days:
-            self.advance(days * 86_400, None)
-        for code in CURRENCIES:
-            self.spend(n, code, part, 0)
+        bought = self.model.receipts.get(name)
+        lots = list(bought.lots.values()) if bought is not None else []
+        if when != "at once":
+            self.pass_time([lot.activates for lot in lots])
+        if when == "once spent":
+            for code in CURRENCIES:
+                self.spend(n, code, 1, 0)
+        if when == "once expired":
+            self.pass_time([lot.expires for lot in lots])
         self.cancel(name)
+
+    def pass_time(self, until: list[datetime | None]) -> None:
+        """To the last of these instants, if it is still to come."""
+        instants = [at for at in until if at is not None and at > self.model.now]
+        if instants:
+            self.step(commands.AdvanceClock(max(instants)), "advance", max(instants))
 
     @precondition(lambda self: self.activities)
     @rule(n=st.integers(0, 40))
