@@ -254,6 +254,21 @@ TAMPERED = {
         "other contents",
     ),
     "a purchase removed": (remove("activities", "amount_minor = 1700"), "activities", "is missing"),
+    "a rule's name": (
+        change(
+            "configurations",
+            """ruleset = replace(ruleset::text, '"name":"', '"name":"x')::json""",
+            "number = 1",
+        ),
+        "configurations",
+        "not as it was published",
+    ),
+    "a configuration put in force earlier": (
+        change("configurations", "effective_at = '2001-01-01'", "number = 1"),
+        "configurations",
+        "not as it was published",
+    ),
+    "a configuration removed": (remove("configurations", "number = 1"), "configurations", "is missing"),
     "a block removed": (remove("blocks", "number = 7"), "blocks", "is missing"),
     "a block's instant": (
         change("blocks", "recorded_at = recorded_at - interval '1 day'", "number = 20"),

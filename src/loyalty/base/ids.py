@@ -17,7 +17,9 @@ class Ids:
 
     __slots__ = ("_last", "_now_ms", "_random")
 
-    def __init__(self, now_ms: Callable[[], int], random: Callable[[], int], after: UUID | None = None) -> None:
+    def __init__(
+        self, now_ms: Callable[[], int], random: Callable[[], int], after: UUID | None = None
+    ) -> None:
         self._now_ms = now_ms
         self._random = random
         self._last = after.int >> 64 if after is not None else 0

@@ -4,8 +4,10 @@ Pure. Too much is harmless, too little costs a second visit: `decide` asks for w
 """
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from uuid import UUID
 
+from loyalty.ledger import expiry
 from loyalty.posting.book import Book, Keys
 from loyalty.posting.commands import (
     AddIdentifier,
@@ -72,7 +74,7 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
                 if held is not None:
                     keys.decisions.add((held.cell, held.decision_id))
                 elif command.member is not None:
-                    _due(keys, book, command.member)
+                    _due(keys, book, command.member, always=_due_at_once(book, command.occurred_at))
             case CancelPurchase() as command:
                 seen = book.names.get(("cancel", command.source, command.external_id))
                 purchase = book.names.get(("purchase", command.source, command.external_id))
@@ -107,6 +109,18 @@ def _member(keys: Keys, ref: MemberRef) -> None:
         keys.members.add(ref.id)
     elif ref.identifier is not None:
         keys.identifiers.add(ref.identifier)
+
+
+def _due_at_once(book: Book, occurred_at: datetime) -> bool:
+    """Whether points earned so late mature or expire in the command that records them: it settles once more."""
+    if book.now - occurred_at < timedelta(days=1):
+        return False
+    judged_by = book.history.at(occurred_at)
+    return any(
+        due is not None and due <= book.now
+        for currency in judged_by.currencies.values()
+        for due in expiry.dates(currency.expiry, currency.pending_days, occurred_at, judged_by.zone)
+    )
 
 
 def _due(keys: Keys, book: Book, ref: MemberRef, *, always: bool = False) -> None:

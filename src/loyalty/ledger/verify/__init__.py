@@ -56,7 +56,7 @@ async def verify(
                 f"is missing: it has {number} entries, {entry_id} the first of them",
             )
         links = LinkReader(connect, program_id, *common)
-        told = _teller(progress, "links", len(lanes) + 2)
+        told = _teller(progress, "links", len(lanes) + 3)
         for reader in readers:
             await links.counters(reader.cell, reader.last_id)
             await reader.rows_beyond()
@@ -64,6 +64,8 @@ async def verify(
         await links.idempotency_records()
         told(1)
         await links.natural_keys()
+        told(1)
+        await links.configurations()
         told(1)
         for decision_id, net in notes.one_sided():
             findings.add(

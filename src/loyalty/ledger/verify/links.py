@@ -1,5 +1,6 @@
-"""What points into the chain from outside it: cap counters, idempotency records, natural keys."""
+"""What stands beside the chain: cap counters, idempotency records, natural keys, configurations."""
 
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -50,6 +51,26 @@ SELECT c.kind, c.source, c.external_id, CASE
 FROM chunk c LEFT JOIN decisions d ON d.program_id = $1 AND d.cell = c.cell AND d.id = c.decision_id
 ORDER BY c.kind, c.source, c.external_id
 """
+
+_CONFIGURATIONS = """
+SELECT c.number, encode(sha256(convert_to(c.settings::text || c.ruleset::text, 'UTF8')), 'hex'), c.effective_at
+FROM configurations c WHERE c.program_id = $1 ORDER BY c.number
+"""
+_PUBLISHED = """
+SELECT detail FROM decisions WHERE program_id = $1 AND cell = 0 AND kind = 'publish' ORDER BY id
+"""
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What the decision of a publication says of the configuration."""
+
+    number: int
+    effective_at: datetime
+    sha256: str
+
+
+class PublishDetail(msgspec.Struct, frozen=True):
+    note: Note
 
 
 class LinkReader:
@@ -136,6 +157,29 @@ class LinkReader:
                     )
             self.figures.keys += len(rows)
             after = tuple(rows[-1])[:2] if len(rows) == CHUNK else None  # type: ignore[assignment]
+
+    async def configurations(self) -> None:
+        """Every configuration is the one whose digest its publication noted, in force from the same instant."""
+        async with snapshot(self.connect, self.program_id) as connection:
+            stored = {
+                row[0]: tuple(row)[1:] for row in await connection.fetch(_CONFIGURATIONS, self.program_id)
+            }
+            details = await connection.fetch(_PUBLISHED, self.program_id)
+        for (detail,) in details:
+            try:
+                note = msgspec.json.decode(detail, type=PublishDetail).note
+            except msgspec.MsgspecError:
+                continue  # named with its decision
+            found = stored.pop(note.number, None)
+            if found is None:
+                self._configuration_broken(note.number, "is missing: it was published")
+            elif found != (note.sha256, note.effective_at):
+                self._configuration_broken(note.number, "is not as it was published")
+        for number in stored:
+            self._configuration_broken(number, "was never published")
+
+    def _configuration_broken(self, number: int, what: str) -> None:
+        self.findings.add(("configurations", number), "configurations", {"number": number}, what)
 
     async def natural_keys(self) -> None:
         """Every natural key names a decision that is there and its activity; cancelled is what was cancelled."""

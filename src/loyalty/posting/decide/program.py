@@ -1,6 +1,7 @@
 """What changes a whole program and takes all its lanes: publishing, moving a sandbox clock, closing a day."""
 
 from datetime import timedelta
+from hashlib import sha256
 
 from msgspec import Struct
 
@@ -8,7 +9,7 @@ from loyalty.base.calendar import midnight
 from loyalty.posting.answers import ClockAnswer, DayAnswer, PublishedAnswer
 from loyalty.posting.book import Work
 from loyalty.posting.commands import AdvanceClock, CloseDay, Publish
-from loyalty.posting.decide.outcome import Outcome
+from loyalty.posting.decide.outcome import Outcome, encode
 from loyalty.posting.detail import Detail
 from loyalty.posting.types import ConfigurationFixed, ConfigurationStale, DayClosed, DayNotOver
 from loyalty.posting.validate import refuse_invalid
@@ -38,14 +39,23 @@ def publish(work: Work, command: Publish) -> Outcome:
             current.settings.zone,
         ) or not kept.issuperset(current.currencies):
             raise ConfigurationFixed
-    work.published = (number, effective_at, command.configuration)
-    version = command.configuration.ruleset.version
+    configuration = command.configuration
+    work.published = (number, effective_at, configuration)
+    version = configuration.ruleset.version
     return _outcome(
         work,
         "publish",
         PublishedAnswer(number, effective_at, version, work.decision_id),
         "loyalty.configuration.published",
-        {"number": number, "effective_at": effective_at, "ruleset_version": version},
+        {
+            "number": number,
+            "effective_at": effective_at,
+            "ruleset_version": version,
+            # Of the very bytes that are stored: the chain answers for the rules and policies too.
+            "sha256": sha256(
+                encode(configuration.settings).encode() + encode(configuration.ruleset).encode()
+            ).hexdigest(),
+        },
     )
 
 
