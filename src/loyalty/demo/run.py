@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -175,7 +176,8 @@ def _tell_product(settings: Settings, base_url: str, purchase_id: str, now: date
     say(f"API reference  {base_url}/docs")
     say(f"health         {base_url}/health/ready")
     say(f"keys           {settings.home}/demo.json has one per role; only you can read it")
-    say("your own data  loyalty replay FILE --mapping MAPPING (see examples/mappings)")
+    command = Path(sys.executable).with_name("loyalty")
+    say(f"your own data  {command} replay FILE --mapping MAPPING (see examples/mappings)")
     say("stop           Ctrl-C; the next `make demo` goes on from here")
     say("reset          make demo ARGS=--reset")
 
