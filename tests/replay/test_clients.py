@@ -145,6 +145,14 @@ async def test_a_connection_is_made_again_when_the_server_closed_it() -> None:
     assert [request.connection for request in seen] == [1, 2, 2]
 
 
+@pytest.mark.parametrize(
+    "address", ["", "localhost:8080", "ftp://shop", "http://", "http://shop:http", "http://[::1"]
+)
+def test_what_is_no_address_is_said_at_once(address: str) -> None:
+    with pytest.raises(ReplayError, match="no address"):
+        Connection(address, {})
+
+
 async def test_an_answer_that_does_not_come_is_a_timeout() -> None:
     waiting: list[asyncio.StreamWriter] = []
 

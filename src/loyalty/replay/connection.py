@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import httptools
 from msgspec import Struct
 
+from loyalty.replay.types import ReplayError
+
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
 _READ = 65_536
 
@@ -31,16 +33,20 @@ class ConnectionLost(OSError):
 class Connection:
     """Talks to the host of `base_url`; connects when it is first needed, and again after a loss.
 
-    `headers` go with every request.
+    `headers` go with every request. Raises: ReplayError when `base_url` is no address.
     """
 
     def __init__(self, base_url: str, headers: Mapping[str, str], *, timeout_s: float = 30.0) -> None:
-        parts = urlsplit(base_url)
+        try:
+            parts = urlsplit(base_url)
+            port = parts.port  # reading it checks it
+        except ValueError:
+            parts, port = urlsplit(""), None
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{base_url!r} is no address such as http://127.0.0.1:8080")
+            raise ReplayError(f"{base_url!r} is no address such as http://127.0.0.1:8080")
         self._host = parts.hostname
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
-        self._port = parts.port or (443 if self._tls else 80)
+        self._port = port or (443 if self._tls else 80)
         self._prefix = parts.path.rstrip("/")
         self._fixed = "".join(
             f"{k}: {v}\r\n" for k, v in {"Host": parts.netloc.rpartition("@")[2], **headers}.items()
