@@ -1,0 +1,62 @@
+"""Schemathesis against the served application: generated requests, good and bad, in every role.
+
+`make fuzz` does the same at length.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+
+from loyalty.access.roles import Role
+from loyalty.web.written import OPENAPI
+from tests.conftest import Database
+from tests.web.world import World, opened
+
+SEED = "1"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(database: Database) -> AsyncIterator[World]:
+    async with opened(database) as world:
+        yield world
+
+
+async def generated(world: World, place: Path, role: Role, *arguments: str) -> None:
+    """Let Schemathesis loose with the credential of a role; every check of it holds."""
+    process = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("st"),
+        f"--config-file={Path(__file__).with_name('schemathesis.toml')}",
+        "--no-color",
+        "run",
+        OPENAPI,
+        f"--url=http://127.0.0.1:{world.port}",
+        f"--header=Authorization: Bearer {world.shop.keys[role.value]}",
+        f"--seed={SEED}",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=place,  # it keeps notes where it runs
+    )
+    told, _ = await process.communicate()
+    assert process.returncode == 0, f"as {role.value}:\n{told.decode()[-6_000:]}"
+    assert b" passed" in told
+
+
+async def test_nothing_generated_breaks_the_contract_for_an_admin(world: World, tmp_path: Path) -> None:
+    await generated(world, tmp_path, Role.ADMIN, "--phases=coverage,fuzzing,stateful", "--max-examples=2")
+
+
+async def test_nothing_generated_breaks_the_contract_for_any_other_role(world: World, tmp_path: Path) -> None:
+    two_at_once = asyncio.Semaphore(2)
+
+    async def one(role: Role) -> None:
+        async with two_at_once:
+            await generated(world, tmp_path, role, "--phases=fuzzing", "--max-examples=1")
+
+    async with asyncio.TaskGroup() as group:
+        for role in Role:
+            if role is not Role.ADMIN:
+                group.create_task(one(role))
