@@ -60,6 +60,7 @@ async def verify(
         for reader in readers:
             await links.counters(reader.cell, reader.last_id)
             await reader.rows_beyond()
+            await links.keyless(reader.cell)
             told(1)
         await links.idempotency_records()
         told(1)

@@ -1,6 +1,7 @@
 """What stands beside the chain: cap counters, idempotency records, natural keys, configurations."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -50,6 +51,16 @@ SELECT c.kind, c.source, c.external_id, CASE
     THEN 'is ' || c.state || ', but its cancel says otherwise' END
 FROM chunk c LEFT JOIN decisions d ON d.program_id = $1 AND d.cell = c.cell AND d.id = c.decision_id
 ORDER BY c.kind, c.source, c.external_id
+"""
+_KEYLESS = """
+WITH chunk AS MATERIALIZED (
+    SELECT id, kind, activity_id FROM decisions WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id LIMIT $4
+)
+SELECT (SELECT count(*) FROM chunk), (SELECT id FROM chunk ORDER BY id DESC LIMIT 1),
+       ARRAY(SELECT ROW(c.id, c.kind, c.activity_id) FROM chunk c
+             WHERE c.kind IN ('purchase', 'cancel', 'import_lot') AND NOT EXISTS (
+                SELECT FROM activity_keys k WHERE k.program_id = $1 AND k.activity_id = c.activity_id
+                   AND k.kind = CASE c.kind WHEN 'import_lot' THEN 'import_row' ELSE c.kind END))
 """
 
 _CONFIGURATIONS = """
@@ -157,6 +168,23 @@ class LinkReader:
                     )
             self.figures.keys += len(rows)
             after = tuple(rows[-1])[:2] if len(rows) == CHUNK else None  # type: ignore[assignment]
+
+    async def keyless(self, cell: int) -> None:
+        """Every purchase, cancel and imported row of a lane has its natural key: without it, it could come again."""
+        after = NIL
+        while True:
+            async with snapshot(self.connect, self.program_id) as connection:
+                read, last, missing = await connection.fetchrow(_KEYLESS, self.program_id, cell, after, CHUNK)
+            for id, kind, activity_id in missing:
+                self.findings.add(
+                    "activity_keys",
+                    "activity_keys",
+                    {"cell": cell, "activity_id": activity_id},
+                    f"is missing: {kind} {id} could be recorded again",
+                )
+            if read < CHUNK:
+                return
+            after = last
 
     async def configurations(self) -> None:
         """Every configuration is the one whose digest its publication noted, in force from the same instant."""
