@@ -151,14 +151,14 @@ def head_held(
     return locked(database, head, program_id, cell)
 
 
-async def until_blocked(database: Database, by: int) -> list[int]:
-    """The process ids that wait for the session `by`, once there is one."""
+async def until_blocked(database: Database, by: int, sessions: int = 1) -> list[int]:
+    """The process ids that wait for the session `by`, once there are so many."""
     async with superuser(database) as link, asyncio.timeout(10):
         while True:
             waiting = await link.fetch(
                 "SELECT pid FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))", by
             )
-            if waiting:
+            if len(waiting) >= sessions:
                 return [row[0] for row in waiting]
             await asyncio.sleep(0.005)
 

@@ -112,13 +112,17 @@ async def test_whoever_loses_one_name_after_the_other_to_somebody_else_still_has
     given = "INSERT INTO identifiers VALUES ($1, 'card', 'new', $2, 0)"
     cancelled = "INSERT INTO activity_keys VALUES ($1, 'purchase', 'pos', 'R-1', 'cancelled', $2, 0, $3, '')"
     async with contextlib.AsyncExitStack() as then:
-        async with locked(database, given, shop.id, ann) as giver:
-            bought = asyncio.create_task(shop.send(purchase("R-1", of="new")))
-            (pid,) = await until_blocked(database, giver)
-            elsewhere = locked(database, cancelled, shop.id, uuid4(), uuid4())
-            cancelling = asyncio.create_task(then.enter_async_context(elsewhere))
-            await until_blocked(database, pid)
-        await until_blocked(database, await cancelling)
+        async with contextlib.AsyncExitStack() as between:
+            async with locked(database, given, shop.id, ann) as giver:
+                bought = asyncio.create_task(shop.send(purchase("R-1", of="new")))
+                (pid,) = await until_blocked(database, giver)
+                pausing = asyncio.create_task(between.enter_async_context(head_held(database, shop.id)))
+                elsewhere = locked(database, cancelled, shop.id, uuid4(), uuid4())
+                cancelling = asyncio.create_task(then.enter_async_context(elsewhere))
+                await until_blocked(database, pid, 2)
+            await pausing
+            canceller = await cancelling
+        await until_blocked(database, canceller)
     assert (await bought).refused == (409, "purchase_cancelled")
 
 
