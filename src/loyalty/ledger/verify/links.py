@@ -171,10 +171,11 @@ class LinkReader:
 
     async def keyless(self, cell: int) -> None:
         """Every purchase, cancel and imported row of a lane has its natural key: without it, it could come again."""
-        after = NIL
+        after: UUID = NIL
         while True:
             async with snapshot(self.connect, self.program_id) as connection:
-                read, last, missing = await connection.fetchrow(_KEYLESS, self.program_id, cell, after, CHUNK)
+                row: Any = await connection.fetchrow(_KEYLESS, self.program_id, cell, after, CHUNK)
+            read, last, missing = row
             for id, kind, activity_id in missing:
                 self.findings.add(
                     "activity_keys",
