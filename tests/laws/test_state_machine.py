@@ -74,7 +74,7 @@ def currencies(code: str) -> st.SearchStrategy[JSON]:
             "expiry": expiries,
             "pending_days": st.sampled_from((0, 0, 0, 1, 14)),
             "negative": st.sampled_from(("floor", "floor", "prevent", "waive")),
-            "floor": st.sampled_from((100_000, 100_000, 20, 0)),
+            "floor": st.sampled_from((100_000, 300, 60, 20, 0)),
             "tax_earns": st.booleans(),
             "excluded_tenders": st.sampled_from(((), ("gift",))),
         }
@@ -137,6 +137,8 @@ ages = st.one_of(
     st.integers(0, 86_400).map(lambda s: timedelta(seconds=s)),
     st.integers(0, 45).map(lambda d: timedelta(days=d)),
     st.sampled_from((timedelta(minutes=-10), timedelta(minutes=-15), timedelta(minutes=-16))),
+    st.sampled_from((timedelta(days=3), timedelta(days=30))),  # as old as may be
+    st.sampled_from((timedelta(days=3, microseconds=1), timedelta(days=30, microseconds=1))),
 )
 points = st.integers(1, 300) | st.sampled_from((1, 5_000, 2**53 - 1))
 
