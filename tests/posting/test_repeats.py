@@ -118,6 +118,14 @@ def test_a_receipt_is_recognised_while_the_secret_is_being_changed() -> None:
     assert (again.status, again.raw) == (200, first.raw)
 
 
+def test_a_receipt_is_recognised_after_its_secret_is_long_gone() -> None:
+    corner = shop()
+    first = corner.send(purchase(), digests=Digests(OLD_SECRET))
+    again = corner.send(purchase(), digests=Digests(SECRET))
+    assert (again.status, again.raw) == (200, first.raw)
+    assert corner.send(purchase(of=None), digests=Digests(SECRET)).refused[1] == "activity_differs"
+
+
 def test_a_replay_of_an_erased_member_tells_what_was_told() -> None:
     """It is ids and figures; a person is not in it."""
     corner = shop()

@@ -23,7 +23,7 @@ from loyalty.base.database import reading, transaction
 from loyalty.base.ids import NIL, Ids
 from loyalty.base.settings import Settings
 from loyalty.posting.answers import ClockAnswer, PublishedAnswer
-from loyalty.posting.commands import Actor, AdvanceClock, Command, Publish, Submission
+from loyalty.posting.commands import Actor, AdvanceClock, Command, Idempotency, Publish, Submission
 from loyalty.posting.configuration import Configuration
 from loyalty.posting.runtime import Runtime, open_runtime
 from loyalty.programs.service import create_program, list_programs
@@ -49,8 +49,11 @@ class Desk:
 
     async def submit(self, program_id: UUID, command: Command) -> bytes:
         """The answer of one command. Raises: DeskError when it is refused."""
+        request_id = str(self.ids())
+        # A key of its own: run again after a commit of unknown outcome, it finds that it was done.
+        once = Idempotency(request_id, _OPERATOR.id, self.runtime.digests.of(request_id.encode()))
         answer = await self.runtime.pipe.submit(
-            Submission(program_id, command, _OPERATOR, request_id=str(self.ids()))
+            Submission(program_id, command, _OPERATOR, request_id, idempotency=once)
         )
         if answer.status >= 400:
             raise _refusal(answer.body)

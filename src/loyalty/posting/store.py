@@ -372,17 +372,18 @@ async def program_now(pool: asyncpg.Pool, program_id: UUID) -> datetime | None:
 
 
 class _Part:
-    """One modifying part of the batch's statement: rows of one table, sent as one array of the table's row type.
+    """One modifying part of the batch's statement: rows of one table, sent as one array of a row type.
 
     A row is a tuple in the table's own order of columns. Arrays of rows cost the driver and the server about
-    half of an array for each column.
+    half of an array for each column. The row types are our own (migration 0007) and stay as they are when the
+    table gets a column, so that a migration does not stop the processes that run.
     """
 
     def __init__(
         self, table: str, *, key: str | None = None, changes: str = "", only_if: str = "true"
     ) -> None:
         self.counted = key is not None
-        self.sql = f"INSERT INTO {table} SELECT u.* FROM unnest({{rows}}::{table}[]) u"
+        self.sql = f"INSERT INTO {table} SELECT u.* FROM unnest({{rows}}::{table}_row[]) u"
         if key is not None:
             changed = ", ".join(f"{column} = excluded.{column}" for column in changes.split(", "))
             self.sql += f" ON CONFLICT ({key}) DO UPDATE SET {changed} WHERE {only_if} RETURNING 1"
