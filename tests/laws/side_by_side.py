@@ -1,0 +1,700 @@
+"""The program and its model side by side: the machine that drives both.
+
+Hypothesis chooses the commands and the moments; the program runs them through the real pipe on the real database,
+the model (model.py) in memory. After every step all invariants of checks.py hold, a refused command has left no
+trace but its record, and every answer is the one the model predicts, error codes included.
+"""
+
+import asyncio
+import json
+import os
+from collections import Counter
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import msgspec
+from hypothesis import HealthCheck, note, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from loyalty.base.database import reading
+from loyalty.ledger import service
+from loyalty.ledger.types import Balances, StatementLine
+from loyalty.ledger.verify import verify
+from loyalty.members.cells import cell_of
+from loyalty.members.types import Identifier, IdentifierKind, MemberStatus
+from loyalty.posting import commands
+from loyalty.posting.commands import Command, MemberRef, Submission
+from loyalty.posting.configuration import Configuration
+from loyalty.posting.runtime import Runtime
+from loyalty.posting.validate import faults
+from tests.conftest import Database
+from tests.isolation import dump
+from tests.laws import checks, shapes
+from tests.laws.model import Again, Model, No
+from tests.laws.shop import JSON, Shop, digest, open_shop, serving
+
+BEGIN = datetime(2026, 3, 6, 17, tzinfo=UTC)  # two days before the clocks of New York jump
+CURRENCIES = ("points", "miles")
+UNTOUCHED_BY_REFUSALS = ("idempotency_records", "audit_log")
+IDENTIFIERS = tuple((kind, f"{kind}{n}") for kind in ("card", "phone", "email", "external") for n in range(2))
+
+expiries = st.sampled_from(
+    (
+        {"kind": "rolling", "days": 1},
+        {"kind": "rolling", "days": 3},
+        {"kind": "rolling", "days": 3},
+        {"kind": "rolling", "days": 30},
+        {"kind": "never"},
+        *(
+            {"kind": "rolling", "months": months, "round_up": end}
+            for months in (1, 12)
+            for end in ("day", "month", "quarter", "half_year", "year")
+        ),
+    )
+)
+
+
+def currencies(code: str) -> st.SearchStrategy[JSON]:
+    return st.fixed_dictionaries(
+        {
+            "code": st.just(code),
+            "name": st.just(code.title()),
+            "expiry": expiries,
+            "pending_days": st.sampled_from((0, 0, 0, 1, 14)),
+            "negative": st.sampled_from(("floor", "floor", "prevent", "waive")),
+            "floor": st.sampled_from((100_000, 300, 60, 20, 0)),
+            "tax_earns": st.booleans(),
+            "excluded_tenders": st.sampled_from(((), ("gift",))),
+        }
+    )
+
+
+policies = st.fixed_dictionaries(
+    {
+        "late_days_max": st.sampled_from((None, 30, 3)),
+        "claim_days_max": st.sampled_from((0, 30)),
+        **{
+            f"unknown_{kind}": st.sampled_from(("refuse", "enrol", "guest"))
+            for kind in ("card", "phone", "email", "external")
+        },
+    }
+)
+simple_rules = st.just(
+    [
+        {
+            "id": "base",
+            "name": "for the basket",
+            "points_currency": "points",
+            "gives": {"kind": "per_spend", "points": 1, "each_minor": 10},
+        }
+    ]
+)
+
+
+def publishable(configuration: JSON) -> JSON:
+    """Without the rules that contradict themselves; what a contradiction is, tests/pure says."""
+    while found := faults(msgspec.convert(configuration, Configuration)):
+        wrong = {int(fault.pointer.split("/")[3]) for fault in found}
+        rules = configuration["ruleset"]["rules"]
+        configuration["ruleset"]["rules"] = [rule for n, rule in enumerate(rules) if n not in wrong]
+    return configuration
+
+
+configurations = st.fixed_dictionaries(
+    {
+        "settings": st.fixed_dictionaries(
+            {
+                "name": st.just("Shop"),
+                "zone": st.just("America/New_York"),
+                "money": st.just("USD"),
+                "points_currencies": st.tuples(*(currencies(code) for code in CURRENCIES)),
+                "policies": policies,
+            }
+        ),
+        "ruleset": st.builds(
+            lambda base, more: {"version": 1, "rules": base + more}, simple_rules, shapes.rules(CURRENCIES)
+        ),
+    }
+).map(publishable)
+NOBODY = 11
+UNKNOWN = UUID("01900000-0000-7000-8000-000000000000")
+some_member = st.integers(0, NOBODY)
+receipts = st.integers(0, 5).map(lambda n: ("till", f"R{n}"))
+ages = st.one_of(
+    st.just(timedelta()),
+    st.integers(0, 86_400).map(lambda s: timedelta(seconds=s)),
+    st.integers(0, 45).map(lambda d: timedelta(days=d)),
+    st.sampled_from((timedelta(minutes=-10), timedelta(minutes=-15), timedelta(minutes=-16))),
+    st.sampled_from((timedelta(days=3), timedelta(days=30))),  # as old as may be
+    st.sampled_from((timedelta(days=3, microseconds=1), timedelta(days=30, microseconds=1))),
+)
+points = st.integers(1, 300) | st.sampled_from((1, 5_000, 2**53 - 1))
+
+
+class SteadyClock:
+    """Real time that is the same in every run: an example that fails must fail again."""
+
+    def __init__(self) -> None:
+        self.ms = 0
+
+    def now(self) -> datetime:
+        return datetime(2026, 9, 1, tzinfo=UTC) + timedelta(milliseconds=self.now_ms() % 1_000_000_000)
+
+    def now_ms(self) -> int:
+        self.ms += 1
+        return 1_788_000_000_000 + self.ms
+
+
+class World:
+    """What all examples of one test share: an event loop, the runtime, and a superuser who sees one program."""
+
+    def __init__(self, database: Database, cells: int) -> None:
+        self.runner = asyncio.Runner()
+        self.clock = SteadyClock()
+        self._serving = serving(database, cells=cells, clock=self.clock)
+        self.runtime: Runtime = self.run(self._serving.__aenter__())
+        self.link = self.run(self._superuser(database.superuser_url))
+        self.auditor = self.run(self._auditor(database.app_url))
+        self.seen: Counter[str] = Counter()
+        self.steps = 0
+
+    async def _superuser(self, url: str) -> dump.Link:
+        """Every table by name is its rows of the program that `proof.program` names."""
+        link = await asyncpg.connect(url)
+        await link.execute("CREATE SCHEMA IF NOT EXISTS one")
+        for table in await dump.tables(link):
+            if await link.fetchval(
+                "SELECT true FROM pg_attribute WHERE attrelid = $1::regclass AND attname = 'program_id'",
+                table,
+            ):
+                await link.execute(
+                    f"CREATE OR REPLACE VIEW one.{table} AS SELECT * FROM public.{table}"
+                    " WHERE program_id = current_setting('proof.program')::uuid"
+                )
+        await link.execute("SET search_path = one, public")
+        return link
+
+    async def _auditor(self, url: str) -> "asyncpg.Pool[Any]":
+        return await asyncpg.create_pool(url, min_size=1, max_size=1)
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.runner.run(work)
+
+    def close(self) -> None:
+        self.run(self.link.close())
+        self.run(self.auditor.close())
+        self.run(self._serving.__aexit__(None, None, None))
+        self.runner.close()
+
+
+class Commands(RuleBasedStateMachine):
+    """One program from its first configuration on."""
+
+    world: ClassVar[World]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[UUID] = []  # of the model's members
+        self.answers: list[bytes] = []
+        self.sent: list[tuple[Submission, int, bytes]] = []
+        self.activities: dict[tuple[str, str], UUID] = {}
+        self.accepted = 1
+        self.past: list[tuple[int, datetime, datetime, Any]] = []
+
+    @initialize(configuration=configurations)
+    def open(self, configuration: JSON) -> None:
+        self.model = Model(configuration, BEGIN)
+        self.world.clock.ms = 0
+        self.world.runtime.pipe._random.seed(0)  # ids, and with them cells, are those of the last run
+        self.shop: Shop = self.world.run(open_shop(self.world.runtime, configuration, BEGIN))
+        self.world.run(self.world.link.execute(f"SET proof.program = '{self.shop.program}'"))
+        self.enrol([("card", "card0")])
+        self.enrol([("email", "email1"), ("phone", "phone1")])
+
+    # --- one step -------------------------------------------------------------------------------------------
+
+    def step(self, command: Command, name: str, *about: Any) -> tuple[Any, JSON | None]:
+        """Send a command and run it in the model: the same outcome. Gives the model's result and the answer."""
+        world, number = self.world, len(self.answers)
+        world.steps += 1
+        submission = self.shop.submission(command)
+        before = None
+        expected: No | Again | None = None
+        result: Any = None
+        try:
+            result = self.model.do(name, *about)
+        except (No, Again) as other:
+            expected = other
+            before = world.run(dump.state(world.link, UNTOUCHED_BY_REFUSALS))
+        answer = world.run(world.runtime.pipe.submit(submission))
+        body = json.loads(answer.body)
+        note(f"{name} {answer.status} {body.get('code', '')}")
+        self.sent.append((submission, answer.status, answer.body))
+        match expected:
+            case No(status=status, code=code):
+                assert (answer.status, body.get("code"), answer.replayed) == (status, code, False)
+                world.seen[f"{name} {code}"] += 1
+            case Again(answer=first):
+                assert (answer.status, answer.body, answer.replayed) == (200, self.answers[first], True)
+                world.seen[f"{name} again"] += 1
+            case None:
+                assert answer.status in (200, 201), body
+                assert not answer.replayed
+                self.answers.append(answer.body)
+                self.accepted += 1
+                world.seen[f"{name} accepted"] += 1
+        if before is not None:
+            assert before == world.run(dump.state(world.link, UNTOUCHED_BY_REFUSALS)), (
+                "a refusal left a trace"
+            )
+        assert number == len(self.answers) or expected is None
+        self.check()
+        return (result, body) if expected is None else (None, None)
+
+    def check(self) -> None:
+        """All invariants, and one decision for each accepted command."""
+        world = self.world
+        assert world.run(checks.broken(world.link)) == {}
+        assert world.run(world.link.fetchval("SELECT count(*) FROM decisions")) == self.accepted
+        for number in range(len(self.ids)):
+            read = {b.points_currency: (b.pending, b.available, b.debt) for b in self.read(number).balances}
+            assert read == {code: self.model.balance(number, code) for code in CURRENCIES}
+
+    def read(self, member: int, **moments: datetime) -> Balances:
+        """A member's balances as the API reads them."""
+
+        async def balances() -> Balances:
+            runtime = self.world.runtime
+            history = await runtime.history(self.shop.program)
+            async with reading(runtime.engine, self.shop.program) as connection:
+                return await service.balances(
+                    connection,
+                    self.owner(member),
+                    history.at(self.model.now).settings.points_currencies,
+                    history.now.zone,
+                    self.model.now,
+                    **moments,
+                )
+
+        return self.world.run(balances())
+
+    def owner(self, member: int) -> service.Owner:
+        id = self.ids[member]
+        return service.Owner(self.shop.program, cell_of(id, self.world.runtime.settings.cells), id)
+
+    @rule(n=st.integers(0, NOBODY - 1), back=st.sampled_from((0, 0, 1, 20, 100)))
+    def remember(self, n: int, back: int) -> None:
+        """What was known before this instant, of now or of some day in the past, is the answer for ever."""
+        as_of, recorded_by = self.model.now - timedelta(days=back), self.model.now - timedelta(microseconds=1)
+        read = self.read(n % len(self.ids), as_of=as_of, recorded_by=recorded_by)
+        self.past.append((n % len(self.ids), as_of, recorded_by, read.balances))
+
+    @precondition(lambda self: self.past)
+    @rule(n=st.integers(0, 40))
+    def look_back(self, n: int) -> None:
+        """An answer about the past never changes, whatever was recorded since."""
+        member, as_of, recorded_by, balances = self.past[n % len(self.past)]
+        assert self.read(member, as_of=as_of, recorded_by=recorded_by).balances == balances
+
+    @rule(n=st.integers(0, NOBODY - 1), limit=st.integers(1, 7))
+    def read_the_statement(self, n: int, limit: int) -> None:
+        """The lines of all pages add up to the balance, and each begins where the older one ended."""
+
+        async def pages() -> list[StatementLine]:
+            runtime, lines, before, told = self.world.runtime, [], None, False
+            history = await runtime.history(self.shop.program)
+            while before is not None or not told:
+                told = True
+                async with reading(runtime.engine, self.shop.program) as connection:
+                    page = await service.statement(
+                        connection,
+                        self.owner(n % len(self.ids)),
+                        history.at(self.model.now).settings.points_currencies,
+                        history.now.zone,
+                        self.model.now,
+                        limit=limit,
+                        before=before,
+                    )
+                lines += page.lines
+                before = page.before
+            return lines
+
+        lines = self.world.run(pages())
+        for code in CURRENCIES:
+            held = [0, 0, 0]
+            for line in reversed([line for line in lines if line.points_currency == code]):
+                changes = (line.pending_change, line.available_change, line.debt_change)
+                held = [before + change for before, change in zip(held, changes, strict=True)]
+                assert held == [line.pending, line.available, line.debt]
+                assert line.words
+            assert tuple(held) == self.model.balance(n % len(self.ids), code)
+
+    def teardown(self) -> None:
+        """The auditor finds nothing."""
+        report = self.world.run(verify(self.world.auditor.acquire, self.shop.program))
+        assert report.intact, report.findings
+        assert report.figures.decisions == self.accepted
+
+    def holds_what_the_model_says(self, member: int, answer: JSON) -> None:
+        said = {b["points_currency"]: (b["pending"], b["available"], b["debt"]) for b in answer["balances"]}
+        assert said == {code: self.model.balance(member, code) for code in CURRENCIES}
+
+    def number(self, n: int) -> int:
+        """One of the members there are, or one too many."""
+        return len(self.ids) if n == NOBODY else n % len(self.ids)
+
+    def ref(self, number: int) -> MemberRef:
+        return MemberRef(id=self.ids[number] if number < len(self.ids) else UNKNOWN)
+
+    # --- people ---------------------------------------------------------------------------------------------
+
+    @rule(identifiers=st.lists(st.sampled_from(IDENTIFIERS), min_size=1, max_size=2, unique=True))
+    def enrol(self, identifiers: list[tuple[str, str]]) -> None:
+        result, body = self.step(commands.Enrol(tuple(map(identifier, identifiers))), "enrol", identifiers)
+        if body is not None:
+            number, new = result
+            if new:
+                self.ids.append(UUID(body["id"]))
+            assert UUID(body["id"]) == self.ids[number]
+
+    @rule(n=some_member, one=st.sampled_from(IDENTIFIERS))
+    def identify(self, n: int, one: tuple[str, str]) -> None:
+        number = self.number(n)
+        self.step(commands.AddIdentifier(self.ref(number), identifier(one)), "identify", number, one)
+
+    @rule(n=some_member, status=st.sampled_from(("active", "active", "blocked")))
+    def change_status(self, n: int, status: str) -> None:
+        number = self.number(n)
+        self.step(commands.ChangeMember(self.ref(number), MemberStatus(status)), "set_status", number, status)
+
+    @precondition(lambda self: len(self.ids) > 2)
+    @rule(n=some_member)
+    def erase(self, n: int) -> None:
+        number = self.number(n)
+        self.step(commands.EraseMember(self.ref(number)), "erase", number)
+
+    # --- purchases --------------------------------------------------------------------------------------------
+
+    @rule(
+        name=receipts,
+        age=ages,
+        basket=shapes.baskets(),
+        who=some_member | st.sampled_from(IDENTIFIERS) | st.none(),
+        money=st.sampled_from(("USD", "USD", "USD", "USD", "USD", "EUR")),
+    )
+    def purchase(
+        self,
+        name: tuple[str, str],
+        age: timedelta,
+        basket: JSON,
+        who: int | tuple[str, str] | None,
+        money: str,
+    ) -> None:
+        member = (
+            None if who is None else MemberRef(identifier=identifier(who)) if isinstance(who, tuple) else None
+        )
+        if isinstance(who, int):
+            who = self.number(who)
+            member = self.ref(who)
+        at = self.model.now - age
+        basket = basket | {"member": who, "money": money}
+        content = digest(basket, at)
+        told = {name: value for name, value in basket.items() if name != "member"}
+        command = msgspec.structs.replace(
+            msgspec.convert(
+                told | {"source": name[0], "external_id": name[1], "occurred_at": at}, commands.RecordPurchase
+            ),
+            member=member,
+            content_digests=(content,),
+        )
+        found, body = self.step(command, "purchase", name, content, len(self.answers), at, basket)
+        if body is not None:
+            self.activities[name] = UUID(body["id"])
+            self.earned(found, body)
+
+    @rule(
+        n=st.integers(0, NOBODY - 1),
+        hours=st.integers(0, 60),
+        some=st.lists(shapes.baskets(), min_size=1, max_size=3),
+    )
+    def buy(self, n: int, hours: int, some: list[JSON]) -> None:
+        """Everyday purchases with receipts of their own."""
+        for basket in some:
+            self.purchase(("till", f"S{len(self.sent)}"), timedelta(hours=hours), basket, n, "USD")
+
+    @rule(
+        n=st.integers(0, NOBODY - 1),
+        basket=shapes.baskets(),
+        when=st.sampled_from(("at once", "once active", "once spent", "once spent", "once expired")),
+    )
+    def buy_and_cancel(self, n: int, basket: JSON, when: str) -> None:
+        """What the cancel takes back is pending, there, spent (then other points go, or a debt is left), or gone."""
+        name = ("till", f"S{len(self.sent)}")
+        self.purchase(name, timedelta(), basket, n, "USD")
+        bought = self.model.receipts.get(name)
+        lots = list(bought.lots.values()) if bought is not None else []
+        if when != "at once":
+            self.pass_time([lot.activates for lot in lots])
+        if when == "once spent":
+            for code in CURRENCIES:
+                self.spend(n, code, 1, 0)
+        if when == "once expired":
+            self.pass_time([lot.expires for lot in lots])
+        self.cancel(name)
+
+    def pass_time(self, until: list[datetime | None]) -> None:
+        """To the last of these instants, if it is still to come."""
+        instants = [at for at in until if at is not None and at > self.model.now]
+        if instants:
+            self.step(commands.AdvanceClock(max(instants)), "advance", max(instants))
+
+    @precondition(lambda self: self.activities)
+    @rule(n=st.integers(0, 40))
+    def cancel_one_of_them(self, n: int) -> None:
+        self.cancel(list(self.activities)[n % len(self.activities)])
+
+    @rule(basket=shapes.baskets(), n=st.integers(0, NOBODY - 1))
+    def buy_as_a_guest_and_claim(self, basket: JSON, n: int) -> None:
+        name = ("till", f"S{len(self.sent)}")
+        self.purchase(name, timedelta(), basket, None, "USD")
+        self.claim(name, n)
+
+    def earned(self, purchase: Any, body: JSON) -> None:
+        """The answer says what the model gave; a member enrolled on the way is new to us."""
+        if purchase.member is None:
+            assert (body["member_id"], body["earned"]) == (None, [])
+            return
+        if purchase.member == len(self.ids):
+            self.ids.append(UUID(body["member_id"]))
+        assert UUID(body["member_id"]) == self.ids[purchase.member]
+        assert {e["points_currency"]: credit(e) for e in body["earned"]} == {
+            code: (lot.points, state(lot), lot.activates, lot.expires) for code, lot in purchase.lots.items()
+        }
+        self.holds_what_the_model_says(purchase.member, body)
+
+    @precondition(lambda self: self.sent)
+    @rule(n=st.integers(0, 40))
+    def resend_a_purchase_under_another_key(self, n: int) -> None:
+        told = [
+            s
+            for s, status, _ in self.sent
+            if isinstance(s.command, commands.RecordPurchase) and status == 201
+        ]
+        if told:
+            command = told[n % len(told)].command
+            assert isinstance(command, commands.RecordPurchase)
+            name = (command.source, command.external_id)
+            self.step(command, "purchase", name, command.content_digests[0], 0, BEGIN, {})
+
+    @rule(name=receipts)
+    def cancel_seen_or_unseen(self, name: tuple[str, str]) -> None:
+        self.cancel(name)
+
+    def cancel(self, name: tuple[str, str]) -> None:
+        _, body = self.step(commands.CancelPurchase(*name), "cancel", name, len(self.answers))
+        purchase = self.model.receipts.get(name)
+        if body is not None and purchase is not None and purchase.member is not None:
+            self.holds_what_the_model_says(purchase.member, body)
+
+    @rule(which=st.integers(0, 40), n=some_member)
+    def claim_one_of_them(self, which: int, n: int) -> None:
+        names = [*self.activities, ("till", "never seen")]
+        self.claim(names[which % len(names)], n)
+
+    def claim(self, name: tuple[str, str], n: int) -> None:
+        number = self.number(n)
+        command = commands.ClaimPurchase(self.activities.get(name) or UNKNOWN, self.ref(number))
+        found, body = self.step(command, "claim", name if name in self.activities else ("", ""), number)
+        if body is not None:
+            self.earned(found, body)
+
+    # --- points without a purchase ------------------------------------------------------------------------------
+
+    @rule(
+        n=some_member,
+        code=st.sampled_from((*CURRENCIES, *CURRENCIES, *CURRENCIES, "stars")),
+        many=points,
+        credit=st.booleans(),
+    )
+    def adjust(self, n: int, code: str, many: int, credit: bool) -> None:
+        number, signed = self.number(n), many if credit else -many
+        _, body = self.step(
+            commands.Adjust(self.ref(number), code, signed, "goodwill"), "adjust", number, code, signed
+        )
+        if body is not None:
+            self.holds_what_the_model_says(number, body)
+
+    @rule(
+        n=st.integers(0, NOBODY - 1),
+        code=st.sampled_from(CURRENCIES),
+        part=st.sampled_from((1, 2, 3)),
+        more=st.integers(0, 1),
+    )
+    def spend(self, n: int, code: str, part: int, more: int) -> None:
+        """A part of what is there, all of it, or one point too many."""
+        available = self.model.balance(self.number(n), code)[1]
+        self.adjust(n, code, max(1, available // part + more), credit=False)
+
+    @rule(
+        n=some_member,
+        row=st.integers(0, 3),
+        many=points,
+        age=st.integers(-1, 400),
+        wait=st.none() | st.integers(-1, 20),
+        good=st.none() | st.integers(-1, 500),
+    )
+    def import_lot(self, n: int, row: int, many: int, age: int, wait: int | None, good: int | None) -> None:
+        number, issued = self.number(n), self.model.now - timedelta(days=age)
+        activates = None if wait is None else issued + timedelta(days=wait)
+        expires = None if good is None else issued + timedelta(days=good)
+        name, content = ("old", str(row)), digest(number, many, issued, activates, expires)
+        command = commands.ImportLot(
+            self.ref(number), "points", many, *name, issued, activates, expires, content_digests=(content,)
+        )
+        _, body = self.step(
+            command,
+            "import_lot",
+            number,
+            "points",
+            many,
+            name,
+            content,
+            len(self.answers),
+            issued,
+            activates,
+            expires,
+        )
+        if body is not None:
+            self.holds_what_the_model_says(number, body)
+
+    # --- the program itself -----------------------------------------------------------------------------------
+
+    @rule(configuration=configurations, ahead=st.sampled_from((None, None, timedelta(days=2))))
+    def publish(self, configuration: JSON, ahead: timedelta | None) -> None:
+        effective = None if ahead is None else self.model.now + ahead
+        command = commands.Publish(msgspec.convert(configuration, Configuration), effective)
+        self.step(command, "publish", configuration, effective)
+
+    @rule(days=st.integers(1, 40))
+    def wait(self, days: int) -> None:
+        self.advance(days * 86_400, None)
+
+    @rule(
+        by=st.sampled_from((-1, 0, 1, 3_600, 86_400, 3 * 86_400, 31 * 86_400, 91 * 86_400)),
+        due=st.sampled_from((None, None, timedelta(), timedelta(microseconds=-1))),
+    )
+    def advance(self, by: int, due: timedelta | None) -> None:
+        """By some time, or to the very instant at which something falls due, or the last before it."""
+        to = self.model.now + timedelta(seconds=by)
+        upcoming = [at for at in self.model.due() if at > self.model.now]
+        if due is not None and upcoming:
+            to = max(self.model.now, min(upcoming) + due)
+        self.step(commands.AdvanceClock(to), "advance", to)
+
+    @rule(back=st.integers(0, 2))
+    def close_day(self, back: int) -> None:
+        on = self.model.now.astimezone(ZoneInfo("America/New_York")).date() - timedelta(days=back)
+        self.step(commands.CloseDay(on), "close_day", on)
+
+    # --- the same again ---------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.sent)
+    @rule(n=st.integers(0, 40), scope=st.sampled_from((False, False, False, True)))
+    def repeat(self, n: int, scope: bool) -> None:
+        """The same key and request: the same answer byte for byte, and nothing written."""
+        submission, status, body = self.sent[n % len(self.sent)]
+        world = self.world
+        before = world.run(dump.state(world.link))
+        answer = world.run(world.runtime.pipe.submit(submission))
+        assert (answer.status, answer.body, answer.replayed) == (status, body, True)
+        assert before == world.run(dump.state(world.link)), "a replay left a trace"
+        world.seen["repeat replayed"] += 1
+
+    @precondition(lambda self: self.sent)
+    @rule(n=st.integers(0, 40))
+    def reuse_a_key(self, n: int) -> None:
+        """The same key with another request: refused, and nothing written."""
+        submission, _, _ = self.sent[n % len(self.sent)]
+        assert submission.idempotency is not None
+        other = msgspec.structs.replace(
+            submission,
+            idempotency=msgspec.structs.replace(submission.idempotency, fingerprints=(digest("other"),)),
+        )
+        world = self.world
+        before = world.run(dump.state(world.link))
+        answer = world.run(world.runtime.pipe.submit(other))
+        assert (answer.status, json.loads(answer.body)["code"]) == (422, "idempotency_key_reused")
+        assert before == world.run(dump.state(world.link)), "a refusal left a trace"
+        world.seen["reuse refused"] += 1
+
+
+def identifier(named: tuple[str, str]) -> Identifier:
+    return Identifier(IdentifierKind(named[0]), named[1])
+
+
+def state(lot: Any) -> str:
+    return "pending" if lot.pending else "expired" if lot.expired else "available"
+
+
+def credit(earned: JSON) -> tuple[Any, ...]:
+    activates, expires = (
+        None if earned[name] is None else datetime.fromisoformat(earned[name])
+        for name in ("activates_at", "expires_at")
+    )
+    return earned["points"], earned["state"], activates, expires
+
+
+def play(database: Database, examples: int, steps: int, cells: int = 1) -> None:
+    """Run examples of the machine on one runtime and tell what they reached."""
+    world = World(database, cells)
+    machine = type("Machine", (Commands,), {"world": world})
+    if chosen := os.environ.get("PROOF_SEED"):
+        seed(int(chosen))(machine)
+    try:
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=examples * int(os.environ.get("PROOF_SIZE", "1")),
+                stateful_step_count=steps,
+                deadline=None,
+                suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large),
+            ),
+        )
+        moves = "SELECT source || ' > ' || target, count(*) FROM public.postings GROUP BY 1"
+        world.seen.update({f"moved {what}": n for what, n in world.run(world.link.fetch(moves))})
+    finally:
+        world.close()
+    told(world.seen, world.steps)
+
+
+REACHED = (
+    "purchase accepted", "purchase again", "purchase activity_differs", "purchase too_old", "purchase in_future",
+    "purchase purchase_cancelled", "purchase member_blocked", "purchase member_not_found", "cancel accepted",
+    "cancel again", "claim accepted", "claim already_claimed", "adjust accepted", "adjust insufficient_points",
+    "import_lot accepted", "import_lot activity_differs", "enrol accepted", "enrol identifiers_conflict",
+    "identify identifier_taken", "erase accepted", "publish accepted", "advance accepted", "close_day accepted",
+    "repeat replayed", "reuse refused", "moved pending > available", "moved available > expired",
+    "moved available > redeemed", "moved pending > revoked", "moved available > revoked",
+)  # fmt: skip
+
+
+def told(seen: Counter[str], steps: int) -> None:
+    """What was reached; agreement about nothing would mean nothing, so long runs must have reached all of it."""
+    accepted = sum(n for what, n in seen.items() if what.endswith("accepted"))
+    print(f"\n{steps} commands, {accepted} accepted ({accepted * 100 // max(1, steps)} %)")
+    for what, n in sorted(seen.items()):
+        print(f"  {n:6} {what}")
+    if steps > 3_000:
+        assert accepted * 2 > steps
+        assert not [what for what in REACHED if not seen[what]]

@@ -1,0 +1,15 @@
+"""The same with every member in one of eight lanes: batches over several lanes, numbers and hashes in each."""
+
+import pytest
+
+from tests.conftest import Database
+from tests.laws.side_by_side import play
+
+
+def test_program_and_model_agree_in_eight_lanes(database: Database) -> None:
+    play(database, examples=10, steps=20, cells=8)
+
+
+@pytest.mark.proof
+def test_program_and_model_agree_in_eight_lanes_for_minutes(database: Database) -> None:
+    play(database, examples=100, steps=40, cells=8)
