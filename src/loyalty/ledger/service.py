@@ -64,15 +64,22 @@ async def balances(
         if known is not None:
             known = known if recorded_by is None else min(recorded_by, known)
             stored = await _as_of(connection, owner, stored, instant, known)
+    return Balances(instant, known, settled(stored, currencies, zone, instant))
+
+
+def settled(
+    stored: Mapping[str, store.Held], currencies: Iterable[PointsCurrency], zone: ZoneInfo, now: datetime
+) -> tuple[Balance, ...]:
+    """The balance of every points currency at `now`; the working copies in `stored` are settled on the way."""
     found: list[Balance] = []
     for currency in currencies:
         held = stored.get(currency.code)
         if held is None:
             found.append(Balance(currency.code, 0, 0, 0, 0, None))
             continue
-        settle_here(held.account, held.lots, (), instant)
+        settle_here(held.account, held.lots, (), now)
         found.append(_balance(held.account, held.lots, zone))
-    return Balances(instant, known, tuple(found))
+    return tuple(found)
 
 
 async def _as_of(

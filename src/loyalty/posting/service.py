@@ -1,4 +1,7 @@
-"""What was posted, read back: a purchase by receipt or id, a decision. One snapshot of the caller, nothing locked."""
+"""What was posted, read back: a purchase by receipt or id, a decision, an entry, a member's balances.
+
+Nothing is locked. What a till asks all day, the balances, is read on the road's own connections in one statement.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -8,7 +11,15 @@ import msgspec
 from sqlalchemy import Row, Select, Text, cast, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from loyalty.ledger.service import settled
+from loyalty.ledger.store import Held
 from loyalty.ledger.tables import accounts, blocks, decisions, entries, postings
+from loyalty.ledger.types import Account, Balances, Lot
+from loyalty.members.cells import cell_of
+from loyalty.members.types import MemberNotFound
+from loyalty.posting import store
+from loyalty.posting.commands import MemberRef
+from loyalty.posting.runtime import Runtime
 from loyalty.posting.tables import activities, activity_keys
 
 
@@ -180,6 +191,64 @@ async def entry(connection: AsyncConnection, program_id: UUID, id: UUID, cells: 
     )
     values.append(tuple(PostedMove(*move) for move in moves))
     return PostedEntry(*values)
+
+
+_BALANCES = """
+WITH who AS MATERIALIZED (
+    SELECT cell, member_id AS id FROM identifiers WHERE program_id = $1 AND kind = $2 AND value = $3
+    UNION ALL SELECT $5::smallint, $4::uuid WHERE $4::uuid IS NOT NULL
+), m AS MATERIALIZED (
+    SELECT f.* FROM who, LATERAL (
+        SELECT * FROM members WHERE program_id = $1 AND cell = who.cell AND id = who.id OFFSET 0) f
+)
+SELECT
+  (SELECT merged_into IS NULL FROM m),
+  (SELECT number FROM configurations WHERE program_id = $1 ORDER BY number DESC LIMIT 1),
+  (SELECT now_at FROM sandbox_clocks WHERE program_id = $1),
+  ARRAY(SELECT ROW(a.id, a.owner_id, a.points_currency, a.seq, a.pending, a.available, a.held, a.debt,
+                   a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id,
+                   ARRAY(SELECT ROW(l.id, l.account_id, l.parent_lot_id, l.issuing_entry_id, l.decision_id, l.points,
+                                    l.vintage_at, l.policy_number, l.issued_activates_at, l.issued_expires_at,
+                                    l.activates_at, l.expires_at, l.arrived_at, l.issued, l.pending, l.available,
+                                    l.held, l.redeemed, l.expired, l.revoked, l.transferred, l.deficit)
+                         FROM lots l
+                         WHERE l.program_id = $1 AND l.cell = m.cell AND l.account_id = a.id AND l.is_open))
+        FROM m, LATERAL (
+            SELECT * FROM accounts WHERE program_id = $1 AND cell = m.cell AND owner_id = m.id OFFSET 0) a)
+"""
+
+
+async def balances_now(runtime: Runtime, program_id: UUID, member: MemberRef) -> Balances | None:
+    """What a member holds now; None for one who was merged into another, to be resolved first.
+
+    Raises: MemberNotFound.
+    """
+    named, id = member.identifier, member.id
+    async with store.snapshot(runtime.pool, program_id) as connection:
+        row = await connection.fetchrow(
+            _BALANCES,
+            program_id,
+            None if named is None else named.kind.value,
+            None if named is None else named.value,
+            id,
+            None if id is None else cell_of(id, runtime.settings.cells),
+        )
+        assert row is not None, "a statement without a table of its own"
+        unmerged, number, clock, held = row
+        history = await runtime.histories.of(connection, program_id)
+        if not history.empty and number != history.now.number:
+            history = await runtime.histories.refresh(connection, program_id)
+    if unmerged is None or history.empty:
+        raise MemberNotFound
+    if not unmerged:
+        return None
+    now = clock or runtime.clock.now()
+    in_force = history.at(now)
+    stored = {
+        account[2]: Held(Account(*account[:12]), {lot[0]: Lot(*lot) for lot in account[12]})
+        for account in held
+    }
+    return Balances(now, None, settled(stored, in_force.currencies.values(), in_force.zone, now))
 
 
 def _purchases(program_id: UUID) -> "Select[*tuple[Any, ...]]":

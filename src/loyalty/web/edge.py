@@ -202,18 +202,13 @@ class Call:
     ) -> Answer:
         """Send a command down the road under this call's key; its answer, refusals included.
 
-        `content` is the command's canonical form when the caller has made it already. An item of a batch has its
+        `content` stands for what is asked, when that has been digested already. An item of a batch has its
         own `key` and is `asked` as if it were sent alone to that path.
         """
         idempotency = None
         key = key or self.key
         if key is not None:
-            if content is None:
-                content = canonical(command)
-            path = asked or self.endpoint.path
-            prints = self.runtime.digests.of(
-                b"request", self.endpoint.method.encode(), path.encode(), content
-            )
+            prints = self.fingerprints(canonical(command) if content is None else content, asked)
             idempotency = Idempotency(key, self.principal.id, prints)
         submission = Submission(
             self.program_id, command, self.actor, self.exchange.request_id, idempotency, self.size
@@ -328,7 +323,7 @@ def fitted(shape: type[T], value: Any, known: Sequence[Fault] = ()) -> T:
         try:
             body = msgspec.convert(value, shape)
             check = getattr(body, "check", None)
-            if check is None or not any(True for _ in check("")):
+            if check is None or next(iter(check("")), None) is None:
                 return body
         except msgspec.ValidationError:
             pass

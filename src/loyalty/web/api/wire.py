@@ -4,7 +4,7 @@ Field names, limits and texts are the API's reference: the OpenAPI document is m
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -101,10 +101,11 @@ CursorText = Annotated[
 ItemKey = Annotated[str, Meta(min_length=1, max_length=255, pattern="^[ -~]+$")]
 
 
-def in_range(at: str, field: str, instant: datetime | None) -> Iterator[Fault]:
+def in_range(at: str, field: str, instant: datetime | None) -> list[Fault]:
     """A fault unless the instant can be counted with everywhere."""
-    if instant is not None and not EARLIEST <= instant < LATEST:
-        yield Fault(f"{at}/{field}", "out_of_range", "The instant must lie in the years 1970 to 2199.")
+    if instant is None or EARLIEST <= instant < LATEST:
+        return []
+    return [Fault(f"{at}/{field}", "out_of_range", "The instant must lie in the years 1970 to 2199.")]
 
 
 def utc(instant: datetime) -> datetime:
@@ -215,7 +216,7 @@ class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
 class LineBody(Struct, frozen=True, forbid_unknown_fields=True):
     """One position of a purchase."""
 
-    line_id: ReceiptId
+    line_id: Text
     sku: Text
     amount_minor: Annotated[
         int,
@@ -260,24 +261,36 @@ class PurchaseBody(Struct, frozen=True, forbid_unknown_fields=True):
         tuple[UUID, ...], Meta(max_length=0, description="Reserved: holds are not served yet.")
     ] = ()
 
-    def check(self, at: str) -> Iterator[Fault]:
-        yield from in_range(at, "occurred_at", self.occurred_at)
+    def check(self, at: str) -> list[Fault]:
+        faults = in_range(at, "occurred_at", self.occurred_at)
         if self.member is not None:
-            yield from self.member.check(f"{at}/member")
-        seen: set[str] = set()
-        total = 0
-        for index, line in enumerate(self.lines):
-            total += line.amount_minor
-            if line.line_id in seen:
-                yield Fault(f"{at}/lines/{index}/line_id", "duplicate_line_id", CODES["duplicate_line_id"])
-            seen.add(line.line_id)
+            faults += self.member.check(f"{at}/member")
+        lines = self.lines
+        if len({line.line_id for line in lines}) < len(lines):
+            faults += _doubled_lines(at, lines)
+        for index, line in enumerate(lines):
             if line.tax_minor > line.amount_minor:
-                yield Fault(f"{at}/lines/{index}/tax_minor", "out_of_range", "The tax is above the amount.")
+                faults.append(
+                    Fault(f"{at}/lines/{index}/tax_minor", "out_of_range", "The tax is above the amount.")
+                )
         if self.tenders:
-            paid = sum(tender.amount_minor for tender in self.tenders)
+            total = sum([line.amount_minor for line in lines])
+            paid = sum([tender.amount_minor for tender in self.tenders])
             if paid != total:
                 detail = f"The tenders sum to {paid:,}, the lines to {total:,}."
-                yield Fault(f"{at}/tenders", "total_mismatch", detail)
+                faults.append(Fault(f"{at}/tenders", "total_mismatch", detail))
+        return faults
+
+
+def _doubled_lines(at: str, lines: Sequence[LineBody]) -> list[Fault]:
+    seen: set[str] = set()
+    faults: list[Fault] = []
+    for index, line in enumerate(lines):
+        if line.line_id in seen:
+            where = f"{at}/lines/{index}/line_id"
+            faults.append(Fault(where, "duplicate_line_id", CODES["duplicate_line_id"]))
+        seen.add(line.line_id)
+    return faults
 
 
 class QuoteBody(PurchaseBody, frozen=True, forbid_unknown_fields=True):
