@@ -59,6 +59,7 @@ class House:
     program: UUID
     key: str
     apis: list[Api]
+    contended: int = 0  # crowds in which one process waited for the head that the other held
     _open: list[Client] = field(default_factory=list)
 
     def crowd(self, size: int) -> list[Client]:
@@ -72,16 +73,41 @@ class House:
         (client,) = self.crowd(1)
         return await client.post(path, body, idempotency_key=key or uuid4().hex)
 
+    async def rounds(self, contended: int) -> AsyncIterator[int]:
+        """Rounds until so many crowds of them really contended."""
+        wanted = self.contended + contended
+        for n in range(10 * contended):
+            if self.contended >= wanted:
+                return
+            yield n
+        raise AssertionError(f"only {self.contended} of {10 * contended} crowds contended: the test is void")
+
     async def together(
-        self, crowd: Sequence[Client], path: str, bodies: Sequence[JSON], keys: Sequence[str]
+        self, crowd: Sequence[Client], path: str | Sequence[str], bodies: Sequence[JSON], keys: Sequence[str]
     ) -> list[Reply]:
-        """The answers of calls that all clients send at one moment; every process served its part."""
+        """The answers of calls that all clients send at one moment, evenly over the processes."""
         opened = await asyncio.gather(*(client.get("/health/live") for client in crowd))
         assert all(reply.status == 200 for reply in opened)
-        calls = zip(crowd, bodies, keys, strict=True)
-        return await asyncio.gather(
-            *(client.post(path, body, idempotency_key=key) for client, body, key in calls)
+        paths = [path] * len(crowd) if isinstance(path, str) else path
+        calls = zip(crowd, paths, bodies, keys, strict=True)
+        watch = asyncio.create_task(self._watch())
+        replies = await asyncio.gather(
+            *(client.post(path, body, idempotency_key=key) for client, path, body, key in calls)
         )
+        watch.cancel()
+        self.contended += await asyncio.gather(watch, return_exceptions=True) == [True]
+        return replies
+
+    async def _watch(self) -> bool:
+        """True once a connection of the road waits for a lock."""
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FROM heads%'"
+        link = await asyncpg.connect(self.superuser_url)
+        try:
+            while not await link.fetchval(waiting):
+                await asyncio.sleep(0.001)
+            return True
+        finally:
+            await link.close()
 
     async def member(self, points: int = 0) -> str:
         """The id of a new member with a balance."""

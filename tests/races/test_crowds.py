@@ -1,6 +1,5 @@
 """Many clients want one thing at one moment, over two processes: exactly one effect, and a clear answer for all."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
@@ -21,7 +20,7 @@ async def house(database: Database, redis_url: str) -> AsyncIterator[House]:
 @ROUNDS
 async def test_a_balance_that_two_hundred_want_is_spent_once(house: House, rounds: int) -> None:
     crowd = house.crowd(200)
-    for _ in range(rounds):
+    async for _ in house.rounds(rounds):
         member = await house.member(500)
         bodies, keys = [adjustment(member, -500)] * 200, [uuid4().hex for _ in crowd]
         replies = await house.together(crowd, "/v1/adjustments", bodies, keys)
@@ -32,7 +31,7 @@ async def test_a_balance_that_two_hundred_want_is_spent_once(house: House, round
 @ROUNDS
 async def test_one_request_sent_two_hundred_times_is_done_once(house: House, rounds: int) -> None:
     crowd = house.crowd(200)
-    for _ in range(rounds):
+    async for _ in house.rounds(rounds):
         member = await house.member()
         replies = await house.together(
             crowd, "/v1/adjustments", [adjustment(member, 7)] * 200, [uuid4().hex] * 200
@@ -47,7 +46,7 @@ async def test_one_request_sent_two_hundred_times_is_done_once(house: House, rou
 @ROUNDS
 async def test_one_receipt_under_a_hundred_keys_is_one_purchase(house: House, rounds: int) -> None:
     crowd = house.crowd(100)
-    for _ in range(rounds):
+    async for _ in house.rounds(rounds):
         body = purchase(await house.member())
         replies = await house.together(crowd, "/v1/purchases", [body] * 100, [uuid4().hex for _ in crowd])
         assert told(replies) == {(201, "done"): 1, (200, "replayed"): 99}
@@ -56,21 +55,41 @@ async def test_one_receipt_under_a_hundred_keys_is_one_purchase(house: House, ro
 
 
 @ROUNDS
+async def test_one_card_asked_for_by_a_hundred_has_one_member(house: House, rounds: int) -> None:
+    crowd = house.crowd(100)
+    async for _ in house.rounds(rounds):
+        body = {"identifiers": [{"kind": "card", "value": str(uuid4().int)[:16]}]}
+        replies = await house.together(crowd, "/v1/members", [body] * 100, [uuid4().hex for _ in crowd])
+        assert told(replies) == {(201, "done"): 1, (200, "done"): 99}
+        assert len({reply.json["id"] for reply in replies}) == 1
+    await house.whole()
+
+
+@ROUNDS
+async def test_one_receipt_of_fifty_members_belongs_to_the_first(house: House, rounds: int) -> None:
+    crowd = house.crowd(50)
+    members = [await house.member() for _ in crowd]
+    async for _ in house.rounds(rounds):
+        receipt = uuid4().hex
+        bodies = [purchase(member, receipt) for member in members]
+        replies = await house.together(crowd, "/v1/purchases", bodies, [uuid4().hex for _ in crowd])
+        assert told(replies) == {(201, "done"): 1, (409, "activity_differs"): 49}
+        (first,) = [reply.json["id"] for reply in replies if reply.status == 201]
+        assert {reply.json["first_id"] for reply in replies if reply.status == 409} == {first}
+    await house.whole()
+
+
+@ROUNDS
 async def test_of_a_purchase_and_its_cancel_the_first_to_come_decides(house: House, rounds: int) -> None:
     """Either the cancel finds the purchase and takes its points back, or the purchase finds the cancel."""
     crowd = house.crowd(40)
-    for _ in range(rounds):
+    async for _ in house.rounds(rounds):
         member = await house.member()
         body = purchase(member)
         cancel = {"source": body["source"], "external_id": body["external_id"]}
-        await asyncio.gather(*(client.get("/health/live") for client in crowd))
-        calls = [
-            client.post("/v1/purchases", body, idempotency_key=uuid4().hex)
-            if n % 2
-            else client.post("/v1/purchases/cancel", cancel, idempotency_key=uuid4().hex)
-            for n, client in enumerate(crowd)
-        ]
-        replies = await asyncio.gather(*calls)
+        paths = ["/v1/purchases" if n % 2 else "/v1/purchases/cancel" for n in range(40)]
+        bodies = [body if n % 2 else cancel for n in range(40)]
+        replies = await house.together(crowd, paths, bodies, [uuid4().hex for _ in crowd])
         bought, cancelled = told(replies[1::2]), told(replies[0::2])
         assert cancelled == {(201, "done"): 1, (200, "replayed"): 19}
         assert bought in (

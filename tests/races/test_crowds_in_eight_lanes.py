@@ -1,0 +1,31 @@
+"""The same crowds where members are spread over eight lanes: what is unique is unique over all of them."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.conftest import Database
+from tests.races.house import House, opened
+from tests.races.test_crowds import (
+    test_a_balance_that_two_hundred_want_is_spent_once,
+    test_of_a_purchase_and_its_cancel_the_first_to_come_decides,
+    test_one_card_asked_for_by_a_hundred_has_one_member,
+    test_one_receipt_of_fifty_members_belongs_to_the_first,
+    test_one_receipt_under_a_hundred_keys_is_one_purchase,
+    test_one_request_sent_two_hundred_times_is_done_once,
+)
+
+__all__ = [
+    "test_a_balance_that_two_hundred_want_is_spent_once",
+    "test_of_a_purchase_and_its_cancel_the_first_to_come_decides",
+    "test_one_card_asked_for_by_a_hundred_has_one_member",
+    "test_one_receipt_of_fifty_members_belongs_to_the_first",
+    "test_one_receipt_under_a_hundred_keys_is_one_purchase",
+    "test_one_request_sent_two_hundred_times_is_done_once",
+]
+
+
+@pytest.fixture(scope="module")
+async def house(database: Database, redis_url: str) -> AsyncIterator[House]:
+    async with opened(database.app_url, database.superuser_url, redis_url, LOYALTY_CELLS="8") as house:
+        yield house
