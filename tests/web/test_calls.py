@@ -1,7 +1,10 @@
 """A shop's day over HTTP: enrol, quote, buy, look, cancel, claim, correct; every call answers as documented."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
+
+import pytest
 
 from tests.web.world import World, enrol, new_shop, receipt
 
@@ -291,3 +294,30 @@ async def test_a_verification_is_queued_and_can_be_asked_after(world: World) -> 
     read = await auditor.get(queued.headers["location"])
     assert read.json["id"] == queued.json["id"]
     assert (await auditor.get(f"/v1/runs/{queued.json['id']}")).status == 200
+
+
+async def test_the_shortcut_past_the_router_answers_as_the_router_does(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    till = world.client("pos")
+    member = await enrol(till)
+    body = receipt(member={"id": member})
+    bought = await till.post("/v1/purchases", body, idempotency_key="short")
+
+    async def asked() -> list[tuple[int, bytes]]:
+        answers = [
+            await till.post("/v1/purchases", body, idempotency_key="short"),
+            await till.post("/v1/quotes", body),
+            await till.post("/v1/quotes", {"typo": 1}),
+            await till.get(f"/v1/members/{member}/balances"),
+            await till.get(f"/v1/members/{member}/balances/"),
+            await till.get("/v1/members//balances"),
+            await till.get(f"/v1/members/{uuid4()}/balances"),
+        ]
+        return [(one.status, re.sub(rb'"(request_id|as_of)":"[^"]*"', b"", one.body)) for one in answers]
+
+    short = await asked()
+    monkeypatch.setattr(world.app, "_shortcuts", None)
+    assert await asked() == short
+    assert short[0] == (201, bought.body)
+    assert [status for status, _ in short] == [201, 200, 422, 200, 404, 404, 404]

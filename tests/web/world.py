@@ -28,6 +28,7 @@ from loyalty.posting.runtime import Runtime, open_runtime
 from loyalty.programs.service import create_program
 from loyalty.programs.types import ProgramKind
 from loyalty.web.app import make_app
+from loyalty.web.guard import Guard
 from loyalty.web.serve import listen
 from loyalty.web.server import make_server
 from tests.conftest import HOME, Database
@@ -74,6 +75,7 @@ class World:
     """A served application with two programs that must not know of each other."""
 
     port: int
+    app: Guard
     runtime: Runtime
     shop: Shop
     other: Shop
@@ -127,14 +129,15 @@ async def opened(database: Database, **settings: Any) -> AsyncIterator[World]:
         **settings,
     )
     log: list[str] = []
-    server = make_server(make_app(wanted, runtime=open_and_show, write_log=log.append), wanted)
+    app = make_app(wanted, runtime=open_and_show, write_log=log.append)
+    server = make_server(app, wanted)
     serving = asyncio.create_task(server.serve(sockets=[listen(wanted)]))
     while not server.started:
         assert not serving.done(), serving.result()
         await asyncio.sleep(0.01)
     try:
         (runtime,) = runtimes
-        yield World(wanted.port, runtime, await new_shop(runtime), await new_shop(runtime), log)
+        yield World(wanted.port, app, runtime, await new_shop(runtime), await new_shop(runtime), log)
     finally:
         server.should_exit = True
         await serving

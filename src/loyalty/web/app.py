@@ -18,7 +18,7 @@ from loyalty.base.settings import Settings
 from loyalty.posting.pipe import BatchSeen
 from loyalty.posting.runtime import Runtime, open_runtime
 from loyalty.web import api, openapi
-from loyalty.web.edge import Door, Endpoint, Pages, options, route
+from loyalty.web.edge import Door, Endpoint, Pages, Shortcuts, options, route
 from loyalty.web.guard import Guard
 from loyalty.web.metrics import AccessLog, Metrics
 from loyalty.web.reference import error_page, reference
@@ -98,7 +98,8 @@ def make_app(
         logging_config=None,
         debug=False,
     )
-    return Guard(cast("ASGIApp", app), metrics, settings.allowed_hosts)
+    shortcuts = Shortcuts(declared, door)
+    return Guard(cast("ASGIApp", app), metrics, settings.allowed_hosts, shortcuts.serve)
 
 
 def _refuse(_request: Request[Any, Any, Any], error: Exception) -> NoReturn:

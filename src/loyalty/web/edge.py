@@ -252,6 +252,7 @@ class Endpoint:
         tag: str = "",
         headers: dict[str, str] | None = None,
         takes: dict[str, str] | None = None,
+        hot: bool = False,
     ) -> None:
         self.method = method
         self.path = path
@@ -263,6 +264,7 @@ class Endpoint:
         self.tag = tag
         self.headers = headers or {}  # of the answer, beside the common ones: name → description
         self.takes = takes or {}  # optional headers of the request: name → description
+        self.hot = hot  # called all day
         self.name = handler.__name__
         self.text = inspect.getdoc(handler) or ""
         hints = get_type_hints(handler, include_extras=True)
@@ -394,19 +396,26 @@ def _too_large(limit: int) -> NoReturn:
     raise BodyTooLarge(bytes_max=limit)
 
 
+async def answered(
+    endpoint: Endpoint, door: Door, scope: dict[str, Any], receive: Receive, exchange: Exchange
+) -> Answer:
+    """The answer of a call, whatever happens on the way to it."""
+    exchange.route = endpoint.path
+    try:
+        return await endpoint.answer(door, scope, receive, exchange)
+    except LoyaltyError as error:
+        return refusal(error, exchange)
+    except Exception:
+        return incident(exchange)
+
+
 def route(endpoint: Endpoint, door: Door) -> HTTPRouteHandler:
     """An endpoint as Litestar's router has it. It answers by itself: nothing is converted on the way out."""
 
     async def handle(request: Request[Any, Any, Any]) -> ASGIApp:
         scope = cast("dict[str, Any]", request.scope)
         exchange: Exchange = scope[EXCHANGE]
-        exchange.route = endpoint.path
-        try:
-            answer = await endpoint.answer(door, scope, request.receive, exchange)
-        except LoyaltyError as error:
-            answer = refusal(error, exchange)
-        except Exception:
-            answer = incident(exchange)
+        answer = await answered(endpoint, door, scope, request.receive, exchange)
 
         async def respond(_scope: Scope, _receive: Receive, send: Send) -> None:
             await send_answer(send, answer, exchange)
@@ -415,6 +424,35 @@ def route(endpoint: Endpoint, door: Door) -> HTTPRouteHandler:
 
     methods: list[Method] = ["GET", "HEAD"] if endpoint.method == "GET" else [cast("Method", endpoint.method)]
     return HTTPRouteHandler(_template(endpoint.path), http_method=methods, name=endpoint.name)(handle)
+
+
+class Shortcuts:
+    """The calls that tills make all day, found without the router: passing it costs more than reading their bodies.
+
+    They stand in the router too; here they are only met earlier, with the same answer.
+    """
+
+    def __init__(self, endpoints: Iterable[Endpoint], door: Door) -> None:
+        self._door = door
+        self._hot = [(one.method, one.path.split("/"), one) for one in endpoints if one.hot]
+
+    async def serve(self, scope: dict[str, Any], receive: Receive, send: Send, exchange: Exchange) -> bool:
+        """Answer the request if it is such a call; whether it was."""
+        parts: list[str] = scope["path"].split("/")
+        for method, wanted, endpoint in self._hot:
+            if method == exchange.method and len(parts) == len(wanted) and _like(parts, wanted):
+                scope["path_params"] = {
+                    name[1:-1]: part for name, part in zip(wanted, parts, strict=True) if name[:1] == "{"
+                }
+                await send_answer(
+                    send, await answered(endpoint, self._door, scope, receive, exchange), exchange
+                )
+                return True
+        return False
+
+
+def _like(parts: list[str], wanted: list[str]) -> bool:
+    return all(want == part or want[:1] == "{" for want, part in zip(wanted, parts, strict=True))
 
 
 def options(path: str, methods: Iterable[str]) -> HTTPRouteHandler:
@@ -448,6 +486,7 @@ def _declare(method: str) -> Callable[..., Callable[[Handler], Endpoint]]:
         keyed: bool = False,
         headers: dict[str, str] | None = None,
         takes: dict[str, str] | None = None,
+        hot: bool = False,
     ) -> Callable[[Handler], Endpoint]:
         def of(handler: Handler) -> Endpoint:
             tag = handler.__module__.rpartition(".")[2].replace("_", " ").capitalize()
@@ -462,6 +501,7 @@ def _declare(method: str) -> Callable[..., Callable[[Handler], Endpoint]]:
                 tag=tag,
                 headers=headers,
                 takes=takes,
+                hot=hot,
             )
 
         return of

@@ -6,6 +6,7 @@ an unexpected exception is logged under the request's id and told as `internal_e
 
 import re
 import secrets
+from collections.abc import Awaitable, Callable
 from itertools import count
 from time import perf_counter_ns
 from typing import Any
@@ -81,12 +82,23 @@ class Exchange:
         self.status = 0
 
 
+Serve = Callable[[dict[str, Any], Receive, Send, Exchange], Awaitable[bool]]
+"""Serves a request unless it is none of its own; whether it was."""
+
+
 class Guard:
     """ASGI: wraps the application."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, allowed_hosts: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        allowed_hosts: tuple[str, ...] = (),
+        shortcuts: Serve | None = None,
+    ) -> None:
         self.application = app
         self.metrics = metrics
+        self._shortcuts = shortcuts
         self._hosts = frozenset(host.encode() for host in allowed_hosts)
         self._prefix = f"req_{secrets.token_hex(8)}"
         self._count = count(1)
@@ -106,7 +118,8 @@ class Guard:
 
         try:
             self._check(scope, exchange)
-            await self.application(scope, receive, send_noted)
+            if self._shortcuts is None or not await self._shortcuts(scope, receive, send_noted, exchange):
+                await self.application(scope, receive, send_noted)
         except LoyaltyError as error:
             await send_answer(send_noted, refusal(error, exchange), exchange)
         except Exception:

@@ -91,7 +91,13 @@ class PurchaseExplanation(Struct, frozen=True):
     explanation: Explanation
 
 
-@get(f"{MEMBER}/balances", Permission.MEMBER_READ, answers={200: Balances}, refusals=(MemberNotFound,))
+@get(
+    f"{MEMBER}/balances",
+    Permission.MEMBER_READ,
+    answers={200: Balances},
+    refusals=(MemberNotFound,),
+    hot=True,
+)
 async def read_balances(call: Call, member: MemberRef, query: BalancesQuery) -> Answer:
     """What a member holds of every points currency, now or as of an instant.
 

@@ -103,7 +103,7 @@ class PurchaseView(Struct, frozen=True):
     decision_id: UUID
 
 
-@post("/v1/quotes", Permission.QUOTE, answers={200: QuoteAnswer}, refusals=_SALE)
+@post("/v1/quotes", Permission.QUOTE, answers={200: QuoteAnswer}, refusals=_SALE, hot=True)
 async def quote_purchase(call: Call, body: wire.QuoteBody) -> Answer:
     """What a purchase would earn if it were recorded now. Nothing is written."""
     command = await _command(call, body)
@@ -116,6 +116,7 @@ async def quote_purchase(call: Call, body: wire.QuoteBody) -> Answer:
     keyed=True,
     answers={200: PurchaseAnswer, 201: PurchaseAnswer},
     refusals=(*_SALE, ActivityDiffers, PurchaseCancelled),
+    hot=True,
 )
 async def record_purchase(call: Call, body: wire.PurchaseBody) -> Answer:
     """Record a purchase: judge it by the rules in force when it happened, and give its points.
