@@ -106,6 +106,7 @@ async def test_a_member_is_found_enrolled_read_changed_and_erased(world: World) 
     assert (known.status, known.json["id"]) == (200, made.json["id"])
     found = await till.post("/v1/members/lookup", {"query": "+43 664 1234567"})
     assert [one["id"] for one in found.json["candidates"]] == [made.json["id"]]
+    assert found.json["candidates"][0]["balances"][0]["available"] == 0
     assert "Maier" not in found.body.decode()
     masked = await till.get("/v1/members/identifier:phone:%2B436641234567")
     assert (masked.json["masked"], masked.json["birthday_on"]) == (True, None)

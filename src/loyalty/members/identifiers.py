@@ -96,13 +96,15 @@ def _maybe(kind: IdentifierKind, raw: str, region: str) -> Identifier | None:
 
 def _card(raw: str) -> str:
     """Digits and Latin letters, capitals, without the blanks and dashes that are printed for the eye."""
-    text = "".join(
-        character
-        for character in _digits(unicodedata.normalize("NFKC", raw.strip()))
-        if unicodedata.category(character) not in ("Zs", "Pd")
-    )
-    if text and not (text.isascii() and text.isalnum()):
-        raise TextFault("invalid_characters", "A card number has digits and Latin letters only.")
+    text = raw
+    if not (raw.isascii() and raw.isalnum()):  # the usual card is as it should be
+        text = "".join(
+            character
+            for character in _digits(unicodedata.normalize("NFKC", raw.strip()))
+            if unicodedata.category(character) not in ("Zs", "Pd")
+        )
+        if text and not (text.isascii() and text.isalnum()):
+            raise TextFault("invalid_characters", "A card number has digits and Latin letters only.")
     bounded(text, CARD_MIN, CARD_MAX)
     return text.upper()
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -104,12 +105,12 @@ class _Line(msgspec.Struct, frozen=True):
     status: int
     duration_us: int
     request_id: str
-    program_id: str | None
-    credential_id: str | None
+    program_id: UUID | None
+    credential_id: UUID | None
     event: str
     level: str
     logger: str
-    timestamp: str
+    timestamp: datetime
 
 
 def _to_stderr(text: str) -> None:
@@ -138,19 +139,18 @@ class AccessLog:
             exchange.status,
             elapsed_ns // 1_000,
             exchange.request_id,
-            None if exchange.program_id is None else str(exchange.program_id),
-            None if exchange.credential_id is None else str(exchange.credential_id),
+            exchange.program_id,
+            exchange.credential_id,
             "request",
             "info",
             "loyalty.access",
-            f"{datetime.now(UTC).replace(tzinfo=None).isoformat()}Z",
+            datetime.now(UTC),
         )
         if self._form == "json":
             self._lines.append(msgspec.json.encode(line).decode())
         else:
-            self._lines.append(
-                f"{line.timestamp} {line.method} {line.route} {line.status} {line.duration_us} µs {line.request_id}"
-            )
+            what = f"{line.method} {line.route} {line.status} {line.duration_us} µs {line.request_id}"
+            self._lines.append(f"{line.timestamp:%FT%T}Z {what}")
         if len(self._lines) == 1:
             asyncio.get_running_loop().call_later(self.DELAY_S, self.flush)
 

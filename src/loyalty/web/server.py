@@ -7,6 +7,7 @@ A request whose head or body does not arrive in time is cut off by closing its c
 
 import contextlib
 import json
+import re
 import signal
 import threading
 from collections.abc import Generator
@@ -25,6 +26,18 @@ HEAD_SECONDS_MAX = 10.0
 BODY_SECONDS_MAX = 30.0
 KEEP_ALIVE_S = 30
 GRACE_S = 15
+
+
+_UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """The same head with an offer to change the protocol made illegible: we stay with HTTP/1.1, as RFC 9110 lets us.
+
+    The parser would otherwise stop behind the head, and the body would be lost.
+    """
+    head, end, body = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"x-upgra", head) + end + body
 
 
 class Protocol(HttpToolsProtocol):
@@ -51,6 +64,7 @@ class Protocol(HttpToolsProtocol):
         in_head = self.cycle is None or self.cycle.response_complete
         if in_head:
             self._head_bytes += len(data)
+            data = _without_upgrade(data)
         super().data_received(data)
         if in_head and self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
             self.send_400_response("The request's head is too large.")

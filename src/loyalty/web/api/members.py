@@ -12,6 +12,7 @@ from loyalty.access.roles import Permission
 from loyalty.base.database import reading, transaction
 from loyalty.base.errors import Fault
 from loyalty.base.paging import InvalidCursor
+from loyalty.ledger.types import Balance
 from loyalty.members import service
 from loyalty.members.identifiers import normalise
 from loyalty.members.profile import normalise_profile
@@ -21,7 +22,6 @@ from loyalty.members.types import (
     IdentifierKind,
     IdentifiersConflict,
     IdentifierTaken,
-    Lookup,
     MaskedPerson,
     MemberErased,
     MemberNotFound,
@@ -31,6 +31,7 @@ from loyalty.members.types import (
 )
 from loyalty.posting.answers import MemberAnswer
 from loyalty.posting.commands import AddIdentifier, Answer, ChangeMember, Enrol, EraseMember, MemberRef
+from loyalty.posting.service import balances_now
 from loyalty.web.api import wire
 from loyalty.web.api.naming import named
 from loyalty.web.edge import Call, get, patch, post, reply
@@ -64,12 +65,30 @@ class MemberPage(Struct, frozen=True):
     next_cursor: str | None
 
 
-@post(f"{MEMBERS}/lookup", Permission.MEMBER_LOOKUP, answers={200: Lookup})
+class Candidate(Struct, frozen=True):
+    """A member as a cashier may see it, and what it holds."""
+
+    id: UUID
+    status: MemberStatus
+    name: str | None  # masked
+    identifiers: tuple[Identifier, ...]  # their values masked
+    balances: tuple[Balance, ...]
+
+
+class LookupAnswer(Struct, frozen=True):
+    """Nobody, the one, or at most five to choose from."""
+
+    candidates: tuple[Candidate, ...]
+    read_as: tuple[IdentifierKind, ...]  # what the text could have been: a stranger may be enrolled with it
+
+
+@post(f"{MEMBERS}/lookup", Permission.MEMBER_LOOKUP, answers={200: LookupAnswer})
 async def look_up_member(call: Call, body: wire.LookupBody) -> Answer:
     """Find a member by whatever was typed or scanned.
 
-    One field takes phone number, e-mail address, card, external id or the text of a QR code. The answer is masked
-    and has nobody, the one, or at most five to choose from; `read_as` says what a stranger could be enrolled with.
+    One field takes phone number, e-mail address, card, external id or the text of a QR code. The answer is masked,
+    with balances, and has nobody, the one, or at most five to choose from; `read_as` says what a stranger could be
+    enrolled with.
     Every look-up stands in the audit log, without the text.
     """
     region = await call.region()
@@ -83,7 +102,12 @@ async def look_up_member(call: Call, body: wire.LookupBody) -> Answer:
             at=call.runtime.clock.now(),
             ids=call.door.ids,
         )
-    return reply(found)
+    candidates: list[Candidate] = []
+    for one in found.candidates:
+        held = await balances_now(call.runtime, call.program_id, MemberRef(id=one.id))
+        balances = () if held is None else held.balances
+        candidates.append(Candidate(one.id, one.status, one.name, one.identifiers, balances))
+    return reply(LookupAnswer(tuple(candidates), found.read_as))
 
 
 @get(MEMBERS, Permission.MEMBER_PROFILE, answers={200: MemberPage}, refusals=(InvalidCursor,))
