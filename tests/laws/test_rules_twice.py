@@ -19,6 +19,7 @@ from loyalty.rules.evaluate import evaluate
 from loyalty.rules.types import CounterKey
 from tests.laws.judge import judge
 from tests.laws.shapes import JSON, baskets, rulesets
+from tests.laws.side_by_side import QUICK
 
 CURRENCIES = [
     {"code": "points", "name": "Points"},
@@ -55,7 +56,7 @@ def both(ruleset: JSON, basket: JSON, at: datetime, used: dict[tuple[str, str], 
     return (points, counted), judge(configuration, basket | {"at": at}, used)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, phases=QUICK)
 @given(rulesets(("points", "miles")), baskets(), INSTANTS, st.integers(0, 200))
 def test_two_readings_of_the_rules_agree(ruleset: JSON, basket: JSON, at: datetime, so_far: int) -> None:
     on = at.astimezone(ZoneInfo("America/New_York")).date()
