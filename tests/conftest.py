@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     PLACE.mkdir(mode=0o711, exist_ok=True)
     with locked(PLACE / "lock"):
         for left in PLACE.glob("*/"):
-            with (left / "claim").open("a") as claim, contextlib.suppress(BlockingIOError):
+            with contextlib.suppress(BlockingIOError, FileNotFoundError), (left / "claim").open("a") as claim:
                 fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while the run that made it lives
                 _remove(left)
         home = PLACE / uuid.uuid4().hex[:12]

@@ -150,7 +150,8 @@ def submission(
     asked = canonical((type(command).__name__, msgspec.to_builtins(_plain(command))))
     told = None if key is None else Idempotency(key, by, digests.of(b"request", asked))
     request_id = more.pop("request_id", "request-1")
-    return Submission(program_id, command, Actor("client", by, "pos"), request_id, told, **more)
+    actor = Actor("client", by, "pos", more.pop("bound_to", ()))
+    return Submission(program_id, command, actor, request_id, told, **more)
 
 
 def _plain(command: Command) -> Command:

@@ -57,6 +57,12 @@ def active(member: Member) -> Member:
     return member
 
 
+def reaches(work: Work, location: str | None) -> bool:
+    """Whether the actor may touch what happened at `location`: a till's key may be bound to some."""
+    bound_to = work.submission.actor.locations
+    return not bound_to or location is None or location in bound_to
+
+
 def balances(work: Work, member_id: UUID | None) -> tuple[Balance, ...]:
     """The member's balances in every points currency of the program, settled, in the program's order."""
     if member_id is None:

@@ -18,6 +18,7 @@ from loyalty.posting.decide.outcome import (
     balances,
     credit,
     earned,
+    reaches,
     receipt,
 )
 from loyalty.posting.decide.purchase import award
@@ -162,6 +163,8 @@ def claim(work: Work, command: ClaimPurchase) -> Outcome:
     work.book.need_cells([0])  # guests' purchases live in the program's own lane
     activity = work.book.activity(0, command.purchase_id)
     if activity is None and not work.book.lies_elsewhere(command.purchase_id):
+        raise PurchaseNotFound
+    if activity is not None and not reaches(work, activity.location):
         raise PurchaseNotFound
     member = active(work.book.resolve(command.member))
     if activity is None or activity.member_id is not None:

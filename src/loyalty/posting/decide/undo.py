@@ -12,8 +12,9 @@ from loyalty.members.types import MemberStatus
 from loyalty.posting.answers import Balance, CancelAnswer, Receipt, Revoked
 from loyalty.posting.book import ActivityKey, Work
 from loyalty.posting.commands import CancelPurchase
-from loyalty.posting.decide.outcome import Outcome, Replay, balances
+from loyalty.posting.decide.outcome import Outcome, Replay, balances, reaches
 from loyalty.posting.detail import AwardedLot, Detail
+from loyalty.posting.types import PurchaseNotFound
 from loyalty.rules.types import CounterKey
 
 CANCELLED = "purchase_cancelled"
@@ -30,6 +31,8 @@ def cancel(work: Work, command: CancelPurchase) -> Outcome:
         return _remember(work, command)
     activity = work.book.activity(purchase.cell, purchase.activity_id)
     assert activity is not None, "a natural key without its activity"
+    if not reaches(work, activity.location):
+        raise PurchaseNotFound
     member_id = activity.member_id
     cell = work.book.home(member_id) if member_id else 0
     work.book.need_cells([cell, purchase.cell])
