@@ -1,5 +1,6 @@
 """A shop's day over HTTP: enrol, quote, buy, look, cancel, claim, correct; every call answers as documented."""
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -322,3 +323,15 @@ async def test_the_shortcut_past_the_router_answers_as_the_router_does(
     assert await asked() == short
     assert short[0] == (201, bought.body)
     assert [status for status, _ in short] == [201, 200, 422, 200, 404, 404, 404]
+
+
+async def test_twenty_at_once_with_one_key_make_one_client(world: World) -> None:
+    crowd = [world.client("admin") for _ in range(20)]
+    before = len((await crowd[0].get("/v1/clients?limit=200")).json["data"])
+    answers = await asyncio.gather(
+        *(one.post("/v1/clients", {"name": "crowd"}, idempotency_key="crowd") for one in crowd)
+    )
+    assert {answer.status for answer in answers} == {201}
+    assert len({answer.body for answer in answers}) == 1
+    assert sum(not answer.replayed for answer in answers) == 1
+    assert len((await crowd[0].get("/v1/clients?limit=200")).json["data"]) == before + 1

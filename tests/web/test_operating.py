@@ -216,3 +216,46 @@ async def test_a_process_that_dies_is_started_again(database: Database) -> None:
         code, log = await served.end()
     assert code == 0, log
     assert "process_ended" in log
+
+
+async def test_a_server_that_is_told_to_end_answers_whom_it_has_accepted(database: Database) -> None:
+    async with opened(database) as world:
+        key = world.shop.keys["pos"]
+    served = Served(database, 1)
+    recorded: list[str] = []
+    lost = 0
+
+    async def till() -> None:
+        nonlocal lost
+        client = Client(served.port, key)
+        try:
+            while True:
+                body = receipt()
+                reply = await client.post("/v1/purchases", body, idempotency_key=uuid4().hex)
+                assert reply.status in (201, 503), reply
+                if reply.status == 201:
+                    recorded.append(body["external_id"])
+        except ConnectionRefusedError:
+            pass
+        except Unknown:
+            lost += 1  # the connection ended between two requests
+        finally:
+            await client.close()
+
+    try:
+        await served.ready()
+        tills = [asyncio.create_task(till()) for _ in range(16)]
+        while len(recorded) < 50:
+            await asyncio.sleep(0.01)
+    finally:
+        code, log = await served.end()
+    await asyncio.gather(*tills)
+    assert code == 0, log
+    assert lost <= 16
+    assert "incident" not in log
+    async with opened(database) as world:
+        reader = world.with_key(key)
+        for external_id in recorded:
+            reply = await reader.get(f"/v1/purchases?source=store-12-pos&external_id={external_id}")
+            assert reply.status == 200
+        await world.hang_up()

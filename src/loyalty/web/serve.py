@@ -4,7 +4,6 @@ Each process listens on its own socket (SO_REUSEPORT), so that the kernel spread
 started again. SIGTERM or SIGINT ends them all gracefully: what was accepted is answered first.
 """
 
-import asyncio
 import multiprocessing
 import os
 import signal
@@ -135,14 +134,3 @@ class _Supervisor:
             if child.is_alive():
                 child.kill()
                 child.join()
-
-
-async def serve_within(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve from this process and event loop until `stop` is set: for programs that do other things beside."""
-    server = make_server(make_app(settings), settings)
-    task = asyncio.create_task(server.serve(sockets=[listen(settings)]))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    server.should_exit = True
-    stopping.cancel()
-    await task

@@ -438,7 +438,7 @@ class AdvanceBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ClientBody(Struct, frozen=True, forbid_unknown_fields=True):
-    name: Annotated[str, Meta(min_length=1, max_length=120)]
+    name: Annotated[str, Meta(min_length=1, max_length=120, pattern=r"\S")]
 
 
 class KeyBody(Struct, frozen=True, forbid_unknown_fields=True):
