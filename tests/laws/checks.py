@@ -259,19 +259,24 @@ EVENTS = (
         "positions of events are dense in a lane, and blocks say which are theirs",
         """
         WITH spans AS (
-            SELECT program_id, cell, number, first_position, last_position,
-                lag(last_position, 1, 0::bigint) OVER (PARTITION BY program_id, cell ORDER BY number) AS before
-            FROM blocks
-        ), counted AS (
-            SELECT s.program_id, s.cell, s.number, s.first_position, s.last_position, s.before, count(e.id) AS n
-            FROM spans s LEFT JOIN engagement_events e ON (e.program_id, e.cell) = (s.program_id, s.cell)
-                AND e.position BETWEEN s.first_position AND s.last_position
-            GROUP BY 1, 2, 3, 4, 5, 6
+            SELECT id, first_position, lag(last_position, 1, 0::bigint) OVER w AS before FROM blocks
+            WINDOW w AS (PARTITION BY program_id, cell ORDER BY number)
+        ), placed AS (
+            SELECT id, position, row_number() OVER w AS place FROM engagement_events
+            WINDOW w AS (PARTITION BY program_id, cell ORDER BY position)
         )
-        SELECT number FROM counted WHERE first_position <> before + 1 OR n <> last_position - first_position + 1
+        SELECT id FROM spans WHERE first_position <> before + 1
         UNION ALL
-        SELECT e.position FROM engagement_events e WHERE e.position > (SELECT max(last_position) FROM blocks b
-            WHERE (b.program_id, b.cell) = (e.program_id, e.cell))
+        SELECT id FROM placed WHERE position <> place
+        UNION ALL
+        SELECT e.id FROM engagement_events e
+        JOIN decisions d ON (d.program_id, d.cell, d.id) = (e.program_id, e.cell, e.decision_id)
+        JOIN blocks b ON (b.program_id, b.cell, b.number) = (d.program_id, d.cell, d.block_number)
+        WHERE e.position NOT BETWEEN b.first_position AND b.last_position
+        UNION ALL
+        SELECT b.id FROM blocks b WHERE last_position > first_position - 1 AND NOT EXISTS (
+            SELECT FROM engagement_events e WHERE (e.program_id, e.cell, e.position)
+                = (b.program_id, b.cell, b.last_position))
         """,
     ),
     Check(
