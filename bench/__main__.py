@@ -1,6 +1,6 @@
 """`python -m bench`: run the rows, print one line of figures, write results.json and RESULTS.md.
 
-`python -m bench profile pipe|http` shows instead where the time of a purchase goes.
+`python -m bench profile pipe|http|quote|balance` shows instead where the time of a purchase goes.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def _arguments() -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command")
     where = commands.add_parser("profile", help="where the time of a purchase goes")
-    where.add_argument("profile", nargs=1, choices=("pipe", "http"))
+    where.add_argument("profile", nargs=1, choices=("pipe", "http", "quote", "balance"))
     parser.set_defaults(profile=None)
     return parser.parse_args()
 

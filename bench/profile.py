@@ -1,4 +1,4 @@
-"""Where the time of a purchase goes: a sampler on the processor's clock, in the process that does the work.
+"""Where the time of a purchase, quote or balance goes: a sampler on the clock of the processor, in the process itself.
 
 It looks at the running function a thousand times per second of processor time and costs next to nothing, so the
 shares are those of an undisturbed run; time inside C code counts for the Python function that called it.
@@ -49,10 +49,8 @@ class Sampler:
         self.below.update(seen)
 
     def told(self, us_each: float, purchases: int) -> str:
-        """A table of microseconds per purchase; `us_each` is what one costs in all."""
-        lines = [
-            f"{us_each:.0f} µs of this process per purchase, {purchases:,} purchases, {self.ticks:,} looks"
-        ]
+        """A table of microseconds per call; `us_each` is what one costs in all."""
+        lines = [f"{us_each:.0f} µs of this process per call, {purchases:,} calls, {self.ticks:,} looks"]
         for title, counts, only in (
             ("with what it calls", self.below, ("loyalty/", "asyncpg/", "uvicorn/", "litestar/")),
             ("by itself", self.own, ("",)),
@@ -68,7 +66,7 @@ class Sampler:
 
 
 def show(cluster: Cluster, what: str, size: Size) -> None:
-    """Run purchases for a while and print where their time went."""
+    """Run purchases, or the reads that are asked for, and print where their time went."""
     bench = Bench(cluster, size)
     bench.prepare()
     if what == "pipe":
@@ -79,10 +77,16 @@ def show(cluster: Cluster, what: str, size: Size) -> None:
         print(sampler.told(sample.cpu_us["python"], sample.done))
     else:
         dump = cluster.home / "profile.json"
-        with Site.opened(cluster).served(1, profile=dump) as server:
-            bench.http.purchases(server, size.connections, size.stretch)
-            os.kill(server.pid, signal.SIGUSR1)
-            sample = bench.http.purchases(server, size.connections, size.stretch)
+        site = Site.opened(cluster)
+        plan = site.plan(what, size.members, size.connections, size.stretch)
+        with site.served(1, profile=dump) as server:
+            for sampled in (False, True):  # warm before it counts
+                if sampled:
+                    os.kill(server.pid, signal.SIGUSR1)
+                if what == "http":
+                    sample = bench.http.purchases(server, size.connections, size.stretch)
+                else:
+                    sample = bench.http.reads(server, plan)
         counts = json.loads(dump.read_text())
         sampler = Sampler()
         sampler.ticks, sampler.own, sampler.below = (
@@ -91,7 +95,7 @@ def show(cluster: Cluster, what: str, size: Size) -> None:
             Counter(counts["below"]),
         )
         print(sampler.told(sample.cpu_us["python"], sample.done))
-    print(f"\n{sample.rate:,.0f}/s, p50 {sample.p50_us:,.0f} µs; CPU µs per purchase: "
+    print(f"\n{sample.rate:,.0f}/s, p50 {sample.p50_us:,.0f} µs; CPU µs per call: "
           + ", ".join(f"{who} {used:.0f}" for who, used in sample.cpu_us.items()))  # fmt: skip
 
 
