@@ -47,8 +47,8 @@ class OutcomeUnknown(Busy):
     title: ClassVar[str] = "The database cannot be reached; the same request again tells what became of it."
 
 
-# Too slow, lock not had in time, serialization, deadlock, too many connections, idle too long, disk full, read-only.
-_OF_THE_MOMENT = frozenset({"57014", "55P03", "40001", "40P01", "53300", "25P03", "53100", "25006"})
+# Too slow, lock not had in time, serialization, deadlock, too many connections, idle too long, disk full.
+_OF_THE_MOMENT = frozenset({"57014", "55P03", "40001", "40P01", "53300", "25P03", "53100"})
 # Connection lost or refused, server shutting down, crashed or starting.
 _UNREACHABLE = frozenset({"08000", "08001", "08003", "08004", "08006", "57P01", "57P02", "57P03"})
 
