@@ -6,7 +6,7 @@ SEED ?=
 SIZE ?=
 export SEED SIZE
 
-.PHONY: help setup demo check test proof sim mutants fuzz drill bench api migration lock clean
+.PHONY: help setup demo check test proof mutants bench api migration lock clean
 
 help: ## list these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -29,17 +29,8 @@ test: setup ## every test except the long evidence, on real servers
 proof: setup ## the long evidence, with seeds and the time of each share (SEED=… SIZE=…)
 	@$(PY) scripts/proof $(ARGS)
 
-sim: setup ## a seeded year of a shop with faults (SEED=… SIZE=…)
-	@$(PY) scripts/proof simulation $(ARGS)
-
 mutants: setup ## planted bugs, each to be caught by a test
 	@$(PY) scripts/proof mutants $(ARGS)
-
-fuzz: setup ## hostile requests against the whole API (SEED=… SIZE=…)
-	@$(PY) scripts/proof fuzz $(ARGS)
-
-drill: setup ## back up, destroy, restore, compare
-	@$(PY) scripts/proof drill $(ARGS)
 
 bench: setup ## speed, as ratios to what the same machine can do
 	@$(PY) -m bench $(ARGS)
