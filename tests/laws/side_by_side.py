@@ -463,6 +463,10 @@ class Commands(RuleBasedStateMachine):
         if instants:
             self.step(commands.AdvanceClock(max(instants)), "advance", max(instants))
 
+    @rule(basket=shapes.baskets(), who=st.sampled_from((NOBODY, *IDENTIFIERS)))
+    def a_stranger_buys(self, basket: JSON, who: int | tuple[str, str]) -> None:
+        self.purchase(("till", f"S{len(self.sent)}"), timedelta(), basket, who, "USD")
+
     @precondition(lambda self: self.activities)
     @rule(n=st.integers(0, 40))
     def cancel_one_of_them(self, n: int) -> None:
