@@ -93,7 +93,7 @@ lots = Table(
     Column("revoked", BigInteger, nullable=False),
     Column("transferred", BigInteger, nullable=False),
     Column("deficit", BigInteger, nullable=False),
-    Index("lots_open", "program_id", "cell", "account_id", postgresql_where=text("is_open")),
+    Index("lots_open", "program_id", "cell", "account_id", "vintage_at", postgresql_where=text("is_open")),
     Index("lots_decision", "program_id", "cell", "decision_id"),
 )
 

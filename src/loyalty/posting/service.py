@@ -212,9 +212,11 @@ SELECT
                                     l.activates_at, l.expires_at, l.arrived_at, l.issued, l.pending, l.available,
                                     l.held, l.redeemed, l.expired, l.revoked, l.transferred, l.deficit)
                          FROM lots l
-                         WHERE l.program_id = $1 AND l.cell = m.cell AND l.account_id = a.id AND l.is_open))
+                         WHERE l.program_id = $1 AND l.cell = m.cell AND l.account_id = a.id AND l.is_open
+                         ORDER BY l.vintage_at))
         FROM m, LATERAL (
-            SELECT * FROM accounts WHERE program_id = $1 AND cell = m.cell AND owner_id = m.id OFFSET 0) a)
+            SELECT * FROM accounts WHERE program_id = $1 AND cell = m.cell AND owner_id = m.id
+            ORDER BY points_currency OFFSET 0) a)
 """
 
 

@@ -121,7 +121,8 @@ SELECT
   ARRAY(SELECT ROW(a.id, a.owner_id, a.points_currency, a.seq, a.pending, a.available, a.held, a.debt,
                    a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id)
         FROM ids, LATERAL (
-            SELECT * FROM accounts WHERE program_id = $1 AND cell = ids.cell AND owner_id = ids.member_id OFFSET 0) a),
+            SELECT * FROM accounts WHERE program_id = $1 AND cell = ids.cell AND owner_id = ids.member_id
+            ORDER BY points_currency OFFSET 0) a),
   ARRAY(SELECT ROW(n.owner_id, n.rule_id, n.period, n.points)
         FROM ids, LATERAL (
             SELECT * FROM counters WHERE program_id = $1 AND cell = ids.cell AND owner_id = ids.member_id
@@ -231,7 +232,8 @@ WITH acts AS MATERIALIZED (
     WHERE a.member_id IS NOT NULL
 ), accs AS MATERIALIZED (
     SELECT a.* FROM owners o, LATERAL (
-        SELECT * FROM accounts WHERE program_id = $1 AND cell = o.cell AND owner_id = o.id OFFSET 0) a
+        SELECT * FROM accounts WHERE program_id = $1 AND cell = o.cell AND owner_id = o.id
+        ORDER BY points_currency OFFSET 0) a
 )
 SELECT
   ARRAY(SELECT ROW(k.kind, k.source, k.external_id, k.state, k.activity_id, k.cell, k.decision_id, k.content_digest)
@@ -245,7 +247,8 @@ SELECT
   ARRAY(SELECT {_LOT}
         FROM (SELECT id, cell FROM accs
               UNION SELECT id, cell FROM unnest($6::uuid[], $7::smallint[]) u(id, cell)) a, LATERAL (
-            SELECT * FROM lots WHERE program_id = $1 AND cell = a.cell AND account_id = a.id AND is_open OFFSET 0) l),
+            SELECT * FROM lots WHERE program_id = $1 AND cell = a.cell AND account_id = a.id AND is_open
+            ORDER BY vintage_at OFFSET 0) l),
   ARRAY(SELECT ROW(a.id, a.owner_id, a.points_currency, a.seq, a.pending, a.available, a.held, a.debt,
                    a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id) FROM accs a),
   ARRAY(SELECT ROW(m.id, m.status, m.enrolled_at, m.merged_into) FROM owners o, LATERAL (

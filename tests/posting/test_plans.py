@@ -1,0 +1,78 @@
+"""A shop grows from empty tables: before PostgreSQL ever took statistics, no command reads a neighbour's rows."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+
+from loyalty.posting.quote import quote
+from loyalty.posting.runtime import Runtime
+from loyalty.posting.service import balances_now
+from tests.conftest import Database
+from tests.posting.live import LiveShop, open_shop, serving, superuser
+from tests.posting.shop import ANN, adjust, cancel, card, claim, enrol, imported, purchase, submission
+
+MEMBERS = 1_000
+FEW = 40  # index entries that one command of one member may look at
+_READ = """
+SELECT relname || '.' || indexrelname, idx_tup_read FROM pg_stat_user_indexes WHERE idx_tup_read > 0
+"""
+
+
+async def _balance(shop: LiveShop) -> None:
+    await balances_now(shop.runtime, shop.id, card(ANN))
+
+
+async def _quote(shop: LiveShop) -> None:
+    asked = submission(shop.id, purchase("Q-1"), "quote", by=shop.client)
+    await quote(shop.runtime, shop.id, purchase("Q-1"), asked.actor, "quote")
+
+
+async def _claim(shop: LiveShop) -> None:
+    guest = await shop.done(purchase("G-1", of=None))
+    await shop.done(claim(guest["id"]))
+
+
+CALLS: dict[str, Callable[[LiveShop], Awaitable[Any]]] = {
+    "purchase": lambda shop: shop.done(purchase("P-1")),
+    "the same again": lambda shop: shop.done(purchase("P-1")),
+    "debit": lambda shop: shop.done(adjust(-1)),
+    "import": lambda shop: shop.done(imported(5)),
+    "cancel": lambda shop: shop.done(cancel("P-1")),
+    "claim": _claim,
+    "quote": _quote,
+    "balance": _balance,
+}
+
+
+async def test_no_call_reads_more_than_its_own_rows_in_tables_never_analysed(database: Database) -> None:
+    async with superuser(database) as link:
+        for table in await link.fetch(
+            "SELECT oid::regclass FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+        ):
+            await link.execute(f"ALTER TABLE {table[0]} SET (autovacuum_enabled = off)")
+        # Plans are made over empty tables and kept: so is it with a process that runs from the first day on.
+        async with serving(database, pool_size=1) as runtime:
+            shop = await open_shop(runtime)
+            others = [f"6035551{number:06d}" for number in range(MEMBERS)]
+            await shop.together(*(enrol(other) for other in others))
+            await shop.together(*(purchase(f"O-{other}", of=other) for other in others))
+            looked: dict[str, dict[str, int]] = {}
+            for name, call in CALLS.items():
+                before = await _read(link, runtime)
+                await call(shop)
+                after = await _read(link, runtime)
+                looked[name] = {
+                    index: more
+                    for index, read in after.items()
+                    if (more := read - before.get(index, 0)) > FEW
+                }
+    assert looked == {name: {} for name in CALLS}
+
+
+async def _read(link: "asyncpg.Connection[Any]", runtime: Runtime) -> dict[str, int]:
+    """Entries that each index gave so far, to the road's only connection."""
+    async with runtime.pool.acquire() as road:
+        await road.execute("SELECT pg_stat_force_next_flush()")
+    await link.execute("SELECT pg_stat_clear_snapshot()")
+    return {row[0]: row[1] for row in await link.fetch(_READ)}
