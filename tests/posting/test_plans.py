@@ -14,6 +14,9 @@ from tests.posting.shop import ANN, adjust, cancel, card, claim, enrol, imported
 
 MEMBERS = 1_000
 FEW = 40  # index entries that one command of one member may look at
+_TABLES = """
+SELECT oid::regclass FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+"""
 _READ = """
 SELECT relname || '.' || indexrelname, idx_tup_read FROM pg_stat_user_indexes WHERE idx_tup_read > 0
 """
@@ -47,9 +50,7 @@ CALLS: dict[str, Callable[[LiveShop], Awaitable[Any]]] = {
 
 async def test_no_call_reads_more_than_its_own_rows_in_tables_never_analysed(database: Database) -> None:
     async with superuser(database) as link:
-        for table in await link.fetch(
-            "SELECT oid::regclass FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
-        ):
+        for table in await link.fetch(_TABLES):
             await link.execute(f"ALTER TABLE {table[0]} SET (autovacuum_enabled = off)")
         # Plans are made over empty tables and kept: so is it with a process that runs from the first day on.
         async with serving(database, pool_size=1) as runtime:
