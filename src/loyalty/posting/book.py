@@ -12,6 +12,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from loyalty.conditions.types import Facts
 from loyalty.ledger import postings
 from loyalty.ledger.settle import next_due, settle
 from loyalty.ledger.types import Account, Decision, Entry, EntryDraft, Lot
@@ -19,7 +20,7 @@ from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier, Member, MemberErased, MemberNotFound, MemberStatus, Profile
 from loyalty.posting.commands import MemberRef, Submission
 from loyalty.posting.configuration import Configuration, History, Loaded
-from loyalty.rules.types import CounterKey
+from loyalty.rules.types import CounterKey, Evaluation
 
 ActivityName = tuple[str, str, str]  # kind, source, external_id
 
@@ -298,12 +299,25 @@ class Book:
         return self.counters.get((owner_id, key), 0)
 
 
+class Considered(Struct, frozen=True):
+    """What a purchase comes to by one configuration before anything is read of its member."""
+
+    judged_by: Loaded
+    occurred_at: datetime
+    facts: Facts
+    content: str  # JSON, as it is kept
+    content_sha256: str
+    amount_minor: int
+    evaluation: Evaluation  # while no cap has counted anything
+
+
 class Work:
     """One command's changes. `accept` lays them over the book; dropping it leaves the book as it was."""
 
-    def __init__(self, book: Book, submission: Submission) -> None:
+    def __init__(self, book: Book, submission: Submission, considered: Considered | None = None) -> None:
         self.book = book
         self.submission = submission
+        self.considered = considered
         self.now = book.now
         self.decision_id = book.ids()
         self.entries: list[Entry] = []

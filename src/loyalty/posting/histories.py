@@ -13,6 +13,10 @@ class Histories:
         self._published: dict[UUID, list[Published]] = {}
         self._histories: dict[UUID, History] = {}
 
+    def known(self, program_id: UUID) -> History | None:
+        """The history as this process knows it, perhaps an old one; None when it was never read."""
+        return self._histories.get(program_id)
+
     async def of(self, connection: store.Connection, program_id: UUID) -> History:
         """The history as this process knows it, read on `connection` the first time."""
         found = self._histories.get(program_id)

@@ -25,7 +25,7 @@ from loyalty.base.problems import render
 from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier
 from loyalty.posting import store
-from loyalty.posting.book import Book, Keys, Needs
+from loyalty.posting.book import Book, Considered, Keys, Needs
 from loyalty.posting.commands import (
     AdvanceClock,
     Answer,
@@ -37,7 +37,7 @@ from loyalty.posting.commands import (
     Submission,
 )
 from loyalty.posting.configuration import History
-from loyalty.posting.decide import decide
+from loyalty.posting.decide import consider, decide
 from loyalty.posting.histories import Histories
 from loyalty.posting.needs import deep_keys, edge_keys
 from loyalty.posting.types import Incident, ShuttingDown
@@ -62,10 +62,11 @@ _ALL_LANES = (Publish, AdvanceClock, CloseDay)
 class _Waiting:
     """One caller in a lane."""
 
-    __slots__ = ("answer", "sent", "since", "submission", "visits")
+    __slots__ = ("answer", "considered", "sent", "since", "submission", "visits")
 
     def __init__(self, submission: Submission, since: float, answer: "asyncio.Future[Answer]") -> None:
         self.submission = submission
+        self.considered: Considered | None = None
         self.since = since
         self.answer = answer
         self.visits = 0  # lanes tried
@@ -163,10 +164,22 @@ class Pipe:
         cells = (0,) if self._cells == 1 else await self._hint(submission)
         if self._closing:
             return self._refusal(submission, ShuttingDown())
+        lane = (submission.program_id, cells)
         waiting = _Waiting(submission, self._time(), asyncio.get_running_loop().create_future())
-        if not self._enqueue((submission.program_id, cells), waiting):
+        if not self._enqueue(lane, waiting):
             return self._refusal(submission, ServerBusy())
+        # Now, while the batch before it is at the database, rather than later under its heads.
+        waiting.considered = self._considered(submission)
         return await asyncio.shield(waiting.answer)
+
+    def _considered(self, submission: Submission) -> Considered | None:
+        history = self._histories.known(submission.program_id)
+        if history is None:
+            return None
+        try:
+            return consider(history, submission)
+        except Exception:
+            return None  # a bug: `decide` meets it again, and there it is that command's incident
 
     @property
     def depth(self) -> int:
@@ -363,7 +376,7 @@ class Pipe:
         for waiting in batch:
             for _ in range(NEEDS_MAX):
                 try:
-                    answers.append((waiting, decide(book, waiting.submission)))
+                    answers.append((waiting, decide(book, waiting.submission, waiting.considered)))
                 except Needs as needs:
                     missing = needs.cells.difference(book.lanes)
                     if missing:

@@ -104,6 +104,7 @@ class Compiled:
         "_open_on",
         "_windowed",
         "_windows",
+        "caps",
         "every",
         "rules",
         "zone",
@@ -113,6 +114,7 @@ class Compiled:
         self.zone = zone
         self._index = LineIndex()
         ordered = sorted(ruleset.rules, key=evaluation_order)
+        self.caps = {rule.id: rule.member_cap.points for rule in ordered if rule.member_cap}
         self._capped = [(rule.id, rule.member_cap.period) for rule in ordered if rule.member_cap]
         counters = accumulate((rule.member_cap is not None for rule in ordered), initial=0)
         self.rules: tuple[CompiledRule, ...] = tuple(

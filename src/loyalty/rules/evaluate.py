@@ -47,6 +47,18 @@ def evaluate(
     return Evaluation(tuple(awards), tuple(unmet), tuple(counted))
 
 
+def stands(evaluation: Evaluation, compiled: Compiled, used: Mapping[CounterKey, int]) -> bool:
+    """Whether an evaluation made before anything was counted is the same under `used`: no cap cuts it more.
+
+    Needs: `used` for every counter that the evaluation raises.
+    """
+    for counter, points in evaluation.counted:
+        before = used[counter]
+        if before and before + points > compiled.caps[counter.rule_id]:
+            return False
+    return True
+
+
 def _award(
     rule: CompiledRule,
     basket: Basket,

@@ -10,7 +10,7 @@ from typing import Any
 from loyalty.base.errors import LoyaltyError
 from loyalty.base.problems import render
 from loyalty.ledger.types import Decision
-from loyalty.posting.book import Book, Event, Needs, StoredRecord, Work
+from loyalty.posting.book import Book, Considered, Event, Needs, StoredRecord, Work
 from loyalty.posting.commands import (
     AddIdentifier,
     Adjust,
@@ -27,6 +27,7 @@ from loyalty.posting.commands import (
     RecordPurchase,
     Submission,
 )
+from loyalty.posting.configuration import History
 from loyalty.posting.decide import people, points, program, purchase, undo
 from loyalty.posting.decide.outcome import Outcome, Replay, encode
 from loyalty.posting.types import IdempotencyKeyReused
@@ -48,9 +49,18 @@ _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
 }
 
 
-def decide(book: Book, submission: Submission) -> Answer:
+def consider(history: History, submission: Submission) -> Considered | None:
+    """What can be said of a command before anything is read; None where that is nothing."""
+    command = submission.command
+    if not isinstance(command, RecordPurchase) or history.empty:
+        return None
+    return purchase.consider(command, command.occurred_at, history.at(command.occurred_at))
+
+
+def decide(book: Book, submission: Submission, considered: Considered | None = None) -> Answer:
     """The answer of one command; accepted changes are laid over `book`, a refusal leaves it as it was.
 
+    `considered`, when there is one, saves work and changes nothing.
     Raises: Needs when something must be read, or a lane held, first.
     """
     idempotency = submission.idempotency
@@ -59,7 +69,7 @@ def decide(book: Book, submission: Submission) -> Answer:
         if record is not None:
             return _again(book, submission, record)
     try:
-        work = Work(book, submission)
+        work = Work(book, submission, considered)
         outcome = _DECIDERS[type(submission.command)](work, submission.command)
     except Replay as replay:
         stored = book.decision(replay.cell, replay.decision_id)
@@ -127,4 +137,4 @@ def _remember(
     book.new_records[key] = record
 
 
-__all__ = ["Needs", "decide"]
+__all__ = ["Needs", "consider", "decide"]

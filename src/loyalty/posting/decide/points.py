@@ -34,6 +34,7 @@ from loyalty.posting.types import (
     PurchaseNotFound,
 )
 from loyalty.programs.types import PointsCurrency
+from loyalty.rules.evaluate import evaluate
 
 
 def currency_of(work: Work, code: str) -> PointsCurrency:
@@ -183,7 +184,9 @@ def claim(work: Work, command: ClaimPurchase) -> Outcome:
     content = msgspec.json.decode(activity.content, type=Content)
     judged_by = work.book.history.at(activity.occurred_at)
     facts = facts_of(content, activity.occurred_at, detail.basis)
-    awards, counted, gained, given = award(work, member.id, facts, judged_by)
+    awards, counted, gained, given = award(
+        work, member.id, facts, judged_by, evaluate(judged_by.compiled, facts, {})
+    )
     work.changed_activities[activity.id] = (
         0,
         msgspec.structs.replace(activity, member_id=member.id, awarded_by=work.decision_id),

@@ -1,9 +1,11 @@
 """Record a purchase: settle, judge by the rules in force when it happened, post, explain.
 
-Order of checks: natural key, time, money, member; docs/api.md lists the codes in the same order.
+Order of checks: natural key, time, money, member; docs/api.md lists the codes in the same order. What a purchase
+comes to before anything is read of its member, `consider` says; the pipe asks for it while other commands are
+being written, and what no longer fits under the heads is considered again.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
 
@@ -14,7 +16,7 @@ from loyalty.conditions.types import Facts
 from loyalty.ledger.types import EntryKind
 from loyalty.members.types import Identifier, IdentifierKind, Member, MemberNotFound, MemberStatus
 from loyalty.posting.answers import Earned, PurchaseAnswer
-from loyalty.posting.book import Activity, ActivityKey, Event, Work
+from loyalty.posting.book import Activity, ActivityKey, Considered, Event, Work
 from loyalty.posting.commands import RecordPurchase
 from loyalty.posting.configuration import Loaded
 from loyalty.posting.content import content_of, facts_of
@@ -33,8 +35,8 @@ from loyalty.posting.detail import AwardedLot, Detail
 from loyalty.posting.differences import differences
 from loyalty.posting.types import ActivityDiffers, InFuture, MoneyNotSupported, PurchaseCancelled, TooOld
 from loyalty.programs.types import PointsCurrency, Policies, UnknownIdentifier
-from loyalty.rules.evaluate import evaluate
-from loyalty.rules.types import Award
+from loyalty.rules.evaluate import evaluate, stands
+from loyalty.rules.types import Award, Evaluation
 
 
 def purchase(work: Work, command: RecordPurchase) -> Outcome:
@@ -54,17 +56,19 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
     # A till's clock may be ahead: points cannot have been there before we knew of them.
     occurred_at = min(command.occurred_at, work.now)
     judged_by = work.book.history.at(occurred_at)
-    facts = facts_of(command, occurred_at, bases(command, judged_by))
-    content = encode(content_of(command))
+    considered = work.considered
+    if considered is None or considered.judged_by is not judged_by or considered.occurred_at != occurred_at:
+        considered = consider(command, occurred_at, judged_by)
     cell = work.book.home(member.id) if member else 0
     if member is None:
         work.book.need_cells([0])
         awards, counted, gained, lots = (), (), (), ()
     else:
-        awards, counted, gained, lots = award(work, member.id, facts, judged_by)
+        awards, counted, gained, lots = award(
+            work, member.id, considered.facts, judged_by, considered.evaluation
+        )
     activity_id = work.book.ids()
     member_id = None if member is None else member.id
-    amount_minor = sum([line.amount_minor for line in command.lines])
     work.new_names[name] = ActivityKey(
         "recorded",
         activity_id,
@@ -84,8 +88,8 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
             location=command.location,
             channel=command.channel,
             till=command.till,
-            amount_minor=amount_minor,
-            content=content,
+            amount_minor=considered.amount_minor,
+            content=considered.content,
         ),
     )
     after = balances(work, member_id)
@@ -96,8 +100,8 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
         activity_id=activity_id,
         occurred_at=occurred_at,
         detail=Detail(
-            content_sha256=sha256(content.encode()).hexdigest(),
-            basis=facts.basis,
+            content_sha256=considered.content_sha256,
+            basis=considered.facts.basis,
             judged_by=judged_by.number,
             awards=awards,
             counted=counted,
@@ -123,12 +127,27 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
             "external_id": command.external_id,
             "location": command.location,
             "channel": command.channel,
-            "amount_minor": amount_minor,
+            "amount_minor": considered.amount_minor,
             "awards": [
                 {"rule_id": a.rule_id, "points_currency": a.points_currency, "points": a.points}
                 for a in awards
             ],
         },
+    )
+
+
+def consider(command: RecordPurchase, occurred_at: datetime, judged_by: Loaded) -> Considered:
+    """What the purchase comes to by a configuration alone."""
+    facts = facts_of(command, occurred_at, bases(command, judged_by))
+    content = encode(content_of(command))
+    return Considered(
+        judged_by=judged_by,
+        occurred_at=occurred_at,
+        facts=facts,
+        content=content,
+        content_sha256=sha256(content.encode()).hexdigest(),
+        amount_minor=sum([line.amount_minor for line in command.lines]),
+        evaluation=evaluate(judged_by.compiled, facts, {}),
     )
 
 
@@ -243,14 +262,17 @@ def basis(command: RecordPurchase, currency: PointsCurrency) -> tuple[int, ...]:
 
 
 def award(
-    work: Work, member_id: UUID, facts: Facts, judged_by: Loaded
+    work: Work, member_id: UUID, facts: Facts, judged_by: Loaded, evaluation: Evaluation
 ) -> tuple[tuple[Award, ...], tuple[tuple[str, str, int], ...], tuple[Earned, ...], tuple[AwardedLot, ...]]:
     """Judge the facts for a member and post one lot per points currency that earned.
 
-    Returns the awards, the cap counters raised (rule, period, points), what the answer says, and the lots.
+    `evaluation` is what the rules give while nothing is counted. Returns the awards, the cap counters raised
+    (rule, period, points), what the answer says, and the lots.
     """
-    used = {key: work.counter(member_id, key) for key in judged_by.compiled.counter_keys(facts.occurred_at)}
-    evaluation = evaluate(judged_by.compiled, facts, used)
+    compiled = judged_by.compiled
+    if not stands(evaluation, compiled, {key: work.counter(member_id, key) for key, _ in evaluation.counted}):
+        used = {key: work.counter(member_id, key) for key in compiled.counter_keys(facts.occurred_at)}
+        evaluation = evaluate(compiled, facts, used)
     for key, points in evaluation.counted:
         work.count(member_id, key, points)
     totals: dict[str, int] = {}
