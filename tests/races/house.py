@@ -76,11 +76,11 @@ class House:
     async def rounds(self, contended: int) -> AsyncIterator[int]:
         """Rounds until so many crowds of them really contended."""
         wanted = self.contended + contended
-        for n in range(10 * contended):
+        for n in range(30 * contended):
             if self.contended >= wanted:
                 return
             yield n
-        raise AssertionError(f"only {self.contended} of {10 * contended} crowds contended: the test is void")
+        raise AssertionError(f"only {self.contended} of {30 * contended} crowds contended: the test is void")
 
     async def together(
         self, crowd: Sequence[Client], path: str | Sequence[str], bodies: Sequence[JSON], keys: Sequence[str]
