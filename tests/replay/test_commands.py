@@ -3,21 +3,26 @@
 import asyncio
 import csv
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
 
 from loyalty.cli.frame import Exit
 from loyalty.cli.main import run
+from loyalty.demo.state import Serving, announced
 from loyalty.embedded.system import free_port
 from loyalty.operating.processes import Child, until_ready
 from loyalty.replay.shift import whole_weeks
 from tests.conftest import Database, apart
 
+ROOT = Path(__file__).resolve().parents[2]
 MAPPING = """
 money = "USD"
 zone = "America/New_York"
@@ -139,6 +144,30 @@ def test_the_same_receipt_at_another_time_is_refused_and_counted_by_its_code(
     replay(files, *shop, "--limit", "1", "--shift", "auto", capsys=capsys)
     other = replay(files, *shop, "--limit", "1", "--shift", "1", capsys=capsys)
     assert other["refused"] == {"idempotency_key_reused": 1}
+
+
+@pytest.fixture
+def demo(shop: list[str], installation: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """The demo's own program, served and announced as a running demo does it."""
+    assert run(["program", "create", str(ROOT / "examples" / "programs" / "demo.toml")]) == Exit.OK
+    program = capsys.readouterr().out.strip()
+    assert run(["keys", "create", "--role", "pos", "--program", program]) == Exit.OK
+    keys = {"pos": capsys.readouterr().out.strip()}
+    with announced(installation, Serving(shop[1], UUID(program), "USD", keys, {}, ())):
+        yield
+
+
+@pytest.mark.parametrize("name", ["kasse", "receipts"])
+def test_the_shipped_files_are_posted_to_the_demo_by_the_command_printed_in_their_mapping(
+    demo: None, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "examples" / "mappings" / f"{name}.toml").read_text("utf-8")
+    (printed,) = re.findall(r"^#\s+\.venv/bin/loyalty (replay .*)$", text, re.MULTILINE)
+    assert run([*shlex.split(printed), "--json"]) == Exit.OK
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["refused"] == {}
+    assert figures["recorded"] == figures["posted"] >= 2
 
 
 async def _count(url: str, rows: str) -> int:
