@@ -98,7 +98,7 @@ BALANCES = (
         "no lot gives more than it holds, nor holds more than was issued",
         """
         SELECT id FROM lots WHERE least(pending, available, held, redeemed, expired, revoked, 0) < 0
-            OR pending + available + held > points OR expired + revoked > points
+            OR pending + available + held + redeemed + expired > points OR revoked + deficit < 0
             OR issued + pending + available + held + redeemed + expired + revoked + transferred + deficit <> 0
             OR is_open <> (pending + available + held > 0)
         """,

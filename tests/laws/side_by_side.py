@@ -265,7 +265,8 @@ class Commands(RuleBasedStateMachine):
     def check(self) -> None:
         """All invariants, and one decision for each accepted command."""
         world = self.world
-        assert world.run(checks.broken(world.link)) == {}
+        broken = world.run(checks.broken(world.link))
+        assert not broken, broken
         assert world.run(world.link.fetchval("SELECT count(*) FROM decisions")) == self.accepted
         for number in range(len(self.ids)):
             read = {b.points_currency: (b.pending, b.available, b.debt) for b in self.read(number).balances}

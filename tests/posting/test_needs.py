@@ -180,7 +180,7 @@ def test_a_month_that_only_the_newest_rules_count_is_asked_for() -> None:
     corner = shop(capped(10))
     (member_id,) = corner.book.new_members
     corner.book.counted.clear()
-    corner.book.new_members.clear()
+    corner.book.newcomers.clear()
     needs = needed(corner, purchase())
     assert (needs.keys.periods, needs.keys.members) == ({"2026-11"}, {member_id})
 

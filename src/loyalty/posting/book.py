@@ -4,7 +4,7 @@ Pure. `Book` is what load put in and what accepted commands added; `Work` is one
 a refusal leaves no trace. What is missing is asked for by raising `Needs`; store.py reads and writes it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from datetime import datetime
 from typing import Any
@@ -53,6 +53,10 @@ class Needs(Exception):
         super().__init__()
         self.keys = keys or Keys.none()
         self.cells = frozenset(cells)
+
+
+class Overtaken(Exception):
+    """Somebody else wrote to the lane meanwhile."""
 
 
 class StoredRecord(Struct, frozen=True):
@@ -113,6 +117,7 @@ class Lane:
     """One lane of the batch: its newest block, and what this batch adds."""
 
     __slots__ = (
+        "after",
         "cell",
         "decisions",
         "events",
@@ -145,6 +150,7 @@ class Lane:
         self.decisions: list[Decision] = []
         self.events: list[tuple[UUID, UUID, Event]] = []  # id, decision id, event
         self.touched = False  # changed without a decision of its own
+        self.after: Lane | None = None  # the lane once this batch is written; the writer puts it in
 
 
 class Book:
@@ -177,6 +183,7 @@ class Book:
         self.lots_complete: set[UUID] = set()  # accounts all of whose open lots are here
         self.counters: dict[tuple[UUID, CounterKey], int] = {}
         self.counted: dict[UUID, set[str]] = {}  # whose counters were read, for which periods
+        self.newcomers: set[UUID] = set()  # of these members nothing was there to be read
         self.decisions: dict[UUID, StoredDecision] = {}
         self.activities: dict[UUID, Activity | None] = {}
         # What this batch changes, for the writer: new rows, and rows that stood before.
@@ -197,6 +204,41 @@ class Book:
         self.published: tuple[int, datetime, Configuration] | None = None
         self.clock_to: datetime | None = None
         self.closes_on: Any = None
+
+    def follow(self, before: "Book") -> None:
+        """Begin with what the batch before this one changes: a read may not show it yet."""
+        self.records.update(before.new_records)
+        for name in (*before.new_names, *before.cancelled_names):
+            held = self.names[name] = before.names[name]
+            if name[0] == "purchase" and held is not None:
+                self.names_of[held.activity_id] = name
+        self.identifiers.update(before.new_identifiers)
+        self.newcomers.update(before.new_members)
+        self.members.update(before.new_members)
+        self.members.update(before.changed_members)
+        for key in before.changed_accounts:
+            account = self.accounts[key] = before.accounts[key]
+            self.lot_owner[account.id] = account.owner_id
+        for lot in before.changed_lots.values():
+            self.lots.setdefault(lot.account_id, {})[lot.id] = lot
+        for key in before.changed_counters:
+            self.counters[key] = before.counters[key]
+        for id, (_, activity) in (*before.new_activities.items(), *before.changed_activities.items()):
+            self.activities[id] = activity
+        for lane in before.lanes.values():
+            for decision in lane.decisions:
+                self.decisions[decision.id] = before.decisions[decision.id]
+
+    def lanes_behind(self, seen: Mapping[int, Lane]) -> dict[int, Lane]:
+        """The lanes as this batch leaves them, when a read saw them just before or after it. Raises: Overtaken."""
+        behind: dict[int, Lane] = {}
+        for cell, lane in seen.items():
+            mine = self.lanes[cell]
+            assert mine.after is not None
+            if lane.hash not in (mine.hash, mine.after.hash):
+                raise Overtaken
+            behind[cell] = mine.after
+        return behind
 
     # --- reading -----------------------------------------------------------------------------------------
 
@@ -291,7 +333,7 @@ class Book:
 
     def counter(self, owner_id: UUID, key: CounterKey) -> int:
         """Points counted so far; a period that was not read is asked for."""
-        if key.period not in self.counted.get(owner_id, ()) and owner_id not in self.new_members:
+        if key.period not in self.counted.get(owner_id, ()) and owner_id not in self.newcomers:
             keys = Keys.none()
             keys.periods.add(key.period)
             keys.members.add(owner_id)
@@ -517,6 +559,7 @@ class Work:
             book.removed_identifiers.add(member_id)
         book.members.update(self.new_members)
         book.new_members.update(self.new_members)
+        book.newcomers.update(self.new_members)
         for id, member in self.changed_members.items():
             book.members[id] = member
             (book.new_members if id in book.new_members else book.changed_members)[id] = member

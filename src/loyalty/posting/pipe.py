@@ -46,8 +46,10 @@ from loyalty.programs.types import ProgramNotFound
 log = structlog.get_logger()
 
 BATCH_MAX = 128
+MANY = 8  # waiting commands that are worth two batches
 NEEDS_MAX = 8  # visits to the database for one command before it counts as broken
 LANES_MAX = 3  # times a command may come back for other lanes
+REST = 32  # batches decided under the head alone, once another process was seen to write between two of ours
 TAKEN_MAX = 5  # times a lone command may find a key taken by another lane between reading and writing
 RETRY_S = 2.0  # how long a batch is run again after a lost connection, a deadlock or the like
 
@@ -80,12 +82,30 @@ class _Waiting:
         self.give(Answer(*render(error, self.submission.request_id), headers=retry_headers(error)))
 
 
+class _Decided(msgspec.Struct, frozen=True):
+    """A batch that waits only to be written: its answers count once its rows are committed."""
+
+    book: Book
+    answers: list[tuple[_Waiting, Answer]]
+    elsewhere: list[tuple[_Waiting, frozenset[int]]]  # commands that need these lanes too
+    rows: list[tuple[int, store.Rows]]
+
+
+class _Ahead(msgspec.Struct, frozen=True):
+    """The batch behind the one that is being written, and its decision; None when it must be made under the head."""
+
+    batch: list[_Waiting]
+    decided: "asyncio.Task[_Decided | None]"
+
+
 class _Queue:
-    __slots__ = ("bytes", "waiting")
+    __slots__ = ("ahead", "bytes", "rest", "waiting")
 
     def __init__(self) -> None:
         self.waiting: deque[_Waiting] = deque()
         self.bytes = 0
+        self.ahead: _Ahead | None = None
+        self.rest = 0  # batches that nothing is decided ahead of
 
 
 class _Poisoned(Exception):
@@ -100,6 +120,7 @@ class BatchSeen(msgspec.Struct, frozen=True):
     commands: int
     seconds: float
     attempts: int
+    ahead: bool  # decided while the batch before it was being written
 
 
 def _taken(error: Exception) -> bool:
@@ -212,23 +233,40 @@ class Pipe:
         """Batch after batch until the lane is empty; the slot is given back in between, so lanes take turns."""
         batch: list[_Waiting] = []
         try:
-            while queue.waiting:
+            while queue.waiting or queue.ahead:
                 async with self._slots:
-                    batch = self._form(queue)
+                    decided: _Decided | None = None
+                    if queue.ahead is not None:
+                        ahead, queue.ahead = queue.ahead, None
+                        batch = ahead.batch
+                        decided = await ahead.decided
+                    else:
+                        batch = self._form(queue, self._first_share(lane, queue))
                     if batch:
-                        await self._run(lane, batch)
+                        await self._run(lane, queue, batch, decided)
                     batch = []
         finally:
             del self._queues[lane]
             # Only at the end of our time, or after an error of our own: nobody is left without an answer.
+            if queue.ahead is not None:
+                queue.ahead.decided.cancel()
+                batch = [*batch, *queue.ahead.batch]
             for waiting in (*batch, *queue.waiting):
                 waiting.refuse(OutcomeUnknown() if waiting.sent else ShuttingDown())
 
-    def _form(self, queue: _Queue) -> list[_Waiting]:
+    def _first_share(self, lane: Lane, queue: _Queue) -> int:
+        """How many to take when nothing is being written: of many a half, so that two batches follow each other.
+
+        All at once would be answered at once and come again at once: processor and database would take turns.
+        """
+        many = len(queue.waiting) >= MANY and self._may_look_ahead(lane, queue)
+        return (len(queue.waiting) + 1) // 2 if many else BATCH_MAX
+
+    def _form(self, queue: _Queue, most: int = BATCH_MAX) -> list[_Waiting]:
         """What waits now, oldest first; who waited too long is refused before being decided."""
         batch: list[_Waiting] = []
         now = self._time()
-        while queue.waiting and len(batch) < BATCH_MAX:
+        while queue.waiting and len(batch) < min(most, BATCH_MAX):
             alone = isinstance(queue.waiting[0].submission.command, _ALONE)
             if alone and batch:
                 break
@@ -268,18 +306,27 @@ class Pipe:
 
     # --- load → decide → write -------------------------------------------------------------------------------
 
-    async def _run(self, lane: Lane, batch: list[_Waiting], *, refused: bool = False) -> None:
+    async def _run(
+        self,
+        lane: Lane,
+        queue: _Queue,
+        batch: list[_Waiting],
+        decided: _Decided | None = None,
+        *,
+        refused: bool = False,
+    ) -> None:
         """Bring one batch to its answers, whatever happens on the way.
 
-        `refused`: the database refused this batch, or one it was part of, before.
+        `decided`: what was decided ahead. `refused`: the database refused this batch, or one it was part of, before.
         """
         started = self._time()
         give_up_at: float | None = None
         attempts = 0
+        ahead = False
         while batch:
             attempts += 1
             try:
-                await self._attempt(lane, batch)
+                ahead = await self._attempt(lane, queue, batch, decided if attempts == 1 else None)
             except _Poisoned as poisoned:
                 self._incident(poisoned.waiting, poisoned.__cause__)
                 batch = [waiting for waiting in batch if waiting is not poisoned.waiting]
@@ -306,36 +353,90 @@ class Pipe:
                 elif len(batch) > 1:
                     # Then halves, so that one poisoned command cannot fail its neighbours.
                     middle = len(batch) // 2
-                    await self._run(lane, batch[:middle], refused=True)
-                    await self._run(lane, batch[middle:], refused=True)
+                    await self._run(lane, queue, batch[:middle], refused=True)
+                    await self._run(lane, queue, batch[middle:], refused=True)
                 else:
                     self._incident(batch[0], error)
             break
         if self.observe is not None:
-            self.observe(BatchSeen(len(batch), self._time() - started, attempts))
+            self.observe(BatchSeen(len(batch), self._time() - started, attempts, ahead))
 
-    async def _attempt(self, lane: Lane, batch: Sequence[_Waiting]) -> None:
-        """One transaction: heads, book, decisions, write, commit; then everyone gets an answer."""
+    async def _attempt(
+        self, lane: Lane, queue: _Queue, batch: list[_Waiting], decided: _Decided | None
+    ) -> bool:
+        """One transaction: heads, book, decisions, write, commit; then everyone gets an answer.
+
+        Whether it was written as decided ahead.
+        """
         program_id, cells = lane
+        ahead = decided is not None
         async with self._pool.acquire() as connection:
             try:
-                await store.begin(connection, program_id, cells)
-                book = await self._load(connection, lane, batch)
-                answers, elsewhere = await self._decide(connection, book, batch)
-                written = await store.append(connection, book, self._clock.now())
+                if decided is None:
+                    await store.begin(connection, program_id, cells)
+                elif not await store.begin_after(connection, program_id, decided.book.lanes[cells[0]]):
+                    decided, ahead = None, False
+                    queue.rest = REST
+                if decided is None:
+                    decided = await self._decided(connection, lane, batch)
+                self._look_ahead(lane, queue, batch, decided.book)
+                await store.append(connection, program_id, decided.rows)
             except BaseException:
                 await store.abandon(connection)
                 raise
-            if written:
-                for waiting, _ in answers:
+            if decided.rows:
+                for waiting, _ in decided.answers:
                     waiting.sent = True
-            await connection.execute("COMMIT" if written else "ROLLBACK")
-        for waiting, answer in answers:
+            await connection.execute("COMMIT" if decided.rows else "ROLLBACK")
+        for waiting, answer in decided.answers:
             waiting.give(answer)
-        for waiting, more in elsewhere:
+        for waiting, more in decided.elsewhere:
             self._elsewhere(program_id, cells, waiting, more)
+        return ahead
 
-    async def _load(self, connection: store.Connection, lane: Lane, batch: Sequence[_Waiting]) -> Book:
+    def _look_ahead(self, lane: Lane, queue: _Queue, batch: list[_Waiting], book: Book) -> None:
+        """Let the next batch be decided while this one, whose outcome `book` shows, is being written.
+
+        It counts only if its lane's newest block, read under the head, is then the one this batch writes.
+        """
+        queue.rest = max(0, queue.rest - 1)
+        if not queue.waiting or queue.ahead is not None or not self._may_look_ahead(lane, queue):
+            return
+        if any(isinstance(one.submission.command, _ALONE) for one in (batch[0], queue.waiting[0])):
+            return
+        following = self._form(queue)
+        if following:
+            work = self._ahead(lane, following, book)
+            queue.ahead = _Ahead(following, asyncio.get_running_loop().create_task(work))
+
+    async def _ahead(self, lane: Lane, batch: list[_Waiting], before: Book) -> _Decided | None:
+        try:
+            async with store.snapshot(self._pool, lane[0]) as connection:
+                return await self._decided(connection, lane, batch, before)
+        except Exception:
+            return None  # whatever it was, it is met again under the head, and answered there
+
+    def _may_look_ahead(self, lane: Lane, queue: _Queue) -> bool:
+        """Whether a batch may be decided ahead: others leave the lane alone, and a connection is free for it."""
+        pool = self._pool
+        free = bool(pool.get_idle_size()) or pool.get_size() < pool.get_max_size()
+        return len(lane[1]) == 1 and not queue.rest and free
+
+    async def _decided(
+        self,
+        connection: store.Connection,
+        lane: Lane,
+        batch: Sequence[_Waiting],
+        before: Book | None = None,
+    ) -> _Decided:
+        """Read and decide a batch: under the heads, or ahead of them behind the batch `before`."""
+        book = await self._load(connection, lane, batch, before)
+        answers, elsewhere = await self._decide(connection, book, batch)
+        return _Decided(book, answers, elsewhere, store.rows_of(book, self._clock.now()))
+
+    async def _load(
+        self, connection: store.Connection, lane: Lane, batch: Sequence[_Waiting], before: Book | None
+    ) -> Book:
         program_id, cells = lane
         history = await self._histories.of(connection, program_id)
         submissions = [waiting.submission for waiting in batch]
@@ -348,7 +449,11 @@ class Pipe:
         if isinstance(submissions[0].command, CloseDay):
             for each in loaded.lanes.values():
                 await store.last_closed_on(connection, program_id, each)
+        if before is not None:
+            loaded.lanes = before.lanes_behind(loaded.lanes)
         book = self._book(program_id, history, loaded)
+        if before is not None:
+            book.follow(before)
         store.fill(book, keys, loaded.rest)
         deep = deep_keys(submissions, book)
         if deep.deep:

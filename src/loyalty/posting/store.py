@@ -71,13 +71,26 @@ def may_be_run_again(error: Exception) -> bool:
 
 async def begin(connection: Connection, program_id: UUID, cells: Sequence[int]) -> None:
     """Open the batch's transaction and hold its heads, one by one, ascending. Raises: ProgramNotFound."""
-    heads = "; ".join(
+    status = await connection.execute(_begin(program_id, cells))
+    if status != "SELECT 1":  # of the last; a program has all its heads or none
+        raise ProgramNotFound
+
+
+async def begin_after(connection: Connection, program_id: UUID, lane: Lane) -> bool:
+    """Open the batch's transaction and hold its one head; whether the lane is still as `lane` says."""
+    newest = (
+        f"SELECT FROM (SELECT hash FROM blocks WHERE program_id = '{program_id}' AND cell = {lane.cell:d} "
+        f"ORDER BY number DESC LIMIT 1) b WHERE hash = '\\x{lane.hash.hex()}'"
+    )
+    return await connection.execute(f"{_begin(program_id, (lane.cell,))}; {newest}") == "SELECT 1"
+
+
+def _begin(program_id: UUID, cells: Sequence[int]) -> str:
+    heads = (
         f"SELECT FROM heads WHERE program_id = '{program_id}' AND cell = {cell:d} FOR UPDATE"
         for cell in sorted(cells)
     )
-    status = await connection.execute(f"BEGIN; SET LOCAL loyalty.program = '{program_id}'; {heads}")
-    if status != "SELECT 1":  # of the last; a program has all its heads or none
-        raise ProgramNotFound
+    return "; ".join(("BEGIN", f"SET LOCAL loyalty.program = '{program_id}'", *heads))
 
 
 async def abandon(connection: Connection) -> None:
@@ -437,22 +450,28 @@ _BLOCK = _Part("blocks")
 Rows = list[tuple[_Part, list[Any]]]
 
 
-async def append(connection: Connection, book: Book, written_at: datetime) -> bool:
-    """Write everything the batch changed, one statement a lane, each with its block; the caller commits.
+def rows_of(book: Book, written_at: datetime) -> list[tuple[int, Rows]]:
+    """Everything the batch changed, by cell, each with its block; `after` of each lane says what it comes to.
 
-    `written_at` is the real clock's instant: idempotency records are kept for so long in real time. Returns
-    whether there was anything to write.
-    Raises: UniqueViolationError when another lane took a natural key meanwhile; the batch is decided again.
+    `written_at` is the real clock's instant: idempotency records are kept for so long in real time.
     """
     cells = sorted(book.lanes)
-    written = False
+    found: list[tuple[int, Rows]] = []
     for cell in cells:
         rows = _rows(book, book.lanes[cell], first=cell == cells[0], written_at=written_at)
         filled = [(part, values) for part, values in rows if values]
         if filled:
-            await _write(connection, book.program_id, cell, filled)
-            written = True
-    return written
+            found.append((cell, filled))
+    return found
+
+
+async def append(connection: Connection, program_id: UUID, rows: list[tuple[int, Rows]]) -> None:
+    """Write the rows of a batch, one statement a lane; the caller commits.
+
+    Raises: UniqueViolationError when another lane took a natural key meanwhile; the batch is decided again.
+    """
+    for cell, filled in rows:
+        await _write(connection, program_id, cell, filled)
 
 
 async def _write(connection: Connection, program_id: UUID, cell: int, filled: Rows) -> None:
@@ -616,6 +635,8 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
             rows.append((_CLOCK, [(program_id, book.clock_to)]))
     if lane.decisions or lane.touched:
         rows.append((_BLOCK, [_block_row(book, lane)]))
+    else:
+        lane.after = Lane(cell, lane.number, lane.hash, lane.last_id, lane.recorded_at, lane.position)
     return rows
 
 
@@ -757,6 +778,8 @@ def _block_row(book: Book, lane: Lane) -> tuple[Any, ...]:
         lane.hash,
         lane.decisions,
     )
+    last_position = lane.position + len(lane.events)
+    lane.after = Lane(lane.cell, number, hash, id, book.now, last_position)
     return (
         book.program_id,
         lane.cell,
@@ -767,7 +790,7 @@ def _block_row(book: Book, lane: Lane) -> tuple[Any, ...]:
         config_number,
         book.closes_on,
         lane.position + 1,
-        lane.position + len(lane.events),
+        last_position,
         lane.hash,
         hash,
         id,
