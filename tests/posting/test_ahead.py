@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from loyalty.ledger.verify import verify
 from loyalty.members.types import MemberStatus
+from loyalty.posting import store
 from loyalty.posting.commands import ChangeMember, Command, EraseMember, Publish
 from loyalty.posting.pipe import BatchSeen
 from loyalty.posting.runtime import Runtime
@@ -134,26 +136,25 @@ async def test_nothing_is_decided_ahead_of_what_changes_everything(
     assert ahead == [False, False]
 
 
+@pytest.mark.parametrize(("meanwhile", "status"), [(-10, 409), (10, 201)], ids=["spent", "given"])
 async def test_whoever_was_decided_ahead_and_overtaken_is_decided_anew(
-    runtime: Runtime, database: Database
+    runtime: Runtime, database: Database, monkeypatch: pytest.MonkeyPatch, meanwhile: int, status: int
 ) -> None:
-    """Two processes want the same points; the one that only waited to be written finds them spent."""
+    """Another process spends the very points, or gives those that were missing, before this one holds the head."""
     shop = await open_shop(runtime, members=(ANN, "other"))
-    await shop.done(purchase("R-1"))
+    if meanwhile < 0:
+        await shop.done(purchase("R-1"))
+    begin_after = store.begin_after
     async with serving(database) as elsewhere:
         there = shop.elsewhere(elsewhere)
-        await there.done(adjust(1, of="other"))  # its connections and configurations are warm
-        spend = adjust(-10)
-        async with one_behind_the_other(database, shop, adjust(1, of="other"), spend, (None, None)) as (
-            seen,
-            replies,
-        ):
-            overtaking = asyncio.create_task(there.send(spend))
-            await asyncio.sleep(0.1)  # behind the first, before the second
-        first, second = await replies
-        assert (await overtaking).status == 201
-        assert (first.status, second.refused) == (201, (409, "insufficient_points"))
-        assert [batch.ahead for batch in seen] == [False, False]
+
+        async def overtaken(*about: Any) -> bool:
+            await there.done(adjust(meanwhile))
+            return await begin_after(*about)
+
+        monkeypatch.setattr(store, "begin_after", overtaken)
+        ahead, (first, second) = await pair(database, shop, adjust(1, of="other"), adjust(-10))
+    assert (ahead, first.status, second.status) == ([False, False], 201, status)
     assert (await verify(runtime.pool.acquire, shop.id)).intact
 
 

@@ -47,6 +47,7 @@ log = structlog.get_logger()
 
 BATCH_MAX = 128
 MANY = 8  # waiting commands that are worth two batches
+BREATH = 16  # commands decided before others get the processor
 NEEDS_MAX = 8  # visits to the database for one command before it counts as broken
 LANES_MAX = 3  # times a command may come back for other lanes
 REST = 32  # batches decided under the head alone, once another process was seen to write between two of ours
@@ -478,7 +479,9 @@ class Pipe:
         """One command after the other; what one of them misses is read and it is decided again."""
         answers: list[tuple[_Waiting, Answer]] = []
         elsewhere: list[tuple[_Waiting, frozenset[int]]] = []
-        for waiting in batch:
+        for place, waiting in enumerate(batch, start=1):
+            if not place % BREATH:
+                await asyncio.sleep(0)  # what the database says of the batch before need not wait for all of this one
             for _ in range(NEEDS_MAX):
                 try:
                     answers.append((waiting, decide(book, waiting.submission, waiting.considered)))
