@@ -72,6 +72,28 @@ def test_migrating_without_the_owner_is_refused_with_the_reason(
     assert "LOYALTY_OWNER_DATABASE_URL" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["program create examples/programs/cafe.toml", "keys list", "verify", "checkpoint", "serve", "worker"],
+)
+@pytest.mark.parametrize("there", [True, False])
+def test_before_the_first_migration_a_command_says_what_is_missing(
+    line: str,
+    there: bool,
+    servers: Servers,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    url = servers.database_url if there else servers.database_url + "_of_nobody"
+    monkeypatch.setenv("LOYALTY_DATABASE_URL", url)
+    monkeypatch.setenv("LOYALTY_REDIS_URL", servers.redis_url)
+    monkeypatch.setenv("LOYALTY_SECRET_KEY", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+    monkeypatch.chdir(Path(__file__).resolve().parents[2])
+    assert run(line.split()) == Exit.FAILED
+    (told,) = capsys.readouterr().err.splitlines()
+    assert ("run `loyalty migrate`" if there else "does not exist") in told
+
+
 def settings_of(home: Path, database_url: str, redis_url: str, **more: object) -> Settings:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

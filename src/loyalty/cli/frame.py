@@ -67,6 +67,21 @@ def unreachable(what: str, url: str, error: BaseException) -> str:
     return f"{what} at {mask_url(url)} does not answer ({reason}): is it running, are address and password right?"
 
 
+async def need_schema(url: str) -> None:
+    """Raises: CommandError where the database does not answer or was never migrated."""
+    import asyncpg  # much to import for a command that needs no database
+
+    try:
+        link = await asyncpg.connect(url, timeout=5)
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        raise CommandError(unreachable("PostgreSQL", url, error)) from error
+    try:
+        if await link.fetchval("SELECT to_regclass('alembic_version')") is None:
+            raise CommandError(f"The database {mask_url(url)} has no schema yet: run `loyalty migrate`")
+    finally:
+        await link.close()
+
+
 def follow_parent() -> None:
     """End this process, as SIGTERM would, when standard input is closed: whoever started it has gone."""
 
@@ -85,7 +100,8 @@ def at_desk(work: "Callable[[Desk], Awaitable[T]]") -> T:
     """
     from loyalty.operating.desk import DeskError, open_desk  # much to import for a command that needs no desk
 
-    async def sit(settings: Settings) -> T:
+    async def sit(settings: Settings, url: str) -> T:
+        await need_schema(url)
         async with open_desk(settings) as desk:
             return await work(desk)
 
@@ -93,7 +109,7 @@ def at_desk(work: "Callable[[Desk], Awaitable[T]]") -> T:
         with provide(from_process()) as settings:
             if settings.database_url is None or settings.secret_key is None:
                 raise CommandError("LOYALTY_DATABASE_URL or LOYALTY_SECRET_KEY is not set", Exit.USAGE)
-            return asyncio.run(sit(settings))
+            return asyncio.run(sit(settings, settings.database_url))
     except DeskError as error:
         raise CommandError(f"Refused ({error.code}): {error}", Exit.REFUSED) from error
     except EmbeddedError as error:

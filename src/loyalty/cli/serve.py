@@ -8,7 +8,7 @@ import asyncpg
 from cyclopts import App, Parameter
 
 from loyalty.base.settings import Settings, from_process, production_faults
-from loyalty.cli.frame import CommandError, Exit, follow_parent, unreachable
+from loyalty.cli.frame import CommandError, Exit, follow_parent, need_schema, unreachable
 from loyalty.embedded import EmbeddedError, provide
 from loyalty.web.serve import serve as serve_api
 
@@ -35,6 +35,7 @@ def serve(*, with_parent: Annotated[bool, Parameter(show=False, negative="")] = 
                 _refuse_unsafe(complete)
             if complete.database_url is None or complete.secret_key is None:
                 raise CommandError("LOYALTY_DATABASE_URL or LOYALTY_SECRET_KEY is not set", Exit.USAGE)
+            asyncio.run(need_schema(complete.database_url))
             return serve_api(complete)
     except EmbeddedError as error:
         raise CommandError(str(error)) from error

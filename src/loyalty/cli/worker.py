@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from loyalty.base.logs import configure_logs
 from loyalty.base.settings import from_process
-from loyalty.cli.frame import CommandError, Exit, follow_parent
+from loyalty.cli.frame import CommandError, Exit, follow_parent, need_schema
 from loyalty.embedded import EmbeddedError, provide
 from loyalty.jobs.worker import work
 
@@ -29,7 +29,8 @@ def worker(*, with_parent: Annotated[bool, Parameter(show=False, negative="")] =
     if with_parent:
         follow_parent()
 
-    async def run() -> None:
+    async def run(database_url: str) -> None:
+        await need_schema(database_url)
         stop = asyncio.Event()
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, stop.set)
@@ -41,6 +42,6 @@ def worker(*, with_parent: Annotated[bool, Parameter(show=False, negative="")] =
                 raise CommandError(
                     "LOYALTY_DATABASE_URL, LOYALTY_REDIS_URL or LOYALTY_SECRET_KEY is not set", Exit.USAGE
                 )
-            asyncio.run(run())
+            asyncio.run(run(complete.database_url))
     except EmbeddedError as error:
         raise CommandError(str(error)) from error
