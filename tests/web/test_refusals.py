@@ -405,8 +405,26 @@ async def test_an_odd_id_is_not_found_and_nothing_else(admin: Client, id: str) -
 
 
 async def test_a_trailing_or_double_slash_is_another_address(admin: Client) -> None:
-    for path in ("/v1/program/", "/v1//program", "//v1/program", "/V1/program", "/v1/program/.", "/v1/", "/"):
+    for path in (
+        "/v1/program/",
+        "/v1//program",
+        "//v1/program",
+        "/V1/program",
+        "/v1/program/.",
+        "/v1/",
+        "//",
+    ):
         is_problem(await admin.get(path), 404, "route_not_found")
+
+
+async def test_the_bare_address_leads_to_the_reference(world: World) -> None:
+    anybody = world.client("nobody")
+    bare = await anybody.get("/")
+    assert (bare.status, bare.headers["location"], bare.body) == (308, "/docs", b"")
+    pages = [await anybody.get(path) for path in ("/docs", "/docs/")]
+    assert [page.status for page in pages] == [200, 200]
+    assert pages[0].body == pages[1].body
+    assert pages[1].headers["content-type"].startswith("text/html")
 
 
 async def test_cursors_are_taken_only_where_they_were_given_out(world: World) -> None:

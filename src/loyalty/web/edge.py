@@ -258,7 +258,8 @@ class Endpoint:
         self.path = path
         self.permission = permission
         self.handler = handler
-        self.answers = answers  # status → type of the body; a str is a media type of something else than JSON
+        # Status → type of the body; a str is a media type of something else than JSON, None is no body.
+        self.answers = answers
         self.refusals = refusals
         self.keyed = keyed
         self.tag = tag

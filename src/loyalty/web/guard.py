@@ -51,7 +51,8 @@ _READ = frozenset(
     }
 )
 _HOST = re.compile(rb"[A-Za-z0-9._-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
-_PLAIN_PATH = re.compile(rb"/|(?:/[A-Za-z0-9_.:~@!$'()*+,=-]+)+")
+# A slash at the end makes another address, but for `/docs/`: people type that.
+_PLAIN_PATH = re.compile(rb"/|/docs/|(?:/[A-Za-z0-9_.:~@!$'()*+,=-]+)+")
 _ESCAPED_PATH = re.compile(rb"(?:/(?:[A-Za-z0-9_.:~@!$'()*+,=-]|%[0-9A-Fa-f]{2})+)+")
 
 _log = structlog.stdlib.get_logger("loyalty.web")

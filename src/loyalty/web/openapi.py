@@ -68,6 +68,7 @@ _STATUS_WORDS = {
     200: "Done.",
     201: "Made.",
     202: "Accepted: the work goes on; ask the run.",
+    308: "It is elsewhere: go to `Location`.",
     400: "The request cannot be read.",
     401: "No valid credential.",
     403: "The credential may not do this.",
@@ -180,7 +181,7 @@ class _Shapes:
             if endpoint.body is not None:
                 kinds[endpoint.body] = None
             for kind in endpoint.answers.values():
-                if not isinstance(kind, str):
+                if kind is not None and not isinstance(kind, str):
                     kinds[kind] = None
             for field in msgspec.structs.fields(endpoint.query):
                 kinds[field.type] = None
@@ -324,13 +325,11 @@ _PARTS: dict[Any, JSON] = {
 def _responses(endpoint: Endpoint, shapes: _Shapes) -> JSON:
     responses: JSON = {}
     for status, kind in sorted(endpoint.answers.items()):
-        media = kind.partition(";")[0] if isinstance(kind, str) else "application/json"
-        schema = shapes.of(kind) if not isinstance(kind, str) else _OTHER.get(media, {"type": "string"})
-        response: JSON = {
-            "description": _STATUS_WORDS[status],
-            "headers": _headers(endpoint),
-            "content": {media: {"schema": schema}},
-        }
+        response: JSON = {"description": _STATUS_WORDS[status], "headers": _headers(endpoint)}
+        if kind is not None:
+            media = kind.partition(";")[0] if isinstance(kind, str) else "application/json"
+            schema = shapes.of(kind) if not isinstance(kind, str) else _OTHER.get(media, {"type": "string"})
+            response["content"] = {media: {"schema": schema}}
         links = _LINKS.get(endpoint.name, {}).get(status)
         if links:
             response["links"] = {

@@ -4,6 +4,12 @@ from loyalty.posting.commands import Answer
 from loyalty.web.edge import Access, Call, get
 
 
+@get("/", Access.PUBLIC, answers={308: None}, headers={"Location": "The reference."})
+async def lead_to_reference(call: Call) -> Answer:
+    """Leads whoever opens the bare address to the reference."""
+    return Answer(308, b"", headers={"location": "/docs"})
+
+
 @get("/openapi.json", Access.PUBLIC, answers={200: "application/json"})
 async def read_openapi(call: Call) -> Answer:
     """The OpenAPI 3.1 document of this server."""
