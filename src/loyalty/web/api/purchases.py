@@ -105,7 +105,10 @@ class PurchaseView(Struct, frozen=True):
 
 @post("/v1/quotes", Permission.QUOTE, answers={200: QuoteAnswer}, refusals=_SALE, hot=True)
 async def quote_purchase(call: Call, body: wire.QuoteBody) -> Answer:
-    """What a purchase would earn if it were recorded now. Nothing is written."""
+    """What a purchase would earn if it were recorded now. Nothing is written.
+
+    A receipt that was recorded or cancelled already is quoted like a new one.
+    """
     command = await _command(call, body)
     return await quote(call.runtime, call.program_id, command, call.actor, call.exchange.request_id)
 
