@@ -93,9 +93,14 @@ def test_the_demo_serves_proves_and_goes_on_where_it_stopped(environ: dict[str, 
         old = said
         with httpx2.Client(base_url=told["base_url"]) as client:
             assert client.get("/docs").status_code == 200
-        again = subprocess.run(loyalty("demo"), env=environ, capture_output=True, text=True)
-        assert again.returncode == 1
-        assert "runs already" in again.stderr
+        for line, advice in (
+            (loyalty("demo"), "set LOYALTY_HOME"),
+            ([*loyalty("demo"), "--reset"], "stop it with Ctrl-C"),
+        ):
+            refused = subprocess.run(line, env=environ, capture_output=True, text=True)
+            assert refused.returncode == 1
+            assert re.search(rf"runs already \(process \d+\): .*{advice}", refused.stderr)
+        assert file.exists()
     assert not file.exists()
     with demo(environ, within_s=120) as said:
         assert "nothing to replay" in "\n".join(said)

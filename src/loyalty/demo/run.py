@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import os
 import socket
 import sys
 import time
@@ -50,7 +51,8 @@ def demo(settings: Settings, *, everything: bool, stop: Callable[[], Awaitable[o
     """
     began = time.monotonic()
     settings = msgspec.structs.replace(settings, environment="demo")
-    with _alone(settings), _free_port(settings), provide(settings) as complete:
+    another = "for another one set LOYALTY_HOME and LOYALTY_PORT"
+    with _alone(settings, another), _free_port(settings), provide(settings) as complete:
         say(f"servers    PostgreSQL and Valkey run, their data is in {settings.home}")
         if complete.owner_database_url is None:
             raise DemoError("LOYALTY_OWNER_DATABASE_URL is not set: the demo brings the schema up to date")
@@ -62,7 +64,7 @@ def demo(settings: Settings, *, everything: bool, stop: Callable[[], Awaitable[o
 def reset(settings: Settings) -> None:
     """Remove the demo's data, the servers' included. Raises: DemoError while the demo runs."""
     if settings.home.is_dir():
-        with _alone(settings):
+        with _alone(settings, "stop it with Ctrl-C or `kill`, then reset again"):
             destroy(settings.home)
             forget(settings.home)
         with contextlib.suppress(OSError):  # something of somebody else is left in it
@@ -221,17 +223,21 @@ async def _until(stop: Callable[[], Awaitable[object]], story: Awaitable[None]) 
 
 
 @contextmanager
-def _alone(settings: Settings) -> Generator[None]:
-    """One demo per home. Raises: DemoError."""
+def _alone(settings: Settings, otherwise: str) -> Generator[None]:
+    """One demo per home. Raises: DemoError with the process that runs it, and what to do `otherwise`."""
     place = directory(settings.home)
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (place / "lock").open("a") as lock:
+    with (place / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            lock.seek(0)
             raise DemoError(
-                f"The demo of {settings.home} runs already; for another one set LOYALTY_HOME and LOYALTY_PORT"
+                f"The demo of {settings.home} runs already (process {lock.read()}): {otherwise}"
             ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
         yield
 
 
