@@ -22,6 +22,8 @@ from loyalty.embedded.system import free_port
 pytestmark = [pytest.mark.proof, pytest.mark.realdata]
 
 PURCHASES = 14_489
+CALLS = 10
+PURCHASE, LOTS, CANCEL, CLAIM = 2, 4, 7, 8  # their places among the printed calls
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +89,15 @@ def test_the_demo_serves_proves_and_goes_on_where_it_stopped(environ: dict[str, 
         assert len(told["members"]) == 3
         assert not any(key in text for key in told["api_keys"].values())
         first = pasted(said)
-        assert len(first) == 7
-        assert pasted(said)[2] == first[2], "the purchase pasted again is the same purchase"
-        assert any("coffee" in line for line in first[2]["receipt"]["lines"])
+        assert len(first) == CALLS
+        again = pasted(said)
+        for call in (PURCHASE, CANCEL, CLAIM):
+            assert again[call] == first[call], "what is pasted again is done once"
+        assert any("coffee" in line for line in first[PURCHASE]["receipt"]["lines"])
+        assert first[CANCEL]["id"] == first[PURCHASE]["id"]
+        (taken,), (given,) = first[CANCEL]["revoked"], first[CLAIM]["earned"]
+        assert taken["points"] == given["points"] == first[PURCHASE]["earned"][0]["points"]
+        assert first[LOTS]["data"]
         old = said
         with httpx2.Client(base_url=told["base_url"]) as client:
             assert client.get("/docs").status_code == 200
@@ -104,9 +112,9 @@ def test_the_demo_serves_proves_and_goes_on_where_it_stopped(environ: dict[str, 
     assert not file.exists()
     with demo(environ, within_s=120) as said:
         assert "nothing to replay" in "\n".join(said)
-        assert pasted(old)[2] == first[2], "a call printed before the restart still works"
+        assert pasted(old)[PURCHASE] == first[PURCHASE], "a call printed before the restart still works"
         assert json.loads(file.read_text())["api_keys"] == told["api_keys"]
-        assert len(pasted(said)) == 7
+        assert len(pasted(said)) == CALLS
 
 
 def test_a_port_in_use_is_told_with_what_to_do(environ: dict[str, str]) -> None:

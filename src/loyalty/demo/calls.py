@@ -31,25 +31,14 @@ def headers(api_key: str) -> str:
     return f"Authorization: Bearer {api_key}\nContent-Type: application/json\n"
 
 
-def ready_calls(base_url: str, home: Path, member: str, purchase_id: str, at: datetime) -> list[Call]:
-    """The main calls about `member` (an external id), whose purchase `purchase_id` is explained.
-
-    `at` dates the purchase that one of them makes, and names its receipt: pasted again it is the same one.
-    """
-
-    def line(role: str, path: str, body: dict[str, Any] | None = None, *more: str) -> str:
-        parts = ["curl", "-sS", "-H", f"@{header_file(home, role)}", *more, base_url + path]
-        if body is not None:
-            parts += ["-d", msgspec.json.encode(body).decode()]
-        return shlex.join(parts)
-
-    receipt = f"DEMO-{at:%Y%m%d-%H%M%S}"
-    basket: dict[str, Any] = {
+def basket(external_id: str, at: datetime, member: str | None) -> dict[str, Any]:
+    """The body of a purchase of two lines by a member (an external id), or by a guest."""
+    return {
         "source": "demo-till",
-        "external_id": receipt,
+        "external_id": external_id,
         "occurred_at": at.isoformat(timespec="seconds"),
         "money": "USD",
-        "member": {"external": member},
+        "member": None if member is None else {"external": member},
         "lines": [
             {
                 "line_id": "1",
@@ -67,16 +56,44 @@ def ready_calls(base_url: str, home: Path, member: str, purchase_id: str, at: da
             },
         ],
     }
+
+
+def ready_calls(
+    base_url: str, home: Path, member: str, purchase_id: str, guest_id: str, at: datetime
+) -> list[Call]:
+    """The main calls about `member` (an external id): `purchase_id` is explained, the guest's `guest_id` claimed.
+
+    `at` dates the purchase that one of them makes and another cancels, and names its receipt: pasted again it is
+    the same one.
+    """
+
+    def line(role: str, path: str, body: dict[str, Any] | None = None, key: str | None = None) -> str:
+        parts = ["curl", "-sS", "-H", f"@{header_file(home, role)}"]
+        if key is not None:
+            parts += ["-H", f"Idempotency-Key: {key}"]
+        parts.append(base_url + path)
+        if body is not None:
+            parts += ["-d", msgspec.json.encode(body).decode()]
+        return shlex.join(parts)
+
+    receipt = f"DEMO-{at:%Y%m%d-%H%M%S}"
+    sale = basket(receipt, at, member)
+    name = {field: sale[field] for field in ("source", "external_id")}
     who = f"/v1/members/identifier:external:{member}"
     return [
         Call("Who is at the till? Card, phone, e-mail or number in one field",
              line("pos", "/v1/members/lookup", {"query": member})),
         Call("What would this basket earn? Nothing is written",
-             line("pos", "/v1/quotes", basket)),
+             line("pos", "/v1/quotes", sale)),
         Call("The purchase itself; paste it again and the first answer comes back",
-             line("pos", "/v1/purchases", basket, "-H", f"Idempotency-Key: {receipt}")),
+             line("pos", "/v1/purchases", sale, receipt)),
         Call("What the member holds, and what expires next", line("support", f"{who}/balances")),
+        Call("The same points lot by lot, each with its last day", line("support", f"{who}/lots?limit=5")),
         Call("The member's statement in words", line("support", f"{who}/entries?limit=5")),
         Call("Why that many points?", line("support", f"/v1/purchases/{purchase_id}/explanation")),
+        Call("That purchase cancelled: what it earned is taken back",
+             line("pos", "/v1/purchases/cancel", name, f"{receipt}-cancel")),
+        Call("A guest bought the same a moment ago; now it is this member's",
+             line("pos", f"/v1/purchases/{guest_id}/claim", {"member": {"external": member}}, f"{receipt}-claim")),
         Call("Everything that happened, for other systems", line("analyst", "/v1/engagement-events?limit=3")),
     ]  # fmt: skip

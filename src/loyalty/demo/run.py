@@ -24,7 +24,7 @@ import msgspec
 
 from loyalty.base import migrations
 from loyalty.base.settings import Settings
-from loyalty.demo.calls import ready_calls
+from loyalty.demo.calls import basket, ready_calls
 from loyalty.demo.program import Prepared, prepare
 from loyalty.demo.state import Serving, State, announced, directory, forget, write_state
 from loyalty.embedded import destroy, provide
@@ -95,9 +95,10 @@ async def _story(settings: Settings, everything: bool, began: float, say: Say) -
             ) as support:
                 statement = await _statement(support, MEMBERS[0])
                 purchase_id = await _interesting(support, statement)
-            _tell_statement(statement, say)
             now = datetime.now(ZoneInfo(prepared.zone))
-            _tell_product(settings, base_url, purchase_id, now, say)
+            guest_id = await _guest(base_url, state.api_keys["pos"], now)
+            _tell_statement(statement, say)
+            _tell_product(settings, base_url, purchase_id, guest_id, now, say)
             await watch()
 
 
@@ -161,16 +162,28 @@ async def _interesting(support: httpx2.AsyncClient, statement: list[dict[str, An
     return purchases[0]
 
 
+async def _guest(base_url: str, api_key: str, now: datetime) -> str:
+    """A purchase by nobody, made now so that somebody can claim it."""
+    body = basket(f"GUEST-{now:%Y%m%d-%H%M%S}", now, None)
+    headers = {"Authorization": f"Bearer {api_key}", "Idempotency-Key": body["external_id"]}
+    async with httpx2.AsyncClient(base_url=base_url, headers=headers, timeout=10) as till:
+        answer = await till.post("/v1/purchases", json=body)
+    answer.raise_for_status()
+    return answer.json()["id"]
+
+
 def _tell_statement(statement: list[dict[str, Any]], say: Say) -> None:
     say(f"statement  of member {MEMBERS[0]}, newest first")
     for line in statement[:6]:
         say(f"           {line['occurred_at'][:10]}  {line['words']:60}  balance {line['available']:,}")
 
 
-def _tell_product(settings: Settings, base_url: str, purchase_id: str, now: datetime, say: Say) -> None:
+def _tell_product(
+    settings: Settings, base_url: str, purchase_id: str, guest_id: str, now: datetime, say: Say
+) -> None:
     say("")
     say("The API is running. Paste any of these:")
-    for call in ready_calls(base_url, settings.home, MEMBERS[0], purchase_id, now):
+    for call in ready_calls(base_url, settings.home, MEMBERS[0], purchase_id, guest_id, now):
         say("")
         say(f"# {call.what}")
         say(call.line)
