@@ -1,6 +1,7 @@
 """A shop's day over HTTP: enrol, quote, buy, look, cancel, claim, correct; every call answers as documented."""
 
 import asyncio
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -89,6 +90,40 @@ async def test_a_batch_answers_every_item_as_it_would_have_been_alone(world: Wor
     assert results[3]["body"] == results[0]["body"]
     alone = await till.post("/v1/purchases", same, idempotency_key="k")
     assert (alone.status, alone.replayed) == (201, True)
+
+
+@pytest.mark.parametrize(
+    ("bad", "status", "code"), [("\x00", 422, "invalid_characters"), ("\ud800", 400, "invalid_encoding")]
+)
+async def test_a_bad_character_spoils_its_item_alone(world: World, bad: str, status: int, code: str) -> None:
+    till = world.client("pos")
+    spoilt = receipt()
+    spoilt["lines"][1]["sku"] = f"BAG{bad}"
+    items = [receipt(), spoilt, f"text{bad}", receipt(channel=f"a{bad}", money="EURO"), receipt()]
+    answer = await till.post("/v1/purchases/batch", json.dumps({"items": items}).encode())
+    results = answer.json["results"]
+    assert [one["status"] for one in results] == [201, status, status, status, 201]
+    for index, pointer in ((1, "/lines/1/sku"), (2, ""), (3, "/channel")):
+        told = results[index]["body"]["errors"][0]
+        assert (told["pointer"], told["code"]) == (pointer, code)
+    alone = await till.post("/v1/purchases", json.dumps(spoilt).encode(), idempotency_key=uuid4().hex)
+    for same in ("status", "code", "detail", "errors"):
+        assert alone.json[same] == results[1]["body"][same]
+
+
+async def test_a_batch_that_cannot_be_read_is_refused_as_a_whole(world: World) -> None:
+    till = world.client("pos")
+    good = json.dumps(receipt()).encode()
+    for raw, code in (
+        (b'{"items": [%s, {"sku": "\xff"}]}' % good, "invalid_encoding"),
+        (b'{"items": [%s, {"sku": ]}' % good, "malformed_body"),
+        (b'{"items": [%s], "more": "\\ud800"}' % good, "invalid_encoding"),
+        (b'{"items": [%s], "items": []}' % good, "duplicate_key"),
+    ):
+        answer = await till.post("/v1/purchases/batch", raw)
+        assert (answer.status, answer.json["code"]) == (400, code)
+    for raw in (b'{"items": {"0": "a\\u0000"}}', b'["a\\u0000"]', b'{"items": [7], "more": "a\\u0000"}'):
+        assert (await till.post("/v1/purchases/batch", raw)).status == 422
 
 
 async def test_a_member_is_found_enrolled_read_changed_and_erased(world: World) -> None:

@@ -36,11 +36,13 @@ from loyalty.web.guard import EXCHANGE, Exchange, incident, refusal, send_answer
 from loyalty.web.metrics import Metrics
 from loyalty.web.query import NoQuery, parameters_of, read_query
 from loyalty.web.types import (
+    Batch,
     BodyTooLarge,
     IdempotencyKeyInvalid,
     IdempotencyKeyMissing,
     IncompleteBody,
     InvalidBody,
+    InvalidEncoding,
     MalformedBody,
     MalformedRequest,
     ThingNotFound,
@@ -317,11 +319,40 @@ def decode(shape: type[T], raw: bytes) -> T:
     if not raw:
         raise MalformedBody("The body is empty.")
     value = strict.read_json(raw)
-    return fitted(shape, value, strict.character_faults(raw, value))
+    faults = strict.character_faults(raw, value)
+    if faults and issubclass(shape, Batch):
+        value = _set_apart(raw, value)
+        faults = strict.character_faults(raw, value)
+    return fitted(shape, value, faults)
+
+
+class _Spoilt(msgspec.Struct, frozen=True):
+    """An item of a batch whose texts hold forbidden characters: refused in its turn, it harms no other."""
+
+    value: Any
+    faults: Sequence[Fault]
+
+
+def _set_apart(raw: bytes, value: Any) -> Any:
+    """The `value` of a batch, spoilt items marked: nobody looks for faults in them until their turn comes."""
+    match value:
+        case {"items": [*items]}:
+            found = [(item, strict.character_faults(raw, item)) for item in items]
+            return value | {"items": [_Spoilt(item, faults) if faults else item for item, faults in found]}
+        case _:
+            return value
 
 
 def fitted(shape: type[T], value: Any, known: Sequence[Fault] = ()) -> T:
-    """A JSON value as a `shape`; `known` faults were found before. Raises: InvalidBody with every fault."""
+    """A JSON value as a `shape`; `known` faults were found before.
+
+    Raises: InvalidBody with every fault, InvalidEncoding where a text holds half of a character.
+    """
+    if isinstance(value, _Spoilt):
+        value, known = value.value, value.faults
+    for fault in known:
+        if fault.code == "invalid_encoding":
+            raise InvalidEncoding(faults=(fault,))
     if not known:
         try:
             body = msgspec.convert(value, shape)

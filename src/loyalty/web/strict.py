@@ -1,6 +1,6 @@
 """JSON as this API reads it: UTF-8, at most 32 levels, every key once, no half characters, no hidden ones.
 
-What cannot be read is refused with 400; what can be read but holds forbidden characters becomes faults (422).
+What cannot be read is refused with 400; what can be read but holds forbidden characters becomes faults of the texts.
 The usual body takes only quick checks; a rare one is walked to say where the trouble is.
 """
 
@@ -21,7 +21,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_json(raw: bytes) -> Any:
-    """The value that the bytes say.
+    """The value that the bytes say. Halves of characters stand in it as they are: see character_faults.
 
     Raises: MalformedBody, InvalidEncoding, TooDeep, DuplicateKey.
     """
@@ -35,7 +35,7 @@ def read_json(raw: bytes) -> Any:
         # A number outside every range; Python's reader can hold it, so that its place is found.
         return _checked(_read_slowly(raw))
     except msgspec.DecodeError:
-        raise _why_unreadable(raw) from None
+        return _checked(_with_halves(raw))
     # Written again, a value has one colon for each key and the same colons inside its texts: a colon that is gone
     # stood behind a key that was given twice. An escape may hide a colon, so its presence asks for the slow way.
     if b"\\" in raw or raw.count(b":") != msgspec.json.encode(value).count(b":"):
@@ -49,11 +49,15 @@ def character_faults(raw: bytes, value: Any) -> list[Fault]:
         return []
     faults: list[Fault] = []
     for pointer, text in _texts("", value):
-        if not text.isprintable():  # said of ordinary blanks and joiners too, hence asked again
-            try:
-                visible(text, joiners=True)
-            except TextFault as fault:
-                faults.append(Fault(pointer, fault.code, fault.detail))
+        if text.isprintable():  # not said of ordinary blanks and joiners, hence the others are asked again
+            continue
+        if _SURROGATE.search(text):
+            faults.append(Fault(pointer, "invalid_encoding", "Half of a character."))
+            continue
+        try:
+            visible(text, joiners=True)
+        except TextFault as fault:
+            faults.append(Fault(pointer, fault.code, fault.detail))
     return faults
 
 
@@ -121,18 +125,14 @@ def _checked(value: Any) -> Any:
     return value
 
 
-def _why_unreadable(raw: bytes) -> Exception:
-    """The refusal for bytes that are no JSON: their encoding, a half character, or their grammar."""
+def _with_halves(raw: bytes) -> Any:
+    """The value of bytes whose only fault are halves of characters. Raises: InvalidEncoding, MalformedBody."""
     if raw.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or b"\x00" in raw[:4]:
-        return InvalidEncoding()
-    try:
-        value = _read_slowly(raw)
-    except (InvalidEncoding, MalformedBody) as error:
-        return error
-    for pointer, text in _texts("", value):
-        if _SURROGATE.search(text):
-            return InvalidEncoding(faults=(Fault(pointer, "invalid_encoding", "Half of a character."),))
-    return MalformedBody()
+        raise InvalidEncoding
+    value = _read_slowly(raw)
+    if not any(_SURROGATE.search(text) for _, text in _texts("", value)):
+        raise MalformedBody
+    return value
 
 
 def _values(pointer: str, value: Any) -> Iterator[tuple[str, Any]]:

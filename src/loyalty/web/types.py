@@ -38,6 +38,10 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     errors: tuple[FaultView, ...] = ()
 
 
+class Batch(Struct, frozen=True, forbid_unknown_fields=True):
+    """A body of `items` that are looked at one by one: what is wrong with one harms no other."""
+
+
 class MalformedRequest(Malformed):
     code: ClassVar[str] = "malformed_request"
     title: ClassVar[str] = "The request's headers or address cannot be understood."

@@ -16,6 +16,7 @@ from loyalty.members.types import IdentifierKind
 from loyalty.programs.types import ProgramSettings
 from loyalty.rules.types import Ruleset
 from loyalty.web.faults import CODES, EARLIEST, LATEST
+from loyalty.web.types import Batch
 
 POINTS_MAX = 2**53 - 1
 AMOUNT_MAX = 10**12  # a thousand lines of this still count exactly
@@ -309,7 +310,7 @@ LatePurchase = Annotated[
 ]
 
 
-class PurchaseBatch(Struct, frozen=True, forbid_unknown_fields=True):
+class PurchaseBatch(Batch, frozen=True, forbid_unknown_fields=True):
     items: Annotated[
         tuple[
             Annotated[
@@ -394,7 +395,7 @@ LateImport = Annotated[
 ]
 
 
-class ImportBatch(Struct, frozen=True, forbid_unknown_fields=True):
+class ImportBatch(Batch, frozen=True, forbid_unknown_fields=True):
     items: Annotated[
         tuple[
             Annotated[
