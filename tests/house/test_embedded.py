@@ -1,6 +1,7 @@
 """The embedded servers: quick to start, shared by their users, back after a kill, apart from their neighbours."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import asyncpg
@@ -73,6 +75,66 @@ def test_the_servers_come_back_after_both_were_killed(home: Path) -> None:
     again = ensure(home)
     assert ask(again.owner_database_url, "SELECT count(*) FROM kept") == 0
     assert all(status(home).values())
+
+
+def test_a_start_after_a_kill_says_what_it_waits_for(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with running(home):
+        os.kill(status(home)["postgres"] or 0, signal.SIGKILL)
+        ensure(home)
+    assert [record.message for record in caplog.records] == [
+        "PostgreSQL was not stopped properly: it replays what it wrote since its last checkpoint, see "
+        f"{Postgres(home).log}"
+    ]
+    caplog.clear()
+    with running(home):
+        assert caplog.records == []
+
+
+def test_a_recovery_is_waited_for_however_long_it_takes(
+    home: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = ensure(home)
+    ask(servers.owner_database_url, "CREATE TABLE large AS SELECT generate_series(1, 200000) AS n")
+    killed = status(home)["postgres"] or 0
+    os.kill(killed, signal.SIGKILL)
+    monkeypatch.setattr("loyalty.embedded.postgres.QUIET_S", 1)
+    monkeypatch.setattr("loyalty.embedded.postgres.RETRY_S", 0)
+    with ThreadPoolExecutor(1) as thread:
+        held = thread.submit(hold_recovery, home, killed, 2.5)
+        assert ask(ensure(home).owner_database_url, "SELECT count(*) FROM large") == 200_000
+        held.result()
+    assert any("Waiting for PostgreSQL" in record.message for record in caplog.records)
+
+
+def hold_recovery(home: Path, killed: int, seconds: float) -> None:
+    """Stop the process that replays for a while, as a slow disk would."""
+    recovering: list[int] = []
+    until = time.monotonic() + 20
+    while not recovering:
+        assert time.monotonic() < until, "void: the recovery was not met"
+        started = status(home)["postgres"]
+        if started is not None and started != killed:
+            children = Path(f"/proc/{started}/task/{started}/children").read_text().split()
+            with contextlib.suppress(FileNotFoundError):
+                recovering = [
+                    int(child)
+                    for child in children
+                    if b"startup" in Path(f"/proc/{child}/cmdline").read_bytes()
+                ]
+    os.kill(recovering[0], signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(recovering[0], signal.SIGCONT)
+
+
+def test_a_dead_server_whose_processes_live_on_is_not_forgotten(home: Path) -> None:
+    with running(home):
+        postgres = Postgres(home)
+        file = postgres.data / "postmaster.pid"
+        lines = file.read_text().splitlines()
+        file.write_text("\n".join(["999999999", *lines[1:]]) + "\n")  # the server's memory is still held
+        postgres._drop_dead_pid_file()  # pyright: ignore[reportPrivateUsage]
+        assert file.exists()
+        file.write_text("\n".join(lines) + "\n")
 
 
 def test_a_killed_user_leaves_servers_that_the_next_one_takes_over_and_stops(home: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import asyncpg
 from cyclopts import App, Parameter
 
+from loyalty.base.logs import configure_logs
 from loyalty.base.settings import Settings, from_process, production_faults
 from loyalty.cli.frame import CommandError, Exit, follow_parent, need_schema, unreachable
 from loyalty.embedded import EmbeddedError, provide
@@ -27,6 +28,7 @@ def serve(*, with_parent: Annotated[bool, Parameter(show=False, negative="")] = 
         End when standard input is closed.
     """
     settings = from_process()
+    configure_logs(settings.log_format)
     if with_parent:
         follow_parent()
     try:

@@ -6,14 +6,28 @@ Three roles, so that a laptop runs with the same grants as production: `postgres
 
 import asyncio
 import contextlib
+import logging
 import shutil
+import sys
 import time
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from loyalty.base.provision import provision
-from loyalty.embedded.system import EmbeddedError, account, alive, binaries, credentials, free_port, open_home
+from loyalty.embedded.system import (
+    EmbeddedError,
+    account,
+    alive,
+    binaries,
+    credentials,
+    free_port,
+    held,
+    open_home,
+)
+
+# A line on stderr, in the form of the process's log where that has been set up.
+_log = logging.getLogger("loyalty.embedded")
 
 DATABASE = "loyalty"
 OWNER = "loyalty_owner"
@@ -35,7 +49,13 @@ SETTINGS = {
     "log_lock_waits": "on",
     "shared_preload_libraries": "pg_stat_statements",
 }
+if sys.platform == "linux":
+    # After a crash all files are synced by one call: one by one they take half a minute on a slow or busy disk.
+    SETTINGS["recovery_init_sync_method"] = "syncfs"
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+QUIET_S = 5  # a start that takes longer says so, again and again
+RETRY_S = 15  # a start that fails is tried again for so long
 
 
 class Postgres:
@@ -81,8 +101,13 @@ class Postgres:
             return False
         if not (self.data / "PG_VERSION").is_file():
             self._initialise()
-        give_up = time.monotonic() + 15
-        # After a kill -9 the dead server's lock file blocks for a moment; a taken port needs another one.
+        if self._pid_file():
+            _log.warning(
+                "PostgreSQL was not stopped properly: it replays what it wrote since its last checkpoint, see %s",
+                self.log,
+            )
+        give_up = time.monotonic() + RETRY_S
+        # After a kill -9 processes of the dead server may block for a moment; a taken port needs another one.
         while not self._launch():
             if time.monotonic() > give_up:
                 raise EmbeddedError(
@@ -91,7 +116,6 @@ class Postgres:
             if self._port_taken():
                 self._remember_port(free_port())
             time.sleep(0.3)
-            self._drop_dead_pid_file()
         if not (self.data / "provisioned").exists():
             _apart(provision(self.url("postgres", "postgres"), self.url(OWNER), self.url(APP)))
             (self.data / "provisioned").touch()
@@ -128,13 +152,21 @@ class Postgres:
         self._remember_port(free_port())
 
     def _launch(self) -> bool:
+        """Start the server and wait until it is ready: for as long as it lives, since a recovery takes its time."""
+        self._drop_dead_pid_file()
         options = " ".join(f"-c {name}='{value}'" for name, value in self._settings.items())
-        return (
-            self._control(
-                "-w", "-t", "60", "-l", str(self.log), "-o", f"-p {self._port()} {options}", "start"
-            )
-            == 0
-        )
+        patience, place, options = ("-t", str(QUIET_S)), ("-l", str(self.log)), f"-p {self._port()} {options}"
+        if self._control("-w", *patience, *place, "-o", options, "start") == 0:
+            return True
+        until = time.monotonic()
+        while self.pid is not None and self._pid_file()[7:] == ["starting"]:
+            if time.monotonic() >= until:
+                until += QUIET_S
+                _log.warning(
+                    "Waiting for PostgreSQL, whose log says: %s", self._log_tail().rpartition("\n")[2]
+                )
+            time.sleep(0.1)
+        return self.running()
 
     def _control(self, *arguments: str) -> int:
         return self._account.run([self.bin / "pg_ctl", "-D", self.data, *arguments]).returncode
@@ -146,16 +178,20 @@ class Postgres:
         (self.data / "port").write_text(str(port))
 
     def _pid_file(self) -> list[str]:
-        """Lines of the server's lock file: process id first, port fourth."""
+        """Lines of the server's lock file: process id first, port fourth, shared memory seventh, state eighth."""
         with contextlib.suppress(FileNotFoundError):
-            lines = (self.data / "postmaster.pid").read_text().splitlines()
+            lines = [line.strip() for line in (self.data / "postmaster.pid").read_text().splitlines()]
             return lines if lines and lines[0].isdigit() else []
         return []
 
     def _drop_dead_pid_file(self) -> None:
-        """Where nobody reaps the dead (a container without init), PostgreSQL itself would wait for ever."""
+        """Where nobody reaps the dead (a container without init), PostgreSQL itself would wait for ever.
+
+        Not while a process of the dead server lives: two servers would write the same files. PostgreSQL knows them
+        by the shared memory that they hold, and finds it through this file.
+        """
         lines = self._pid_file()
-        if lines and not alive(int(lines[0])):
+        if lines and not alive(int(lines[0])) and not (len(lines) > 6 and held(lines[6].split()[-1])):
             (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _port_taken(self) -> bool:

@@ -186,3 +186,11 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return True
+
+
+def held(segment: str) -> bool:
+    """Whether a process holds the shared memory with this id; not known where there is no /proc."""
+    with contextlib.suppress(OSError):
+        rows = [row.split() for row in Path("/proc/sysvipc/shm").read_text().splitlines()]
+        return any(row[1] == segment and row[6] != "0" for row in rows)
+    return False
