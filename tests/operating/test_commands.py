@@ -102,6 +102,15 @@ def test_a_key_is_shown_once_rotated_and_revoked(shell: Shell, sandbox: str) -> 
     assert "key_not_found" in shell("keys", "revoke", str(uuid4()), *at, ends=Exit.REFUSED)
 
 
+def test_a_key_that_would_be_of_no_use_is_refused(shell: Shell, sandbox: str) -> None:
+    at = ["--program", sandbox]
+    dead = shell("keys", "create", "--role", "pos", "--days", "0", *at, ends=Exit.REFUSED)
+    assert "/expires_at" in dead
+    unbound = shell("keys", "create", "--role", "admin", "--location", "12", *at, ends=Exit.REFUSED)
+    assert "/locations" in unbound
+    assert shell.json("keys", "list", *at) == []
+
+
 def test_staff_get_tokens_that_can_be_ended(
     shell: Shell, sandbox: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

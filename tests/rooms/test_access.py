@@ -35,6 +35,7 @@ async def new_key(
     role: Role = Role.POS,
     locations: tuple[str, ...] = (),
     expires_at: datetime | None = None,
+    at: datetime = NOW,
 ) -> tuple[ApiKey, str]:
     async with transaction(engine, by.program_id) as connection:
         client = await service.create_client(connection, by, "till", at=NOW, ids=ids)
@@ -44,7 +45,7 @@ async def new_key(
             client.id,
             role,
             random=chance(),
-            at=NOW,
+            at=at,
             ids=ids,
             locations=locations,
             expires_at=expires_at,
@@ -89,7 +90,7 @@ async def test_whatever_is_wrong_is_told_alike(engine: AsyncEngine) -> None:
     by = await new_operator(engine)
     revoked, revoked_text = await new_key(engine, by)
     await revoke(engine, by, revoked, NOW)
-    _, expired_text = await new_key(engine, by, expires_at=NOW)
+    _, expired_text = await new_key(engine, by, expires_at=NOW, at=later(hours=-1))
     _, good = await new_key(engine, by)
     unknown = "lk_" + base64.urlsafe_b64encode(chance()).decode().rstrip("=")
     authenticate = Authenticator(engine)
@@ -219,7 +220,7 @@ async def test_a_key_that_no_longer_works_cannot_be_rotated(engine: AsyncEngine)
     by = await new_operator(engine)
     revoked, _ = await new_key(engine, by)
     await revoke(engine, by, revoked, NOW)
-    expired, _ = await new_key(engine, by, expires_at=NOW)
+    expired, _ = await new_key(engine, by, expires_at=NOW, at=later(hours=-1))
     for key in (revoked, expired):
         with pytest.raises(KeyNotActive):
             async with transaction(engine, by.program_id) as connection:

@@ -91,7 +91,7 @@ async def test_the_word_bearer_may_be_written_anyhow_and_the_key_stands_nowhere_
 async def test_expired_and_revoked_keys_are_refused_like_unknown_ones(world: World) -> None:
     runtime, shop = world.runtime, world.shop
     by, now = operator(shop.program_id), runtime.clock.now()
-    made: dict[str, Any] = {"at": now, "ids": Ids(runtime.clock.now_ms, random62)}
+    made: dict[str, Any] = {"at": now - timedelta(minutes=1), "ids": Ids(runtime.clock.now_ms, random62)}
     async with transaction(runtime.engine, shop.program_id) as connection:
         client = await create_client(connection, by, "old", **made)
         _, expired = await create_key(
@@ -107,6 +107,24 @@ async def test_expired_and_revoked_keys_are_refused_like_unknown_ones(world: Wor
         await revoke_key(connection, by, key.id, **made)
     for text in (expired, revoked):
         is_problem(await world.with_key(text).get("/v1/program"), 401, "invalid_credential")
+
+
+async def test_a_key_that_would_be_of_no_use_is_not_made(world: World) -> None:
+    admin = world.client("admin")
+    keys = f"/v1/clients/{world.shop.client_id}/keys"
+    before = (await admin.get(keys)).json
+    moment = world.runtime.clock.now().isoformat()
+    for body, pointers in (
+        ({"role": "pos", "expires_at": moment}, ["/expires_at"]),
+        *(
+            ({"role": role, "locations": ["store-12"]}, ["/locations"])
+            for role in ("support", "manager", "analyst", "auditor", "admin")
+        ),
+        ({"role": "admin", "locations": ["a"], "expires_at": moment}, ["/locations", "/expires_at"]),
+    ):
+        problem = is_problem(await admin.post(keys, body, idempotency_key=uuid4().hex), 422, "key_invalid")
+        assert [fault["pointer"] for fault in problem["errors"]] == pointers
+    assert (await admin.get(keys)).json == before
 
 
 async def test_a_staff_token_acts_with_the_role_of_the_person(world: World) -> None:

@@ -18,6 +18,9 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
+BOUND = frozenset({Role.POS})  # roles whose keys may be bound to locations
+
+
 class Permission(StrEnum):
     MEMBER_LOOKUP = "member.lookup"  # one field, masked answers
     MEMBER_READ = "member.read"  # one member: masked name, balances, lots

@@ -11,12 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.access import audit, store
 from loyalty.access.keys import hash_key, make_key
-from loyalty.access.roles import Role
+from loyalty.access.roles import BOUND, Role
 from loyalty.access.types import (
     ApiKey,
     AuditEntry,
     Client,
     ClientNotFound,
+    KeyInvalid,
     KeyNotActive,
     KeyNotFound,
     Principal,
@@ -25,6 +26,7 @@ from loyalty.access.types import (
     StaffToken,
     TokenNotFound,
 )
+from loyalty.base.errors import Fault
 from loyalty.base.ids import Ids
 
 
@@ -59,10 +61,41 @@ async def create_key(
 ) -> tuple[ApiKey, str]:
     """A new key of a client, made from 32 random bytes, and its text.
 
-    Raises: ClientNotFound.
+    Raises: ClientNotFound, KeyInvalid.
     """
     if await store.client(connection, by.program_id, client_id) is None:
         raise ClientNotFound
+    _check_key(role, locations, expires_at, at)
+    return await _add_key(
+        connection, by, client_id, role, locations, expires_at, random=random, at=at, ids=ids
+    )
+
+
+def _check_key(role: Role, locations: tuple[str, ...], expires_at: datetime | None, at: datetime) -> None:
+    """Raises: KeyInvalid with every fault of a key that is made at the instant `at`."""
+    faults: list[Fault] = []
+    if locations and role not in BOUND:
+        faults.append(
+            Fault("/locations", "unbound_role", f"A key of the role {role} is not bound to locations.")
+        )
+    if expires_at is not None and expires_at <= at:
+        faults.append(Fault("/expires_at", "out_of_range", "The key would have expired when it is made."))
+    if faults:
+        raise KeyInvalid(faults=tuple(faults))
+
+
+async def _add_key(
+    connection: AsyncConnection,
+    by: Principal,
+    client_id: UUID,
+    role: Role,
+    locations: tuple[str, ...],
+    expires_at: datetime | None,
+    *,
+    random: bytes,
+    at: datetime,
+    ids: Ids,
+) -> tuple[ApiKey, str]:
     text, prefix = make_key("lk", random)
     key = ApiKey(ids(), client_id, prefix, role, locations, at, expires_at, None)
     await store.add_key(connection, by.program_id, key, hash_key(text))
@@ -95,8 +128,8 @@ async def rotate_key(
     await store.end_key(connection, by.program_id, key_id, ends_at)
     detail = {"old_ends_at": ends_at}
     await audit.record(connection, by, "key.rotate", str(key_id), at=at, ids=ids, detail=detail)
-    return await create_key(
-        connection, by, old.client_id, old.role, random=random, at=at, ids=ids, locations=old.locations
+    return await _add_key(
+        connection, by, old.client_id, old.role, old.locations, None, random=random, at=at, ids=ids
     )
 
 

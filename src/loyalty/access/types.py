@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from loyalty.access.roles import Permission, Role, allows
-from loyalty.base.errors import Conflict, Forbidden, NotFound, Unauthenticated
+from loyalty.base.errors import Conflict, Forbidden, NotFound, Refused, Unauthenticated
 from loyalty.base.ids import NIL
 
 
@@ -133,6 +133,11 @@ class StaffNotFound(NotFound):
 class TokenNotFound(NotFound):
     code: ClassVar[str] = "token_not_found"
     title: ClassVar[str] = "There is no such token."
+
+
+class KeyInvalid(Refused):
+    code: ClassVar[str] = "key_invalid"
+    title: ClassVar[str] = "Such a key would not work, or not as it says."
 
 
 class KeyNotActive(Conflict):

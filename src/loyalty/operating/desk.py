@@ -152,7 +152,8 @@ class Desk:
         locations: tuple[str, ...] = (),
         lives: timedelta | None = None,
     ) -> tuple[ApiKey, str]:
-        """A new key of a client and its text, shown this once."""
+        """A new key of a client and its text, shown this once. Raises: KeyInvalid."""
+        now = self.now()
         async with transaction(self.runtime.engine, program_id) as connection:
             return await service.create_key(
                 connection,
@@ -160,10 +161,10 @@ class Desk:
                 client.id,
                 role,
                 random=secrets.token_bytes(RANDOM_BYTES),
-                at=self.now(),
+                at=now,
                 ids=self.ids,
                 locations=locations,
-                expires_at=None if lives is None else self.now() + lives,
+                expires_at=None if lives is None else now + lives,
             )
 
     async def keys(self, program_id: UUID) -> list[tuple[Client, ApiKey]]:

@@ -53,6 +53,7 @@ CODES: dict[str, str] = {
     "duplicate_line_id": "Two lines have the same line_id.",
     "total_mismatch": "The parts do not add up to the whole.",
     "contradictory_range": "The end lies before the beginning, or the two exclude each other.",
+    "unbound_role": "Keys of this role are not bound to locations.",
     # of names and identifiers
     "not_a_phone_number": "The text is no phone number of the program's country, nor one with a country's prefix.",
     "not_an_email": "The text is no address that mail can be sent to.",

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from loyalty.access import service
 from loyalty.access.keys import RANDOM_BYTES
 from loyalty.access.roles import Permission, Role
-from loyalty.access.types import ApiKey, Client, ClientNotFound, KeyNotActive, KeyNotFound, Staff
+from loyalty.access.types import ApiKey, Client, ClientNotFound, KeyInvalid, KeyNotActive, KeyNotFound, Staff
 from loyalty.base.canonical import canonical
 from loyalty.base.database import reading
 from loyalty.base.paging import InvalidCursor
@@ -78,7 +78,9 @@ async def list_clients(call: Call, query: PageQuery) -> Answer:
     return call.page(found, query.limit, lambda client: [str(client.id)])
 
 
-@post(KEYS, Permission.CLIENTS_MANAGE, keyed=True, answers={201: MadeKey}, refusals=(ClientNotFound,))
+@post(
+    KEYS, Permission.CLIENTS_MANAGE, keyed=True, answers={201: MadeKey}, refusals=(ClientNotFound, KeyInvalid)
+)
 async def create_key(call: Call, client: UUID, body: wire.KeyBody) -> Answer:
     """Make a key for a client. Keep `secret`: it is never shown again."""
 

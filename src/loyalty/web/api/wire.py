@@ -443,7 +443,7 @@ class ClientBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class KeyBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a new key may do: the role, and for a till its locations (none: anywhere)."""
+    """What a new key may do: the role, and for a till (`pos`) alone its locations (none: anywhere)."""
 
     role: Literal["pos", "support", "manager", "analyst", "auditor", "admin"]
     locations: Annotated[tuple[Text, ...], Meta(max_length=200)] = ()
