@@ -47,6 +47,22 @@ async def test_ambiguous_or_broken_framing_is_400_and_closes(world: World, heade
     assert reply.json["code"] in ("malformed_request", "body_too_large")
 
 
+@pytest.mark.parametrize("coding", ["chunked", "Chunked", "gzip, chunked", "identity, chunked"])
+async def test_a_body_in_chunks_is_read_and_no_other_coding_of_it(world: World, coding: str) -> None:
+    body = json.dumps(receipt()).encode()
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    head = signed(world, POST, f"Transfer-Encoding: {coding}")
+    plain = coding.lower() == "chunked"
+    reply = parsed(
+        await world.raw(head + chunks + (signed(world, GET, "Connection: close") if plain else b""))
+    )
+    if plain:
+        assert reply.status == 200
+    else:
+        is_problem(reply, 400, "malformed_request")
+        assert reply.headers["connection"] == "close"
+
+
 @pytest.mark.parametrize(
     "request_line",
     [
@@ -54,6 +70,9 @@ async def test_ambiguous_or_broken_framing_is_400_and_closes(world: World, heade
         "GET /\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET /ü HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+        "GET /health/live HTTP/2.0\r\nHost: x\r\n\r\n",
+        "GET /health/live HTTP/0.9\r\nHost: x\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         "FOO / HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET http:// HTTP/1.1\r\nHost: x\r\n\r\n",
         "\x16\x03\x01\x02\x00\x01\x00",

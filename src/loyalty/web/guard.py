@@ -144,6 +144,8 @@ class Guard:
             raise MalformedRequest("The headers are too many or too large.")
         if b"transfer-encoding" in headers and b"content-length" in headers:
             raise MalformedRequest("Content-Length and Transfer-Encoding exclude each other.")
+        if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            raise MalformedRequest("The only Transfer-Encoding that is read here is chunked.")
         host = headers.get(b"host")
         if host is None or not _HOST.fullmatch(host):
             raise MalformedRequest("The Host header is missing or no host name.")

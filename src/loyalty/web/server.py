@@ -13,6 +13,7 @@ import threading
 from collections.abc import Generator
 from typing import Any
 
+import httptools
 import uvicorn
 from litestar.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -54,6 +55,9 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_bytes = 0
+        assert self.parser is not None, "it has called us"
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            raise httptools.HttpParserError  # answered 400 like any request that is none
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
