@@ -5,7 +5,7 @@ configuration is read in its public form (a dict as in a program file), a lot is
 number that the test moves. It knows ids only as what the test calls things.
 """
 
-from copy import deepcopy
+import pickle
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -95,11 +95,11 @@ class Model:
 
     def do(self, command: str, *about: Any) -> Any:
         """Run one command; a refused one leaves everything as it was."""
-        before = deepcopy(vars(self))
+        before = pickle.dumps(vars(self))
         try:
             return getattr(self, command)(*about)
         except (No, Again):
-            vars(self).update(before)
+            vars(self).update(pickle.loads(before))
             raise
 
     # --- configuration and time ---------------------------------------------------------------------------

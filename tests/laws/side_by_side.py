@@ -34,7 +34,7 @@ from loyalty.ledger.verify import verify
 from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier, IdentifierKind, MemberStatus
 from loyalty.posting import commands
-from loyalty.posting.commands import Command, MemberRef, Submission
+from loyalty.posting.commands import Answer, Command, MemberRef, Submission
 from loyalty.posting.configuration import Configuration
 from loyalty.posting.runtime import Runtime
 from loyalty.posting.validate import faults
@@ -128,6 +128,7 @@ configurations = st.fixed_dictionaries(
     }
 ).map(publishable)
 NOBODY = 11
+NOT_THERE = 1_000_000
 UNKNOWN = UUID("01900000-0000-7000-8000-000000000000")
 some_member = st.integers(0, NOBODY)
 receipts = st.integers(0, 5).map(lambda n: ("till", f"R{n}"))
@@ -202,6 +203,7 @@ class Commands(RuleBasedStateMachine):
     """One program from its first configuration on."""
 
     world: ClassVar[World]
+    begin = BEGIN
 
     def __init__(self) -> None:
         super().__init__()
@@ -214,32 +216,57 @@ class Commands(RuleBasedStateMachine):
 
     @initialize(configuration=configurations)
     def open(self, configuration: JSON) -> None:
-        self.model = Model(configuration, BEGIN)
+        self.model = Model(configuration, self.begin)
         self.world.clock.ms = 0
         self.world.runtime.pipe._random.seed(0)  # ids, and with them cells, are those of the last run
-        self.shop: Shop = self.world.run(open_shop(self.world.runtime, configuration, BEGIN))
+        self.shop: Shop = self.world.run(open_shop(self.world.runtime, configuration, self.begin))
         self.world.run(self.world.link.execute(f"SET proof.program = '{self.shop.program}'"))
         self.enrol([("card", "card0")])
         self.enrol([("email", "email1"), ("phone", "phone1")])
 
     # --- one step -------------------------------------------------------------------------------------------
 
-    def step(self, command: Command, name: str, *about: Any) -> tuple[Any, JSON | None]:
-        """Send a command and run it in the model: the same outcome. Gives the model's result and the answer."""
-        world, number = self.world, len(self.answers)
-        world.steps += 1
-        submission = self.shop.submission(command)
-        before = None
-        expected: No | Again | None = None
-        result: Any = None
+    def step(self, command: Command, name: str, *about: Any, **more: Any) -> tuple[Any, JSON | None]:
+        """Send a command and run it in the model: the same outcome. Gives the model's result and the answer.
+
+        `more` is what `Shop.submission` takes: who sends it, for one.
+        """
+        submission = self.shop.submission(command, **more)
+        result, expected = self.predict(name, *about)
+        before = None if expected is None else self.trace(UNTOUCHED_BY_REFUSALS)
+        answer = self.send(submission)
+        said = self.judge(submission, name, result, expected, answer)
+        if expected is not None:
+            assert before == self.trace(UNTOUCHED_BY_REFUSALS), "a refusal left a trace"
+        self.check()
+        return said
+
+    def predict(self, name: str, *about: Any) -> tuple[Any, No | Again | None]:
+        """What the model makes of a command: its result, or why there is none."""
         try:
-            result = self.model.do(name, *about)
+            return self.model.do(name, *about), None
         except (No, Again) as other:
-            expected = other
-            before = world.run(dump.state(world.link, UNTOUCHED_BY_REFUSALS))
-        answer = world.run(world.runtime.pipe.submit(submission))
+            return None, other
+
+    def send(self, submission: Submission) -> Answer:
+        answer: Answer = self.world.run(self.world.runtime.pipe.submit(submission))
+        return answer
+
+    def tell(self, what: str) -> None:
+        note(what)
+
+    def trace(self, without: tuple[str, ...] = ()) -> Any:
+        """All that the program's tables hold: equal before and after means that nothing was written."""
+        return self.world.run(dump.state(self.world.link, without))
+
+    def judge(
+        self, submission: Submission, name: str, result: Any, expected: No | Again | None, answer: Answer
+    ) -> tuple[Any, JSON | None]:
+        """The answer is the predicted one; the model's result and what was said, if it was accepted."""
+        world = self.world
+        world.steps += 1
         body = json.loads(answer.body)
-        note(f"{name} {answer.status} {body.get('code', '')}")
+        self.tell(f"{name} {answer.status} {body.get('code', '')}")
         self.sent.append((submission, answer.status, answer.body))
         match expected:
             case No(status=status, code=code):
@@ -254,13 +281,8 @@ class Commands(RuleBasedStateMachine):
                 self.answers.append(answer.body)
                 self.accepted += 1
                 world.seen[f"{name} accepted"] += 1
-        if before is not None:
-            assert before == world.run(dump.state(world.link, UNTOUCHED_BY_REFUSALS)), (
-                "a refusal left a trace"
-            )
-        assert number == len(self.answers) or expected is None
-        self.check()
-        return (result, body) if expected is None else (None, None)
+                return result, body
+        return None, None
 
     def check(self) -> None:
         """All invariants, and one decision for each accepted command."""
@@ -352,8 +374,8 @@ class Commands(RuleBasedStateMachine):
         assert said == {code: self.model.balance(member, code) for code in CURRENCIES}
 
     def number(self, n: int) -> int:
-        """One of the members there are, or one too many."""
-        return len(self.ids) if n == NOBODY else n % len(self.ids)
+        """One of the members there are, or one who never will be."""
+        return NOT_THERE if n == NOBODY else n % len(self.ids)
 
     def ref(self, number: int) -> MemberRef:
         return MemberRef(id=self.ids[number] if number < len(self.ids) else UNKNOWN)
@@ -631,12 +653,11 @@ class Commands(RuleBasedStateMachine):
     def repeat(self, n: int, scope: bool) -> None:
         """The same key and request: the same answer byte for byte, and nothing written."""
         submission, status, body = self.sent[n % len(self.sent)]
-        world = self.world
-        before = world.run(dump.state(world.link))
-        answer = world.run(world.runtime.pipe.submit(submission))
+        before = self.trace()
+        answer = self.send(submission)
         assert (answer.status, answer.body, answer.replayed) == (status, body, True)
-        assert before == world.run(dump.state(world.link)), "a replay left a trace"
-        world.seen["repeat replayed"] += 1
+        assert before == self.trace(), "a replay left a trace"
+        self.world.seen["repeat replayed"] += 1
 
     @precondition(lambda self: self.sent)
     @rule(n=st.integers(0, 40))
@@ -648,12 +669,11 @@ class Commands(RuleBasedStateMachine):
             submission,
             idempotency=msgspec.structs.replace(submission.idempotency, fingerprints=(digest("other"),)),
         )
-        world = self.world
-        before = world.run(dump.state(world.link))
-        answer = world.run(world.runtime.pipe.submit(other))
+        before = self.trace()
+        answer = self.send(other)
         assert (answer.status, json.loads(answer.body)["code"]) == (422, "idempotency_key_reused")
-        assert before == world.run(dump.state(world.link)), "a refusal left a trace"
-        world.seen["reuse refused"] += 1
+        assert before == self.trace(), "a refusal left a trace"
+        self.world.seen["reuse refused"] += 1
 
 
 def identifier(named: tuple[str, str]) -> Identifier:
