@@ -481,7 +481,8 @@ class Pipe:
         elsewhere: list[tuple[_Waiting, frozenset[int]]] = []
         for place, waiting in enumerate(batch, start=1):
             if not place % BREATH:
-                await asyncio.sleep(0)  # what the database says of the batch before need not wait for all of this one
+                # What the database says of the batch before need not wait for all of this one.
+                await asyncio.sleep(0)
             for _ in range(NEEDS_MAX):
                 try:
                     answers.append((waiting, decide(book, waiting.submission, waiting.considered)))
