@@ -22,15 +22,19 @@ from loyalty.posting.commands import (
     Adjust,
     Answer,
     CancelPurchase,
+    CaptureHold,
     ClaimPurchase,
     Command,
     Enrol,
+    ExtendHold,
     Idempotency,
     ImportLot,
     MemberRef,
+    PlaceHold,
     Publish,
     PurchaseLine,
     RecordPurchase,
+    ReleaseHold,
     Submission,
 )
 from loyalty.posting.configuration import Configuration, History, Published
@@ -132,6 +136,22 @@ def adjust(points: int, of: str = ANN, reason: str = "goodwill") -> Adjust:
 
 def imported(points: int, row: str = "1", *, of: str = ANN, at: datetime = NOW, **more: Any) -> ImportLot:
     return ImportLot(card(of), "points", points, "old-system", row, at, **more)
+
+
+def hold(points: int, of: str = ANN, **more: Any) -> PlaceHold:
+    return PlaceHold(card(of), more.pop("currency", "points"), points, **more)
+
+
+def extend(hold_id: str, minutes: int | None = None) -> ExtendHold:
+    return ExtendHold(UUID(hold_id), minutes)
+
+
+def capture(hold_id: str, points: int | None = None, *, release_rest: bool = False) -> CaptureHold:
+    return CaptureHold(UUID(hold_id), points, release_rest)
+
+
+def release(hold_id: str) -> ReleaseHold:
+    return ReleaseHold(UUID(hold_id))
 
 
 def submission(
@@ -281,6 +301,8 @@ class Shop:
             book.counted.setdefault(id, set()).update(keys.periods)
         for _, id in keys.activities:
             book.activities.setdefault(id, None)
+        for id in keys.holds:
+            book.holds.setdefault(id, None)
         book.lots_complete.update(keys.open_lots)
 
     def _take_configuration(self) -> None:

@@ -30,8 +30,8 @@ class Books:
     def id(self) -> UUID:
         return UUID(int=next(self._ids))
 
-    def post(self, draft: EntryDraft) -> Entry:
-        entry = postings.apply(self.account, self.lots, draft, id=self.id(), decision_id=self.id())
+    def post(self, draft: EntryDraft, id: UUID | None = None) -> Entry:
+        entry = postings.apply(self.account, self.lots, draft, id=id or self.id(), decision_id=self.id())
         self.entries.append(entry)
         return entry
 
@@ -68,10 +68,11 @@ class Books:
         return self.post(EntryDraft(self.account.id, EntryKind.REDEEM, at, taken))
 
     def hold(self, points: int, at: datetime, until: datetime, good_until: datetime | None = None) -> Hold:
+        id = self.id()
         made, draft = holds.hold(
-            self.account, self.lots, points, at, hold_id=self.id(), lapses_at=until, good_until=good_until
+            self.account, self.lots, points, at, hold_id=id, lapses_at=until, good_until=good_until
         )
-        self.post(draft)
+        self.post(draft, id)
         self.holds.append(made)
         self.account.next_due_at = settle.next_due(self.account, self.lots, self.holds)
         return made
@@ -83,7 +84,8 @@ class Books:
         return left
 
     def release(self, hold: Hold, at: datetime) -> Entry:
-        entry = self.post(holds.release(self.account, self.lots, hold, at))
+        _, draft = holds.release(self.account, self.lots, hold, at)
+        entry = self.post(draft)
         self.holds.remove(hold)
         return entry
 

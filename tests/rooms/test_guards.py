@@ -30,7 +30,8 @@ def _guards() -> Any:
 
 
 GUARDS = _guards()
-BY_PROGRAM: list[str] = sorted(GUARDS.BY_PROGRAM)
+LATER = ("holds",)  # tables whose own migration guards them
+BY_PROGRAM: list[str] = sorted((*GUARDS.BY_PROGRAM, *LATER))
 APPEND_ONLY: list[str] = sorted(GUARDS.APPEND_ONLY)
 REFUSED = asyncpg.InsufficientPrivilegeError
 

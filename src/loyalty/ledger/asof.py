@@ -4,14 +4,14 @@ Which entries were known is the caller's: it passes those recorded by some insta
 makes no difference. Source: docs/ledger.md, "As of".
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from loyalty.base.ids import NIL
 from loyalty.ledger.postings import apply
 from loyalty.ledger.settle import settle
-from loyalty.ledger.types import Account, Entry, EntryDraft, Hold, Lot
+from loyalty.ledger.types import Account, Bucket, Deadline, Entry, EntryDraft, EntryKind, Hold, Lot
 
 
 def replay(
@@ -38,6 +38,38 @@ def replay(
         )
         apply(account, lots, draft, id=entry.id, decision_id=entry.decision_id)
     return account, lots
+
+
+def held_then(
+    account_id: UUID,
+    entries: Iterable[Entry],
+    deadlines: Mapping[UUID, Sequence[Deadline]],
+    as_of: datetime,
+    recorded_by: datetime,
+) -> list[Hold]:
+    """The holds that were open by the entries that occurred by `as_of`, with the deadline each had then.
+
+    `deadlines`: all that a hold ever had, in order. One that was set later, or was not yet known, does not count.
+    """
+    left: dict[UUID, dict[UUID, int]] = {}
+    for entry in entries:
+        if entry.occurred_at > as_of:
+            continue
+        if entry.kind is EntryKind.HOLD:
+            left[entry.id] = {posting.lot_id: posting.points for posting in entry.postings}
+            continue
+        for posting in entry.postings:
+            if posting.source is Bucket.HELD:
+                assert entry.corrects_entry_id is not None, "held points that leave no hold"
+                left[entry.corrects_entry_id][posting.lot_id] -= posting.points
+    found: list[Hold] = []
+    for id, lots in left.items():
+        parts = tuple((lot_id, points) for lot_id, points in lots.items() if points)
+        if parts:
+            known = [one for one in deadlines[id] if one.set_at <= min(as_of, recorded_by)]
+            last = known[-1]
+            found.append(Hold(id, account_id, known[0].set_at, last.lapses_at, parts, last.good_until))
+    return found
 
 
 def settle_here(account: Account, lots: dict[UUID, Lot], holds: Iterable[Hold], now: datetime) -> None:

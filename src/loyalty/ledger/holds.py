@@ -6,7 +6,10 @@ hold has a grace. Source: docs/ledger.md, "Holds over expiry".
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
+
+import msgspec
 
 from loyalty.ledger.lots import Parts, choose, moves
 from loyalty.ledger.types import (
@@ -15,11 +18,23 @@ from loyalty.ledger.types import (
     EntryDraft,
     EntryKind,
     Hold,
+    HoldCaptured,
+    HoldLapsed,
+    HoldReleased,
+    HoldState,
     InsufficientPoints,
     Lot,
     Posting,
     Redate,
 )
+
+H = TypeVar("H", bound=Hold)
+
+_ENDED = {
+    HoldState.CAPTURED: HoldCaptured,
+    HoldState.RELEASED: HoldReleased,
+    HoldState.LAPSED: HoldLapsed,
+}
 
 
 def hold(
@@ -32,7 +47,7 @@ def hold(
     lapses_at: datetime,
     good_until: datetime | None = None,
 ) -> tuple[Hold, EntryDraft]:
-    """Set `points` aside in spending order: available → held.
+    """Set `points` aside in spending order: available → held. Post the draft under the id of the hold.
 
     Raises: InsufficientPoints.
     """
@@ -41,9 +56,13 @@ def hold(
     return Hold(hold_id, account.id, occurred_at, lapses_at, parts, good_until), draft
 
 
-def capture(
-    hold: Hold, points: int, occurred_at: datetime, cause: str | None = None
-) -> tuple[Hold, EntryDraft]:
+def refuse_ended(hold: Hold) -> None:
+    """Raises: HoldCaptured, HoldReleased, HoldLapsed for what is over, with the instant at which it ended."""
+    if hold.state is not HoldState.OPEN:
+        raise _ENDED[hold.state](hold_id=hold.id, state=hold.state, ended_at=hold.ended_at)
+
+
+def capture(hold: H, points: int, occurred_at: datetime, cause: str | None = None) -> tuple[H, EntryDraft]:
     """Take `points` of a hold for good, in the order they were set aside; the rest stays held.
 
     Expired meanwhile or not, they count as taken when they were held.
@@ -51,22 +70,38 @@ def capture(
     """
     taken, left = _split(hold, points)
     postings = moves(taken, Bucket.HELD, Bucket.REDEEMED)
-    draft = EntryDraft(hold.account_id, EntryKind.CAPTURE, occurred_at, postings, cause=cause)
-    return Hold(hold.id, hold.account_id, hold.held_at, hold.lapses_at, left, hold.good_until), draft
+    draft = EntryDraft(
+        hold.account_id, EntryKind.CAPTURE, occurred_at, postings, cause=cause, corrects_entry_id=hold.id
+    )
+    after = msgspec.structs.replace(hold, parts=left, captured=hold.captured + points)
+    if not left:
+        after.state, after.ended_at = HoldState.CAPTURED, occurred_at
+    return after, draft
 
 
-def release(account: Account, lots: Mapping[UUID, Lot], hold: Hold, occurred_at: datetime) -> EntryDraft:
-    """Give back what is left of a hold: held → available."""
-    return _give_back(account, lots, hold, occurred_at, EntryKind.RELEASE)
+def release(
+    account: Account, lots: Mapping[UUID, Lot], hold: H, occurred_at: datetime, cause: str | None = None
+) -> tuple[H, EntryDraft]:
+    """Give back what is left of a hold: held → available. Settle afterwards."""
+    draft = _give_back(account, lots, hold, occurred_at, EntryKind.RELEASE, cause)
+    after = msgspec.structs.replace(hold, parts=(), state=HoldState.RELEASED, ended_at=occurred_at)
+    return after, draft
 
 
-def lapse(account: Account, lots: Mapping[UUID, Lot], hold: Hold, occurred_at: datetime) -> EntryDraft:
-    """Give back what is left of a hold whose time is over."""
-    return _give_back(account, lots, hold, occurred_at, EntryKind.LAPSE)
+def lapse(account: Account, lots: Mapping[UUID, Lot], hold: Hold) -> EntryDraft:
+    """Give back what is left of a hold whose time is over, and end it."""
+    draft = _give_back(account, lots, hold, hold.lapses_at, EntryKind.LAPSE)
+    hold.parts, hold.state, hold.ended_at = (), HoldState.LAPSED, hold.lapses_at
+    return draft
 
 
 def _give_back(
-    account: Account, lots: Mapping[UUID, Lot], hold: Hold, occurred_at: datetime, kind: EntryKind
+    account: Account,
+    lots: Mapping[UUID, Lot],
+    hold: Hold,
+    occurred_at: datetime,
+    kind: EntryKind,
+    cause: str | None = None,
 ) -> EntryDraft:
     postings: list[Posting] = []
     redates: list[Redate] = []
@@ -82,11 +117,19 @@ def _give_back(
             )
         else:
             postings.append(Posting(lot_id, points, Bucket.AVAILABLE, Bucket.EXPIRED))
-    return EntryDraft(account.id, kind, occurred_at, tuple(postings), redates=tuple(redates))
+    return EntryDraft(
+        account.id,
+        kind,
+        occurred_at,
+        tuple(postings),
+        cause=cause,
+        corrects_entry_id=hold.id,
+        redates=tuple(redates),
+    )
 
 
 def _split(hold: Hold, points: int) -> tuple[Parts, Parts]:
-    held = sum(part for _, part in hold.parts)
+    held = hold.held
     if points > held:
         raise InsufficientPoints(wanted=points, available=held)
     taken: list[tuple[UUID, int]] = []

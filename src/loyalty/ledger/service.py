@@ -14,19 +14,24 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.base.ids import NIL
 from loyalty.ledger import store
-from loyalty.ledger.asof import replay, settle_here
+from loyalty.ledger.asof import held_then, replay, settle_here
 from loyalty.ledger.expiry import last_day_on
 from loyalty.ledger.postings import apply
-from loyalty.ledger.settle import settle
+from loyalty.ledger.settle import next_due, settle
 from loyalty.ledger.statement import figures, line, newest_first
 from loyalty.ledger.types import (
     Account,
     Balance,
     Balances,
     Entry,
+    EntryKind,
     Expiring,
+    HoldNotFound,
+    HoldState,
+    HoldView,
     Lot,
     LotView,
+    PlacedHold,
     Statement,
     StatementLine,
 )
@@ -77,7 +82,7 @@ def settled(
         if held is None:
             found.append(Balance(currency.code, 0, 0, 0, 0, None))
             continue
-        settle_here(held.account, held.lots, (), now)
+        settle_here(held.account, held.lots, held.holds, now)
         found.append(_balance(held.account, held.lots, zone))
     return tuple(found)
 
@@ -91,12 +96,16 @@ async def _as_of(
 ) -> dict[str, store.Held]:
     accounts = {held.account.id: held.account for held in stored.values()}
     entries = await store.history(connection, owner.program_id, owner.cell, accounts, recorded_by)
-    return {
-        account.points_currency: store.Held(
-            *replay(account.id, account.owner_id, account.points_currency, entries.get(id, ()), as_of)
-        )
-        for id, account in accounts.items()
-    }
+    placed = [one.id for mine in entries.values() for one in mine if one.kind is EntryKind.HOLD]
+    deadlines = await store.deadlines(connection, owner.program_id, owner.cell, placed)
+    found: dict[str, store.Held] = {}
+    for id, account in accounts.items():
+        mine = entries.get(id, ())
+        then, lots = replay(id, account.owner_id, account.points_currency, mine, as_of)
+        holds = held_then(id, mine, deadlines, as_of, recorded_by)
+        then.next_due_at = next_due(then, lots, holds)
+        found[account.points_currency] = store.Held(then, lots, holds)
+    return found
 
 
 async def lots(
@@ -111,10 +120,48 @@ async def lots(
     found: list[LotView] = []
     for code, held in (await store.held(connection, owner.program_id, owner.cell, owner.id)).items():
         if points_currency in (None, code):
-            settle_here(held.account, held.lots, (), now)
+            settle_here(held.account, held.lots, held.holds, now)
             found += [_view(lot, code, zone) for lot in held.lots.values() if lot.open]
     found.sort(key=lambda lot: (lot.expires_at is None, lot.expires_at or now, lot.earned_at, lot.id))
     return found
+
+
+async def hold(connection: AsyncConnection, program_id: UUID, cell: int, id: UUID, now: datetime) -> HoldView:
+    """A hold as it stands at `now`. Raises: HoldNotFound."""
+    found = await store.hold(connection, program_id, cell, id)
+    if found is None:
+        raise HoldNotFound
+    return hold_view(found, now)
+
+
+async def open_holds(connection: AsyncConnection, owner: Owner, now: datetime) -> list[HoldView]:
+    """The owner's holds that are open at `now`: those that lapse first come first."""
+    stored = await store.open_holds(connection, owner.program_id, owner.cell, owner.id)
+    found = [hold_view(one, now) for one in stored]
+    return sorted(
+        (one for one in found if one.state is HoldState.OPEN), key=lambda one: (one.lapses_at, one.id)
+    )
+
+
+def hold_view(hold: PlacedHold, now: datetime) -> HoldView:
+    """A hold as it stands at `now`, whether its lapse was written or not."""
+    over = hold.state is HoldState.OPEN and hold.lapses_at <= now
+    return HoldView(
+        id=hold.id,
+        state=HoldState.LAPSED if over else hold.state,
+        member_id=hold.owner_id,
+        points_currency=hold.points_currency,
+        points=hold.points,
+        held=0 if over else hold.held,
+        captured=hold.captured,
+        held_at=hold.held_at,
+        lapses_at=hold.lapses_at,
+        ended_at=hold.lapses_at if over else hold.ended_at,
+        reference=hold.reference,
+        till=hold.till,
+        location=hold.location,
+        decision_id=hold.deadlines[0].decision_id,
+    )
 
 
 async def statement(
@@ -163,7 +210,7 @@ def _unwritten(
 ) -> list[StatementLine]:
     account = held.account
     found: list[StatementLine] = []
-    for draft in settle(account, held.lots, (), now):
+    for draft in settle(account, held.lots, held.holds, now):
         left = (account.pending, account.available, account.held, account.debt)
         entry = apply(account, held.lots, draft, id=NIL, decision_id=NIL)
         found.append(

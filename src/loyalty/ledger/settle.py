@@ -25,16 +25,19 @@ def settle(
     """Draft what is due at `now`, by due instant; the caller applies each draft before asking for the next.
 
     Call it before a command and again after whatever raised available points or debt: it repays, and it
-    expires what came too late. Points never move before they came. A lapsed hold is left without parts.
+    expires what came too late. Points never move before they came. A hold that lapses is ended in place.
     Needs: all open lots and holds of the account when its `next_due_at` has come; else none.
     """
     if (account.next_due_at is not None and account.next_due_at <= now) or (
         account.debt and account.available
     ):
-        holds = tuple(holds)
+        # Two that lapse at one instant do so in the order in which they were placed, for whoever settles.
+        holds = tuple(sorted(holds, key=lambda hold: hold.id))
         yield from _due(account, lots, holds, now)
         if sum(lot.pending + lot.available for lot in lots.values()) != account.pending + account.available:
             raise LawBroken(f"account {account.id} was settled without all its open lots")
+        if sum(hold.held for hold in holds) != account.held:
+            raise LawBroken(f"account {account.id} was settled without all its open holds")
         account.next_due_at = next_due(account, lots, holds)
     if account.settled_at is None or account.settled_at < now:
         account.settled_at = now
@@ -81,9 +84,8 @@ def _due(
     while queue:
         at, what, _, item = heappop(queue)
         if isinstance(item, Hold):
-            yield lapse(account, lots, item, at)
             came = [lots[lot_id] for lot_id, _ in item.parts]
-            item.parts = ()
+            yield lapse(account, lots, item)
         else:
             due = {item.id: item}  # a lot may stand in the queue twice: put again when points came back to it
             while queue and queue[0][:2] == (at, what):

@@ -14,12 +14,32 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.base.rows import columns
 from loyalty.base.schema import ID
-from loyalty.ledger.tables import accounts, blocks, decisions, entries, lots, postings
-from loyalty.ledger.types import Account, Bucket, Entry, EntryKind, Lot, Posting, Redate
+from loyalty.ledger.tables import accounts, blocks, decisions, entries, holds, lots, postings
+from loyalty.ledger.types import (
+    Account,
+    Bucket,
+    Deadline,
+    Entry,
+    EntryKind,
+    Hold,
+    HoldState,
+    Lot,
+    PlacedHold,
+    Posting,
+    Redate,
+)
 
 _STORED_ACCOUNT = [accounts.c[name] for name in Account.__struct_fields__ if name != "settled_at"]
 _LOT = columns(lots, Lot)
 _ACCOUNT_FIELDS = len(_STORED_ACCOUNT)
+_HOLD = columns(holds, PlacedHold)
+_HOLD_FIELDS = PlacedHold.__struct_fields__
+_ACCOUNTS_HOLDS = and_(
+    holds.c.program_id == accounts.c.program_id,
+    holds.c.cell == accounts.c.cell,
+    holds.c.account_id == accounts.c.id,
+    holds.c.state == HoldState.OPEN,
+)
 _MEMBERS_LOTS = and_(
     lots.c.program_id == accounts.c.program_id,
     lots.c.cell == accounts.c.cell,
@@ -29,10 +49,11 @@ _MEMBERS_LOTS = and_(
 
 
 class Held(NamedTuple):
-    """An account with its open lots, as stored."""
+    """An account with its open lots and holds, as stored."""
 
     account: Account
     lots: dict[UUID, Lot]
+    holds: Sequence[Hold] = ()
 
 
 class Page(NamedTuple):
@@ -55,7 +76,7 @@ async def last_recorded_at(connection: AsyncConnection, program_id: UUID, cell: 
 
 
 async def held(connection: AsyncConnection, program_id: UUID, cell: int, owner_id: UUID) -> dict[str, Held]:
-    """The owner's accounts with all their open lots, by points currency; one statement."""
+    """The owner's accounts with all their open lots and holds, by points currency."""
     query = (
         select(*_STORED_ACCOUNT, *_LOT)
         .select_from(accounts.outerjoin(lots, _MEMBERS_LOTS))
@@ -70,7 +91,47 @@ async def held(connection: AsyncConnection, program_id: UUID, cell: int, owner_i
         if values[_ACCOUNT_FIELDS] is not None:
             lot = Lot(*values[_ACCOUNT_FIELDS:])
             mine.lots[lot.id] = lot
+    if any(mine.account.held for mine in found.values()):
+        for hold in await open_holds(connection, program_id, cell, owner_id):
+            mine = found[hold.points_currency]
+            found[hold.points_currency] = mine._replace(holds=(*mine.holds, hold))
     return found
+
+
+async def open_holds(
+    connection: AsyncConnection, program_id: UUID, cell: int, owner_id: UUID
+) -> list[PlacedHold]:
+    """The owner's holds that are stored as open, in the order in which they were placed."""
+    query = (
+        select(*_HOLD)
+        .select_from(accounts.join(holds, _ACCOUNTS_HOLDS))
+        .where(accounts.c.program_id == program_id, accounts.c.cell == cell, accounts.c.owner_id == owner_id)
+        .order_by(holds.c.held_at, holds.c.id)
+    )
+    return [_hold(row) for row in await connection.execute(query)]
+
+
+async def hold(connection: AsyncConnection, program_id: UUID, cell: int, id: UUID) -> PlacedHold | None:
+    """A hold by its id, as stored."""
+    query = select(*_HOLD).where(holds.c.program_id == program_id, holds.c.cell == cell, holds.c.id == id)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else _hold(row)
+
+
+async def deadlines(
+    connection: AsyncConnection, program_id: UUID, cell: int, ids: Collection[UUID]
+) -> dict[UUID, tuple[Deadline, ...]]:
+    """Every deadline that these holds ever had."""
+    if not ids:
+        return {}
+    query = select(holds.c.id, holds.c.deadlines).where(
+        holds.c.program_id == program_id, holds.c.cell == cell, _among(holds.c.id, ids)
+    )
+    return {id: msgspec.convert(had, tuple[Deadline, ...]) for id, had in await connection.execute(query)}
+
+
+def _hold(row: Row[Any]) -> PlacedHold:
+    return msgspec.convert(dict(zip(_HOLD_FIELDS, row, strict=True)), PlacedHold)
 
 
 async def history(

@@ -150,3 +150,29 @@ decisions = Table(
     Column("answer_status", SmallInteger, nullable=False),
     Column("answer", Text, nullable=False),
 )
+
+holds = Table(
+    "holds",
+    METADATA,
+    Column("program_id", ID, primary_key=True),
+    Column("cell", SmallInteger, primary_key=True),
+    Column("id", ID, primary_key=True),  # that of the entry that set the points aside
+    Column("account_id", ID, nullable=False),
+    Column("owner_id", ID, nullable=False),
+    Column("points_currency", WORD, nullable=False),
+    Column("points", BigInteger, nullable=False),
+    Column("captured", BigInteger, nullable=False),
+    Column("state", WORD, nullable=False),
+    Column("held_at", INSTANT, nullable=False),
+    Column("lapses_at", INSTANT, nullable=False),
+    Column("good_until", INSTANT),
+    Column("ended_at", INSTANT),
+    Column("parts", DOCUMENT, nullable=False),  # (lot, points still held)
+    Column("deadlines", DOCUMENT, nullable=False),  # every one it had: the last is in force
+    Column("reference", WORD),
+    Column("till", WORD),
+    Column("location", WORD),
+    Index(
+        "holds_open", "program_id", "cell", "account_id", "held_at", postgresql_where=text("state = 'open'")
+    ),
+)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from loyalty.base.errors import Conflict
+from loyalty.base.errors import Conflict, NotFound
 
 POINTS_MAX = 2**53 - 1
 
@@ -114,8 +114,18 @@ class Account(msgspec.Struct):
     settled_at: datetime | None = None  # instant to which this working copy was settled; not stored
 
 
+class HoldState(StrEnum):
+    OPEN = "open"
+    CAPTURED = "captured"  # taken; what was not taken was given back with it
+    RELEASED = "released"
+    LAPSED = "lapsed"
+
+
 class Hold(msgspec.Struct):
-    """Points set aside for a sale: which lots gave how much, and until when. A working copy."""
+    """Points set aside for a sale: which lots gave how much, and until when. A working copy.
+
+    Its id is that of the entry that set the points aside; what takes or gives back of it names that entry.
+    """
 
     id: UUID
     account_id: UUID
@@ -123,6 +133,35 @@ class Hold(msgspec.Struct):
     lapses_at: datetime
     parts: tuple[tuple[UUID, int], ...]  # (lot, points still held); empty once it ended
     good_until: datetime | None = None  # grace for points whose lot expired while held; None: they expire
+    captured: int = 0  # points taken so far
+    state: HoldState = HoldState.OPEN
+    ended_at: datetime | None = None
+
+    @property
+    def held(self) -> int:
+        """Points still held."""
+        return sum(points for _, points in self.parts)
+
+
+class Deadline(msgspec.Struct, frozen=True):
+    """Until when a hold was to last, as one decision set it: the opening one or an extension."""
+
+    set_at: datetime
+    lapses_at: datetime
+    good_until: datetime | None
+    decision_id: UUID
+
+
+class PlacedHold(Hold, kw_only=True):
+    """A hold as it is stored: whose points, for what, and every deadline it ever had, the last one in force."""
+
+    owner_id: UUID
+    points_currency: str
+    points: int  # set aside at first
+    deadlines: tuple[Deadline, ...]
+    reference: str | None = None  # the caller's own number for the sale
+    till: str | None = None
+    location: str | None = None
 
 
 class Redate(msgspec.Struct, frozen=True):
@@ -247,6 +286,25 @@ class LotView(msgspec.Struct, frozen=True):
     decision_id: UUID
 
 
+class HoldView(msgspec.Struct, frozen=True):
+    """Points set aside for a sale, as they stand now."""
+
+    id: UUID
+    state: HoldState
+    member_id: UUID
+    points_currency: str
+    points: int  # set aside at first
+    held: int  # still held
+    captured: int  # taken so far
+    held_at: datetime
+    lapses_at: datetime
+    ended_at: datetime | None
+    reference: str | None
+    till: str | None
+    location: str | None
+    decision_id: UUID  # what placed it
+
+
 class StatementLine(msgspec.Struct, frozen=True):
     """One entry as its owner reads it: what changed, what it left, and why, in words.
 
@@ -289,3 +347,23 @@ class InsufficientPoints(Conflict):
 class BalanceLimitExceeded(Conflict):
     code: ClassVar[str] = "balance_limit_exceeded"
     title: ClassVar[str] = "The account would hold more points than can be counted exactly."
+
+
+class HoldNotFound(NotFound):
+    code: ClassVar[str] = "hold_not_found"
+    title: ClassVar[str] = "There is no such hold."
+
+
+class HoldLapsed(Conflict):
+    code: ClassVar[str] = "hold_lapsed"
+    title: ClassVar[str] = "The hold ran out; its points went back."
+
+
+class HoldCaptured(Conflict):
+    code: ClassVar[str] = "hold_captured"
+    title: ClassVar[str] = "The hold was captured already."
+
+
+class HoldReleased(Conflict):
+    code: ClassVar[str] = "hold_released"
+    title: ClassVar[str] = "The hold was released already."

@@ -37,6 +37,16 @@ class Receipt(Struct, frozen=True):
     lines: tuple[str, ...]
 
 
+class Captured(Struct, frozen=True):
+    """What a purchase took of one hold, and what became of the rest of it."""
+
+    hold_id: UUID
+    points_currency: str
+    points: int
+    released: int  # of the rest, given back
+    expired: int  # of the rest, over since the points were set aside
+
+
 class PurchaseAnswer(Struct, frozen=True):
     id: UUID
     status: Literal["recorded"]
@@ -48,6 +58,7 @@ class PurchaseAnswer(Struct, frozen=True):
     ruleset_version: int
     recorded_at: datetime
     decision_id: UUID
+    captured: tuple[Captured, ...] = ()
 
 
 class QuotedPoints(Struct, frozen=True):
@@ -68,6 +79,7 @@ class QuoteAnswer(Struct, frozen=True):
     standing: tuple[dict[str, Any], ...]
     receipt: Receipt
     ruleset_version: int
+    captured: tuple[Captured, ...] = ()
 
 
 class Revoked(Struct, frozen=True):
@@ -79,6 +91,14 @@ class Revoked(Struct, frozen=True):
     debt: int  # what the account owes afterwards
 
 
+class Restored(Struct, frozen=True):
+    """Points that a purchase had spent, given back to the lots they came from."""
+
+    points_currency: str
+    points: int
+    expired: int  # of them, those whose end had come meanwhile
+
+
 class CancelAnswer(Struct, frozen=True):
     id: UUID  # of the purchase; of the remembered cancel when the purchase never arrived
     status: Literal["cancelled"]
@@ -88,6 +108,7 @@ class CancelAnswer(Struct, frozen=True):
     receipt: Receipt
     recorded_at: datetime
     decision_id: UUID
+    restored: tuple[Restored, ...] = ()
 
 
 class MemberAnswer(Struct, frozen=True):
@@ -115,6 +136,27 @@ class ImportAnswer(Struct, frozen=True):
     id: UUID
     member_id: UUID
     earned: tuple[Earned, ...]
+    balances: tuple[Balance, ...]
+    recorded_at: datetime
+    decision_id: UUID
+
+
+class HoldAnswer(Struct, frozen=True):
+    """A hold as the command left it, what the command moved, and the balances after it."""
+
+    id: UUID
+    state: Literal["open", "captured", "released", "lapsed"]
+    member_id: UUID
+    points_currency: str
+    points: int  # set aside at first
+    held: int  # still held
+    captured: int  # taken so far
+    held_at: datetime
+    lapses_at: datetime
+    ended_at: datetime | None
+    taken: int  # by this command
+    released: int  # given back by this command, or by the lapse that it found due
+    expired: int  # over since they were set aside: they did not come back
     balances: tuple[Balance, ...]
     recorded_at: datetime
     decision_id: UUID

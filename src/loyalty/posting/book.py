@@ -15,7 +15,7 @@ from msgspec import Struct
 from loyalty.conditions.types import Facts
 from loyalty.ledger import postings
 from loyalty.ledger.settle import next_due, settle
-from loyalty.ledger.types import Account, Decision, Entry, EntryDraft, Lot
+from loyalty.ledger.types import Account, Decision, Entry, EntryDraft, HoldNotFound, Lot, PlacedHold
 from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier, Member, MemberErased, MemberNotFound, MemberStatus, Profile
 from loyalty.posting.commands import MemberRef, Submission
@@ -36,14 +36,27 @@ class Keys(Struct):
     open_lots: set[UUID]  # accounts
     decisions: set[tuple[int, UUID]]
     activities: set[tuple[int, UUID]]
+    holds: set[UUID]
+    lots: set[tuple[int, UUID]]  # open or not
 
     @staticmethod
     def none() -> "Keys":
-        return Keys(set(), set(), set(), set(), set(), set(), set(), set())
+        return Keys(set(), set(), set(), set(), set(), set(), set(), set(), set(), set())
+
+    @property
+    def shallow(self) -> bool:
+        return bool(
+            self.idempotency
+            or self.activity_names
+            or self.identifiers
+            or self.members
+            or self.periods
+            or self.holds
+        )
 
     @property
     def deep(self) -> bool:
-        return bool(self.open_lots or self.decisions or self.activities)
+        return bool(self.open_lots or self.decisions or self.activities or self.lots)
 
 
 class Needs(Exception):
@@ -180,7 +193,9 @@ class Book:
         self.members: dict[UUID, Member | None] = {}
         self.accounts: dict[tuple[UUID, str], Account] = {}
         self.lots: dict[UUID, dict[UUID, Lot]] = {}
-        self.lots_complete: set[UUID] = set()  # accounts all of whose open lots are here
+        self.lots_complete: set[UUID] = set()  # accounts all of whose open lots and holds are here
+        self.holds: dict[UUID, PlacedHold | None] = {}
+        self.holds_of: dict[UUID, set[UUID]] = {}  # those that are here, by account
         self.counters: dict[tuple[UUID, CounterKey], int] = {}
         self.counted: dict[UUID, set[str]] = {}  # whose counters were read, for which periods
         self.newcomers: set[UUID] = set()  # of these members nothing was there to be read
@@ -196,7 +211,9 @@ class Book:
         self.changed_members: dict[UUID, Member] = {}
         self.profiles: dict[UUID, Profile | None] = {}
         self.changed_accounts: set[tuple[UUID, str]] = set()
+        self.retimed_accounts: set[tuple[UUID, str]] = set()  # something is due at another instant
         self.changed_lots: dict[UUID, Lot] = {}
+        self.changed_holds: dict[UUID, PlacedHold] = {}
         self.lot_owner: dict[UUID, UUID] = {}  # account → owner, for the cell of its rows
         self.new_activities: dict[UUID, tuple[int, Activity]] = {}
         self.changed_activities: dict[UUID, tuple[int, Activity]] = {}
@@ -216,11 +233,13 @@ class Book:
         self.newcomers.update(before.new_members)
         self.members.update(before.new_members)
         self.members.update(before.changed_members)
-        for key in before.changed_accounts:
+        for key in before.changed_accounts | before.retimed_accounts:
             account = self.accounts[key] = before.accounts[key]
             self.lot_owner[account.id] = account.owner_id
         for lot in before.changed_lots.values():
             self.lots.setdefault(lot.account_id, {})[lot.id] = lot
+        for hold in before.changed_holds.values():
+            self.put_hold(hold)
         for key in before.changed_counters:
             self.counters[key] = before.counters[key]
         for id, (_, activity) in (*before.new_activities.items(), *before.changed_activities.items()):
@@ -243,7 +262,7 @@ class Book:
     # --- reading -----------------------------------------------------------------------------------------
 
     def home(self, owner_id: UUID) -> int:
-        """The cell of an owner; asks for its lane when the batch does not hold it."""
+        """The cell of an owner, or of what bears an id like an owner's; asks for its lane when it is not held."""
         cell = cell_of(owner_id, self.cells) if self.cells > 1 else 0
         if cell not in self.lanes:
             raise Needs(cells=[cell])
@@ -254,6 +273,13 @@ class Book:
         while True:
             id = self.ids()
             if self.cells == 1 or cell_of(id, self.cells) in self.lanes:
+                return id
+
+    def new_id_at(self, cell: int) -> UUID:
+        """An id that tells the lane of what bears it, for what is later named by its id alone."""
+        while True:
+            id = self.ids()
+            if self.cells == 1 or cell_of(id, self.cells) == cell:
                 return id
 
     def need_cells(self, cells: Iterable[int]) -> None:
@@ -331,6 +357,27 @@ class Book:
             raise Needs(keys)
         return self.activities[id]
 
+    def hold(self, id: UUID) -> PlacedHold:
+        """A hold by id, as this book knows it. Raises: HoldNotFound."""
+        self.home(id)
+        if id not in self.holds:
+            keys = Keys.none()
+            keys.holds.add(id)
+            raise Needs(keys)
+        hold = self.holds[id]
+        if hold is None:
+            raise HoldNotFound
+        if hold.owner_id not in self.counted and hold.owner_id not in self.newcomers:
+            # The batch before told of the hold alone: the accounts of its owner are not all here.
+            keys = Keys.none()
+            keys.members.add(hold.owner_id)
+            raise Needs(keys)
+        return hold
+
+    def put_hold(self, hold: PlacedHold) -> None:
+        self.holds[hold.id] = hold
+        self.holds_of.setdefault(hold.account_id, set()).add(hold.id)
+
     def counter(self, owner_id: UUID, key: CounterKey) -> int:
         """Points counted so far; a period that was not read is asked for."""
         if key.period not in self.counted.get(owner_id, ()) and owner_id not in self.newcomers:
@@ -366,6 +413,7 @@ class Work:
         self.events: list[Event] = []
         self.accounts: dict[tuple[UUID, str], Account] = {}
         self.lots: dict[UUID, dict[UUID, Lot]] = {}
+        self.holds: dict[UUID, dict[UUID, PlacedHold]] = {}  # by account
         self._complete: set[UUID] = set()
         self.counted: dict[tuple[UUID, CounterKey], int] = {}
         self.new_names: dict[ActivityName, ActivityKey] = {}
@@ -424,35 +472,65 @@ class Work:
         return self.lots[account.id]
 
     def lots_of(self, account: Account, lot_ids: Iterable[UUID]) -> dict[UUID, Lot]:
-        """The open lots of an account and the named ones, open or not; they were read with their decision."""
+        """The open lots of an account and the named ones, open or not."""
         mine = self.open_lots(account)
         stored = self.book.lots.get(account.id, {})
+        keys = Keys.none()
         for id in lot_ids:
-            if id not in mine and id in stored:
-                mine[id] = copy(stored[id])
+            if id not in mine:
+                if id in stored:
+                    mine[id] = copy(stored[id])
+                else:
+                    keys.lots.add((self.book.home(account.owner_id), id))
+        if keys.lots:
+            raise Needs(keys)
         return mine
+
+    def open_holds(self, account: Account) -> list[PlacedHold]:
+        """Copies of all open holds of an account, in the order in which they were placed."""
+        self.open_lots(account)
+        mine = self.holds.get(account.id, {})
+        return [mine[id] for id in sorted(mine) if mine[id].parts]
+
+    def hold(self, id: UUID) -> tuple[Account, PlacedHold]:
+        """This command's copy of a hold and its account, both settled. Raises: HoldNotFound."""
+        stored = self.book.hold(id)
+        account = self.account(stored.owner_id, stored.points_currency)
+        assert account is not None, "a hold without its account"
+        self.open_lots(account)
+        return account, self.holds[account.id][id]
+
+    def put_hold(self, hold: PlacedHold) -> None:
+        """Lay a new or changed hold over what there is."""
+        self.holds.setdefault(hold.account_id, {})[hold.id] = hold
 
     def _take_lots(self, account: Account) -> None:
         mine = self.lots.setdefault(account.id, {})
         for id, lot in self.book.lots.get(account.id, {}).items():
             if id not in mine:
                 mine[id] = copy(lot)
+        if held := self.book.holds_of.get(account.id):
+            holds = self.holds.setdefault(account.id, {})
+            for id in held:
+                hold = self.book.holds[id]
+                assert hold is not None
+                holds[id] = copy(hold)
 
     def settle(self, account: Account) -> None:
         """Write what is due: before a command, and after its own entries (a late credit, a debt to repay)."""
         due = account.next_due_at is not None and account.next_due_at <= self.book.now
         lots = self.open_lots(account) if due or (account.debt and account.available) else {}
-        for draft in settle(account, lots, (), self.book.now):
+        for draft in settle(account, lots, self.holds.get(account.id, {}).values(), self.book.now):
             self.post(account, draft)
 
-    def post(self, account: Account, draft: EntryDraft) -> Entry:
+    def post(self, account: Account, draft: EntryDraft, id: UUID | None = None) -> Entry:
         """Write one entry on an account: figures, numbering and the balance it leaves."""
         before = (account.pending, account.available, account.held, account.debt)
         entry = postings.apply(
             account,
             self.lots.setdefault(account.id, {}),
             draft,
-            id=self.book.ids(),
+            id=id or self.book.ids(),
             decision_id=self.decision_id,
         )
         self.entries.append(entry)
@@ -499,13 +577,22 @@ class Work:
             book.lanes[touched].touched = True
         for key, account in self.accounts.items():
             stored = book.accounts.get(key)
-            if account.seq == (0 if stored is None else stored.seq):
-                continue
-            book.changed_accounts.add(key)
+            moved = account.seq != (0 if stored is None else stored.seq)
             if account.id in self._complete:
-                account.next_due_at = next_due(account, self.lots[account.id])
-            book.accounts[key] = account
-            self._accept_lots(account)
+                holds = self.holds.get(account.id, {}).values()
+                account.next_due_at = next_due(account, self.lots[account.id], holds)
+            if moved:
+                book.changed_accounts.add(key)
+                book.accounts[key] = account
+                self._accept_lots(account)
+            elif stored is not None and account.next_due_at != stored.next_due_at:
+                book.retimed_accounts.add(key)  # a hold was extended: no points moved
+                book.accounts[key] = account
+        for holds in self.holds.values():
+            for id, hold in holds.items():
+                if book.holds.get(id) != hold:
+                    book.put_hold(hold)
+                    book.changed_holds[id] = hold
         for key, points in self.counted.items():
             book.counters[key] = points
             book.changed_counters.add(key)

@@ -45,6 +45,13 @@ class Tender(Struct, frozen=True):
     amount_minor: int
 
 
+class UseHold(Struct, frozen=True, omit_defaults=True):
+    """Points of a hold that pay for a purchase: all that is held, or some; the rest is released."""
+
+    id: UUID
+    points: int | None = None
+
+
 class Enrol(Struct, frozen=True, tag="enrol"):
     identifiers: tuple[Identifier, ...]
     profile: Profile = Profile()
@@ -78,6 +85,7 @@ class RecordPurchase(Struct, frozen=True, tag="purchase", omit_defaults=True):
     location: str | None = None
     channel: str | None = None
     tenders: tuple[Tender, ...] = ()
+    holds: tuple[UseHold, ...] = ()
     # keyed digests of the normalised content, current secret first: "the same purchase again"
     content_digests: tuple[bytes, ...] = ()
 
@@ -120,6 +128,39 @@ class ImportLot(Struct, frozen=True, tag="import_lot", omit_defaults=True):
     content_digests: tuple[bytes, ...] = ()
 
 
+class PlaceHold(Struct, frozen=True, tag="place_hold", omit_defaults=True):
+    """Sets points aside for a sale."""
+
+    member: MemberRef
+    points_currency: str
+    points: int
+    minutes: int | None = None  # None: as long as the program's policy says
+    reference: str | None = None  # the caller's own number for the sale
+    till: str | None = None
+    location: str | None = None
+
+
+class ExtendHold(Struct, frozen=True, tag="extend_hold"):
+    """A hold shall last for so long from now, if that is longer than it does anyway."""
+
+    hold_id: UUID
+    minutes: int | None = None
+
+
+class CaptureHold(Struct, frozen=True, tag="capture_hold"):
+    """Takes points of a hold for good: all that is held, or some; the rest stays held unless it is released."""
+
+    hold_id: UUID
+    points: int | None = None
+    release_rest: bool = False
+
+
+class ReleaseHold(Struct, frozen=True, tag="release_hold"):
+    """Gives back what is still held."""
+
+    hold_id: UUID
+
+
 class Publish(Struct, frozen=True, tag="publish"):
     """Puts a configuration in force; takes every lane of the program."""
 
@@ -150,6 +191,10 @@ Command = (
     | ClaimPurchase
     | Adjust
     | ImportLot
+    | PlaceHold
+    | ExtendHold
+    | CaptureHold
+    | ReleaseHold
     | Publish
     | AdvanceClock
     | CloseDay

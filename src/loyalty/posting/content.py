@@ -9,7 +9,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from loyalty.conditions.types import Facts, LineFacts
-from loyalty.posting.commands import PurchaseLine, RecordPurchase, Tender
+from loyalty.posting.commands import PurchaseLine, RecordPurchase, Tender, UseHold
 
 
 class Content(Struct, frozen=True, omit_defaults=True):
@@ -22,6 +22,7 @@ class Content(Struct, frozen=True, omit_defaults=True):
     location: str | None = None
     channel: str | None = None
     tenders: tuple[Tender, ...] = ()
+    holds: tuple[UseHold, ...] = ()
 
 
 def content_of(command: RecordPurchase) -> Content:
@@ -33,6 +34,7 @@ def content_of(command: RecordPurchase) -> Content:
         location=command.location,
         channel=command.channel,
         tenders=command.tenders,
+        holds=command.holds,
     )
 
 

@@ -21,6 +21,15 @@ class AwardedLot(Struct, frozen=True):
     points: int
 
 
+class CapturedHold(Struct, frozen=True):
+    """What a purchase took of a hold, lot by lot: undoing it gives the same points back to the same lots."""
+
+    hold_id: UUID
+    entry_id: UUID
+    points_currency: str
+    parts: tuple[tuple[UUID, int], ...]  # (lot, points)
+
+
 class Detail(Struct, frozen=True, omit_defaults=True):
     """Stored as JSON in `decisions.detail`."""
 
@@ -30,5 +39,6 @@ class Detail(Struct, frozen=True, omit_defaults=True):
     awards: tuple[Award, ...] = ()
     counted: tuple[tuple[str, str, int], ...] = ()  # rule id, period, points: cap counters raised
     lots: tuple[AwardedLot, ...] = ()
+    captured: tuple[CapturedHold, ...] = ()
     undoes: UUID | None = None  # decision that this one undoes
     note: dict[str, Any] = {}  # small facts of commands without rules

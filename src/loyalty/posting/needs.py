@@ -13,13 +13,17 @@ from loyalty.posting.commands import (
     AddIdentifier,
     Adjust,
     CancelPurchase,
+    CaptureHold,
     ChangeMember,
     ClaimPurchase,
     Enrol,
     EraseMember,
+    ExtendHold,
     ImportLot,
     MemberRef,
+    PlaceHold,
     RecordPurchase,
+    ReleaseHold,
     Submission,
 )
 from loyalty.posting.configuration import History
@@ -34,6 +38,7 @@ def edge_keys(submissions: Iterable[Submission], history: History) -> Keys:
         match submission.command:
             case RecordPurchase() as command:
                 keys.activity_names.add(("purchase", command.source, command.external_id))
+                keys.holds.update(use.id for use in command.holds)
                 if command.member is not None:
                     _member(keys, command.member)
                     if not history.empty:
@@ -46,8 +51,10 @@ def edge_keys(submissions: Iterable[Submission], history: History) -> Keys:
             case ImportLot() as command:
                 keys.activity_names.add(("import_row", command.source, command.external_id))
                 _member(keys, command.member)
-            case ClaimPurchase() | Adjust() | ChangeMember() | EraseMember() as command:
+            case ClaimPurchase() | Adjust() | PlaceHold() | ChangeMember() | EraseMember() as command:
                 _member(keys, command.member)
+            case ExtendHold() | CaptureHold() | ReleaseHold() as command:
+                keys.holds.add(command.hold_id)
             case AddIdentifier() as command:
                 _member(keys, command.member)
                 keys.identifiers.add(command.identifier)
@@ -74,7 +81,8 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
                 if held is not None:
                     keys.decisions.add((held.cell, held.decision_id))
                 elif command.member is not None:
-                    _due(keys, book, command.member, always=_due_at_once(book, command.occurred_at))
+                    always = bool(command.holds) or _due_at_once(book, command.occurred_at)
+                    _due(keys, book, command.member, always=always)
             case CancelPurchase() as command:
                 seen = book.names.get(("cancel", command.source, command.external_id))
                 purchase = book.names.get(("purchase", command.source, command.external_id))
@@ -93,8 +101,12 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
                     _due(keys, book, command.member)
             case Adjust() as command:
                 _due(keys, book, command.member, always=command.points < 0)
-            case EraseMember() as command:
+            case EraseMember() | PlaceHold() as command:
                 _due(keys, book, command.member, always=True)
+            case ExtendHold() | CaptureHold() | ReleaseHold() as command:
+                hold = book.holds.get(command.hold_id)
+                if hold is not None:
+                    _due(keys, book, MemberRef(id=hold.owner_id), always=True)
             case _:
                 pass
     keys.decisions = {key for key in keys.decisions if key[1] not in book.decisions and key[0] in book.lanes}

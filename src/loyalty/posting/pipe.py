@@ -29,11 +29,14 @@ from loyalty.posting.book import Book, Considered, Keys, Needs
 from loyalty.posting.commands import (
     AdvanceClock,
     Answer,
+    CaptureHold,
     CloseDay,
     Enrol,
     EraseMember,
+    ExtendHold,
     MemberRef,
     Publish,
+    ReleaseHold,
     Submission,
 )
 from loyalty.posting.configuration import History
@@ -59,6 +62,7 @@ Lane = tuple[UUID, Cells]
 
 # A batch of its own: one of these changes what every other command of the batch would see.
 _ALONE = (Publish, AdvanceClock, CloseDay, EraseMember)
+_BY_HOLD = (ExtendHold, CaptureHold, ReleaseHold)
 _ALL_LANES = (Publish, AdvanceClock, CloseDay)
 
 
@@ -288,6 +292,8 @@ class Pipe:
             return tuple(range(self._cells))
         if isinstance(command, Enrol):
             return (self._lane_of(command.identifiers[0]) if command.identifiers else 0,)
+        if isinstance(command, _BY_HOLD):
+            return (cell_of(command.hold_id, self._cells),)
         ref: MemberRef | None = getattr(command, "member", None)
         if ref is None:
             return (0,)
@@ -503,7 +509,7 @@ class Pipe:
     async def _read(self, connection: store.Connection, book: Book, keys: Keys) -> None:
         if keys.deep:
             await store.load_deep(connection, book, keys)
-        if keys.idempotency or keys.activity_names or keys.identifiers or keys.members or keys.periods:
+        if keys.shallow:
             loaded = await store.load(connection, book.program_id, list(book.lanes), keys, self._cells)
             store.fill(book, keys, loaded.rest)
 

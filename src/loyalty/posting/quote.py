@@ -71,4 +71,5 @@ def _quoted(answer: PurchaseAnswer, work: Work) -> QuoteAnswer:
         standing=answer.standing,
         receipt=answer.receipt,
         ruleset_version=answer.ruleset_version,
+        captured=answer.captured,
     )

@@ -193,7 +193,7 @@ async def entry(connection: AsyncConnection, program_id: UUID, id: UUID, cells: 
     return PostedEntry(*values)
 
 
-_BALANCES = """
+_BALANCES = f"""
 WITH who AS MATERIALIZED (
     SELECT cell, member_id AS id FROM identifiers WHERE program_id = $1 AND kind = $2 AND value = $3
     UNION ALL SELECT $5::smallint, $4::uuid WHERE $4::uuid IS NOT NULL
@@ -213,7 +213,11 @@ SELECT
                                     l.held, l.redeemed, l.expired, l.revoked, l.transferred, l.deficit)
                          FROM lots l
                          WHERE l.program_id = $1 AND l.cell = m.cell AND l.account_id = a.id AND l.is_open
-                         ORDER BY l.vintage_at))
+                         ORDER BY l.vintage_at),
+                   ARRAY(SELECT {store.HOLD} FROM holds h
+                         WHERE a.held > 0 AND h.program_id = $1 AND h.cell = m.cell AND h.account_id = a.id
+                            AND h.state = 'open'
+                         ORDER BY h.held_at))
         FROM m, LATERAL (
             SELECT * FROM accounts WHERE program_id = $1 AND cell = m.cell AND owner_id = m.id
             ORDER BY points_currency OFFSET 0) a)
@@ -247,7 +251,11 @@ async def balances_now(runtime: Runtime, program_id: UUID, member: MemberRef) ->
     now = clock or runtime.clock.now()
     in_force = history.at(now)
     stored = {
-        account[2]: Held(Account(*account[:12]), {lot[0]: Lot(*lot) for lot in account[12]})
+        account[2]: Held(
+            Account(*account[:12]),
+            {lot[0]: Lot(*lot) for lot in account[12]},
+            [store.hold_of(hold) for hold in account[13]],
+        )
         for account in held
     }
     return Balances(now, None, settled(stored, in_force.currencies.values(), in_force.zone, now))

@@ -18,7 +18,7 @@ import msgspec
 
 from loyalty.base.database import DatabaseUnavailable, ServerBusy
 from loyalty.ledger.chain import block_hash
-from loyalty.ledger.types import Account, Decision, Entry, Lot
+from loyalty.ledger.types import Account, Deadline, Decision, Entry, HoldState, Lot, PlacedHold
 from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier, IdentifierKind, Member, MemberStatus
 from loyalty.posting.book import Activity, ActivityKey, Book, Keys, Lane, StoredDecision, StoredRecord
@@ -105,14 +105,21 @@ async def left_clean(connection: Connection) -> None:
         raise asyncpg.InterfaceError("returned inside a transaction")
 
 
-_LOAD = """
+HOLD = """ROW(h.id, h.account_id, h.held_at, h.lapses_at, h.parts::text, h.good_until, h.captured, h.state,
+    h.ended_at, h.owner_id, h.points_currency, h.points, h.deadlines::text, h.reference, h.till, h.location)"""
+
+_LOAD = f"""
 WITH who AS MATERIALIZED (
     SELECT i.kind, i.value, i.member_id, i.cell
     FROM unnest($7::text[], $8::text[]) u(kind, value), LATERAL (
         SELECT * FROM identifiers WHERE program_id = $1 AND kind = u.kind AND value = u.value OFFSET 0) i
+), held AS MATERIALIZED (
+    SELECT h.* FROM unnest($13::uuid[], $14::smallint[]) u(id, cell), LATERAL (
+        SELECT * FROM holds WHERE program_id = $1 AND cell = u.cell AND id = u.id OFFSET 0) h
 ), ids AS MATERIALIZED (
     SELECT member_id, cell FROM who
     UNION SELECT id, cell FROM unnest($9::uuid[], $10::smallint[]) u(id, cell)
+    UNION SELECT owner_id, cell FROM held
 )
 SELECT
   ARRAY(SELECT ROW(b.cell, b.number, b.hash, b.last_id, b.recorded_at, b.last_position)
@@ -139,7 +146,8 @@ SELECT
   ARRAY(SELECT ROW(n.owner_id, n.rule_id, n.period, n.points)
         FROM ids, LATERAL (
             SELECT * FROM counters WHERE program_id = $1 AND cell = ids.cell AND owner_id = ids.member_id
-               AND period = ANY($11::text[]) OFFSET 0) n)
+               AND period = ANY($11::text[]) OFFSET 0) n),
+  ARRAY(SELECT {HOLD} FROM held h)
 """
 
 
@@ -156,11 +164,12 @@ async def load(
     connection: Connection, program_id: UUID, cells: Sequence[int], keys: Keys, total: int
 ) -> Loaded:
     """Read what the commands name, in one statement that begins after the heads are held."""
-    records, names, identifiers, members = (
+    records, names, identifiers, members, holds = (
         list(keys.idempotency),
         list(keys.activity_names),
         list(keys.identifiers),
         list(keys.members),
+        list(keys.holds),
     )
     row = await connection.fetchrow(
         _LOAD,
@@ -176,6 +185,8 @@ async def load(
         [cell_of(member, total) for member in members],
         list(keys.periods),
         [name[2] for name in names],
+        holds,
+        [cell_of(hold, total) for hold in holds],
     )
     assert row is not None
     lanes = {cell: Lane(cell, 0, GENESIS, None, None, 0) for cell in cells}
@@ -186,7 +197,7 @@ async def load(
 
 def fill(book: Book, keys: Keys, rest: tuple[Any, ...]) -> None:
     """Put what `load` read into the book; what was asked for and not found is known to be missing."""
-    records, names, identifiers, members, accounts, counters = rest
+    records, names, identifiers, members, accounts, counters, holds = rest
     for key in keys.idempotency:
         book.records.setdefault(key, None)
     for scope, key, fingerprint, status, cell, decision_id, refusal in records:
@@ -216,6 +227,27 @@ def fill(book: Book, keys: Keys, rest: tuple[Any, ...]) -> None:
         book.counted.setdefault(id, set()).update(keys.periods)
     for owner_id, rule_id, period, points in counters:
         book.counters.setdefault((owner_id, CounterKey(rule_id, period)), points)
+    _fill_holds(book, holds)
+    for id in keys.holds:
+        book.holds.setdefault(id, None)
+
+
+def _fill_holds(book: Book, rows: Iterable[tuple[Any, ...]]) -> None:
+    for row in rows:
+        if book.holds.get(row[0]) is None:
+            book.put_hold(hold_of(row))
+
+
+_parts = msgspec.json.Decoder(tuple[tuple[UUID, int], ...]).decode
+_deadlines = msgspec.json.Decoder(tuple[Deadline, ...]).decode
+
+
+def hold_of(row: tuple[Any, ...]) -> PlacedHold:
+    """A hold of a row of HOLD."""
+    values = dict(zip(PlacedHold.__struct_fields__, row, strict=True))
+    values["parts"], values["deadlines"] = _parts(values["parts"]), _deadlines(values["deadlines"])
+    values["state"] = HoldState(values["state"])
+    return PlacedHold(**values)
 
 
 def _hold_name(book: Book, name: tuple[str, str, str], held: ActivityKey) -> None:
@@ -247,6 +279,8 @@ WITH acts AS MATERIALIZED (
     SELECT a.* FROM owners o, LATERAL (
         SELECT * FROM accounts WHERE program_id = $1 AND cell = o.cell AND owner_id = o.id
         ORDER BY points_currency OFFSET 0) a
+), whole AS MATERIALIZED (
+    SELECT id, cell FROM accs UNION SELECT id, cell FROM unnest($6::uuid[], $7::smallint[]) u(id, cell)
 )
 SELECT
   ARRAY(SELECT ROW(k.kind, k.source, k.external_id, k.state, k.activity_id, k.cell, k.decision_id, k.content_digest)
@@ -258,14 +292,19 @@ SELECT
   ARRAY(SELECT {_LOT} FROM found d, LATERAL (
             SELECT * FROM lots WHERE program_id = $1 AND cell = d.cell AND decision_id = d.id OFFSET 0) l),
   ARRAY(SELECT {_LOT}
-        FROM (SELECT id, cell FROM accs
-              UNION SELECT id, cell FROM unnest($6::uuid[], $7::smallint[]) u(id, cell)) a, LATERAL (
+        FROM whole a, LATERAL (
             SELECT * FROM lots WHERE program_id = $1 AND cell = a.cell AND account_id = a.id AND is_open
             ORDER BY vintage_at OFFSET 0) l),
   ARRAY(SELECT ROW(a.id, a.owner_id, a.points_currency, a.seq, a.pending, a.available, a.held, a.debt,
                    a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id) FROM accs a),
   ARRAY(SELECT ROW(m.id, m.status, m.enrolled_at, m.merged_into) FROM owners o, LATERAL (
-            SELECT * FROM members WHERE program_id = $1 AND cell = o.cell AND id = o.id OFFSET 0) m)
+            SELECT * FROM members WHERE program_id = $1 AND cell = o.cell AND id = o.id OFFSET 0) m),
+  ARRAY(SELECT {HOLD}
+        FROM whole a, LATERAL (
+            SELECT * FROM holds WHERE program_id = $1 AND cell = a.cell AND account_id = a.id AND state = 'open'
+            ORDER BY held_at OFFSET 0) h),
+  ARRAY(SELECT {_LOT} FROM unnest($9::uuid[], $10::smallint[]) u(id, cell), LATERAL (
+            SELECT * FROM lots WHERE program_id = $1 AND cell = u.cell AND id = u.id OFFSET 0) l)
 """
 
 
@@ -282,6 +321,8 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
         open_lots,
         [cell_of(book.lot_owner[id], book.cells) for id in open_lots],
         list(book.lanes),
+        [id for _, id in keys.lots],
+        [cell for cell, _ in keys.lots],
     )
     assert row is not None
     for kind, source, external_id, *held in row[0]:
@@ -294,7 +335,7 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
             book.activities[activity.id] = activity
     for values in row[2]:
         book.decisions.setdefault(values[0], StoredDecision(*values))
-    for values in (*row[3], *row[4]):
+    for values in (*row[3], *row[4], *row[8]):
         lot = Lot(*values)
         book.lots.setdefault(lot.account_id, {}).setdefault(lot.id, lot)
     for values in row[5]:
@@ -303,6 +344,7 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
         book.lot_owner.setdefault(account.id, account.owner_id)
         book.lots_complete.add(account.id)
     _fill_members(book, row[6])
+    _fill_holds(book, row[7])
     book.lots_complete.update(open_lots)
 
 
@@ -431,11 +473,24 @@ _ACCOUNTS = _Part(
     changes="seq, pending, available, held, debt, active_at, next_due_at, first_entry_id, last_entry_id",
     only_if="accounts.seq < excluded.seq AND accounts.id = excluded.id",
 )
+# What falls due on it at another instant, while no points moved.
+_ACCOUNTS_RETIMED = _Part(
+    "accounts",
+    key="program_id, cell, owner_id, points_currency",
+    changes="next_due_at",
+    only_if="accounts.seq = excluded.seq AND accounts.id = excluded.id",
+)
 _LOTS = _Part(
     "lots",
     key="program_id, cell, id",
     changes="activates_at, expires_at, arrived_at, is_open, issued, pending, available, held, redeemed, expired, "
     "revoked, transferred, deficit",
+)
+_HOLDS = _Part(
+    "holds",
+    key="program_id, cell, id",
+    changes="captured, state, lapses_at, good_until, ended_at, parts, deadlines",
+    only_if="holds.state = 'open'",
 )
 _COUNTERS = _Part("counters", key="program_id, cell, owner_id, period, rule_id", changes="points")
 _DECISIONS = _Part("decisions")
@@ -574,6 +629,22 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
                 _lot_row(program_id, cell, lot)
                 for lot in book.changed_lots.values()
                 if mine(owner_of[lot.account_id])
+            ],
+        ),
+        (
+            _ACCOUNTS_RETIMED,
+            [
+                _account_row(program_id, cell, book.accounts[key])
+                for key in book.retimed_accounts - book.changed_accounts
+                if mine(key[0])
+            ],
+        ),
+        (
+            _HOLDS,
+            [
+                _hold_row(program_id, cell, hold)
+                for hold in book.changed_holds.values()
+                if mine(hold.owner_id)
             ],
         ),
         (
@@ -719,6 +790,29 @@ def _lot_row(program_id: UUID, cell: int, lot: Lot) -> tuple[Any, ...]:
         lot.revoked,
         lot.transferred,
         lot.deficit,
+    )
+
+
+def _hold_row(program_id: UUID, cell: int, hold: PlacedHold) -> tuple[Any, ...]:
+    return (
+        program_id,
+        cell,
+        hold.id,
+        hold.account_id,
+        hold.owner_id,
+        hold.points_currency,
+        hold.points,
+        hold.captured,
+        hold.state,
+        hold.held_at,
+        hold.lapses_at,
+        hold.good_until,
+        hold.ended_at,
+        msgspec.json.encode(hold.parts).decode(),
+        msgspec.json.encode(hold.deadlines).decode(),
+        hold.reference,
+        hold.till,
+        hold.location,
     )
 
 

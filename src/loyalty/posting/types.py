@@ -55,6 +55,21 @@ class PointsCurrencyUnknown(Refused):
     title: ClassVar[str] = "The program has no such points currency."
 
 
+class PointsNotSpendable(Refused):
+    code: ClassVar[str] = "points_not_spendable"
+    title: ClassVar[str] = "Points of this points currency are counted, never spent."
+
+
+class HoldTooLong(Refused):
+    code: ClassVar[str] = "hold_too_long"
+    title: ClassVar[str] = "The hold would last longer than the program allows."
+
+
+class HoldOfAnotherMember(Conflict):
+    code: ClassVar[str] = "hold_of_another_member"
+    title: ClassVar[str] = "The hold does not belong to the member who buys."
+
+
 class DatesContradict(Refused):
     code: ClassVar[str] = "contradictory_range"
     title: ClassVar[str] = "The dates contradict each other."

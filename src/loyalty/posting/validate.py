@@ -24,6 +24,10 @@ def faults(configuration: Configuration) -> list[Fault]:
             currency.expiry.months is None
         ):
             found.append(Fault(f"{at}/expiry", "contradictory_range", "Give either days or months."))
+    policies = settings.policies
+    if policies.hold_minutes > policies.hold_days_max * 1_440:
+        detail = "A hold would last longer than one may last."
+        found.append(Fault("/settings/policies/hold_minutes", "contradictory_range", detail))
     for fault in rule_faults(configuration.ruleset, codes, ZoneInfo(settings.zone)):
         found.append(Fault(f"/ruleset{fault.pointer}", fault.code, fault.detail))
     return found

@@ -53,6 +53,9 @@ class PointsCurrency(Struct, frozen=True, forbid_unknown_fields=True):
     # refused), or nothing owed (the shortfall is forgiven).
     negative: Literal["prevent", "floor", "waive"] = "floor"
     floor: Annotated[int, Meta(ge=0, le=2**53 - 1)] = 2**53 - 1
+    # Points whose end came while they were held and that are given back are good for so many local days after
+    # the day of the hold's deadline; 0: they expire as they come back.
+    hold_grace_days: Annotated[int, Meta(ge=0, le=3_650)] = 0
 
 
 class UnknownIdentifier(StrEnum):
@@ -67,6 +70,8 @@ class Policies(Struct, frozen=True, forbid_unknown_fields=True):
     late_days_max: Annotated[int, Meta(ge=0, le=36_600)] | None = 30  # None: any age (replays)
     future_minutes_max: Annotated[int, Meta(ge=0, le=1_440)] = 15
     claim_days_max: Annotated[int, Meta(ge=0, le=3_650)] = 30
+    hold_minutes: Annotated[int, Meta(ge=1, le=5_256_000)] = 15  # how long a hold lasts that names no time
+    hold_days_max: Annotated[int, Meta(ge=1, le=3_650)] = 30  # how long one may last, extensions included
     unknown_card: UnknownIdentifier = UnknownIdentifier.REFUSE
     unknown_phone: UnknownIdentifier = UnknownIdentifier.REFUSE
     unknown_email: UnknownIdentifier = UnknownIdentifier.REFUSE

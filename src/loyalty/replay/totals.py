@@ -53,9 +53,9 @@ async def totals(runtime: Runtime, program_id: UUID, kind: str) -> list[Total]:
         rows = (await connection.execute(_STORED, {"program": program_id, "kind": kind})).all()
         for value, member_id, cell, earned, redeemed, expired in rows:
             late = outstanding = 0
-            for account, lots in (await held(connection, program_id, cell, member_id)).values():
+            for account, lots, holds in (await held(connection, program_id, cell, member_id)).values():
                 before = sum(lot.expired for lot in lots.values())
-                settle_here(account, lots, (), now)
+                settle_here(account, lots, holds, now)
                 late += sum(lot.expired for lot in lots.values()) - before
                 outstanding += account.pending + account.available + account.held
             found.append(Total(value, earned, redeemed, expired + late, outstanding))

@@ -17,18 +17,22 @@ from loyalty.posting.commands import (
     AdvanceClock,
     Answer,
     CancelPurchase,
+    CaptureHold,
     ChangeMember,
     ClaimPurchase,
     CloseDay,
     Enrol,
     EraseMember,
+    ExtendHold,
     ImportLot,
+    PlaceHold,
     Publish,
     RecordPurchase,
+    ReleaseHold,
     Submission,
 )
 from loyalty.posting.configuration import History
-from loyalty.posting.decide import people, points, program, purchase, undo
+from loyalty.posting.decide import holds, people, points, program, purchase, undo
 from loyalty.posting.decide.outcome import Outcome, Replay, encode
 from loyalty.posting.types import IdempotencyKeyReused
 from loyalty.rules.types import EVALUATOR
@@ -43,6 +47,10 @@ _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     ClaimPurchase: points.claim,
     Adjust: points.adjust,
     ImportLot: points.import_lot,
+    PlaceHold: holds.place,
+    ExtendHold: holds.extend,
+    CaptureHold: holds.capture,
+    ReleaseHold: holds.release,
     Publish: program.publish,
     AdvanceClock: program.advance_clock,
     CloseDay: program.close_day,

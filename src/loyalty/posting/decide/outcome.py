@@ -8,12 +8,14 @@ import msgspec
 from msgspec import Struct
 
 from loyalty.ledger import expiry, lots
+from loyalty.ledger.statement import amount
 from loyalty.ledger.types import Account, Entry, EntryKind
 from loyalty.members.types import Member, MemberBlocked, MemberStatus
-from loyalty.posting.answers import Balance, Earned, Receipt
+from loyalty.posting.answers import Balance, Captured, Earned, Receipt
 from loyalty.posting.book import Work
 from loyalty.posting.configuration import Loaded
 from loyalty.posting.detail import AwardedLot, Detail
+from loyalty.posting.types import PointsCurrencyUnknown
 from loyalty.programs.types import PointsCurrency
 from loyalty.rules.explain import receipt_lines
 from loyalty.rules.types import Award
@@ -61,6 +63,14 @@ def reaches(work: Work, location: str | None) -> bool:
     """Whether the actor may touch what happened at `location`: a till's key may be bound to some."""
     bound_to = work.submission.actor.locations
     return not bound_to or location is None or location in bound_to
+
+
+def currency_of(work: Work, code: str) -> PointsCurrency:
+    """A points currency of the program. Raises: PointsCurrencyUnknown."""
+    found = work.policies.currencies.get(code)
+    if found is None:
+        raise PointsCurrencyUnknown(points_currency=code)
+    return found
 
 
 def balances(work: Work, member_id: UUID | None) -> tuple[Balance, ...]:
@@ -141,6 +151,14 @@ def awarded_lot(account: Account, entry: Entry) -> AwardedLot:
     return AwardedLot(account.points_currency, account.id, lot.id, lot.points)
 
 
-def receipt(work: Work, judged_by: Loaded, awards: tuple[Award, ...], after: tuple[Balance, ...]) -> Receipt:
-    """The receipt's texts of a purchase or claim."""
-    return Receipt(receipt_lines(judged_by.compiled, awards, after, work.policies.currencies))
+def receipt(
+    work: Work,
+    judged_by: Loaded,
+    awards: tuple[Award, ...],
+    after: tuple[Balance, ...],
+    captured: tuple[Captured, ...] = (),
+) -> Receipt:
+    """The receipt's texts of a purchase or claim: what was spent, what was earned, what there is."""
+    currencies = work.policies.currencies
+    spent = [f"{amount(one.points, currencies[one.points_currency].name)} spent" for one in captured]
+    return Receipt((*spent, *receipt_lines(judged_by.compiled, awards, after, currencies)))

@@ -6,6 +6,7 @@ from loyalty.members.types import IdentifiersConflict, IdentifierTaken, Member, 
 from loyalty.posting.answers import MemberAnswer
 from loyalty.posting.book import Work
 from loyalty.posting.commands import AddIdentifier, ChangeMember, Enrol, EraseMember
+from loyalty.posting.decide.holds import give_back
 from loyalty.posting.decide.outcome import Outcome, credit
 from loyalty.posting.detail import Detail
 
@@ -75,12 +76,14 @@ def change(work: Work, command: ChangeMember) -> Outcome:
 
 
 def erase(work: Work, command: EraseMember) -> Outcome:
-    """Points leave first (pending revoked, available expired, debt waived), then the person; the books stay."""
+    """Points leave first (holds released, pending revoked, available expired, debt waived), then the person."""
     member = work.book.resolve(command.member)
     for currency in work.policies.currencies.values():
         account = work.account(member.id, currency.code)
         if account is None:
             continue
+        for hold in work.open_holds(account):
+            give_back(work, account, hold, ERASED)
         if account.debt:
             credit(
                 work,

@@ -17,6 +17,7 @@ from loyalty.posting.decide.outcome import (
     awarded_lot,
     balances,
     credit,
+    currency_of,
     earned,
     reaches,
     receipt,
@@ -29,20 +30,10 @@ from loyalty.posting.types import (
     ClaimTooLate,
     DatesContradict,
     InFuture,
-    PointsCurrencyUnknown,
     PurchaseCancelled,
     PurchaseNotFound,
 )
-from loyalty.programs.types import PointsCurrency
 from loyalty.rules.evaluate import evaluate
-
-
-def currency_of(work: Work, code: str) -> PointsCurrency:
-    """A points currency of the program. Raises: PointsCurrencyUnknown."""
-    found = work.policies.currencies.get(code)
-    if found is None:
-        raise PointsCurrencyUnknown(points_currency=code)
-    return found
 
 
 def adjust(work: Work, command: Adjust) -> Outcome:

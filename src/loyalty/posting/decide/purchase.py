@@ -1,6 +1,6 @@
 """Record a purchase: settle, judge by the rules in force when it happened, post, explain.
 
-Order of checks: natural key, time, money, member; docs/api.md lists the codes in the same order. What a purchase
+Order of checks: natural key, time, money, member, holds; docs/api.md lists the codes in the same order. What a purchase
 comes to before anything is read of its member, `consider` says; the pipe asks for it while other commands are
 being written, and what no longer fits under the heads is considered again.
 """
@@ -20,6 +20,7 @@ from loyalty.posting.book import Activity, ActivityKey, Considered, Event, Work
 from loyalty.posting.commands import RecordPurchase
 from loyalty.posting.configuration import Loaded
 from loyalty.posting.content import content_of, facts_of
+from loyalty.posting.decide.holds import pay
 from loyalty.posting.decide.outcome import (
     Outcome,
     Replay,
@@ -60,6 +61,7 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
     if considered is None or considered.judged_by is not judged_by or considered.occurred_at != occurred_at:
         considered = consider(command, occurred_at, judged_by)
     cell = work.book.home(member.id) if member else 0
+    captured, kept = pay(work, member, command.holds) if command.holds else ((), ())
     if member is None:
         work.book.need_cells([0])
         awards, counted, gained, lots = (), (), (), ()
@@ -106,6 +108,7 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
             awards=awards,
             counted=counted,
             lots=lots,
+            captured=kept,
         ),
         status=201,
         answer=PurchaseAnswer(
@@ -115,10 +118,11 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
             earned=gained,
             balances=after,
             standing=(),
-            receipt=receipt(work, judged_by, awards, after),
+            receipt=receipt(work, judged_by, awards, after, captured),
             ruleset_version=judged_by.ruleset.version,
             recorded_at=work.now,
             decision_id=work.decision_id,
+            captured=captured,
         ),
         event="loyalty.purchase.recorded",
         event_data={
@@ -132,6 +136,7 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
                 {"rule_id": a.rule_id, "points_currency": a.points_currency, "points": a.points}
                 for a in awards
             ],
+            "captured": captured,
         },
     )
 

@@ -1,4 +1,5 @@
-"""Cancel a whole purchase by its receipt: what it earned is taken from its own lots, caps are given back.
+"""Cancel a whole purchase by its receipt: what it spent goes back to its lots, what it earned is taken from its own
+ones, caps are given back.
 
 A cancel may come before its purchase: it then claims the purchase's natural key, and the late original is refused.
 """
@@ -7,13 +8,14 @@ from uuid import UUID
 
 import msgspec
 
-from loyalty.ledger.undo import revoke
+from loyalty.ledger.types import EntryKind
+from loyalty.ledger.undo import restore, revoke
 from loyalty.members.types import MemberStatus
-from loyalty.posting.answers import Balance, CancelAnswer, Receipt, Revoked
+from loyalty.posting.answers import Balance, CancelAnswer, Receipt, Restored, Revoked
 from loyalty.posting.book import ActivityKey, Work
 from loyalty.posting.commands import CancelPurchase
 from loyalty.posting.decide.outcome import Outcome, Replay, balances, reaches
-from loyalty.posting.detail import AwardedLot, Detail
+from loyalty.posting.detail import AwardedLot, CapturedHold, Detail
 from loyalty.posting.types import PurchaseNotFound
 from loyalty.rules.types import CounterKey
 
@@ -37,12 +39,16 @@ def cancel(work: Work, command: CancelPurchase) -> Outcome:
     cell = work.book.home(member_id) if member_id else 0
     work.book.need_cells([cell, purchase.cell])
     revoked: tuple[Revoked, ...] = ()
+    restored: tuple[Restored, ...] = ()
     counted: tuple[tuple[str, str, int], ...] = ()
     undone = work.book.decision(
         cell if activity.awarded_by != activity.decision_id else purchase.cell, activity.awarded_by
     )
     if member_id is not None:
         detail = msgspec.json.decode(undone.detail, type=Detail)
+        # First what comes back: the member need not owe what she has again. To the erased nothing comes back.
+        if detail.captured and work.book.member(member_id).status is not MemberStatus.ERASED:
+            restored = tuple(_restore(work, member_id, one) for one in detail.captured)
         revoked = tuple(_revoke(work, member_id, lot) for lot in detail.lots)
         counted = tuple((rule, period, -points) for rule, period, points in detail.counted)
         for rule, period, points in counted:
@@ -51,7 +57,11 @@ def cancel(work: Work, command: CancelPurchase) -> Outcome:
     work.touched.add(purchase.cell)
     work.new_names[name] = ActivityKey("recorded", purchase.activity_id, cell, work.decision_id, b"cancel")
     after = balances(work, member_id)
-    taken = sum(one.points for one in revoked)
+    taken, given = sum(one.points for one in revoked), sum(one.points for one in restored)
+    lines = (
+        *((f"{taken:,} points taken back",) if taken else ()),
+        *((f"{given:,} points given back",) if given else ()),
+    )
     return _outcome(
         work,
         command,
@@ -60,7 +70,8 @@ def cancel(work: Work, command: CancelPurchase) -> Outcome:
         member_id,
         Detail(counted=counted, undoes=undone.id, lots=()),
         revoked,
-        Receipt((f"{taken:,} points taken back" if taken else "Purchase cancelled", *_balance_lines(after))),
+        Receipt((*(lines or ("Purchase cancelled",)), *_balance_lines(after))),
+        restored,
     )
 
 
@@ -115,6 +126,22 @@ def _revoke(work: Work, member_id: UUID, lot: AwardedLot) -> Revoked:
     return Revoked(lot.points_currency, taken, lot.points - taken, account.debt)
 
 
+def _restore(work: Work, member_id: UUID, taken: CapturedHold) -> Restored:
+    """Give back what was captured, to the lots it came from; those whose end has come expire at once."""
+    account = work.account(member_id, taken.points_currency)
+    assert account is not None
+    work.lots_of(account, [lot_id for lot_id, _ in taken.parts])
+    work.post(account, restore(account, taken.parts, work.now, CANCELLED, taken.entry_id))
+    before = len(work.entries)
+    work.settle(account)
+    expired = [entry for entry in work.entries[before:] if entry.kind is EntryKind.EXPIRE]
+    return Restored(
+        taken.points_currency,
+        sum(points for _, points in taken.parts),
+        sum(posting.points for entry in expired for posting in entry.postings),
+    )
+
+
 def _outcome(
     work: Work,
     command: CancelPurchase,
@@ -124,6 +151,7 @@ def _outcome(
     detail: Detail,
     revoked: tuple[Revoked, ...],
     receipt: Receipt,
+    restored: tuple[Restored, ...] = (),
 ) -> Outcome:
     return Outcome(
         kind="cancel",
@@ -142,6 +170,7 @@ def _outcome(
             receipt=receipt,
             recorded_at=work.now,
             decision_id=work.decision_id,
+            restored=restored,
         ),
         event="loyalty.purchase.cancelled",
         event_data={
