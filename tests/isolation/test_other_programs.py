@@ -60,12 +60,20 @@ async def busy(house: House) -> Theirs:
     receipt = purchase(member, "their-receipt-4711")
     sale = await made("/v1/purchases", receipt)
     await made("/v1/adjustments", adjustment(member, 77))
+    held = {
+        "member": {"id": member},
+        "points_currency": "points",
+        "points": 5,
+        "reference": "their-receipt-9",
+    }
+    holds = [(await made("/v1/holds", held))["id"] for _ in range(2)]
     at_the_desk = await made("/v1/clients", {"name": "Fremdling GmbH"})
     key = await made(f"/v1/clients/{at_the_desk['id']}/keys", {"role": "pos"})
     run = await made("/v1/verification-runs", {})
     ids = {
         "member": member,
         "purchase": sale["id"],
+        "hold": holds[0],
         "entry": sale["earned"][0]["entry_id"],
         "decision": sale["decision_id"],
         "client": at_the_desk["id"],
@@ -98,7 +106,10 @@ def bodies(endpoint: Endpoint, theirs: Theirs, ours: str) -> list[JSON | None]:
     lot = {"points_currency": "points", "points": 5, "source": "old", "issued_at": sale["occurred_at"]}
     match endpoint.path:
         case "/v1/purchases" | "/v1/quotes":
-            return [sale | name for name in named]
+            held = {"member": {"id": ours}, "holds": [{"id": theirs.ids["hold"]}]}
+            return [sale | name for name in (*named, held)]
+        case "/v1/holds":
+            return [{"points_currency": "points", "points": 5} | name for name in named]
         case "/v1/purchases/batch":
             return [{"items": [sale | name for name in named]}]
         case "/v1/purchases/cancel":

@@ -11,13 +11,17 @@ from loyalty.posting.commands import (
     Adjust,
     Answer,
     CancelPurchase,
+    CaptureHold,
     CloseDay,
     Command,
     Enrol,
+    ExtendHold,
     ImportLot,
     MemberRef,
+    PlaceHold,
     PurchaseLine,
     RecordPurchase,
+    ReleaseHold,
 )
 from loyalty.posting.runtime import Runtime
 from tests.laws.shop import Shop, digest, open_shop
@@ -117,12 +121,26 @@ class Traffic:
             ImportLot(self.who(member), "points", points, "old", row, at, content_digests=(digest(row),))
         )
 
+    async def hold(self, member: int, points: int) -> UUID:
+        """The id of a hold for a day, extended to two."""
+        placed = await self.post(
+            PlaceHold(self.who(member), "points", points, 1_440, "order", "till-1", "store-1")
+        )
+        await self.post(ExtendHold(UUID(placed["id"]), 2_880))
+        return UUID(placed["id"])
+
+    async def capture(self, hold_id: UUID, points: int, *, release_rest: bool = False) -> None:
+        await self.post(CaptureHold(hold_id, points, release_rest))
+
+    async def release(self, hold_id: UUID) -> None:
+        await self.post(ReleaseHold(hold_id))
+
     async def close(self, on: date) -> None:
         await self.post(CloseDay(on))
 
 
 async def a_month(runtime: Runtime, now: datetime = START + timedelta(days=40)) -> Traffic:
-    """A sandbox program at `now` with five members: earned, capped, spent, cancelled, expired, closed days."""
+    """A sandbox program at `now` with five members: earned, capped, spent, held, cancelled, expired, closed days."""
     traffic = Traffic(await open_shop(runtime, CONFIGURATION, now))
     await traffic.enrol(5)
     for day in range(0, 40, 8):
@@ -135,4 +153,8 @@ async def a_month(runtime: Runtime, now: datetime = START + timedelta(days=40)) 
     await traffic.bring(2, 250, START)
     await traffic.close((now - timedelta(days=1)).date())
     await traffic.buy(3, 4400, now - timedelta(hours=1))
+    for _ in range(3):
+        await traffic.capture(await traffic.hold(0, 10), 4)
+        await traffic.release(await traffic.hold(0, 10))
+        await traffic.capture(await traffic.hold(0, 10), 4, release_rest=True)
     return traffic

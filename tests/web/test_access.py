@@ -159,9 +159,12 @@ async def test_another_programs_things_are_told_like_missing_ones(world: World) 
     key = await theirs.post(f"/v1/clients/{client.json['id']}/keys", {"role": "pos"}, idempotency_key="k")
     run = await theirs.post("/v1/verification-runs", {}, idempotency_key="v")
     entry = sale.json["earned"][0]["entry_id"]
+    some = {"member": {"id": member}, "points_currency": "points", "points": 5}
+    held = await theirs.post("/v1/holds", some, idempotency_key="h")
     foreign = {
         "member": member,
         "purchase": sale.json["id"],
+        "hold": held.json["id"],
         "entry": entry,
         "decision": sale.json["decision_id"],
         "client": client.json["id"],

@@ -51,6 +51,7 @@ _PURCHASE: JSON = {
     "member": {"card": "6035550001"},
     "tenders": [{"type": "card", "amount_minor": 5}],
     "till": "7",
+    "holds": [{"id": "01900000-0000-7000-8000-000000000000", "points": 5}],
 }
 _LOT: JSON = {
     "member": _MEMBER,
@@ -79,6 +80,17 @@ GOOD: dict[type, JSON] = {
     wire.IdentifierBody: {"kind": "phone", "value": "1"},
     wire.Nothing: {},
     wire.AdjustmentBody: {"member": _MEMBER, "points_currency": "points", "points": -5, "reason": "goodwill"},
+    wire.HoldBody: {
+        "member": _MEMBER,
+        "points_currency": "points",
+        "points": 5,
+        "minutes": 20,
+        "reference": "order-1",
+        "till": "7",
+        "location": "store-12",
+    },
+    wire.ExtendBody: {"minutes": 20},
+    wire.CaptureBody: {"points": 5, "release_rest": True},
     wire.ImportLotBody: _LOT,
     wire.ImportItem: {**_LOT, "idempotency_key": "k"},
     wire.ImportBatch: {"items": [_LOT]},

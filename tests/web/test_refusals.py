@@ -199,7 +199,10 @@ WRONG_PURCHASES: list[tuple[JSON, str, str]] = [
     ({"member": "6035550001"}, "/member", "wrong_type"),
     ({"tenders": [{"type": "card", "amount_minor": 1}]}, "/tenders", "total_mismatch"),
     ({"tenders": [{"type": "Card!", "amount_minor": 1423}]}, "/tenders/0/type", "invalid_format"),
-    ({"holds": [SOMEBODY]}, "/holds", "too_many_items"),
+    ({"holds": [SOMEBODY]}, "/holds/0", "wrong_type"),
+    ({"holds": [{"id": SOMEBODY, "points": 0}]}, "/holds/0/points", "out_of_range"),
+    ({"holds": [{"id": SOMEBODY}, {"id": SOMEBODY}]}, "/holds/1/id", "duplicate"),
+    ({"holds": [{"id": SOMEBODY[:-2] + f"{n:02}"} for n in range(21)]}, "/holds", "too_many_items"),
     ({"pionts": 5}, "/pionts", "unknown_field"),
 ]
 WRONG_LINES: list[tuple[JSON, str, str]] = [

@@ -33,6 +33,8 @@ class Permission(StrEnum):
     PURCHASE_WRITE = "purchase.write"
     PURCHASE_CANCEL = "purchase.cancel"
     PURCHASE_CLAIM = "purchase.claim"
+    HOLD_READ = "hold.read"
+    HOLD_WRITE = "hold.write"  # place, extend, capture, release
     LEDGER_READ = "ledger.read"  # statements, entries, decisions and their explanations
     ADJUST = "adjust"
     IMPORT = "import"
@@ -49,7 +51,14 @@ class Permission(StrEnum):
 
 _P = Permission
 
-_READ_BOOKS = {_P.MEMBER_LOOKUP, _P.MEMBER_READ, _P.PURCHASE_READ, _P.LEDGER_READ, _P.CONFIG_READ}
+_READ_BOOKS = {
+    _P.MEMBER_LOOKUP,
+    _P.MEMBER_READ,
+    _P.PURCHASE_READ,
+    _P.HOLD_READ,
+    _P.LEDGER_READ,
+    _P.CONFIG_READ,
+}
 _SERVE = {
     _P.MEMBER_PROFILE,
     _P.MEMBER_ENROL,
@@ -57,6 +66,7 @@ _SERVE = {
     _P.QUOTE,
     _P.PURCHASE_CANCEL,
     _P.PURCHASE_CLAIM,
+    _P.HOLD_WRITE,  # a sale by phone, and a hold that a till forgot
 }
 
 PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
@@ -70,6 +80,8 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
             _P.PURCHASE_WRITE,
             _P.PURCHASE_CANCEL,
             _P.PURCHASE_CLAIM,
+            _P.HOLD_READ,
+            _P.HOLD_WRITE,
         }
     ),
     Role.MEMBER: frozenset({_P.SELF_READ}),

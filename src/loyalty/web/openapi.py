@@ -92,6 +92,13 @@ _LINKS: dict[str, dict[int, dict[str, dict[str, str]]]] = {
     "record_purchase": {201: _BY_ID | _BY_DECISION},
     "claim_purchase": {201: _BY_DECISION},
     "cancel_purchase": {201: {"read_purchase": {"purchase": "$response.body#/id"}} | _BY_DECISION},
+    "place_hold": {
+        201: {
+            name: {"hold": "$response.body#/id"}
+            for name in ("read_hold", "extend_hold", "capture_hold", "release_hold")
+        }
+        | _BY_DECISION,
+    },
     "adjust_points": {
         201: {"read_statement": {"member": "$response.body#/member_id"}} | _BY_DECISION,
     },

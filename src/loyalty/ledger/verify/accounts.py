@@ -1,4 +1,4 @@
-"""Accounts, each chunk in one short snapshot: entries without gap, balances, lots, dates and the next due instant.
+"""Accounts, each chunk in one short snapshot: entries without gap, balances, lots, holds, dates, the next due instant.
 
 The sums are made here from postings alone, by other means than those that wrote them.
 """
@@ -27,8 +27,8 @@ FROM accounts WHERE program_id = $1 AND cell = $2 AND (owner_id, points_currency
 ORDER BY owner_id, points_currency LIMIT $5
 """
 _MOVES = """
-SELECT e.account_id, e.seq, e.id, e.kind, e.occurred_at, e.redates::text, e.pending, e.available, e.held, e.debt,
-       p.lot_id, p.points, p.source, p.target
+SELECT e.account_id, e.seq, e.id, e.decision_id, e.kind, e.occurred_at, e.corrects_entry_id, e.redates::text,
+       e.pending, e.available, e.held, e.debt, p.lot_id, p.points, p.source, p.target
 FROM entries e LEFT JOIN postings p ON p.program_id = e.program_id AND p.cell = e.cell AND p.entry_id = e.id
 WHERE e.program_id = $1 AND e.cell = $2 AND e.account_id = ANY($3::uuid[])
 ORDER BY e.account_id, e.seq, e.id, p.position
@@ -39,6 +39,12 @@ SELECT id, account_id, points, parent_lot_id IS NOT NULL, is_open, issued_activa
        transferred, deficit
 FROM lots WHERE program_id = $1 AND cell = $2
 AND (id = ANY($3::uuid[]) OR account_id = ANY($4::uuid[]) AND is_open)
+"""
+
+_HOLDS = """
+SELECT id, account_id, owner_id, points_currency, points, captured, state, held_at, ended_at, parts::text, lapses_at
+FROM holds WHERE program_id = $1 AND cell = $2
+AND (id = ANY($3::uuid[]) OR account_id = ANY($4::uuid[]) AND state = 'open')
 """
 
 _OPENED = """
@@ -55,6 +61,8 @@ _ARRIVES = (_AVAILABLE, _PENDING)
 _MAY_OWE = (_ISSUED, _TRANSFERRED, _DEFICIT)
 _LEGAL = {kind.value: {(s.value, t.value) for s, t in moves} for kind, moves in LEGAL.items()}
 
+_ENDED = {"capture": "captured", "release": "released", "lapse": "lapsed"}
+_parts = msgspec.json.Decoder(tuple[tuple[UUID, int], ...]).decode
 _redates = msgspec.json.Decoder(tuple[Redate, ...]).decode
 
 
@@ -84,6 +92,38 @@ class _Lot:
     def arrive(self, at: datetime) -> None:
         if self.arrived_at is None or at > self.arrived_at:
             self.arrived_at = at
+
+
+class _Hold:
+    """What entries say of one hold: the entry that set points aside, and those that name it."""
+
+    __slots__ = ("account_id", "captured", "decision_id", "held_at", "last_at", "left", "points", "state")
+
+    def __init__(self, account_id: UUID, held_at: datetime) -> None:
+        self.account_id = account_id
+        self.held_at = held_at
+        self.points = self.captured = 0
+        self.left: dict[UUID, int] = {}  # by lot
+        self.decision_id: UUID | None = None  # of the last entry that took of it
+        self.last_at: datetime | None = None
+        self.state = "open"
+
+    def take(self, lot_id: UUID, points: int, kind: str, decision_id: UUID, at: datetime) -> bool:
+        """Whether there was so much to be taken or given back."""
+        # What one decision captured and what it gave back of the rest end the hold together, as captured.
+        if decision_id != self.decision_id or self.state != "captured":
+            self.state = _ENDED[kind]
+        self.decision_id, self.last_at = decision_id, at
+        self.left[lot_id] = self.left.get(lot_id, 0) - points
+        if kind == "capture":
+            self.captured += points
+        return self.left[lot_id] >= 0
+
+    def stored(self) -> tuple[object, ...]:
+        """What its row must say."""
+        parts = tuple((lot_id, points) for lot_id, points in self.left.items() if points)
+        over = (self.state, self.last_at) if not parts else ("open", None)
+        return (self.account_id, self.points, self.captured, *over, self.held_at, parts)
 
 
 class _Account:
@@ -163,8 +203,9 @@ class AccountReader:
             accounts[row["id"]] = _Account(row)
         if not accounts:
             return None
-        lots = await self._sum(connection, accounts)
+        lots, holds = await self._sum(connection, accounts)
         await self._compare_lots(connection, accounts, lots)
+        await self._compare_holds(connection, accounts, holds)
         await self._compare_owners(connection, accounts)
         for account in accounts.values():
             self._compare(account)
@@ -174,9 +215,12 @@ class AccountReader:
         last = next(reversed(accounts.values())).row
         return (last["owner_id"], last["points_currency"]) if more else None
 
-    async def _sum(self, connection: asyncpg.Connection, accounts: dict[UUID, _Account]) -> dict[UUID, _Lot]:
+    async def _sum(
+        self, connection: asyncpg.Connection, accounts: dict[UUID, _Account]
+    ) -> tuple[dict[UUID, _Lot], dict[UUID, _Hold]]:
         """Walk the entries in order, adding their postings up."""
         lots: dict[UUID, _Lot] = {}
+        holds: dict[UUID, _Hold] = {}
         entry_id: UUID | None = None
         stored: tuple[int, int, int, int] = (0, 0, 0, 0)
         account: _Account | None = None
@@ -186,8 +230,10 @@ class AccountReader:
                     account_id,
                     seq,
                     id,
+                    decision_id,
                     kind,
                     occurred_at,
+                    corrects_id,
                     redates,
                     pending,
                     available,
@@ -216,9 +262,18 @@ class AccountReader:
                     assert account is not None
                     lot = self._lot(lots, account, lot_id, id)
                     self._move(account, lot, id, kind, occurred_at, points, source, target)
+                    if target == "held":
+                        hold = holds.setdefault(id, _Hold(account.id, occurred_at))
+                        hold.points += points
+                        hold.left[lot_id] = points
+                    elif source == "held":
+                        hold = holds.get(corrects_id)
+                        if hold is None or not hold.take(lot_id, points, kind, decision_id, occurred_at):
+                            what = f"takes {points} points of lot {lot_id} that its hold did not have"
+                            self._broken(account.id, "entries", {"id": id}, what)
         if account is not None and entry_id is not None:
             self._compare_balance(account, entry_id, stored)
-        return lots
+        return lots, holds
 
     def _move(
         self,
@@ -311,6 +366,41 @@ class AccountReader:
         for lot_id in lots.keys() - found:
             what = "is missing: entries moved its points"
             self._broken(lots[lot_id].account_id, "lots", {"id": lot_id}, what)
+
+    async def _compare_holds(
+        self, connection: asyncpg.Connection, accounts: dict[UUID, _Account], holds: dict[UUID, _Hold]
+    ) -> None:
+        """What entries set aside, took and gave back is what the rows of the holds say."""
+        rows = await connection.fetch(_HOLDS, self.program_id, self.cell, list(holds), list(accounts))
+        for (
+            id,
+            account_id,
+            owner_id,
+            currency,
+            points,
+            captured,
+            state,
+            held_at,
+            ended_at,
+            parts,
+            lapses,
+        ) in rows:
+            known = holds.pop(id, None)
+            key: dict[str, object] = {"id": id, "account_id": account_id}
+            if known is None:
+                self._broken(account_id, "holds", key, "holds points that no entry set aside")
+                continue
+            account = accounts[known.account_id]
+            said = (account_id, points, captured, state, ended_at, held_at, _parts(parts))
+            if said != known.stored() or (owner_id, currency) != (
+                account.row["owner_id"],
+                account.row["points_currency"],
+            ):
+                self._broken(account.id, "holds", key, "says other than its entries")
+            if state == "open":
+                _earlier(account, lapses)
+        for id, known in holds.items():
+            self._broken(known.account_id, "holds", {"id": id}, "is missing: an entry set its points aside")
 
     def _compare_lot(self, account: _Account, known: _Lot, row: Any) -> None:
         id, account_id, points, child, is_open, issued_activates, issued_expires, *rest = row

@@ -1,4 +1,4 @@
-"""What stands beside the chain: cap counters, idempotency records, natural keys, configurations."""
+"""What stands beside the chain: cap counters, idempotency records, natural keys, deadlines of holds, configurations."""
 
 from datetime import datetime
 from typing import Any
@@ -8,6 +8,7 @@ import asyncpg
 import msgspec
 
 from loyalty.base.ids import NIL
+from loyalty.ledger.types import Deadline
 from loyalty.ledger.verify.frame import Connect, Counted, Notes, count_in, snapshot, stream
 from loyalty.ledger.verify.report import Figures, Findings
 
@@ -54,13 +55,25 @@ ORDER BY c.kind, c.source, c.external_id
 """
 _KEYLESS = """
 WITH chunk AS MATERIALIZED (
-    SELECT id, kind, activity_id FROM decisions WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id LIMIT $4
+    SELECT id, kind, activity_id, detail FROM decisions
+    WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id LIMIT $4
 )
 SELECT (SELECT count(*) FROM chunk), (SELECT id FROM chunk ORDER BY id DESC LIMIT 1),
        ARRAY(SELECT ROW(c.id, c.kind, c.activity_id) FROM chunk c
              WHERE c.kind IN ('purchase', 'cancel', 'import_lot') AND NOT EXISTS (
                 SELECT FROM activity_keys k WHERE k.program_id = $1 AND k.activity_id = c.activity_id
-                   AND k.kind = CASE c.kind WHEN 'import_lot' THEN 'import_row' ELSE c.kind END))
+                   AND k.kind = CASE c.kind WHEN 'import_lot' THEN 'import_row' ELSE c.kind END)),
+       ARRAY(SELECT ROW(c.id, c.detail) FROM chunk c WHERE c.kind IN ('place_hold', 'extend_hold'))
+"""
+_HOLDS = """
+SELECT id, lapses_at, good_until, reference, till, location, deadlines::text FROM holds
+WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id LIMIT $4
+"""
+_DEADLINES = """
+SELECT id, deadlines::text FROM holds WHERE program_id = $1 AND cell = $2 AND id = ANY($3::uuid[])
+"""
+_SET = """
+SELECT id, kind, occurred_at, detail FROM decisions WHERE program_id = $1 AND cell = $2 AND id = ANY($3::uuid[])
 """
 
 _CONFIGURATIONS = """
@@ -82,6 +95,25 @@ class Note(msgspec.Struct, frozen=True):
 
 class PublishDetail(msgspec.Struct, frozen=True):
     note: Note
+
+
+class _Held(msgspec.Struct, frozen=True):
+    """What a decision that set a deadline notes of its hold."""
+
+    hold_id: UUID
+    lapses_at: datetime | None = None  # none: it changed nothing
+    good_until: datetime | None = None
+    reference: str | None = None
+    till: str | None = None
+    location: str | None = None
+
+
+class _HeldDetail(msgspec.Struct, frozen=True):
+    note: _Held
+
+
+_held = msgspec.json.Decoder(_HeldDetail).decode
+_deadlines = msgspec.json.Decoder(tuple[Deadline, ...]).decode
 
 
 class LinkReader:
@@ -170,12 +202,16 @@ class LinkReader:
             after = tuple(rows[-1])[:2] if len(rows) == CHUNK else None  # type: ignore[assignment]
 
     async def keyless(self, cell: int) -> None:
-        """Every purchase, cancel and imported row of a lane has its natural key: without it, it could come again."""
+        """Every purchase, cancel and imported row of a lane has its natural key: without it, it could come again.
+
+        On the same way: every deadline that was set is one that its hold had.
+        """
         after: UUID = NIL
         while True:
             async with snapshot(self.connect, self.program_id) as connection:
                 row: Any = await connection.fetchrow(_KEYLESS, self.program_id, cell, after, CHUNK)
-            read, last, missing = row
+                read, last, missing, set_by = row
+                await self._deadlines_kept(connection, cell, set_by)
             for id, kind, activity_id in missing:
                 self.findings.add(
                     "activity_keys",
@@ -186,6 +222,48 @@ class LinkReader:
             if read < CHUNK:
                 return
             after = last
+
+    async def _deadlines_kept(
+        self, connection: asyncpg.Connection, cell: int, set_by: list[tuple[UUID, str]]
+    ) -> None:
+        noted: dict[UUID, UUID] = {}  # by decision: its hold
+        for id, detail in set_by:
+            try:
+                note = _held(detail).note
+            except msgspec.MsgspecError:
+                self.findings.add(
+                    "decisions", "decisions", {"cell": cell, "id": id}, "has a detail that cannot be read"
+                )
+                continue
+            if note.lapses_at is not None:
+                noted[id] = note.hold_id
+        if not noted:
+            return
+        rows = await connection.fetch(_DEADLINES, self.program_id, cell, list(set(noted.values())))
+        had = {id: {one.decision_id for one in _deadlines(text)} for id, text in rows}
+        for decision_id, hold_id in noted.items():
+            if decision_id not in had.get(hold_id, ()):
+                what = f"does not have the deadline that decision {decision_id} set"
+                self.findings.add("holds", "holds", {"cell": cell, "id": hold_id}, what)
+
+    async def holds(self, cell: int) -> None:
+        """Every deadline of a hold is one that a decision set, the last of them in force; the first placed it."""
+        after: UUID = NIL
+        while True:
+            async with snapshot(self.connect, self.program_id) as connection:
+                rows = await connection.fetch(_HOLDS, self.program_id, cell, after, CHUNK)
+                had = {row["id"]: _deadlines(row["deadlines"]) for row in rows}
+                named = [one.decision_id for deadlines in had.values() for one in deadlines]
+                decided = {
+                    row["id"]: row for row in await connection.fetch(_SET, self.program_id, cell, named)
+                }
+            for row in rows:
+                if not _set_so(row, had[row["id"]], decided):
+                    what = "says other than the decisions that placed and extended it"
+                    self.findings.add("holds", "holds", {"cell": cell, "id": row["id"]}, what)
+            if len(rows) < CHUNK:
+                return
+            after = rows[-1]["id"]
 
     async def configurations(self) -> None:
         """Every configuration is the one whose digest its publication noted, in force from the same instant."""
@@ -226,3 +304,30 @@ class LinkReader:
                     )
             self.figures.keys += len(rows)
             after = tuple(rows[-1])[:3] if len(rows) == CHUNK else None  # type: ignore[assignment]
+
+
+def _set_so(row: Any, deadlines: tuple[Deadline, ...], decided: dict[UUID, Any]) -> bool:
+    """Whether a hold's deadlines are those that decisions noted, and the rest of its row what placed it."""
+    if not deadlines or (deadlines[-1].lapses_at, deadlines[-1].good_until) != (
+        row["lapses_at"],
+        row["good_until"],
+    ):
+        return False
+    for place, one in enumerate(deadlines):
+        decision = decided.get(one.decision_id)
+        if decision is None or decision["kind"] != ("extend_hold" if place else "place_hold"):
+            return False
+        try:
+            note = _held(decision["detail"]).note
+        except msgspec.MsgspecError:
+            return False
+        said = (row["id"], one.lapses_at, one.good_until, one.set_at)
+        if said != (note.hold_id, note.lapses_at, note.good_until, decision["occurred_at"]):
+            return False
+        if not place and (row["reference"], row["till"], row["location"]) != (
+            note.reference,
+            note.till,
+            note.location,
+        ):
+            return False
+    return True

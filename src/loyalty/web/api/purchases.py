@@ -12,7 +12,14 @@ from loyalty.access.roles import Permission
 from loyalty.base.canonical import canonical
 from loyalty.base.database import reading
 from loyalty.base.errors import LoyaltyError
-from loyalty.ledger.types import BalanceLimitExceeded
+from loyalty.ledger.types import (
+    BalanceLimitExceeded,
+    HoldCaptured,
+    HoldLapsed,
+    HoldNotFound,
+    HoldReleased,
+    InsufficientPoints,
+)
 from loyalty.members.types import IdentifierInvalid, MemberBlocked, MemberErased, MemberNotFound
 from loyalty.posting import service as posting
 from loyalty.posting.answers import CancelAnswer, PurchaseAnswer, QuoteAnswer
@@ -23,6 +30,7 @@ from loyalty.posting.commands import (
     PurchaseLine,
     RecordPurchase,
     Tender,
+    UseHold,
 )
 from loyalty.posting.content import Content
 from loyalty.posting.quote import quote
@@ -30,6 +38,7 @@ from loyalty.posting.types import (
     ActivityDiffers,
     AlreadyClaimed,
     ClaimTooLate,
+    HoldOfAnotherMember,
     InFuture,
     MoneyNotSupported,
     PurchaseCancelled,
@@ -55,6 +64,12 @@ _SALE = (
     MoneyNotSupported,
     InFuture,
     TooOld,
+    HoldNotFound,
+    HoldOfAnotherMember,
+    HoldLapsed,
+    HoldCaptured,
+    HoldReleased,
+    InsufficientPoints,
     BalanceLimitExceeded,
 )
 
@@ -82,6 +97,7 @@ class ContentView(Struct, frozen=True):
     money: str
     lines: tuple[LineView, ...]
     tenders: tuple[Tender, ...]
+    holds: tuple[UseHold, ...]
 
 
 class PurchaseView(Struct, frozen=True):
@@ -172,10 +188,12 @@ async def read_purchase(call: Call, purchase: UUID) -> Answer:
     Permission.PURCHASE_CANCEL,
     keyed=True,
     answers={200: CancelAnswer, 201: CancelAnswer},
-    refusals=(PurchaseNotFound,),
+    refusals=(PurchaseNotFound, InsufficientPoints, BalanceLimitExceeded),
 )
 async def cancel_purchase(call: Call, body: wire.CancelBody) -> Answer:
     """Cancel a whole purchase by its receipt: what it earned is taken back from its own points.
+
+    Points of holds that it captured go back to where they came from, with their own dates.
 
     The purchase need not have arrived: the cancel is remembered, and the late original is refused with
     `purchase_cancelled`. Cancelling twice is cancelling once.
@@ -249,6 +267,7 @@ async def _command(call: Call, body: wire.PurchaseBody) -> RecordPurchase:
         location=body.location,
         channel=body.channel,
         tenders=tuple([Tender(tender.type, tender.amount_minor) for tender in body.tenders]),
+        holds=tuple([UseHold(use.id, use.points) for use in body.holds]),
     )
 
 
@@ -280,6 +299,7 @@ def _view(posted: posting.PostedPurchase) -> PurchaseView:
                 for line in stored.lines
             ),
             stored.tenders,
+            stored.holds,
         )
     known = posted.occurred_at is not None
     return PurchaseView(

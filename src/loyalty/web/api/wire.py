@@ -21,6 +21,7 @@ from loyalty.web.types import Batch
 POINTS_MAX = 2**53 - 1
 AMOUNT_MAX = 10**12  # a thousand lines of this still count exactly
 BATCH_MAX = 500
+HOLDS_MAX = 20
 
 
 def _money(text: str) -> tuple[str, str] | None:
@@ -243,6 +244,13 @@ class TenderBody(Struct, frozen=True, forbid_unknown_fields=True):
     amount_minor: Amount
 
 
+class UseHoldBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A hold of the member that pays for the purchase; what is not taken of it is released."""
+
+    id: UUID
+    points: Annotated[int, Meta(ge=1, le=POINTS_MAX)] | None = None  # left out: all that is held
+
+
 class PurchaseBody(Struct, frozen=True, forbid_unknown_fields=True):
     """A receipt. `source` and `external_id` name it for ever: the same content again is the same purchase."""
 
@@ -259,7 +267,8 @@ class PurchaseBody(Struct, frozen=True, forbid_unknown_fields=True):
         tuple[TenderBody, ...], Meta(max_length=50, description="When given, they sum to the lines.")
     ] = ()
     holds: Annotated[
-        tuple[UUID, ...], Meta(max_length=0, description="Reserved: holds are not served yet.")
+        tuple[UseHoldBody, ...],
+        Meta(max_length=HOLDS_MAX, description="Points set aside before, captured by this purchase."),
     ] = ()
 
     def check(self, at: str) -> list[Fault]:
@@ -269,6 +278,9 @@ class PurchaseBody(Struct, frozen=True, forbid_unknown_fields=True):
         lines = self.lines
         if len({line.line_id for line in lines}) < len(lines):
             faults += _doubled_lines(at, lines)
+        for index, use in enumerate(self.holds):
+            if use.id in [other.id for other in self.holds[:index]]:
+                faults.append(Fault(f"{at}/holds/{index}/id", "duplicate", CODES["duplicate"]))
         for index, line in enumerate(lines):
             if line.tax_minor > line.amount_minor:
                 faults.append(
@@ -342,6 +354,48 @@ class ClaimBody(Struct, frozen=True, forbid_unknown_fields=True):
 
     def check(self, at: str) -> Iterator[Fault]:
         yield from self.member.check(f"{at}/member")
+
+
+# --- holds ----------------------------------------------------------------------------------------------
+
+Minutes = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=5_256_000,
+        description="From now; left out: `hold_minutes` of the program's policies, never beyond `hold_days_max`.",
+    ),
+]
+
+
+class HoldBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Points to be set aside for a sale."""
+
+    member: MemberName
+    points_currency: PointsCurrencyCode
+    points: Points
+    minutes: Minutes | None = None
+    reference: Annotated[ReceiptId, Meta(description="Your own number for the sale.")] | None = None
+    till: Text | None = None
+    location: Text | None = None
+
+    def check(self, at: str) -> Iterator[Fault]:
+        yield from self.member.check(f"{at}/member")
+
+
+class ExtendBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long the hold shall last from now on; the body may also be left out."""
+
+    minutes: Minutes | None = None
+
+
+class CaptureBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to take; the body may also be left out, then all that is held is taken."""
+
+    points: Points | None = None
+    release_rest: Annotated[
+        bool, Meta(description="Give back at once what is not taken; otherwise it stays held.")
+    ] = False
 
 
 # --- points -------------------------------------------------------------------------------------------
