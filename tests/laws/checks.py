@@ -23,6 +23,20 @@ MOVED = """
         CROSS JOIN LATERAL (VALUES (p.source, -1), (p.target, 1)) AS side (bucket, sign)
     )
 """
+# The end that a lot had at an entry: a later one may have given it another date.
+REDATED = """
+    redated AS (
+        SELECT r.lot_id, e.seq, r.old_expires_at FROM entries e,
+            json_to_recordset(e.redates) AS r (lot_id uuid, old_expires_at timestamptz)
+    )
+"""
+
+
+def _end(seq: str) -> str:
+    return f"""coalesce((SELECT coalesce(r.old_expires_at, 'infinity') FROM redated r
+        WHERE r.lot_id = l.id AND r.seq > {seq} ORDER BY r.seq LIMIT 1), l.expires_at, 'infinity')"""
+
+
 BUCKETS = (
     "issued",
     "pending",
@@ -117,33 +131,33 @@ BALANCES = (
     ),
     Check(
         "no point was spent before it was active or after it had expired",
-        """
-        SELECT p.entry_id FROM postings p
+        f"""
+        WITH {REDATED} SELECT p.entry_id FROM postings p
         JOIN entries e ON e.id = p.entry_id JOIN lots l ON l.id = p.lot_id
         WHERE p.source = 'available' AND p.target IN ('redeemed', 'held', 'transferred')
-          AND (e.occurred_at < l.issued_activates_at OR e.occurred_at >= l.expires_at)
+          AND (e.occurred_at < l.issued_activates_at OR e.occurred_at >= {_end("e.seq")})
         """,
     ),
     Check(
         "points expire once, at the instant their date says or when they came if that was later",
-        """
-        SELECT p.entry_id FROM postings p
+        f"""
+        WITH {REDATED} SELECT p.entry_id FROM postings p
         JOIN entries e ON e.id = p.entry_id JOIN lots l ON l.id = p.lot_id
         WHERE p.target = 'expired' AND p.source = 'available' AND e.cause IS DISTINCT FROM 'member_erased'
-          AND (l.expires_at IS NULL OR e.occurred_at < l.expires_at)
+          AND e.occurred_at < {_end("e.seq")}
         """,
     ),
     Check(
         "points of the earliest end are spent first",
         f"""
-        WITH {MOVED}, spent AS (
+        WITH {MOVED}, {REDATED}, spent AS (
             SELECT e.program_id, e.account_id, e.id AS entry_id, e.seq, e.occurred_at,
-                   max(coalesce(l.expires_at, 'infinity')) AS latest
+                   max({_end("e.seq")}) AS latest
             FROM postings p JOIN entries e ON e.id = p.entry_id JOIN lots l ON l.id = p.lot_id
-            WHERE p.source = 'available' AND p.target = 'redeemed' GROUP BY 1, 2, 3, 4, 5
+            WHERE p.source = 'available' AND p.target IN ('redeemed', 'held') GROUP BY 1, 2, 3, 4, 5
         )
         SELECT s.entry_id FROM spent s
-        JOIN lots l ON l.account_id = s.account_id AND coalesce(l.expires_at, 'infinity') < s.latest
+        JOIN lots l ON l.account_id = s.account_id AND {_end("s.seq")} < s.latest
         JOIN moved m ON m.lot_id = l.id AND m.bucket = 'available' AND m.seq <= s.seq
         GROUP BY s.entry_id, l.id HAVING sum(m.points) > 0
         """,
@@ -156,7 +170,74 @@ BALANCES = (
         GROUP BY a.program_id, a.cell, a.id, a.next_due_at
         HAVING a.next_due_at IS DISTINCT FROM least(
             min(greatest(l.activates_at, l.arrived_at)) FILTER (WHERE l.pending > 0),
-            min(greatest(l.expires_at, l.arrived_at)) FILTER (WHERE l.available > 0 AND l.expires_at IS NOT NULL))
+            min(greatest(l.expires_at, l.arrived_at)) FILTER (WHERE l.available > 0 AND l.expires_at IS NOT NULL),
+            (SELECT min(h.lapses_at) FROM holds h WHERE h.account_id = a.id AND h.state = 'open'))
+        """,
+    ),
+    Check(
+        "a hold still has what its entries set aside, less what they took and gave back",
+        """
+        WITH entered AS (
+            SELECT h.id, p.lot_id, sum(CASE WHEN p.target = 'held' THEN p.points ELSE -p.points END) AS points
+            FROM holds h JOIN entries e ON h.id IN (e.id, e.corrects_entry_id) JOIN postings p ON p.entry_id = e.id
+            WHERE 'held' IN (p.source, p.target) GROUP BY 1, 2
+        ), said AS (
+            SELECT h.id, (x->>0)::uuid AS lot_id, (x->>1)::bigint AS points FROM holds h, json_array_elements(h.parts) x
+        )
+        SELECT id FROM entered FULL JOIN said USING (id, lot_id)
+        WHERE coalesce(entered.points, 0) <> coalesce(said.points, 0)
+        """,
+    ),
+    Check(
+        "what is held of an account is what its open holds have",
+        """
+        SELECT a.id FROM accounts a WHERE a.held <> coalesce((
+            SELECT sum((x->>1)::bigint) FROM holds h, json_array_elements(h.parts) x
+            WHERE h.account_id = a.id AND h.state = 'open'), 0)
+        """,
+    ),
+    Check(
+        "a hold ended once, as its last entry says, and never after its deadline",
+        """
+        WITH last AS (
+            SELECT h.id, (array_agg(e.kind ORDER BY e.seq DESC))[1] AS kind, max(e.occurred_at) AS at
+            FROM holds h JOIN entries e ON e.corrects_entry_id = h.id AND e.kind IN ('capture', 'release', 'lapse')
+            GROUP BY h.id
+        )
+        SELECT h.id FROM holds h LEFT JOIN last l USING (id)
+        WHERE (h.state = 'open') <> (h.ended_at IS NULL) OR h.ended_at > h.lapses_at
+           OR h.state <> 'open' AND (h.ended_at <> l.at OR (h.state, l.kind) NOT IN (('captured', 'capture'),
+              ('captured', 'release'), ('released', 'release'), ('lapsed', 'lapse')))
+           OR h.state = 'lapsed' AND h.ended_at <> h.lapses_at
+           OR h.captured <> coalesce((SELECT sum(p.points) FROM entries e JOIN postings p ON p.entry_id = e.id
+              WHERE e.corrects_entry_id = h.id AND p.target = 'redeemed'), 0)
+           OR h.points <> (SELECT sum(p.points) FROM postings p WHERE p.entry_id = h.id)
+        """,
+    ),
+    Check(
+        "no point is held that no hold has",
+        """
+        SELECT e.id FROM entries e LEFT JOIN holds h ON h.id = e.id WHERE e.kind = 'hold' AND h.id IS NULL
+        UNION ALL
+        SELECT e.id FROM entries e LEFT JOIN holds h ON h.id = e.corrects_entry_id
+        WHERE e.kind IN ('capture', 'release', 'lapse') AND h.id IS NULL
+        """,
+    ),
+    Check(
+        "no more is given back than was captured",
+        """
+        SELECT c.id FROM entries c
+        JOIN postings t ON t.entry_id = c.id JOIN entries r ON r.corrects_entry_id = c.id AND r.kind = 'restore'
+        JOIN postings b ON b.entry_id = r.id AND b.lot_id = t.lot_id
+        GROUP BY c.id, t.lot_id, t.points HAVING sum(b.points) > t.points
+        """,
+    ),
+    Check(
+        "the last deadline that was set is in force",
+        """
+        SELECT id FROM holds WHERE held_at > lapses_at
+            OR lapses_at <> (deadlines->(json_array_length(deadlines) - 1)->>'lapses_at')::timestamptz
+            OR held_at <> (deadlines->0->>'set_at')::timestamptz
         """,
     ),
     Check(
@@ -311,6 +392,10 @@ CLOSURE = (
         UNION ALL
         SELECT e.id FROM entries e LEFT JOIN accounts a
             ON (a.program_id, a.cell, a.id) = (e.program_id, e.cell, e.account_id) WHERE a.id IS NULL
+        UNION ALL
+        SELECT h.id FROM holds h LEFT JOIN accounts a
+            ON (a.program_id, a.cell, a.id, a.owner_id, a.points_currency)
+             = (h.program_id, h.cell, h.account_id, h.owner_id, h.points_currency) WHERE a.id IS NULL
         UNION ALL
         SELECT a.id FROM accounts a LEFT JOIN members m
             ON (m.program_id, m.cell, m.id) = (a.program_id, a.cell, a.owner_id) WHERE m.id IS NULL

@@ -45,6 +45,7 @@ class Lot:
     known: datetime  # when it was recorded
     pending: int = 0
     available: int = 0
+    held: int = 0
     redeemed: int = 0
     expired: int = 0
     revoked: int = 0
@@ -54,6 +55,28 @@ class Lot:
     @property
     def ends(self) -> datetime:
         return self.expires or NEVER
+
+
+@dataclass
+class Hold:
+    """Points of some lots set aside until a deadline."""
+
+    number: int
+    member: int
+    code: str
+    lots: list[Lot]  # of the account
+    points: int
+    since: datetime
+    lapses: datetime
+    grace: datetime | None  # until when points are good that come back after their end
+    parts: list[tuple[Lot, int]]
+    state: str = "open"
+    captured: int = 0
+    ended: datetime | None = None
+
+    @property
+    def held(self) -> int:
+        return sum(points for _, points in self.parts)
 
 
 @dataclass
@@ -77,6 +100,7 @@ class Purchase:
     cancelled: bool = False
     lots: dict[str, Lot] = field(default_factory=dict)
     counted: list[tuple[str, str, int]] = field(default_factory=list)
+    paid: list[tuple[Hold, list[tuple[Lot, int]], int, int]] = field(default_factory=list)
 
 
 class Model:
@@ -90,6 +114,7 @@ class Model:
         self.receipts: dict[tuple[str, str], Purchase | None] = {}  # None: cancelled unseen
         self.cancels: dict[tuple[str, str], int] = {}
         self.rows: dict[tuple[str, str], tuple[Any, int]] = {}
+        self.holds: list[Hold] = []
         self.issued = 0
         self.closed: date | None = None
 
@@ -186,6 +211,8 @@ class Model:
         member = self.member(named)
         for lots in member.lots.values():
             self.settle(lots)
+            for hold in self.open_holds(lots):
+                self.end(hold, "released")
             for lot in lots:
                 lot.revoked += lot.pending
                 lot.expired += lot.available
@@ -195,21 +222,29 @@ class Model:
 
     # --- lots -----------------------------------------------------------------------------------------------
 
-    def settle(self, lots: list[Lot]) -> None:
-        """Everything due up to now, earliest first: points mature, debts are paid from them, points expire.
+    def settle(self, lots: list[Lot], holds: list[Hold] | None = None) -> None:
+        """Everything due up to now, earliest first: points mature, holds lapse, debts are paid, points expire.
 
         What comes late is judged by the debt as it is known now: it expires first if its end is past.
         """
+        holds = self.open_holds(lots) if holds is None else holds
         while True:
-            due = [(max(lot.activates, lot.arrived), 0, lot.ends, lot.issue, lot)
-                   for lot in lots if lot.pending and lot.activates]  # fmt: skip
+            due: list[tuple[datetime, int, datetime, int, Any]] = [
+                (max(lot.activates, lot.arrived), 0, lot.ends, lot.issue, lot)
+                for lot in lots
+                if lot.pending and lot.activates
+            ]
+            due += [(hold.lapses, 1, NEVER, hold.number, hold) for hold in holds if hold.parts]
             due += [
-                (max(lot.ends, lot.arrived), 1, lot.ends, lot.issue, lot) for lot in lots if lot.available
+                (max(lot.ends, lot.arrived), 2, lot.ends, lot.issue, lot) for lot in lots if lot.available
             ]
             if not due or min(due, key=lambda d: d[:4])[0] > self.now:
                 return
-            at, expiring, _, _, lot = min(due, key=lambda d: d[:4])
-            if expiring:
+            at, what, _, _, lot = min(due, key=lambda d: d[:4])
+            if what == 1:
+                self.end(lot, "lapsed", at)
+                self.repay(lots)
+            elif what == 2:
                 lot.expired, lot.available = lot.expired + lot.available, 0
             else:
                 lot.available, lot.pending, lot.arrived = lot.pending, 0, at
@@ -262,8 +297,7 @@ class Model:
     ) -> Lot:
         lots = member.lots.setdefault(code, [])
         self.settle(lots)
-        if sum(lot.pending + lot.available for lot in lots) + points > POINTS_MAX:
-            raise No(409, "balance_limit_exceeded")
+        self.bounded(lots, points)
         self.issued += 1
         lot = Lot(self.issued, points, activates, expires, at, self.now)
         if activates is not None and activates > at:
@@ -274,6 +308,118 @@ class Model:
         self.settle(lots)
         self.repay(lots)
         return lot
+
+    @staticmethod
+    def bounded(lots: list[Lot], points: int) -> None:
+        if sum(lot.pending + lot.available + lot.held for lot in lots) + points > POINTS_MAX:
+            raise No(409, "balance_limit_exceeded")
+
+    # --- holds ------------------------------------------------------------------------------------------------
+
+    def open_holds(self, lots: list[Lot]) -> list[Hold]:
+        return [hold for hold in self.holds if hold.lots is lots and hold.parts]
+
+    def place_hold(self, named: int, code: str, points: int, minutes: int | None) -> Hold:
+        member = self.active(named)
+        if not self.currency(self.present, code).get("spendable", True):
+            raise No(422, "points_not_spendable")
+        lapses = self.deadline(minutes, self.now)
+        if sum(lot.available for lot in self.settled(member, code)) < points:
+            raise No(409, "insufficient_points")
+        lots = member.lots[code]
+        self.settle(lots)
+        parts: list[tuple[Lot, int]] = []
+        wanted = points
+        for lot in self.spending(lots):
+            part = min(wanted, lot.available)
+            lot.available, lot.held, wanted = lot.available - part, lot.held + part, wanted - part
+            parts += [(lot, part)] if part else []
+        grace = self.grace(code, lapses)
+        hold = Hold(len(self.holds), member.number, code, lots, points, self.now, lapses, grace, parts)
+        self.holds.append(hold)
+        return hold
+
+    def deadline(self, minutes: int | None, since: datetime) -> datetime:
+        lapses = self.now + timedelta(minutes=minutes or self.policies.get("hold_minutes", 15))
+        if lapses > since + timedelta(days=self.policies.get("hold_days_max", 30)):
+            raise No(422, "hold_too_long")
+        return lapses
+
+    def grace(self, code: str, lapses: datetime) -> datetime | None:
+        days, zone = (
+            self.currency(self.present, code).get("hold_grace_days", 0),
+            ZoneInfo(self.present["settings"]["zone"]),
+        )
+        return midnight(lapses.astimezone(zone).date() + timedelta(days=days + 1), zone) if days else None
+
+    def end(self, hold: Hold, state: str, at: datetime | None = None) -> tuple[int, int]:
+        """What is left of a hold comes back; how much really, and how much is over meanwhile."""
+        at, back, over = at or self.now, 0, 0
+        for lot, points in hold.parts:
+            lot.held, lot.arrived = lot.held - points, max(lot.arrived, at)
+            if lot.ends <= at and hold.grace is not None and hold.grace > at:
+                lot.expires = hold.grace
+            if lot.ends <= at:
+                lot.expired, over = lot.expired + points, over + points
+            else:
+                lot.available, back = lot.available + points, back + points
+        hold.parts, hold.state, hold.ended = [], state, at
+        return back, over
+
+    def open(self, number: int) -> Hold:
+        """A hold that can still be taken of; what fell due on its account is settled."""
+        hold = self.known(number)
+        if hold.state != "open":
+            raise No(409, f"hold_{hold.state}")
+        if self.members[hold.member].status == "blocked":
+            raise No(409, "member_blocked")
+        return hold
+
+    def known(self, number: int) -> Hold:
+        if number >= len(self.holds):
+            raise No(404, "hold_not_found")
+        self.settle(self.holds[number].lots)
+        return self.holds[number]
+
+    def extend_hold(self, number: int, minutes: int | None) -> Hold:
+        hold = self.open(number)
+        if self.now + timedelta(minutes=minutes or self.policies.get("hold_minutes", 15)) > hold.lapses:
+            hold.lapses = self.deadline(minutes, hold.since)
+            hold.grace = self.grace(hold.code, hold.lapses)
+        return hold
+
+    def capture_hold(
+        self, number: int, wanted: int | None, rest: bool
+    ) -> tuple[Hold, list[tuple[Lot, int]], int, int]:
+        """The hold, what was taken of which lots, what came back of the rest, and what of it was over."""
+        hold = self.open(number)
+        left = hold.held if wanted is None else wanted
+        if left > hold.held:
+            raise No(409, "insufficient_points")
+        taken: list[tuple[Lot, int]] = []
+        for lot, points in hold.parts:
+            part = min(left, points)
+            lot.held, lot.redeemed, left = lot.held - part, lot.redeemed + part, left - part
+            taken += [(lot, part)] if part else []
+        gone = {id(lot): part for lot, part in taken}
+        hold.parts = [(lot, n - gone.get(id(lot), 0)) for lot, n in hold.parts if n > gone.get(id(lot), 0)]
+        hold.captured += sum(part for _, part in taken)
+        back = over = 0
+        if rest or not hold.parts:
+            back, over = self.end(hold, "captured")
+            self.settle(hold.lots)
+            self.repay(hold.lots)
+        return hold, taken, back, over
+
+    def release_hold(self, number: int) -> tuple[Hold, int, int] | tuple[Hold, None, None]:
+        """The hold, what came back of it by this command, and what of it was over."""
+        hold = self.known(number)
+        if hold.state != "open":
+            return hold, None, None
+        back, over = self.end(hold, "released")
+        self.settle(hold.lots)
+        self.repay(hold.lots)
+        return hold, back, over
 
     def adjust(self, named: int, code: str, points: int) -> None:
         member = self.active(named)
@@ -349,6 +495,12 @@ class Model:
         # A till's clock may be ahead: nothing happened later than we heard of it.
         found = Purchase(len(self.receipts), content, min(at, self.now), basket, answer)
         self.receipts[name] = found
+        for number, wanted in basket.get("holds", ()):
+            if number >= len(self.holds):
+                raise No(404, "hold_not_found")
+            if member is None or self.holds[number].member != member.number:
+                raise No(409, "hold_of_another_member")
+            found.paid.append(self.capture_hold(number, wanted, True))
         if member is not None:
             self.award(found, member)
         return found
@@ -391,10 +543,23 @@ class Model:
         if purchase.member is None:
             return
         member = self.members[purchase.member]
+        for hold, parts, _, _ in purchase.paid:
+            if member.status != "erased":
+                self.give_back(hold.lots, parts)
         for rule, period, points in purchase.counted:
             member.counters[rule, period] -= points
         for code, own in purchase.lots.items():
             self.take_back(member, code, own)
+
+    def give_back(self, lots: list[Lot], parts: list[tuple[Lot, int]]) -> None:
+        """What was spent comes back to its lots; what is over expires at once, a debt is paid from the rest."""
+        self.settle(lots)
+        self.bounded(lots, sum(points for _, points in parts))
+        for lot, points in parts:
+            lot.redeemed, lot.available = lot.redeemed - points, lot.available + points
+            lot.arrived = max(lot.arrived, self.now)
+        self.settle(lots)
+        self.repay(lots)
 
     def take_back(self, member: Member, code: str, own: Lot) -> None:
         """Its pending, expired, available points, then other available ones; what is still short, by policy."""
@@ -420,19 +585,24 @@ class Model:
 
     def settled(self, member: Member, code: str) -> list[Lot]:
         """The lots as a read at this instant sees them; nothing changes."""
-        copies = [Lot(**vars(lot)) for lot in member.lots.get(code, [])]
-        self.settle(copies)
+        lots = member.lots.get(code, [])
+        copies, holds = deepcopy((lots, self.open_holds(lots)))
+        self.settle(copies, holds)
         return copies
 
-    def balance(self, number: int, code: str) -> tuple[int, int, int]:
-        """Pending, available and debt."""
+    def balance(self, number: int, code: str) -> tuple[int, int, int, int]:
+        """Pending, available, held and debt."""
         lots = self.settled(self.members[number], code)
-        return sum(lot.pending for lot in lots), sum(lot.available for lot in lots), self.debt(lots)
+        pending, available, held = (
+            sum(getattr(lot, b) for lot in lots) for b in ("pending", "available", "held")
+        )
+        return pending, available, held, self.debt(lots)
 
     def due(self) -> list[datetime]:
-        """Every instant at which a lot activates or ends."""
+        """Every instant at which a lot activates or ends, or a hold lapses."""
         lots = [lot for member in self.members.values() for held in member.lots.values() for lot in held]
-        return [at for lot in lots for at in (lot.activates, lot.expires) if at is not None]
+        instants = [at for lot in lots for at in (lot.activates, lot.expires) if at is not None]
+        return instants + [hold.lapses for hold in self.holds if hold.parts]
 
 
 def midnight(on: date, zone: ZoneInfo) -> datetime:

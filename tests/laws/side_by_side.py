@@ -41,7 +41,7 @@ from loyalty.posting.validate import faults
 from tests.conftest import Database
 from tests.isolation import dump
 from tests.laws import checks, shapes
-from tests.laws.model import Again, Lot, Model, No
+from tests.laws.model import Again, Hold, Lot, Model, No
 from tests.laws.shop import JSON, Shop, digest, open_shop, serving
 
 BEGIN = datetime(2026, 3, 6, 17, tzinfo=UTC)  # two days before the clocks of New York jump
@@ -76,12 +76,16 @@ def currencies(code: str) -> st.SearchStrategy[JSON]:
             "floor": st.sampled_from((100_000, 300, 60, 20, 0)),
             "tax_earns": st.booleans(),
             "excluded_tenders": st.sampled_from(((), ("gift",))),
+            "spendable": st.sampled_from((*[True] * 7, False)),
+            "hold_grace_days": st.sampled_from((0, 0, 2)),
         }
     )
 
 
 policies = st.fixed_dictionaries(
     {
+        "hold_minutes": st.sampled_from((15, 1_440)),
+        "hold_days_max": st.sampled_from((1, 30)),
         "late_days_max": st.sampled_from((None, 30, 3)),
         "claim_days_max": st.sampled_from((0, 30)),
         **{
@@ -131,6 +135,9 @@ NOBODY = 11
 NOT_THERE = 1_000_000
 UNKNOWN = UUID("01900000-0000-7000-8000-000000000000")
 some_member = st.integers(0, NOBODY)
+NO_HOLD = 11
+some_hold = st.sampled_from((0, 0, 0, 0, *range(1, NO_HOLD + 1)))
+durations = st.sampled_from((None, None, 1, 15, 1_440, 1_441, 3 * 1_440, 40 * 1_440))
 receipts = st.integers(0, 5).map(lambda n: ("till", f"R{n}"))
 ages = st.one_of(
     st.just(timedelta()),
@@ -211,6 +218,7 @@ class Commands(RuleBasedStateMachine):
         self.answers: list[bytes] = []
         self.sent: list[tuple[Submission, int, bytes]] = []
         self.activities: dict[tuple[str, str], UUID] = {}
+        self.holds: list[UUID] = []  # of the model's holds
         self.accepted = 1
         self.past: list[tuple[int, datetime, datetime, Any]] = []
 
@@ -291,7 +299,10 @@ class Commands(RuleBasedStateMachine):
         assert not broken, broken
         assert world.run(world.link.fetchval("SELECT count(*) FROM decisions")) == self.accepted
         for number in range(len(self.ids)):
-            read = {b.points_currency: (b.pending, b.available, b.debt) for b in self.read(number).balances}
+            read = {
+                b.points_currency: (b.pending, b.available, b.held, b.debt)
+                for b in self.read(number).balances
+            }
             assert read == {code: self.model.balance(number, code) for code in CURRENCIES}
 
     def read(self, member: int, **moments: datetime) -> Balances:
@@ -355,11 +366,11 @@ class Commands(RuleBasedStateMachine):
 
         lines = self.world.run(pages())
         for code in CURRENCIES:
-            held = [0, 0, 0]
+            held = [0, 0, 0, 0]
             for line in reversed([line for line in lines if line.points_currency == code]):
-                changes = (line.pending_change, line.available_change, line.debt_change)
+                changes = (line.pending_change, line.available_change, line.held_change, line.debt_change)
                 held = [before + change for before, change in zip(held, changes, strict=True)]
-                assert held == [line.pending, line.available, line.debt]
+                assert held == [line.pending, line.available, line.held, line.debt]
                 assert line.words
             assert tuple(held) == self.model.balance(n % len(self.ids), code)
 
@@ -370,7 +381,10 @@ class Commands(RuleBasedStateMachine):
         assert report.figures.decisions == self.accepted
 
     def holds_what_the_model_says(self, member: int, answer: JSON) -> None:
-        said = {b["points_currency"]: (b["pending"], b["available"], b["debt"]) for b in answer["balances"]}
+        said = {
+            b["points_currency"]: (b["pending"], b["available"], b["held"], b["debt"])
+            for b in answer["balances"]
+        }
         assert said == {code: self.model.balance(member, code) for code in CURRENCIES}
 
     def number(self, n: int) -> int:
@@ -433,12 +447,13 @@ class Commands(RuleBasedStateMachine):
         at = self.model.now - age
         basket = basket | {"member": who, "money": money}
         content = digest(basket, at)
-        told = {name: value for name, value in basket.items() if name != "member"}
+        told = {name: value for name, value in basket.items() if name not in ("member", "holds")}
         command = msgspec.structs.replace(
             msgspec.convert(
                 told | {"source": name[0], "external_id": name[1], "occurred_at": at}, commands.RecordPurchase
             ),
             member=member,
+            holds=tuple(commands.UseHold(self.held_as(n), wanted) for n, wanted in basket.get("holds", ())),
             content_digests=(content,),
         )
         found, body = self.step(command, "purchase", name, content, len(self.answers), at, basket)
@@ -520,6 +535,10 @@ class Commands(RuleBasedStateMachine):
         assert {e["points_currency"]: credit(e) for e in body["earned"]} == {
             code: (lot.points, state(lot), lot.activates, lot.expires) for code, lot in purchase.lots.items()
         }
+        assert [(UUID(c["hold_id"]), c["points"], c["released"], c["expired"]) for c in body["captured"]] == [
+            (self.holds[hold.number], sum(points for _, points in parts), back, over)
+            for hold, parts, back, over in purchase.paid
+        ]
         self.holds_what_the_model_says(purchase.member, body)
 
     @precondition(lambda self: self.sent)
@@ -557,6 +576,147 @@ class Commands(RuleBasedStateMachine):
         found, body = self.step(command, "claim", name if name in self.activities else ("", ""), number)
         if body is not None:
             self.earned(found, body)
+
+    # --- holds --------------------------------------------------------------------------------------------------
+
+    def held_as(self, number: int) -> UUID:
+        return self.holds[number] if number < len(self.holds) else UNKNOWN
+
+    def one_hold(self, n: int) -> int:
+        """One of the holds there are, a late one more often, or one too many."""
+        return len(self.holds) if n == NO_HOLD else max(0, len(self.holds) - 1 - n % (len(self.holds) or 1))
+
+    @rule(
+        n=some_member,
+        code=st.sampled_from((*CURRENCIES, *CURRENCIES, *CURRENCIES, "stars")),
+        part=st.sampled_from((1, 2, 3, 5)),
+        more=st.sampled_from((0, 0, 0, 1)),
+        minutes=durations,
+    )
+    def place_hold(self, n: int, code: str, part: int, more: int, minutes: int | None) -> None:
+        self.place(n, code, part, more, minutes)
+
+    def place(self, n: int, code: str, part: int, more: int, minutes: int | None) -> int | None:
+        """A part of what is there, all of it, or one point too many; the number of the hold, if there is one."""
+        number = self.number(n)
+        known = code in CURRENCIES and number < len(self.ids)
+        there = self.model.balance(number, code)[1] if known else 1
+        points = max(1, there // part + more)
+        command = commands.PlaceHold(self.ref(number), code, points, minutes)
+        hold, body = self.step(command, "place_hold", number, code, points, minutes)
+        if body is None:
+            return None
+        self.holds.append(UUID(body["id"]))
+        self.is_as_in_the_model(hold, body)
+        self.holds_what_the_model_says(number, body)
+        return hold.number
+
+    def is_as_in_the_model(self, hold: Hold, body: JSON) -> None:
+        assert (body["state"], body["points"], body["held"], body["captured"]) == (
+            hold.state,
+            hold.points,
+            hold.held,
+            hold.captured,
+        )
+        assert UUID(body["id"]) == self.holds[hold.number]
+        assert datetime.fromisoformat(body["lapses_at"]) == hold.lapses
+        ended = body["ended_at"]
+        assert (None if ended is None else datetime.fromisoformat(ended)) == hold.ended
+        self.holds_what_the_model_says(hold.member, body)
+
+    @rule(n=some_hold, minutes=durations)
+    def extend_hold(self, n: int, minutes: int | None) -> None:
+        number = self.one_hold(n)
+        command = commands.ExtendHold(self.held_as(number), minutes)
+        hold, body = self.step(command, "extend_hold", number, minutes)
+        if body is not None:
+            self.is_as_in_the_model(hold, body)
+
+    @rule(
+        n=some_hold, part=st.sampled_from((None, None, 1, 2, 3)), more=st.integers(0, 1), rest=st.booleans()
+    )
+    def capture_hold(self, n: int, part: int | None, more: int, rest: bool) -> None:
+        """All that is held, a part of it, or one point too many."""
+        number = self.one_hold(n)
+        held = self.model.holds[number].held if number < len(self.holds) else 5
+        wanted = None if part is None else max(1, held // part + more)
+        command = commands.CaptureHold(self.held_as(number), wanted, rest)
+        result, body = self.step(command, "capture_hold", number, wanted, rest)
+        if body is not None:
+            hold, parts, back, over = result
+            taken = sum(points for _, points in parts)
+            assert (body["taken"], body["released"], body["expired"]) == (taken, back, over)
+            self.is_as_in_the_model(hold, body)
+
+    @rule(n=some_hold)
+    def release_hold(self, n: int) -> None:
+        number = self.one_hold(n)
+        result, body = self.step(commands.ReleaseHold(self.held_as(number)), "release_hold", number)
+        if body is not None:
+            hold, back, over = result
+            if back is not None:
+                assert (body["released"], body["expired"]) == (back, over)
+            self.is_as_in_the_model(hold, body)
+
+    @rule(
+        n=st.integers(0, NOBODY - 1),
+        buyer=st.none() | some_member,
+        basket=shapes.baskets(),
+        pays=st.lists(
+            st.tuples(st.sampled_from(CURRENCIES), durations, st.sampled_from((None, None, 1, 2))),
+            min_size=1,
+            max_size=2,
+        ),
+        wait=st.sampled_from((0, 0, 0, 0, 10, 1_440)),
+        cancel=st.sampled_from((None, 0, 0, 5 * 1_440)),
+    )
+    def hold_buy_and_cancel(
+        self,
+        n: int,
+        buyer: int | None,
+        basket: JSON,
+        pays: list[tuple[str, int | None, int | None]],
+        wait: int,
+        cancel: int | None,
+    ) -> None:
+        """Holds pay for a purchase, sooner or later, mostly their own member's; then it is cancelled, or not."""
+        uses: list[tuple[int, int | None]] = []
+        for code, minutes, part in pays:
+            placed = self.place(n, code, 2, 0, minutes)
+            if placed is not None:
+                held = self.model.holds[placed].held
+                uses.append((placed, None if part is None else max(1, held // part)))
+        if wait:
+            self.step(
+                commands.AdvanceClock(self.model.now + timedelta(minutes=wait)),
+                "advance",
+                self.model.now + timedelta(minutes=wait),
+            )
+        name = ("till", f"S{len(self.sent)}")
+        self.purchase(name, timedelta(), basket | {"holds": uses}, n if buyer is None else buyer, "USD")
+        if cancel is not None:
+            if cancel:
+                self.pass_time([self.model.now + timedelta(minutes=cancel)])
+            self.cancel(name)
+
+    @precondition(lambda self: self.holds)
+    @rule()
+    def look_at_the_holds(self) -> None:
+        """What is read of every hold is what the model says it has come to."""
+
+        async def views() -> list[Any]:
+            cells = self.world.runtime.settings.cells
+            async with reading(self.world.runtime.engine, self.shop.program) as connection:
+                return [
+                    await service.hold(connection, self.shop.program, cell_of(id, cells), id, self.model.now)
+                    for id in self.holds
+                ]
+
+        for view, hold in zip(self.world.run(views()), self.model.holds, strict=True):
+            over = hold.state == "open" and hold.lapses <= self.model.now
+            expected = ("lapsed", 0, hold.lapses) if over else (hold.state, hold.held, hold.ended)
+            assert (view.state.value, view.held, view.ended_at) == expected
+            assert (view.captured, view.lapses_at, view.points) == (hold.captured, hold.lapses, hold.points)
 
     # --- points without a purchase ------------------------------------------------------------------------------
 
@@ -727,7 +887,12 @@ REACHED = (
     "import_lot accepted", "import_lot activity_differs", "enrol accepted", "enrol identifiers_conflict",
     "identify identifier_taken", "erase accepted", "publish accepted", "advance accepted", "close_day accepted",
     "repeat replayed", "reuse refused", "moved pending > available", "moved available > expired",
-    "moved available > redeemed", "moved pending > revoked", "moved available > revoked",
+    "moved available > redeemed", "moved pending > revoked", "moved available > revoked", "moved held > redeemed",
+    "moved held > available", "moved redeemed > available", "place_hold accepted", "place_hold insufficient_points",
+    "place_hold hold_too_long", "extend_hold accepted", "extend_hold hold_lapsed", "capture_hold accepted",
+    "capture_hold hold_captured", "capture_hold hold_lapsed", "capture_hold hold_released",
+    "capture_hold insufficient_points", "release_hold accepted", "release_hold hold_not_found",
+    "purchase hold_lapsed", "purchase hold_of_another_member",
 )  # fmt: skip
 
 

@@ -56,7 +56,7 @@ async def test_untouched_books_are_whole(runtime: Runtime, pool: Any) -> None:
     assert report.findings == ()
     assert report.intact
     figures = report.figures
-    assert figures.decisions == figures.blocks == 33  # one command at a time
+    assert figures.decisions == figures.blocks == 60  # one command at a time
     assert figures.accounts == 8
     assert figures.entries > 60
     assert figures.counters == 8
@@ -137,7 +137,7 @@ async def test_the_operator_verifies_and_keeps_a_checkpoint(
     assert await command_line("checkpoint", *program, "--out", file) == Exit.OK
     assert await command_line("verify", *program, "--checkpoint", file) == Exit.OK
     told = capsys.readouterr().out
-    assert told.startswith("verify: 1 program, 33 blocks, 33 decisions, ")
+    assert told.startswith("verify: 1 program, 60 blocks, 60 decisions, ")
     assert ", 2 checkpoints, 0 broken, " in told
 
     await superuser.execute(change("accounts", "available = available + 1", AN_ACCOUNT), traffic.program)
@@ -162,6 +162,7 @@ A_LOT = f"id = (SELECT id FROM lots {OF} AND available > 0 ORDER BY id LIMIT 1)"
 AN_ENTRY = f"id = (SELECT id FROM entries {OF} AND kind = 'earn' ORDER BY id LIMIT 1 OFFSET 5)"
 ITS_POSTINGS = AN_ENTRY.replace("id =", "entry_id =", 1)
 A_DECISION = f"id = (SELECT id FROM decisions {OF} AND kind = 'purchase' ORDER BY id LIMIT 1 OFFSET 5)"
+A_HOLD = f"id = (SELECT id FROM holds {OF} AND state = 'open' ORDER BY id LIMIT 1)"
 AN_ACCOUNT = f"id = (SELECT id FROM accounts {OF} AND available > 0 ORDER BY id LIMIT 1)"
 NOBODY = "'ffffffff-ffff-7fff-bfff-000000000001'"
 NEWEST = f"number = (SELECT max(number) FROM blocks {OF})"
@@ -208,6 +209,32 @@ TAMPERED = {
     "a lot closed": (change("lots", "is_open = false", A_LOT), "lots", "marked closed"),
     "a lot removed": (remove("lots", A_LOT), "lots", "is missing"),
     "a lot of nothing": (copy("lots", A_LOT, id=NOBODY), "lots", "no posting moved any"),
+    "a hold's state": (
+        change("holds", "state = 'captured'", "state = 'released'"),
+        "holds",
+        "other than its entries",
+    ),
+    "a hold's points": (
+        change("holds", "parts = replace(parts::text, '6]', '7]')::json", A_HOLD),
+        "holds",
+        "other than its entries",
+    ),
+    "a hold's deadline": (
+        change("holds", "lapses_at = lapses_at + interval '1 day'", A_HOLD),
+        "holds",
+        "decisions that placed",
+    ),
+    "an extension undone": (
+        change(
+            "holds",
+            "deadlines = json_build_array(deadlines->0), lapses_at = (deadlines->0->>'lapses_at')::timestamptz",
+            A_HOLD,
+        ),
+        "holds",
+        "does not have the deadline",
+    ),
+    "a hold removed": (remove("holds", A_HOLD), "holds", "is missing"),
+    "a hold of nothing": (copy("holds", A_HOLD, id=NOBODY), "holds", "no entry set aside"),
     "an entry's balance": (
         change("entries", "available = available + 1", AN_ENTRY),
         "entries",
