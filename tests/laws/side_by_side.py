@@ -137,7 +137,7 @@ UNKNOWN = UUID("01900000-0000-7000-8000-000000000000")
 some_member = st.integers(0, NOBODY)
 NO_HOLD = 11
 some_hold = st.sampled_from((0, 0, 0, 0, *range(1, NO_HOLD + 1)))
-durations = st.sampled_from((None, None, 1, 15, 1_440, 1_441, 3 * 1_440, 40 * 1_440))
+durations = st.sampled_from((None, None, None, 1, 15, 60, 1_440, 1_441, 3 * 1_440, 40 * 1_440))
 receipts = st.integers(0, 5).map(lambda n: ("till", f"R{n}"))
 ages = st.one_of(
     st.just(timedelta()),
@@ -601,6 +601,9 @@ class Commands(RuleBasedStateMachine):
         number = self.number(n)
         known = code in CURRENCIES and number < len(self.ids)
         there = self.model.balance(number, code)[1] if known else 1
+        if not there and part % 2:
+            self.adjust(n, code, 200, credit=True)
+            there = self.model.balance(number, code)[1]
         points = max(1, there // part + more)
         command = commands.PlaceHold(self.ref(number), code, points, minutes)
         hold, body = self.step(command, "place_hold", number, code, points, minutes)
@@ -624,6 +627,37 @@ class Commands(RuleBasedStateMachine):
         assert (None if ended is None else datetime.fromisoformat(ended)) == hold.ended
         self.holds_what_the_model_says(hold.member, body)
 
+    @rule(
+        n=st.integers(0, NOBODY - 1),
+        code=st.sampled_from(CURRENCIES),
+        minutes=durations,
+        verbs=st.lists(st.sampled_from(("extend", "capture", "part", "rest", "release", "wait")), max_size=4),
+        ages=st.booleans(),
+    )
+    def place_and_use_hold(
+        self, n: int, code: str, minutes: int | None, verbs: list[str], ages: bool
+    ) -> None:
+        """A hold and what is done with it, on its points' last days too."""
+        if ages:
+            lots = self.model.members[self.number(n)].lots.get(code, ())
+            ends = [lot.expires for lot in lots if lot.available and lot.expires]
+            self.pass_time([at - timedelta(minutes=5) for at in ends[:1]])
+        placed = self.place(n, code, 1, 0, minutes)
+        if placed is None:
+            return
+        back = len(self.holds) - 1 - placed
+        for verb in verbs:
+            match verb:
+                case "extend":
+                    self.extend_hold(back, minutes)
+                case "wait":
+                    self.pass_time([self.model.holds[placed].lapses - timedelta(minutes=len(verbs) % 3)])
+                case "release":
+                    self.release_hold(back)
+                case _:
+                    self.capture_hold(back, None if verb == "capture" else 3, 0, verb == "rest")
+
+    @precondition(lambda self: self.holds)
     @rule(n=some_hold, minutes=durations)
     def extend_hold(self, n: int, minutes: int | None) -> None:
         number = self.one_hold(n)
@@ -648,6 +682,7 @@ class Commands(RuleBasedStateMachine):
             assert (body["taken"], body["released"], body["expired"]) == (taken, back, over)
             self.is_as_in_the_model(hold, body)
 
+    @precondition(lambda self: self.holds)
     @rule(n=some_hold)
     def release_hold(self, n: int) -> None:
         number = self.one_hold(n)
@@ -682,7 +717,7 @@ class Commands(RuleBasedStateMachine):
         """Holds pay for a purchase, sooner or later, mostly their own member's; then it is cancelled, or not."""
         uses: list[tuple[int, int | None]] = []
         for code, minutes, part in pays:
-            placed = self.place(n, code, 2, 0, minutes)
+            placed = self.place(n, code, 3, 0, minutes)
             if placed is not None:
                 held = self.model.holds[placed].held
                 uses.append((placed, None if part is None else max(1, held // part)))

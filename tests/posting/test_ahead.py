@@ -3,19 +3,45 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from loyalty.ledger.verify import verify
 from loyalty.members.types import MemberStatus
 from loyalty.posting import store
-from loyalty.posting.commands import ChangeMember, Command, EraseMember, Publish
+from loyalty.posting.commands import Adjust, ChangeMember, Command, EraseMember, Publish, UseHold
 from loyalty.posting.pipe import BatchSeen
 from loyalty.posting.runtime import Runtime
+from loyalty.programs.types import PointsCurrency
 from tests.conftest import Database
-from tests.posting.live import LiveShop, head_held, locked, open_shop, serving, until_blocked
-from tests.posting.shop import ANN, Reply, adjust, cancel, capped, card, enrol, program, purchase
+from tests.posting.live import (
+    LiveShop,
+    StandingClock,
+    head_held,
+    locked,
+    open_shop,
+    serving,
+    until_blocked,
+)
+from tests.posting.shop import (
+    ANN,
+    NOW,
+    Reply,
+    adjust,
+    cancel,
+    capped,
+    capture,
+    card,
+    enrol,
+    extend,
+    hold,
+    program,
+    purchase,
+    release,
+)
 
 
 @contextlib.asynccontextmanager
@@ -125,6 +151,50 @@ async def test_a_member_blocked_in_the_batch_before_may_not_buy(runtime: Runtime
         database, shop, ChangeMember(card(ANN), MemberStatus.BLOCKED), purchase("R-1")
     )
     assert (ahead, bought.refused) == (CAN_BE_AHEAD, (409, "member_blocked"))
+
+
+async def test_a_hold_of_the_batch_before_is_known_and_its_points_are_set_aside(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await open_shop(runtime, currencies=(PointsCurrency("miles", "miles"),))
+    await shop.done(adjust(20), Adjust(card(ANN), "miles", 7, "goodwill"))
+    ahead, (held, spent) = await pair(database, shop, hold(15), adjust(-6))
+    assert (ahead, held.status, spent.refused) == (CAN_BE_AHEAD, 201, (409, "insufficient_points"))
+    id = held["id"]
+    ahead, (_, taken) = await pair(database, shop, extend(id, 60), capture(id, 10))
+    assert (ahead, taken["lapses_at"], taken["held"]) == (CAN_BE_AHEAD, "2026-11-20T16:30:00Z", 5)
+    assert [one["available"] for one in taken["balances"]] == [5, 7], "those of other points are read too"
+    ahead, (_, again) = await pair(database, shop, release(id), capture(id))
+    assert (ahead, again.refused) == (CAN_BE_AHEAD, (409, "hold_released"))
+    assert (await verify(runtime.pool.acquire, shop.id)).intact
+
+
+async def test_a_purchase_cancelled_right_behind_it_gives_back_what_it_captured(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await open_shop(runtime)
+    await shop.done(adjust(20))
+    id = (await shop.done(hold(20)))["id"]
+    bought = purchase("R-1", holds=(UseHold(UUID(id)),))
+    ahead, (paid, undone) = await pair(database, shop, bought, cancel("R-1"))
+    assert (ahead, paid.balance, undone.balance) == (CAN_BE_AHEAD, {"available": 10}, {"available": 20})
+    assert (await verify(runtime.pool.acquire, shop.id)).intact
+
+
+async def test_a_hold_that_the_batch_before_extended_does_not_lapse_at_its_first_deadline(
+    database: Database,
+) -> None:
+    clock = StandingClock()
+    async with serving(database, clock) as runtime:
+        shop = await open_shop(runtime)
+        await shop.done(adjust(20))
+        id = (await shop.done(hold(20)))["id"]
+        await pair(database, shop, extend(id, 60), purchase("R-1", 0))
+        clock.at = NOW + timedelta(minutes=30)
+        assert (await shop.send(adjust(-1))).refused == (409, "insufficient_points")
+        clock.at = NOW + timedelta(minutes=60)
+        assert (await shop.send(adjust(-1))).balance == {"available": 19}
+        assert (await verify(runtime.pool.acquire, shop.id)).intact
 
 
 @pytest.mark.parametrize("first", [Publish(program()), EraseMember(card(ANN))], ids=["publish", "erase"])

@@ -2,15 +2,31 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
+from loyalty.posting.commands import UseHold
 from loyalty.posting.quote import quote
 from loyalty.posting.runtime import Runtime
 from loyalty.posting.service import balances_now
 from tests.conftest import Database
 from tests.posting.live import LiveShop, open_shop, serving, superuser
-from tests.posting.shop import ANN, adjust, cancel, card, claim, enrol, imported, purchase, submission
+from tests.posting.shop import (
+    ANN,
+    adjust,
+    cancel,
+    capture,
+    card,
+    claim,
+    enrol,
+    extend,
+    hold,
+    imported,
+    purchase,
+    release,
+    submission,
+)
 
 MEMBERS = 1_000
 FEW = 40  # index entries that one command of one member may look at
@@ -36,9 +52,16 @@ async def _claim(shop: LiveShop) -> None:
     await shop.done(claim(guest["id"]))
 
 
+async def _holds(shop: LiveShop) -> None:
+    ids = [(await shop.done(hold(1, minutes=60)))["id"] for _ in range(3)]
+    await shop.done(extend(ids[0], 90), capture(ids[0]), release(ids[1]))
+    await shop.done(purchase("P-2", holds=(UseHold(UUID(ids[2])),)), cancel("P-2"))
+
+
 CALLS: dict[str, Callable[[LiveShop], Awaitable[Any]]] = {
     "purchase": lambda shop: shop.done(purchase("P-1")),
     "the same again": lambda shop: shop.done(purchase("P-1")),
+    "holds": _holds,
     "debit": lambda shop: shop.done(adjust(-1)),
     "import": lambda shop: shop.done(imported(5)),
     "cancel": lambda shop: shop.done(cancel("P-1")),
@@ -58,6 +81,7 @@ async def test_no_call_reads_more_than_its_own_rows_in_tables_never_analysed(dat
             others = [f"6035551{number:06d}" for number in range(MEMBERS)]
             await shop.together(*(enrol(other) for other in others))
             await shop.together(*(purchase(f"O-{other}", of=other) for other in others))
+            await shop.together(*(hold(1, of=other, minutes=60) for other in others))
             looked: dict[str, dict[str, int]] = {}
             for name, call in CALLS.items():
                 before = await _read(link, runtime)
