@@ -189,7 +189,9 @@ async def test_a_hold_that_the_batch_before_extended_does_not_lapse_at_its_first
         shop = await open_shop(runtime)
         await shop.done(adjust(20))
         id = (await shop.done(hold(20)))["id"]
-        await pair(database, shop, extend(id, 60), purchase("R-1", 0))
+        await pair(database, shop, purchase("R-1", 0), extend(id, 60))
+        assert (await verify(runtime.pool.acquire, shop.id)).intact, "the account knows its new due instant"
+        await pair(database, shop, extend(id, 60), purchase("R-2", 0))
         clock.at = NOW + timedelta(minutes=30)
         assert (await shop.send(adjust(-1))).refused == (409, "insufficient_points")
         clock.at = NOW + timedelta(minutes=60)

@@ -16,6 +16,7 @@ from loyalty.posting.commands import (
     EraseMember,
     MemberRef,
     Publish,
+    UseHold,
 )
 from loyalty.posting.configuration import History
 from loyalty.posting.decide import decide
@@ -32,13 +33,17 @@ from tests.posting.shop import (
     ago,
     cancel,
     capped,
+    capture,
     card,
     carded,
     claim,
     enrol,
+    extend,
+    hold,
     imported,
     program,
     purchase,
+    release,
     shop,
     submission,
 )
@@ -73,6 +78,52 @@ def test_a_purchase_names_its_key_its_receipt_its_buyer_and_the_months_of_its_ca
     assert keys.activity_names == {("purchase", "pos", "R-1")}
     assert (keys.identifiers, keys.members) == ({carded(ANN)}, set())
     assert keys.periods == {"2026-10"}
+
+
+def test_a_hold_is_named_by_itself_and_by_the_purchase_that_it_pays() -> None:
+    corner = shop()
+    corner.done(adjust(10))
+    id = UUID(corner.send(hold(10))["id"])
+    for command in (extend(str(id)), capture(str(id)), release(str(id)), purchase(holds=(UseHold(id),))):
+        assert edge_keys([asked(command)], corner.book.history).holds == {id}
+    assert edge_keys([asked(hold(1))], corner.book.history).identifiers == {carded(ANN)}
+
+
+def test_what_touches_held_points_reads_all_open_lots_and_holds_of_its_member_at_once() -> None:
+    corner = shop()
+    corner.done(adjust(10))
+    id = corner.send(hold(10))["id"]
+    (account,) = {account.id for account in corner.book.accounts.values()}
+    corner.book.lots_complete.clear()
+    for command in (hold(1), extend(id), capture(id), release(id), purchase(holds=(UseHold(UUID(id)),))):
+        corner.book.names.setdefault(("purchase", "pos", "R-1"), None)
+        assert deep_keys([asked(command)], corner.book).open_lots == {account}
+
+
+def test_a_hold_or_a_lot_that_was_not_read_is_asked_for() -> None:
+    corner = shop()
+    corner.done(adjust(10))
+    id = corner.send(hold(10))["id"]
+    bought = purchase(holds=(UseHold(UUID(id)),))
+    corner.done(bought)
+    (account,) = {account.id for account in corner.book.accounts.values()}
+    lots = corner.book.lots.pop(account)
+    corner.book.lots[account] = {lot.id: lot for lot in lots.values() if lot.open}
+    gone = {lot.id for lot in lots.values() if not lot.open}
+    assert needed(corner, cancel()).keys.lots == {(0, lot) for lot in gone}
+    corner.book.holds.clear()
+    assert needed(corner, capture(id)).keys.holds == {UUID(id)}
+
+
+def test_the_hold_of_a_member_elsewhere_asks_for_that_lane() -> None:
+    corner = Shop(program(), cells=CELLS, held=range(CELLS))
+    corner.done(enrol(ANN), adjust(10))
+    id = UUID(corner.send(hold(10))["id"])
+    owner = corner.book.identifiers[carded(ANN)]
+    assert owner is not None
+    assert cell_of(id, CELLS) == cell_of(owner, CELLS), "a hold tells where it lives"
+    del corner.book.lanes[cell_of(id, CELLS)]
+    assert needed(corner, release(str(id))).cells == {cell_of(id, CELLS)}
 
 
 def test_without_caps_no_counter_is_read() -> None:

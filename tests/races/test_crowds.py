@@ -99,3 +99,47 @@ async def test_of_a_purchase_and_its_cancel_the_first_to_come_decides(house: Hou
         answer = (await house.crowd(1)[0].get(f"/v1/members/{member}/balances")).json
         assert [balance["available"] for balance in answer["balances"]] == [0]
     await house.whole()
+
+
+@ROUNDS
+async def test_a_hold_that_many_capture_and_release_ends_once(house: House, rounds: int) -> None:
+    """Whoever comes first has all of it; captures that lose are told what became of it, a release is always fine."""
+    crowd = house.crowd(60)
+    async for _ in house.rounds(rounds):
+        member = await house.member(500)
+        body = {"member": {"id": member}, "points_currency": "points", "points": 300}
+        hold = (await house.ask("/v1/holds", body)).json["id"]
+        verbs = ["capture", "release", "capture"] * 20
+        paths = [f"/v1/holds/{hold}/{verb}" for verb in verbs]
+        replies = await house.together(crowd, paths, [{}] * 60, [uuid4().hex for _ in crowd])
+        captures = told([reply for reply, verb in zip(replies, verbs, strict=True) if verb == "capture"])
+        releases = [reply.json for reply, verb in zip(replies, verbs, strict=True) if verb == "release"]
+        taken = sum(reply.json["taken"] for reply in replies if reply.status == 200)
+        given = sum(reply.json["released"] for reply in replies if reply.status == 200)
+        assert {reply.status for reply in replies} <= {200, 409}
+        if taken:
+            assert (taken, given, captures) == (300, 0, {(200, "done"): 1, (409, "hold_captured"): 39})
+            assert {one["state"] for one in releases} == {"captured"}
+        else:
+            assert (given, captures) == (300, {(409, "hold_released"): 40})
+            assert {one["state"] for one in releases} == {"released"}
+        (balance,) = (await house.crowd(1)[0].get(f"/v1/members/{member}/balances")).json["balances"]
+        assert (balance["available"], balance["held"]) == (500 - taken, 0)
+    await house.whole()
+
+
+@ROUNDS
+async def test_parts_of_a_hold_that_many_want_are_taken_until_nothing_is_left(
+    house: House, rounds: int
+) -> None:
+    crowd = house.crowd(50)
+    async for _ in house.rounds(rounds):
+        member = await house.member(100)
+        body = {"member": {"id": member}, "points_currency": "points", "points": 100}
+        hold = (await house.ask("/v1/holds", body)).json["id"]
+        replies = await house.together(
+            crowd, f"/v1/holds/{hold}/capture", [{"points": 7}] * 50, [uuid4().hex for _ in crowd]
+        )
+        assert told(replies) == {(200, "done"): 14, (409, "insufficient_points"): 36}
+        assert (await house.crowd(1)[0].get(f"/v1/holds/{hold}")).json["held"] == 2
+    await house.whole()

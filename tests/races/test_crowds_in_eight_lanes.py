@@ -8,6 +8,7 @@ from tests.conftest import Database
 from tests.races.house import House, opened
 from tests.races.test_crowds import (
     test_a_balance_that_two_hundred_want_is_spent_once,
+    test_a_hold_that_many_capture_and_release_ends_once,
     test_of_a_purchase_and_its_cancel_the_first_to_come_decides,
     test_one_card_asked_for_by_a_hundred_has_one_member,
     test_one_receipt_of_fifty_members_belongs_to_the_first,
@@ -17,6 +18,7 @@ from tests.races.test_crowds import (
 
 __all__ = [
     "test_a_balance_that_two_hundred_want_is_spent_once",
+    "test_a_hold_that_many_capture_and_release_ends_once",
     "test_of_a_purchase_and_its_cancel_the_first_to_come_decides",
     "test_one_card_asked_for_by_a_hundred_has_one_member",
     "test_one_receipt_of_fifty_members_belongs_to_the_first",

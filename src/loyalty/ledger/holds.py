@@ -1,7 +1,7 @@
 """Holds: points set aside for a sale, then taken, given back, or timed out.
 
 Held points do not expire. What is given back after its lot expired expires in the same entry, unless the
-hold has a grace. Source: docs/ledger.md, "Holds over expiry".
+hold has a grace. Source: docs/ledger.md, "Holds".
 """
 
 from collections.abc import Mapping
