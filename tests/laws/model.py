@@ -586,7 +586,7 @@ class Model:
     def settled(self, member: Member, code: str) -> list[Lot]:
         """The lots as a read at this instant sees them; nothing changes."""
         lots = member.lots.get(code, [])
-        copies, holds = deepcopy((lots, self.open_holds(lots)))
+        copies, holds = pickle.loads(pickle.dumps((lots, self.open_holds(lots))))
         self.settle(copies, holds)
         return copies
 
