@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loyalty.base.errors import Fault
+from loyalty.base.numbers import decimal
 from loyalty.web.api import wire
 from loyalty.web.app import endpoints
 from loyalty.web.edge import decode
@@ -191,7 +192,7 @@ def test_instants_are_taken_in_utc() -> None:
 
 @given(st.integers(0, 999_999_999_999))
 def test_a_quantity_reads_as_it_is_written(thousandths: int) -> None:
-    text = wire.decimal(thousandths)
+    text = decimal(thousandths)
     assert wire.milli(text) == thousandths
     assert faults_of(wire.Quantity, text) == []
 

@@ -21,6 +21,15 @@ class AwardedLot(Struct, frozen=True):
     points: int
 
 
+class ReturnedPart(Struct, frozen=True):
+    """What of a purchase one return took: a row of `returns`."""
+
+    purchase_id: UUID
+    amount_minor: int
+    complete: bool  # nothing is left
+    lines: tuple[tuple[int, int], ...]  # position, units (returned.py); none: all that was left, lines unknown
+
+
 class Detail(Struct, frozen=True, omit_defaults=True):
     """Stored as JSON in `decisions.detail`."""
 
@@ -31,4 +40,9 @@ class Detail(Struct, frozen=True, omit_defaults=True):
     counted: tuple[tuple[str, str, int], ...] = ()  # rule id, period, points: cap counters raised
     lots: tuple[AwardedLot, ...] = ()
     undoes: UUID | None = None  # decision that this one undoes
+    back: tuple[int, ...] = ()  # points taken of each of its awards, in their order
+    unmet: tuple[int, ...] = ()  # those of them that were taken whole because their conditions hold no more
+    returned: ReturnedPart | None = None
+    left: tuple[int, ...] = ()  # of a claim after returns: units per line that the basis and awards stand for
+    part_of: UUID | None = None  # decision of the exchange that this one belongs to
     note: dict[str, Any] = {}  # small facts of commands without rules

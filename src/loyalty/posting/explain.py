@@ -10,6 +10,7 @@ from msgspec import Struct
 from loyalty.conditions.types import Facts
 from loyalty.posting.configuration import History, Loaded
 from loyalty.posting.detail import Detail
+from loyalty.posting.returned import placed
 from loyalty.rules.evaluate import evaluate
 from loyalty.rules.explain import sentence
 from loyalty.rules.types import EVALUATOR, Award, CounterKey, EvaluatedRule, Evaluation, Unmet
@@ -56,7 +57,7 @@ def explain(
     else:
         counters = {} if guest else _counters(judged_by, detail, facts)
         again = evaluate(judged_by.compiled, facts, counters, explain=True)
-    agrees = guest or again.awards == detail.awards
+    agrees = guest or placed(again.awards, detail.left) == detail.awards
     now = {award.rule_id: award for award in again.awards}
     unmet = {reason.rule_id: reason for reason in again.unmet}
     missing = "guest" if guest else "judged_otherwise"

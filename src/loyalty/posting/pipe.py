@@ -32,6 +32,7 @@ from loyalty.posting.commands import (
     CloseDay,
     Enrol,
     EraseMember,
+    ExchangePurchase,
     MemberRef,
     Publish,
     Submission,
@@ -287,7 +288,8 @@ class Pipe:
             return tuple(range(self._cells))
         if isinstance(command, Enrol):
             return (self._lane_of(command.identifiers[0]) if command.identifiers else 0,)
-        ref: MemberRef | None = getattr(command, "member", None)
+        named = command.purchase if isinstance(command, ExchangePurchase) else command
+        ref: MemberRef | None = getattr(named, "member", None)
         if ref is None:
             return (0,)
         if ref.id is not None:

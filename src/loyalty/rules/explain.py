@@ -35,6 +35,19 @@ class Balance(Protocol):
     def available(self) -> int: ...
 
 
+class Revoked(Protocol):
+    """What of points taken back a receipt prints."""
+
+    @property
+    def points_currency(self) -> str: ...
+
+    @property
+    def points(self) -> int: ...
+
+    @property
+    def debt(self) -> int: ...
+
+
 def receipt_lines(
     compiled: Compiled,
     awards: Sequence[Award],
@@ -55,11 +68,26 @@ def receipt_lines(
     ]
     if balances and not lines:
         lines.append("No points for this purchase")
+    return (*lines, *_balances(balances, currencies))
+
+
+def back_lines(
+    revoked: Sequence[Revoked],
+    balances: Sequence[Balance],
+    currencies: Mapping[str, PointsCurrency],
+    otherwise: str,
+) -> tuple[str, ...]:
+    """What a receipt says when points were taken back, or `otherwise`; then what is owed, and the balances."""
+    named = [(one, _called(one.points_currency, currencies)) for one in revoked]
+    lines = [f"{one.points:,} {name} taken back" for one, name in named if one.points] or [otherwise]
+    lines += [f"{one.debt:,} {name} owed" for one, name in named if one.debt]
+    return (*lines, *_balances(balances, currencies))
+
+
+def _balances(balances: Sequence[Balance], currencies: Mapping[str, PointsCurrency]) -> list[str]:
     if len(balances) == 1:
-        lines.append(f"Balance {balances[0].available:,}")
-    else:
-        lines += [f"Balance {b.available:,} {_called(b.points_currency, currencies)}" for b in balances]
-    return tuple(lines)
+        return [f"Balance {balances[0].available:,}"]
+    return [f"Balance {b.available:,} {_called(b.points_currency, currencies)}" for b in balances]
 
 
 def _called(code: str, currencies: Mapping[str, PointsCurrency]) -> str:

@@ -51,6 +51,7 @@ CODES: dict[str, str] = {
     "choose_one": "Exactly one of the alternatives must be given.",
     "nothing_to_do": "None of the fields that change something is given.",
     "duplicate_line_id": "Two lines have the same line_id.",
+    "unknown_line": "The purchase has no such line.",
     "total_mismatch": "The parts do not add up to the whole.",
     "contradictory_range": "The end lies before the beginning, or the two exclude each other.",
     # of names and identifiers
@@ -70,6 +71,7 @@ CODES: dict[str, str] = {
     "malformed": "The file cannot be read.",
     "multiplier_without_base": "There are no base points that the multiplier could multiply.",
     "never_matches": "No purchase could ever fulfil the condition.",
+    "nothing_to_judge": "The rule has no conditions that could be judged again.",
     "too_deep": "Conditions are nested too deeply.",
     "too_many_conditions": "The rule has more conditions than are judged.",
     "unknown_points_currency": "The program has no such points currency.",

@@ -12,6 +12,7 @@ from loyalty.access.roles import Permission
 from loyalty.base.canonical import canonical
 from loyalty.base.database import reading
 from loyalty.base.errors import LoyaltyError
+from loyalty.base.numbers import decimal
 from loyalty.ledger.types import BalanceLimitExceeded
 from loyalty.members.types import IdentifierInvalid, MemberBlocked, MemberErased, MemberNotFound
 from loyalty.posting import service as posting
@@ -267,7 +268,7 @@ def _view(posted: posting.PostedPurchase) -> PurchaseView:
                 LineView(
                     line.line_id,
                     line.sku,
-                    wire.decimal(line.quantity_milli),
+                    decimal(line.quantity_milli),
                     line.amount_minor,
                     line.categories,
                     line.tags,

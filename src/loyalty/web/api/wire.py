@@ -119,12 +119,6 @@ def milli(quantity: str) -> int:
     return int(whole) * 1_000 + (int(f"{decimals:0<3}") if decimals else 0)
 
 
-def decimal(quantity_milli: int) -> str:
-    """Thousandths as a decimal quantity."""
-    whole, part = divmod(quantity_milli, 1_000)
-    return f"{whole}.{part:03}".rstrip("0") if part else str(whole)
-
-
 # --- members ------------------------------------------------------------------------------------------
 
 
