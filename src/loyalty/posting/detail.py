@@ -27,7 +27,9 @@ class ReturnedPart(Struct, frozen=True):
     purchase_id: UUID
     amount_minor: int
     complete: bool  # nothing is left
-    lines: tuple[tuple[int, int], ...]  # position, units (returned.py); none: all that was left, lines unknown
+    lines: tuple[
+        tuple[int, int], ...
+    ]  # position, units (returned.py); none: all that was left, lines unknown
 
 
 class Detail(Struct, frozen=True, omit_defaults=True):

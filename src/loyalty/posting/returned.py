@@ -69,7 +69,9 @@ def amount(lines: Sequence[PurchaseLine], bought: Sequence[int], left: Sequence[
 
 def kept(figures: Sequence[int], whole: Sequence[int], left: Sequence[int]) -> tuple[int, ...]:
     """What stays of a figure of each line."""
-    return tuple(figure - gone for figure, gone in zip(figures, map(share, figures, whole, left), strict=True))
+    return tuple(
+        figure - gone for figure, gone in zip(figures, map(share, figures, whole, left), strict=True)
+    )
 
 
 def facts_judged(

@@ -42,7 +42,9 @@ class Going(Struct, frozen=True):
     """What of a purchase goes with one return."""
 
     part: ReturnedPart
-    left: tuple[int, ...] | None  # units per line that are left after it; None: nothing, the lines are unknown
+    left: (
+        tuple[int, ...] | None
+    )  # units per line that are left after it; None: nothing, the lines are unknown
 
 
 def give_back(work: Work, command: ReturnPurchase, at: str = "") -> Outcome:

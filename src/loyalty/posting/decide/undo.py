@@ -69,9 +69,7 @@ def cancel(work: Work, command: CancelPurchase) -> Outcome:
     )
 
 
-def take_back(
-    work: Work, activity: Activity, at: int, left: Sequence[int] | None, cause: str
-) -> TakenBack:
+def take_back(work: Work, activity: Activity, at: int, left: Sequence[int] | None, cause: str) -> TakenBack:
     """Take what goes with all that is no longer left of a purchase, and give it back to its caps.
 
     `at` is the cell of the purchase; `left` the units that are left of each of its lines, None when nothing is.
@@ -79,7 +77,9 @@ def take_back(
     member_id = activity.member_id
     cell = work.book.home(member_id) if member_id else 0
     work.book.need_cells([cell, at])
-    undone = work.book.decision(cell if activity.awarded_by != activity.decision_id else at, activity.awarded_by)
+    undone = work.book.decision(
+        cell if activity.awarded_by != activity.decision_id else at, activity.awarded_by
+    )
     if member_id is None:
         return TakenBack(undone.id)
     detail = msgspec.json.decode(undone.detail, type=Detail)
