@@ -30,8 +30,9 @@ def _guards() -> Any:
 
 
 GUARDS = _guards()
-BY_PROGRAM: list[str] = sorted(GUARDS.BY_PROGRAM)
-APPEND_ONLY: list[str] = sorted(GUARDS.APPEND_ONLY)
+# Tables that came later bring their guards with them.
+BY_PROGRAM: list[str] = sorted((*GUARDS.BY_PROGRAM, "returns"))
+APPEND_ONLY: list[str] = sorted((*GUARDS.APPEND_ONLY, "returns"))
 REFUSED = asyncpg.InsufficientPrivilegeError
 
 

@@ -56,7 +56,7 @@ async def test_untouched_books_are_whole(runtime: Runtime, pool: Any) -> None:
     assert report.findings == ()
     assert report.intact
     figures = report.figures
-    assert figures.decisions == figures.blocks == 33  # one command at a time
+    assert figures.decisions == figures.blocks == 49  # one command at a time
     assert figures.accounts == 8
     assert figures.entries > 60
     assert figures.counters == 8
@@ -137,7 +137,7 @@ async def test_the_operator_verifies_and_keeps_a_checkpoint(
     assert await command_line("checkpoint", *program, "--out", file) == Exit.OK
     assert await command_line("verify", *program, "--checkpoint", file) == Exit.OK
     told = capsys.readouterr().out
-    assert told.startswith("verify: 1 program, 33 blocks, 33 decisions, ")
+    assert told.startswith("verify: 1 program, 49 blocks, 49 decisions, ")
     assert ", 2 checkpoints, 0 broken, " in told
 
     await superuser.execute(change("accounts", "available = available + 1", AN_ACCOUNT), traffic.program)
@@ -254,6 +254,20 @@ TAMPERED = {
         "other contents",
     ),
     "a purchase removed": (remove("activities", "amount_minor = 1700"), "activities", "is missing"),
+    "what a return told": (
+        change("activities", """content = '{"occurred_at":"2026-03-02T10:00:00Z"}'""", "amount_minor = 300"),
+        "activities",
+        "other contents",
+    ),
+    "a return's lines": (change("returns", "lines = '[]'", "amount_minor = 300"), "returns", "says was returned"),
+    "a return's points": (change("returns", "taken = '[0]'", "amount_minor = 300"), "returns", "says was returned"),
+    "a return removed": (remove("returns", "amount_minor = 300"), "returns", "is missing"),
+    "a return's key removed": (remove("activity_keys", "kind = 'return'"), "activity_keys", "recorded again"),
+    "a return of another purchase": (
+        change("returns", f"purchase_id = {NOBODY}", "amount_minor = 300"),
+        "returns",
+        "says was returned",
+    ),
     "a rule's name": (
         change(
             "configurations",

@@ -136,6 +136,14 @@ def sentence(evaluated: EvaluatedRule, money: str, points: str) -> str:
     return f"{rule.name}: no {points}, because {because(unmet.reason, unmet.detail, rule, money)}."
 
 
+def back_sentence(rule: Rule, award: Award, points: int, name: str, *, unmet: bool) -> str:
+    """Why so many points of an award were taken back; `unmet` when it went whole with its conditions."""
+    said = f"{rule.name}: {points:,} of {award.points:,} {name} taken back"
+    if unmet:
+        return f"{said}, because what is left no longer fulfils its conditions."
+    return f"{said}, the share of what went back." if points < award.points else f"{said}."
+
+
 def _gave(rule: Rule, award: Award, money: str) -> str:
     match rule.gives:
         case PerSpend(points, each_minor):

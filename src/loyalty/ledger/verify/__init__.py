@@ -61,6 +61,7 @@ async def verify(
             await links.counters(reader.cell, reader.last_id)
             await reader.rows_beyond()
             await links.keyless(reader.cell)
+            await links.returns(reader.cell)
             told(1)
         await links.idempotency_records()
         told(1)
