@@ -22,6 +22,7 @@ MATRIX = {
     "purchase.read":   "m     -      m       m       m       m      m",
     "purchase.write":  "m     -      -       -       -       -      m",
     "purchase.cancel": "m     -      m       m       -       -      m",
+    "purchase.return": "m     -      m       m       -       -      m",
     "purchase.claim":  "m     -      m       m       -       -      m",
     "ledger.read":     "-     -      m       m       m       m      m",
     "adjust":          "-     -      m       m       -       -      m",

@@ -259,8 +259,16 @@ TAMPERED = {
         "activities",
         "other contents",
     ),
-    "a return's lines": (change("returns", "lines = '[]'", "amount_minor = 300"), "returns", "says was returned"),
-    "a return's points": (change("returns", "taken = '[0]'", "amount_minor = 300"), "returns", "says was returned"),
+    "a return's lines": (
+        change("returns", "lines = '[]'", "amount_minor = 300"),
+        "returns",
+        "says was returned",
+    ),
+    "a return's points": (
+        change("returns", "taken = '[0]'", "amount_minor = 300"),
+        "returns",
+        "says was returned",
+    ),
     "a return removed": (remove("returns", "amount_minor = 300"), "returns", "is missing"),
     "a return's key removed": (remove("activity_keys", "kind = 'return'"), "activity_keys", "recorded again"),
     "a return of another purchase": (

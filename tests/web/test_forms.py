@@ -62,6 +62,16 @@ _LOT: JSON = {
     "issued_at": "2026-01-01T00:00:00Z",
     "expires_at": "2027-01-01T00:00:00Z",
 }
+_RETURN: JSON = {
+    "source": "till",
+    "external_id": "B-1",
+    "occurred_at": "2026-05-04T17:31:09+02:00",
+    "lines": [{"line_id": "1", "quantity": "1.5"}, {"line_id": "2"}],
+    "money": "EUR",
+    "till": "17",
+    "location": "store-12",
+}
+_RETURN_BY_RECEIPT = {**_RETURN, "of": {"source": "till", "external_id": "R-1"}}
 _WHOLE = {**CONFIGURATION, "ruleset": {"version": 2, "rules": [*CONFIGURATION["ruleset"]["rules"], _RULE]}}
 GOOD: dict[type, JSON] = {
     wire.PurchaseBody: _PURCHASE,
@@ -69,6 +79,9 @@ GOOD: dict[type, JSON] = {
     wire.PurchaseItem: {**_PURCHASE, "idempotency_key": "k"},
     wire.PurchaseBatch: {"items": [_PURCHASE]},
     wire.CancelBody: {"source": "till", "external_id": "R-1", "reported_at": "2026-01-01T00:00:00Z"},
+    wire.ReturnBody: _RETURN,
+    wire.ReturnByReceiptBody: _RETURN_BY_RECEIPT,
+    wire.ExchangeBody: {"returned": _RETURN_BY_RECEIPT, "purchase": _PURCHASE},
     wire.ClaimBody: {"member": _MEMBER},
     wire.EnrolBody: {
         "identifiers": [{"kind": "card", "value": "1"}],

@@ -29,6 +29,7 @@ class Permission(StrEnum):
     PURCHASE_READ = "purchase.read"
     PURCHASE_WRITE = "purchase.write"
     PURCHASE_CANCEL = "purchase.cancel"
+    PURCHASE_RETURN = "purchase.return"  # lines of a purchase go back
     PURCHASE_CLAIM = "purchase.claim"
     LEDGER_READ = "ledger.read"  # statements, entries, decisions and their explanations
     ADJUST = "adjust"
@@ -53,6 +54,7 @@ _SERVE = {
     _P.MEMBER_WRITE,
     _P.QUOTE,
     _P.PURCHASE_CANCEL,
+    _P.PURCHASE_RETURN,
     _P.PURCHASE_CLAIM,
 }
 
@@ -66,6 +68,7 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
             _P.PURCHASE_READ,
             _P.PURCHASE_WRITE,
             _P.PURCHASE_CANCEL,
+            _P.PURCHASE_RETURN,
             _P.PURCHASE_CLAIM,
         }
     ),

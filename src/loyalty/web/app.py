@@ -45,6 +45,7 @@ def describe() -> dict[str, Any]:
 
 _GROUPS = (
     "Purchases",
+    "Returns",
     "Members",
     "Points",
     "Ledger",
