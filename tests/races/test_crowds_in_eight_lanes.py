@@ -9,6 +9,8 @@ from tests.races.house import House, opened
 from tests.races.test_crowds import (
     test_a_balance_that_two_hundred_want_is_spent_once,
     test_of_a_purchase_and_its_cancel_the_first_to_come_decides,
+    test_of_one_line_no_more_goes_back_than_was_bought,
+    test_of_returns_of_many_sizes_and_a_cancel_all_take_the_whole_together,
     test_one_card_asked_for_by_a_hundred_has_one_member,
     test_one_receipt_of_fifty_members_belongs_to_the_first,
     test_one_receipt_under_a_hundred_keys_is_one_purchase,
@@ -18,6 +20,8 @@ from tests.races.test_crowds import (
 __all__ = [
     "test_a_balance_that_two_hundred_want_is_spent_once",
     "test_of_a_purchase_and_its_cancel_the_first_to_come_decides",
+    "test_of_one_line_no_more_goes_back_than_was_bought",
+    "test_of_returns_of_many_sizes_and_a_cancel_all_take_the_whole_together",
     "test_one_card_asked_for_by_a_hundred_has_one_member",
     "test_one_receipt_of_fifty_members_belongs_to_the_first",
     "test_one_receipt_under_a_hundred_keys_is_one_purchase",

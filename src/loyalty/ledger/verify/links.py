@@ -71,11 +71,16 @@ WITH chunk AS MATERIALIZED (
 )
 SELECT c.purchase_id, c.id, c.amount_minor, c.complete, c.lines::text, c.taken::text, p.cell, d.detail
 FROM chunk c
-LEFT JOIN activity_keys p ON p.program_id = $1 AND p.kind = 'purchase' AND p.activity_id = c.purchase_id
 LEFT JOIN LATERAL (
-    SELECT d.detail FROM activity_keys k
-    JOIN decisions d ON d.program_id = $1 AND d.cell = k.cell AND d.id = k.decision_id AND d.kind = 'return'
-    WHERE k.program_id = $1 AND k.kind = 'return' AND k.activity_id = c.id
+    SELECT cell FROM activity_keys WHERE program_id = $1 AND activity_id = c.purchase_id AND kind = 'purchase' OFFSET 0
+) p ON true
+LEFT JOIN LATERAL (
+    SELECT cell, decision_id FROM activity_keys
+    WHERE program_id = $1 AND activity_id = c.id AND kind = 'return' OFFSET 0
+) k ON true
+LEFT JOIN LATERAL (
+    SELECT detail FROM decisions
+    WHERE program_id = $1 AND cell = k.cell AND id = k.decision_id AND kind = 'return' OFFSET 0
 ) d ON true
 ORDER BY c.purchase_id, c.id
 """
@@ -88,8 +93,9 @@ WITH chunk AS MATERIALIZED (
 SELECT (SELECT count(*) FROM chunk), (SELECT id FROM chunk ORDER BY id DESC LIMIT 1),
        ARRAY(SELECT ROW(c.id, c.activity_id) FROM chunk c
              WHERE c.purchase_id IS NOT NULL AND NOT EXISTS (
-                SELECT FROM heads h JOIN returns r ON r.program_id = $1 AND r.cell = h.cell
-                   AND r.purchase_id = c.purchase_id AND r.id = c.activity_id
+                SELECT FROM heads h, LATERAL (
+                    SELECT FROM returns WHERE program_id = $1 AND cell = h.cell AND purchase_id = c.purchase_id
+                       AND id = c.activity_id OFFSET 0) r
                 WHERE h.program_id = $1))
 """
 
