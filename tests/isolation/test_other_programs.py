@@ -21,6 +21,7 @@ from tests.races.house import JSON, House, adjustment, environ, open_program, pu
 
 ROUTES = [endpoint for endpoint in endpoints() if endpoint.path.startswith("/v1/")]
 CARD = "603555998877"
+THEIR_RECEIPT = {"source": "till-1", "external_id": "their-receipt-4711"}
 
 
 class Theirs(NamedTuple):
@@ -59,6 +60,9 @@ async def busy(house: House) -> Theirs:
     member = (await made("/v1/members", enrol))["id"]
     receipt = purchase(member, "their-receipt-4711")
     sale = await made("/v1/purchases", receipt)
+    back = {"source": "till-1", "external_id": "their-receipt-back", "occurred_at": receipt["occurred_at"]}
+    part = back | {"lines": [{"line_id": "1", "quantity": "0.5"}]}
+    await made(f"/v1/purchases/{sale['id']}/returns", part)
     await made("/v1/adjustments", adjustment(member, 77))
     held = {
         "member": {"id": member},
@@ -113,7 +117,13 @@ def bodies(endpoint: Endpoint, theirs: Theirs, ours: str) -> list[JSON | None]:
         case "/v1/purchases/batch":
             return [{"items": [sale | name for name in named]}]
         case "/v1/purchases/cancel":
-            return [{"source": "till-1", "external_id": "their-receipt-4711"}]
+            return [THEIR_RECEIPT]
+        case path if path.endswith("/returns"):
+            back = {"source": "till-1", "external_id": uuid4().hex, "occurred_at": sale["occurred_at"]}
+            return [back if endpoint.parts else back | {"of": THEIR_RECEIPT}]
+        case "/v1/purchases/exchanges":
+            back = {"source": "till-1", "external_id": uuid4().hex, "occurred_at": sale["occurred_at"]}
+            return [{"returned": back | {"of": THEIR_RECEIPT}, "purchase": sale}]
         case "/v1/adjustments":
             return [points | name for name in named]
         case path if "lot" in path:
@@ -160,6 +170,7 @@ async def test_another_programs_things_are_not_there(houses: tuple[House, House]
         if endpoint.method == "GET" and not endpoint.parts:
             queries = [f"cursor={cursor}" for cursor in theirs.cursors]
             queries += [f"after={cursor}" for cursor in theirs.cursors]
+            queries += ["source=till-1&external_id=their-receipt-back"]
             queries += ["source=till-1&external_id=their-receipt-4711", "q=Gundula", f"q={CARD}", "limit=200"]
             for query in queries:
                 silent(endpoint, await client.get(f"{path}?{query}"), theirs)

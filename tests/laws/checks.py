@@ -328,6 +328,45 @@ HISTORY = (
         """,
     ),
     Check(
+        "of no line more went back than was bought",
+        """
+        WITH bought AS (
+            SELECT a.program_id, a.id, n - 1 AS place, greatest((l->>'quantity_milli')::bigint, 1) AS units
+            FROM activities a, json_array_elements(a.content->'lines') WITH ORDINALITY AS x (l, n)
+            WHERE a.content->'lines' IS NOT NULL AND a.content->>'purchase_id' IS NULL
+        ), went AS (
+            SELECT r.program_id, r.purchase_id AS id, (l->>0)::bigint AS place, sum((l->>1)::bigint) AS units
+            FROM returns r, json_array_elements(r.lines) l GROUP BY 1, 2, 3
+        )
+        SELECT w.id FROM went w LEFT JOIN bought b USING (program_id, id, place)
+        WHERE w.units > b.units OR (b.units IS NULL AND EXISTS (
+            SELECT FROM activities a WHERE a.id = w.id AND a.content IS NOT NULL))
+        """,
+    ),
+    Check(
+        "no award is taken back more than it gave, nor money given back more than was paid; all when all went back",
+        """
+        WITH went AS (
+            SELECT program_id, cell, purchase_id AS id, sum(amount_minor) AS amount, bool_or(complete) AS complete,
+                count(*) FILTER (WHERE complete) AS ends FROM returns GROUP BY 1, 2, 3
+        ), taken AS (
+            SELECT r.program_id, r.purchase_id AS id, n AS place, sum(t::bigint) AS points
+            FROM returns r, json_array_elements_text(r.taken) WITH ORDINALITY AS x (t, n) GROUP BY 1, 2, 3
+        ), gave AS (
+            SELECT a.program_id, a.id, n AS place, (w->>'points')::bigint AS points
+            FROM activities a JOIN decisions d ON (d.program_id, d.id) = (a.program_id, a.awarded_by),
+                json_array_elements(d.detail::json->'awards') WITH ORDINALITY AS x (w, n)
+        )
+        SELECT w.id FROM went w JOIN activities a USING (program_id, cell, id)
+        WHERE w.amount > a.amount_minor OR w.ends > 1 OR (w.complete AND w.amount <> a.amount_minor)
+        UNION ALL
+        SELECT w.id FROM went w JOIN gave g USING (program_id, id) LEFT JOIN taken t USING (program_id, id, place)
+        WHERE coalesce(t.points, 0) > g.points OR (w.complete AND coalesce(t.points, 0) <> g.points)
+        UNION ALL
+        SELECT t.id FROM taken t LEFT JOIN gave g USING (program_id, id, place) WHERE g.points IS NULL
+        """,
+    ),
+    Check(
         "a cap's counter is no more than was granted",
         """
         SELECT rule_id FROM counters WHERE points < 0
@@ -408,6 +447,9 @@ CLOSURE = (
         UNION ALL
         SELECT t.id FROM activities t LEFT JOIN decisions d
             ON (d.program_id, d.cell, d.id) = (t.program_id, t.cell, t.decision_id) WHERE d.id IS NULL
+        UNION ALL
+        SELECT r.id FROM returns r LEFT JOIN activities a
+            ON (a.program_id, a.cell, a.id) = (r.program_id, r.cell, r.purchase_id) WHERE a.id IS NULL
         UNION ALL
         SELECT b.id FROM blocks b LEFT JOIN configurations c
             ON (c.program_id, c.number) = (b.program_id, b.config_number) WHERE c.program_id IS NULL

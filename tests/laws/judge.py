@@ -4,6 +4,7 @@ Written from docs/rules.md with fractions and sets, sharing no code with the pro
 `lines` as in the API, `tenders`, `channel`, `location`.
 """
 
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from fractions import Fraction
 from math import ceil, floor
@@ -14,17 +15,40 @@ JSON = dict[str, Any]
 Counters = dict[tuple[str, str], int]  # by rule and period
 
 
+@dataclass
+class Given:
+    """What one rule gave: to which lines how much, and against which period of its cap."""
+
+    rule: JSON
+    shares: list[int]
+    period: str | None
+
+    @property
+    def points(self) -> int:
+        return sum(self.shares)
+
+
 def judge(
     configuration: JSON, basket: JSON, counters: Counters
 ) -> tuple[dict[str, int], list[tuple[str, str, int]]]:
     """Points by points currency, and what each cap counted (rule, period, points)."""
+    points: dict[str, int] = {}
+    counted: list[tuple[str, str, int]] = []
+    for given in awarded(configuration, basket, counters):
+        code = given.rule["points_currency"]
+        points[code] = points.get(code, 0) + given.points
+        counted += [(given.rule["id"], given.period, given.points)] if given.period else []
+    return points, counted
+
+
+def awarded(configuration: JSON, basket: JSON, counters: Counters) -> list[Given]:
+    """What every rule gave that gave something, in the order in which they are judged."""
     ruleset = configuration.get("ruleset", {})
     local = basket["at"].astimezone(ZoneInfo(configuration["settings"]["zone"]))
     excluded = ruleset.get("excluded")
     earning = [excluded is None or not chosen(excluded, line) for line in basket["lines"]]
-    given: dict[str, int] = {}
+    given: list[Given] = []
     base: dict[str, list[int]] = {}
-    counted: list[tuple[str, str, int]] = []
     for rule in sorted(ruleset.get("rules", []), key=order):
         code, gives = rule["points_currency"], rule["gives"]
         basis = [b if e else 0 for b, e in zip(may_earn(configuration, code, basket), earning, strict=True)]
@@ -43,16 +67,34 @@ def judge(
             wanted = rounded(Fraction(points * (gives["factor_bps"] - 10_000), 10_000), rounding)
         else:
             wanted = gives["points"]
+        period = None
         if cap := rule.get("member_cap"):
             period = named_period(local.date(), cap["period"])
             wanted = min(wanted, max(0, cap["points"] - counters.get((rule["id"], period), 0)))
-            counted += [(rule["id"], period, wanted)] if wanted else []
-        if wanted and gives["kind"] == "per_spend":
-            share = shared(wanted, weights)
-            base[code] = [a + b for a, b in zip(base.get(code, [0] * len(share)), share, strict=True)]
-        if wanted:
-            given[code] = given.get(code, 0) + wanted
-    return given, counted
+        if not wanted:
+            continue
+        if gives["kind"] == "multiplier":
+            before = base.get(code, [0] * len(mine))
+            weights = [p if m else 0 for p, m in zip(before, mine, strict=True)]
+        elif not sum(weights):
+            weights = [1 if m else 0 for m in mine]
+        shares = shared(wanted, weights)
+        if gives["kind"] == "per_spend":
+            base[code] = [a + b for a, b in zip(base.get(code, [0] * len(shares)), shares, strict=True)]
+        given.append(Given(rule, shares, period))
+    return given
+
+
+def still(configuration: JSON, rule: JSON, basket: JSON) -> bool:
+    """Whether a rule's conditions hold for a basket."""
+    excluded = configuration.get("ruleset", {}).get("excluded")
+    local = basket["at"].astimezone(ZoneInfo(configuration["settings"]["zone"]))
+    figures = may_earn(configuration, rule["points_currency"], basket)
+    basis = [
+        0 if excluded is not None and chosen(excluded, line) else figure
+        for figure, line in zip(figures, basket["lines"], strict=True)
+    ]
+    return holds(rule.get("when"), basket, basis, local)
 
 
 def order(rule: JSON) -> tuple[int, int, str]:
@@ -62,7 +104,9 @@ def order(rule: JSON) -> tuple[int, int, str]:
 
 
 def may_earn(configuration: JSON, code: str, basket: JSON) -> list[int]:
-    """What of each line may earn: less tax where tax does not, less what excluded tenders paid."""
+    """What of each line may earn: less tax where tax does not, less what excluded tenders paid; or as told."""
+    if "basis" in basket:
+        return basket["basis"][code]
     currency = next(c for c in configuration["settings"]["points_currencies"] if c["code"] == code)
     paid = [max(0, line["amount_minor"]) for line in basket["lines"]]
     net = paid

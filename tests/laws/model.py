@@ -8,10 +8,12 @@ number that the test moves. It knows ids only as what the test calls things.
 import pickle
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from fractions import Fraction
+from math import floor
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.laws.judge import JSON, judge
+from tests.laws.judge import JSON, Given, awarded, may_earn, shared, still
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 POINTS_MAX = 2**53 - 1
@@ -99,8 +101,18 @@ class Purchase:
     member: int | None = None
     cancelled: bool = False
     lots: dict[str, Lot] = field(default_factory=dict)
-    counted: list[tuple[str, str, int]] = field(default_factory=list)
+    left: list[int] = field(default_factory=list)  # thousandths per line; a line of quantity 0 counts as one
+    judged_on: list[int] = field(default_factory=list)  # what was left when it was judged
+    basis: dict[str, list[int]] = field(default_factory=dict)  # what of that could earn
+    judged_by: JSON = field(default_factory=dict)
+    awards: list[Given] = field(default_factory=list)
+    taken: list[int] = field(default_factory=list)  # of each award
     paid: list[tuple[Hold, list[tuple[Lot, int]], int, int]] = field(default_factory=list)
+    given: list[int] = field(default_factory=list)  # of each hold that paid, what came back
+
+    @property
+    def bought(self) -> list[int]:
+        return [line["quantity_milli"] or 1 for line in self.about["lines"]]
 
 
 class Model:
@@ -115,6 +127,8 @@ class Model:
         self.cancels: dict[tuple[str, str], int] = {}
         self.rows: dict[tuple[str, str], tuple[Any, int]] = {}
         self.holds: list[Hold] = []
+        self.backs: dict[tuple[str, str], tuple[Any, int]] = {}  # returns
+        self.exchanges: dict[tuple[Any, Any], int] = {}
         self.issued = 0
         self.closed: date | None = None
 
@@ -494,6 +508,10 @@ class Model:
         member = None if named is None else self.active(named)
         # A till's clock may be ahead: nothing happened later than we heard of it.
         found = Purchase(len(self.receipts), content, min(at, self.now), basket, answer)
+        found.left = found.bought
+        then = self.then(found.at)
+        codes = [currency["code"] for currency in then["settings"]["points_currencies"]]
+        found.basis = {code: may_earn(then, code, basket) for code in codes}
         self.receipts[name] = found
         for number, wanted in basket.get("holds", ()):
             if number >= len(self.holds):
@@ -501,6 +519,7 @@ class Model:
             if member is None or self.holds[number].member != member.number:
                 raise No(409, "hold_of_another_member")
             found.paid.append(self.capture_hold(number, wanted, True))
+            found.given.append(0)
         if member is not None:
             self.award(found, member)
         return found
@@ -508,11 +527,22 @@ class Model:
     def award(self, purchase: Purchase, member: Member) -> None:
         """Judge by the rules of then, and credit what they give at the instant of the purchase."""
         purchase.member = member.number
-        configuration = self.then(purchase.at)
-        basket = purchase.about | {"at": purchase.at}
-        given, purchase.counted = judge(configuration, basket, member.counters)
-        for rule, period, points in purchase.counted:
-            member.counters[rule, period] = member.counters.get((rule, period), 0) + points
+        configuration = purchase.judged_by = self.then(purchase.at)
+        purchase.judged_on = list(purchase.left)
+        purchase.basis = {
+            code: stays(basis, purchase.bought, purchase.left) for code, basis in purchase.basis.items()
+        }
+        given: dict[str, int] = {}
+        for award in awarded(configuration, self.rest(purchase), member.counters):
+            rule, shares = award.rule, iter(award.shares)
+            purchase.awards.append(
+                Given(rule, [next(shares) if left else 0 for left in purchase.left], award.period)
+            )
+            given[rule["points_currency"]] = given.get(rule["points_currency"], 0) + award.points
+            if award.period:
+                key = (rule["id"], award.period)
+                member.counters[key] = member.counters.get(key, 0) + award.points
+        purchase.taken = [0] * len(purchase.awards)
         for code, points in given.items():
             dates = self.dates(configuration, code, purchase.at)
             purchase.lots[code] = self.credit(member, code, points, purchase.at, *dates)
@@ -526,6 +556,8 @@ class Model:
             raise No(409, "already_claimed")
         if purchase.cancelled:
             raise No(409, "purchase_cancelled")
+        if not any(purchase.left):
+            raise No(409, "already_returned")
         if purchase.at < self.now - timedelta(days=self.policies.get("claim_days_max", 30)):
             raise No(409, "claim_too_late")
         self.award(purchase, member)
@@ -540,30 +572,138 @@ class Model:
         if purchase is None:
             return
         purchase.cancelled = True
+        purchase.left = [0] * len(purchase.left)
+        self.undo(purchase)
+
+    def give_back(
+        self,
+        name: tuple[str, str],
+        content: Any,
+        answer: int,
+        of: tuple[str, str],
+        lines: list[tuple[str, int | None]] | None,
+        money: str | None,
+        at: datetime,
+    ) -> tuple[Purchase | None, int, dict[str, int]]:
+        """Lines go back: the purchase, what was paid for them, and the points that go with them."""
+        if name in self.backs:
+            first, number = self.backs[name]
+            if first == content:
+                raise Again(number)
+            raise No(409, "activity_differs")
+        if at > self.now + timedelta(minutes=self.policies.get("future_minutes_max", 15)):
+            raise No(422, "in_future")
+        if money not in (None, self.present["settings"]["money"]):
+            raise No(422, "currency_mismatch")
+        self.backs[name] = (content, answer)
+        if of not in self.receipts:
+            if self.policies.get("blind_returns", "refuse") == "refuse":
+                raise No(404, "purchase_not_found")
+            return None, 0, {}
+        purchase = self.receipts[of]
+        if purchase is None or purchase.cancelled:
+            raise No(409, "purchase_cancelled")
+        if not any(purchase.left):
+            raise No(409, "already_returned")
+        before = list(purchase.left)
+        if lines is None:
+            purchase.left = [0] * len(before)
+        else:
+            self.lines_go(purchase, lines)
+        paid = [line["amount_minor"] for line in purchase.about["lines"]]
+        stay_before, stay = (stays(paid, purchase.bought, left) for left in (before, purchase.left))
+        return purchase, sum(stay_before) - sum(stay), self.undo(purchase)
+
+    def lines_go(self, purchase: Purchase, lines: list[tuple[str, int | None]]) -> None:
+        """Every line that is asked for is there, and so much of it."""
+        sold = {line["line_id"]: n for n, line in enumerate(purchase.about["lines"])}
+        quantities = [line["quantity_milli"] for line in purchase.about["lines"]]
+        for name, thousandths in lines:
+            if name not in sold or (thousandths == 0 and quantities[sold[name]]):
+                raise No(422, "return_invalid")
+        for name, thousandths in lines:
+            n = sold[name]
+            if not purchase.left[n] or (thousandths or 0) > (purchase.left[n] if quantities[n] else 0):
+                raise No(409, "exceeds_purchase")
+            purchase.left[n] -= purchase.left[n] if thousandths is None else thousandths or 1
+
+    def rest(self, purchase: Purchase) -> JSON:
+        """The basket as if only what is left had been bought."""
+        about, left = purchase.about, purchase.left
+        basis = {code: stays(b, purchase.judged_on, left) for code, b in purchase.basis.items()}
+        there = [n for n, units in enumerate(left) if units]
+        return about | {
+            "at": purchase.at,
+            "lines": [about["lines"][n] for n in there],
+            "basis": {code: [b[n] for n in there] for code, b in basis.items()},
+        }
+
+    def undo(self, purchase: Purchase) -> dict[str, int]:
+        """Points of what is no longer left, less those taken before; those of a rule that so wants it, all."""
         if purchase.member is None:
-            return
-        member = self.members[purchase.member]
-        for hold, parts, _, _ in purchase.paid:
-            if member.status != "erased":
-                self.give_back(hold.lots, parts)
-        for rule, period, points in purchase.counted:
-            member.counters[rule, period] -= points
-        for code, own in purchase.lots.items():
-            self.take_back(member, code, own)
+            return {}
+        member, configuration = self.members[purchase.member], purchase.judged_by
+        if member.status != "erased":
+            self.restore(purchase)
+        rest, due = self.rest(purchase), dict.fromkeys(purchase.lots, 0)
+        for n, award in enumerate(purchase.awards):
+            rule = award.rule
+            gone = award.points - sum(stays(award.shares, purchase.judged_on, purchase.left))
+            if rule.get("on_return") == "all_if_unmet" and not still(configuration, rule, rest):
+                gone = award.points
+            now = max(0, gone - purchase.taken[n])
+            purchase.taken[n] += now
+            due[rule["points_currency"]] += now
+            if award.period:
+                member.counters[rule["id"], award.period] -= now
+        for code, points in due.items():
+            self.take_back(member, code, purchase.lots[code], points)
+        return {code: points for code, points in due.items() if points}
 
-    def give_back(self, lots: list[Lot], parts: list[tuple[Lot, int]]) -> None:
-        """What was spent comes back to its lots; what is over expires at once, a debt is paid from the rest."""
-        self.settle(lots)
-        self.bounded(lots, sum(points for _, points in parts))
-        for lot, points in parts:
-            lot.redeemed, lot.available = lot.redeemed - points, lot.available + points
-            lot.arrived = max(lot.arrived, self.now)
-        self.settle(lots)
-        self.repay(lots)
+    def restore(self, purchase: Purchase) -> None:
+        """What was spent comes back by what was paid, to the lots taken last first; what is over expires at once."""
+        paid = [line["amount_minor"] for line in purchase.about["lines"]]
+        weights = paid if any(paid) else purchase.bought
+        for n, (hold, parts, *_) in enumerate(purchase.paid):
+            points = sum(part for _, part in parts)
+            kept = sum(stays(shared(points, weights), purchase.bought, purchase.left))
+            over, wanted = purchase.given[n], points - kept - purchase.given[n]
+            purchase.given[n] = points - kept
+            if not wanted:
+                continue
+            self.settle(hold.lots)
+            self.bounded(hold.lots, wanted)
+            for lot, taken in reversed(parts):
+                skipped = min(over, taken)
+                back = min(wanted, taken - skipped)
+                over, wanted = over - skipped, wanted - back
+                if back:
+                    lot.redeemed, lot.available = lot.redeemed - back, lot.available + back
+                    lot.arrived = max(lot.arrived, self.now)
+            self.settle(hold.lots)
+            self.repay(hold.lots)
 
-    def take_back(self, member: Member, code: str, own: Lot) -> None:
+    def exchange(self, back: tuple[Any, ...], bought: tuple[Any, ...], answer: int) -> Any:
+        """Both or neither; known again by both names."""
+        (name, content, *_), (receipt, told, *_) = back, bought
+        if name in self.backs and self.backs[name][0] != content:
+            raise No(409, "activity_differs")
+        if receipt in self.receipts:
+            sold = self.receipts[receipt]
+            if sold is None:
+                raise No(409, "purchase_cancelled")
+            if sold.content != told:
+                raise No(409, "activity_differs")
+        if (name, receipt) in self.exchanges:
+            raise Again(self.exchanges[name, receipt])
+        if name in self.backs or receipt in self.receipts:
+            raise No(409, "activity_differs")
+        self.exchanges[name, receipt] = answer
+        return self.give_back(*back), self.purchase(*bought)
+
+    def take_back(self, member: Member, code: str, own: Lot, points: int) -> None:
         """Its pending, expired, available points, then other available ones; what is still short, by policy."""
-        lots, left = member.lots[code], own.points
+        lots, left = member.lots[code], points
         self.settle(lots)
         for lot, bucket in [
             (own, "pending"),
@@ -603,6 +743,13 @@ class Model:
         lots = [lot for member in self.members.values() for held in member.lots.values() for lot in held]
         instants = [at for lot in lots for at in (lot.activates, lot.expires) if at is not None]
         return instants + [hold.lapses for hold in self.holds if hold.parts]
+
+
+def stays(figures: list[int], whole: list[int], left: list[int]) -> list[int]:
+    """What stays of each line's figure: what goes is rounded down."""
+    return [
+        f - floor(Fraction(f * (w - k), w)) if w else f for f, w, k in zip(figures, whole, left, strict=True)
+    ]
 
 
 def midnight(on: date, zone: ZoneInfo) -> datetime:

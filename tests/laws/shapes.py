@@ -99,6 +99,7 @@ def rules(currencies: tuple[str, ...]) -> st.SearchStrategy[list[JSON]]:
             )
         ),
         priority=st.integers(-2, 2),
+        on_return=st.sampled_from((None, None, "all_if_unmet")),
     )
     return st.lists(one, max_size=6, unique_by=lambda rule: rule["id"])
 

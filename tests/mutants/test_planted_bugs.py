@@ -19,6 +19,7 @@ pytestmark = pytest.mark.proof
 ROOT = Path(__file__).parents[2]
 MACHINE = "tests/laws/test_state_machine.py::test_program_and_model_agree_for_minutes"
 RULES = "tests/laws/test_rules_twice.py"
+RETURNS = "tests/laws/test_returns_exactly.py"
 
 
 class Bug(NamedTuple):
@@ -47,7 +48,7 @@ BUGS = {
         "posting/decide/purchase.py", "if held.content_digest in command.content_digests:", "if True:"
     ),
     "a cancel keeps the cap used up": Bug(
-        "posting/decide/undo.py", "work.count(member_id, CounterKey(rule, period), points)", "pass"
+        "posting/decide/undo.py", "work.count(member_id, CounterKey(rule_id, period), points)", "pass"
     ),
     "an erased member keeps identifiers": Bug(
         "posting/decide/people.py", "work.removed_identifiers.add(member.id)", "pass"
@@ -88,6 +89,33 @@ BUGS = {
         "excesses.append(part * whole - share)",
         "excesses.append(share - part * whole)",
         RULES,
+    ),
+    "a later part takes its share anew": Bug(
+        "posting/returned.py", "still[index] -= points", "pass", RETURNS
+    ),
+    "a share of what goes back is rounded up": Bug(
+        "posting/returned.py",
+        "return figure * (whole - left) // whole",
+        "return -(-figure * (whole - left) // whole)",
+        RETURNS,
+    ),
+    "today's rules judge what is left": Bug(
+        "posting/decide/undo.py",
+        "work.book.history.numbered(detail.judged_by)",
+        "work.policies",
+        RETURNS,
+    ),
+    "the batch behind does not know what went back": Bug(
+        "posting/book.py",
+        "self.returns[id] = before.returns[id]",
+        "pass",
+        "tests/posting/test_ahead.py",
+    ),
+    "a bonus stays though nothing is left of its reason": Bug(
+        "posting/decide/undo.py", "award.points if index in unmet else", ""
+    ),
+    "a guest's goods that went back are claimed with the rest": Bug(
+        "posting/decide/points.py", "if parts:", "if False:"
     ),
     "a month is a year": Bug(
         "rules/compile.py", "return on.isoformat()[:7]", "return on.isoformat()[:4]", RULES

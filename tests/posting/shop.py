@@ -26,6 +26,7 @@ from loyalty.posting.commands import (
     ClaimPurchase,
     Command,
     Enrol,
+    ExchangePurchase,
     ExtendHold,
     Idempotency,
     ImportLot,
@@ -33,8 +34,11 @@ from loyalty.posting.commands import (
     PlaceHold,
     Publish,
     PurchaseLine,
+    ReceiptName,
     RecordPurchase,
     ReleaseHold,
+    ReturnLine,
+    ReturnPurchase,
     Submission,
 )
 from loyalty.posting.configuration import Configuration, History, Published
@@ -126,6 +130,20 @@ def cancel(receipt: str = "R-1") -> CancelPurchase:
     return CancelPurchase("pos", receipt)
 
 
+def give_back(
+    number: str = "B-1", lines: Mapping[str, int | None] | None = None, *, of: str = "R-1", **more: Any
+) -> ReturnPurchase:
+    """Lines of a purchase go back, each with its thousandths (None: all that is left of it), or all that is left."""
+    if "purchase_id" not in more:
+        more["of"] = ReceiptName("pos", of)
+    asked = None if lines is None else tuple(ReturnLine(id, units) for id, units in lines.items())
+    return ReturnPurchase("pos", number, more.pop("at", NOW), lines=asked, **more)
+
+
+def exchange(returned: ReturnPurchase, bought: RecordPurchase) -> ExchangePurchase:
+    return ExchangePurchase(returned, bought)
+
+
 def claim(purchase_id: str, by: str = ANN) -> ClaimPurchase:
     return ClaimPurchase(UUID(purchase_id), card(by))
 
@@ -164,9 +182,7 @@ def submission(
     **more: Any,
 ) -> Submission:
     """What the edge hands on: the command with digests of its content, and the fingerprints of the request."""
-    if isinstance(command, RecordPurchase | ImportLot):
-        content = digests.of(b"content", canonical(command))
-        command = msgspec.structs.replace(command, content_digests=content)
+    command = _digested(command, digests)
     asked = canonical((type(command).__name__, msgspec.to_builtins(_plain(command))))
     told = None if key is None else Idempotency(key, by, digests.of(b"request", asked))
     request_id = more.pop("request_id", "request-1")
@@ -174,9 +190,20 @@ def submission(
     return Submission(program_id, command, actor, request_id, told, **more)
 
 
-def _plain(command: Command) -> Command:
+def _digested(command: Any, digests: Digests) -> Any:
+    if isinstance(command, ExchangePurchase):
+        return ExchangePurchase(_digested(command.returned, digests), _digested(command.purchase, digests))
+    if isinstance(command, RecordPurchase | ReturnPurchase | ImportLot):
+        content = digests.of(b"content", canonical(command))
+        return msgspec.structs.replace(command, content_digests=content)
+    return command
+
+
+def _plain(command: Any) -> Any:
     """Without digests, which depend on the secret."""
-    if isinstance(command, RecordPurchase | ImportLot):
+    if isinstance(command, ExchangePurchase):
+        return ExchangePurchase(_plain(command.returned), _plain(command.purchase))
+    if isinstance(command, RecordPurchase | ReturnPurchase | ImportLot):
         return msgspec.structs.replace(command, content_digests=())
     return command
 

@@ -35,9 +35,13 @@ from tests.posting.shop import (
     capped,
     capture,
     card,
+    claim,
     enrol,
+    exchange,
     extend,
+    give_back,
     hold,
+    line,
     program,
     purchase,
     release,
@@ -143,6 +147,59 @@ async def test_a_purchase_cancelled_in_the_batch_before_stays_away(
     shop = await open_shop(runtime)
     ahead, (_, late) = await pair(database, shop, cancel("R-1"), purchase("R-1"))
     assert (ahead, late.refused) == (CAN_BE_AHEAD, (409, "purchase_cancelled"))
+
+
+async def test_a_purchase_of_the_batch_before_can_be_returned(runtime: Runtime, database: Database) -> None:
+    shop = await open_shop(runtime, capped(10))
+    two = (line(1000, quantity_milli=2000),)
+    ahead, (bought, back) = await pair(
+        database, shop, purchase("R-1", lines=two), give_back("B-1", {"1": 1000})
+    )
+    assert (ahead, back["purchase_id"], back.balance) == (CAN_BE_AHEAD, bought["id"], {"available": 5})
+    assert (await shop.send(purchase("R-2"))).earned == 5
+
+
+async def test_what_the_batch_before_took_back_is_no_longer_left(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await open_shop(runtime)
+    await shop.done(purchase("R-1", lines=(line(1100, quantity_milli=3000),)), give_back("B-0", {"1": 1000}))
+    part, much = give_back("B-1", {"1": 1000}), give_back("B-2", {"1": 1500})
+    ahead, (_, second) = await pair(database, shop, part, much)
+    assert (ahead, second.refused, second["returned"]) == (CAN_BE_AHEAD, (409, "exceeds_purchase"), "2")
+    ahead, (third, fourth) = await pair(database, shop, give_back("B-3"), give_back("B-4"))
+    assert (ahead, third["complete"], fourth.refused) == (CAN_BE_AHEAD, True, (409, "already_returned"))
+    assert (await shop.send(cancel("R-1"))).balance == {}
+
+
+async def test_a_claim_of_the_batch_before_takes_what_was_left(runtime: Runtime, database: Database) -> None:
+    """What went back before is known behind the claim, though the purchase is not read again."""
+    shop = await open_shop(runtime)
+    bought = await shop.done(purchase("R-1", of=None, lines=(line(1500, quantity_milli=3000),)))
+    await shop.done(give_back("B-1", {"1": 1000}))
+    ahead, (claimed, back) = await pair(database, shop, claim(bought["id"]), give_back("B-2", {"1": 1000}))
+    assert (ahead, claimed.earned, back.balance) == (CAN_BE_AHEAD, 10, {"available": 5})
+    assert (await shop.send(give_back("B-3", {"1": 1001}))).refused == (409, "exceeds_purchase")
+
+
+async def test_a_return_of_the_batch_before_is_known_by_its_name(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await open_shop(runtime)
+    await shop.done(purchase("R-1"))
+    ahead, (first, again) = await pair(database, shop, give_back("B-1"), give_back("B-1"))
+    assert (ahead, again.status, again.raw) == (CAN_BE_AHEAD, 200, first.raw)
+
+
+async def test_an_exchange_stands_behind_another(runtime: Runtime, database: Database) -> None:
+    shop = await open_shop(runtime, capped(10))
+    await shop.done(purchase("R-1", lines=(line(1000, quantity_milli=2000),)))
+    swap = exchange(give_back("B-1", {"1": 1000}), purchase("R-2", 300))
+    other = exchange(give_back("B-2", of="R-2"), purchase("R-3", 800))
+    ahead, (first, second) = await pair(database, shop, swap, other)
+    assert (ahead, first["purchase"]["earned"][0]["points"]) == (CAN_BE_AHEAD, 3)
+    assert second["purchase"]["earned"][0]["points"] == 5
+    assert (await verify(runtime.pool.acquire, shop.id)).intact
 
 
 async def test_a_member_blocked_in_the_batch_before_may_not_buy(runtime: Runtime, database: Database) -> None:

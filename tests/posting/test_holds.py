@@ -371,7 +371,7 @@ def test_a_cancel_gives_what_was_captured_back_to_its_lots() -> None:
     assert reply["receipt"]["lines"][:2] == ["10 points taken back", "40 points given back"]
     restored = corner.decisions[-1].entries[0]
     assert (restored.kind, restored.corrects_entry_id) == ("restore", taken[0].id)
-    assert [p.points for p in restored.postings] == [30, 10]
+    assert [p.points for p in restored.postings] == [10, 30], "taken last, back first"
     corner.now = NOW + timedelta(days=28)
     assert corner.send(purchase("R-2", 0)).balance == {"available": 30}, "with their own dates"
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from loyalty.ledger.verify import verify
 from loyalty.members.cells import cell_of
 from loyalty.members.types import MemberStatus, Profile
 from loyalty.posting.commands import (
@@ -34,7 +35,10 @@ from tests.posting.shop import (
     carded,
     claim,
     enrol,
+    exchange,
+    give_back,
     imported,
+    line,
     program,
     purchase,
 )
@@ -119,6 +123,60 @@ async def test_a_claim_takes_the_guest_from_the_programs_lane_to_the_members(
     assert (await shop.send(purchase("R-2", of=her))).earned == 5
     assert (await shop.send(cancel("R-1"))).balance == {"available": 5}
     assert (await shop.send(purchase("R-1", of=None))).raw == guest.raw
+
+
+async def test_lines_go_back_wherever_their_purchase_lives(runtime: Runtime, database: Database) -> None:
+    """By receipt or by id, which do not tell the lane; a claimed one lies in one lane and its points in another."""
+    shop = await open_shop(runtime, capped(30))
+    her, id = await away(shop)
+    three = (line(3_000, quantity_milli=3_000),)
+    bought = await shop.done(purchase("R-1", lines=three, of=her))
+    one = {"1": 1_000}
+    assert (await shop.send(give_back("B-1", dict(one)))).balance == {"available": 20}
+    by_id = await shop.send(give_back("B-2", dict(one), purchase_id=UUID(bought["id"])), "k")
+    assert (by_id.balance, by_id["member_id"]) == ({"available": 10}, str(id))
+    assert (await shop.send(give_back("B-2", dict(one)), "k2")).raw == by_id.raw
+    guest = await shop.done(purchase("R-2", lines=three, of=None))
+    await shop.done(give_back("B-3", dict(one), of="R-2"), claim(guest["id"], by=her))
+    before = await blocks(database, shop)
+    back = await shop.send(give_back("B-4", dict(one), purchase_id=UUID(guest["id"])))
+    assert (back["revoked"][0]["points"], back.balance) == (10, {"available": 20})
+    after = await blocks(database, shop)
+    assert {cell for cell in after if after[cell] > before[cell]} == {0, cell_of(id, CELLS)}
+    assert (await shop.send(cancel("R-2"))).balance == {"available": 10}
+    assert (await shop.send(give_back("B-5", of="R-2"))).refused == (409, "purchase_cancelled")
+    for unknown in (UUID(int=7), UUID(back["id"])):
+        assert (await shop.send(give_back("B-6", purchase_id=unknown))).refused == (404, "purchase_not_found")
+    report = await verify(runtime.pool.acquire, shop.id)
+    assert (report.findings, report.figures.returns) == ((), 4)
+
+
+async def test_an_exchange_may_concern_two_members_of_two_lanes(runtime: Runtime) -> None:
+    shop = await open_shop(runtime)
+    people = await crowd(shop)
+    her = next(number for number, id in people.items() if cell_of(id, CELLS) == 3)
+    him = next(number for number, id in people.items() if cell_of(id, CELLS) == 5)
+    await shop.done(purchase("R-1", of=her))
+    swap = exchange(give_back("B-1"), purchase("R-2", of=him))
+    first = await shop.send(swap, "k")
+    assert (first.status, first["returned"]["balances"][0]["available"]) == (201, 0)
+    assert first["purchase"]["balances"][0]["available"] == 10
+    assert (await shop.send(swap, "k")).raw == first.raw
+    assert (await shop.send(swap)).raw == first.raw
+    refused = await shop.send(exchange(give_back("B-2", of="R-2"), purchase("R-3", of="nobody")))
+    assert refused.refused == (404, "member_not_found")
+    assert (await shop.send(give_back("B-2", of="R-2"))).status == 201
+    assert (await verify(runtime.pool.acquire, shop.id)).intact
+
+
+async def test_a_return_and_a_claim_of_one_purchase_may_stand_in_one_batch(runtime: Runtime) -> None:
+    """Neither knows beforehand where the purchase lives: both look for it in every lane they hold."""
+    shop = await open_shop(runtime)
+    her, _ = await away(shop)
+    bought = await shop.done(purchase("R-1", of=her))
+    asked = [claim(bought["id"], by=her), give_back("B-1", purchase_id=UUID(bought["id"]))]
+    replies = await shop.together(*(command for command in asked for _ in range(4)))
+    assert [reply.status for reply in replies] == [409] * 4 + [201] + [200] * 3
 
 
 async def test_a_members_purchase_cannot_be_claimed_from_another_lane(runtime: Runtime) -> None:

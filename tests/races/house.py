@@ -190,6 +190,17 @@ def purchase(member: str | None, external_id: str | None = None, amount_minor: i
     } | ({} if member is None else {"member": {"id": member}})
 
 
+def give_back(of: JSON, lines: dict[str, str]) -> JSON:
+    """Lines of a purchase, with their quantities, go back now."""
+    return {
+        "source": "till-1",
+        "external_id": uuid4().hex,
+        "occurred_at": datetime.now(UTC).isoformat(),
+        "of": {"source": of["source"], "external_id": of["external_id"]},
+        "lines": [{"line_id": id, "quantity": quantity} for id, quantity in lines.items()],
+    }
+
+
 def told(replies: Sequence[Reply]) -> Counter[tuple[int, str]]:
     """How often each status and code was answered; a replay counts apart."""
     return Counter(

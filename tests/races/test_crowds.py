@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from tests.conftest import Database
-from tests.races.house import House, adjustment, opened, purchase, told
+from tests.races.house import House, adjustment, give_back, opened, purchase, told
 
 ROUNDS = pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.proof)])
 
@@ -76,6 +76,48 @@ async def test_one_receipt_of_fifty_members_belongs_to_the_first(house: House, r
         assert told(replies) == {(201, "done"): 1, (409, "activity_differs"): 49}
         (first,) = [reply.json["id"] for reply in replies if reply.status == 201]
         assert {reply.json["first_id"] for reply in replies if reply.status == 409} == {first}
+    await house.whole()
+
+
+@ROUNDS
+async def test_of_one_line_no_more_goes_back_than_was_bought(house: House, rounds: int) -> None:
+    """A hundred want to return a piece each of a line of forty; over two processes."""
+    crowd = house.crowd(100)
+    async for _ in house.rounds(rounds):
+        member = await house.member()
+        body = purchase(member, amount_minor=40 * 150)
+        body["lines"][0]["quantity"] = "40"
+        assert (await house.ask("/v1/purchases", body)).status == 201
+        bodies = [give_back(body, {"1": "1"}) for _ in crowd]
+        replies = await house.together(crowd, "/v1/purchases/returns", bodies, [uuid4().hex for _ in crowd])
+        assert told(replies) == {(201, "done"): 40, (409, "already_returned"): 60}
+        done = [reply.json for reply in replies if reply.status == 201]
+        assert sum(one["revoked"][0]["points"] for one in done) == 60
+        assert sum(one["amount_minor"] for one in done) == 40 * 150
+        assert [one["complete"] for one in done].count(True) == 1
+    await house.whole()
+
+
+@ROUNDS
+async def test_of_returns_of_many_sizes_and_a_cancel_all_take_the_whole_together(
+    house: House, rounds: int
+) -> None:
+    crowd = house.crowd(40)
+    async for _ in house.rounds(rounds):
+        member = await house.member(1_000)
+        body = purchase(member, amount_minor=7_777)
+        body["lines"][0]["quantity"] = "20"
+        assert (await house.ask("/v1/purchases", body)).status == 201
+        cancel = {"source": body["source"], "external_id": body["external_id"]}
+        bodies = [give_back(body, {"1": f"{1 + n % 3}.5"}) for n in range(39)] + [cancel]
+        paths = ["/v1/purchases/returns"] * 39 + ["/v1/purchases/cancel"]
+        replies = await house.together(crowd, paths, bodies, [uuid4().hex for _ in crowd])
+        assert {reply.json.get("code", "done") for reply in replies} <= {
+            "done", "exceeds_purchase", "already_returned", "purchase_cancelled",
+        }  # fmt: skip
+        assert sum(sum(one["points"] for one in r.json.get("revoked", ())) for r in replies) == 77
+        balances = (await house.crowd(1)[0].get(f"/v1/members/{member}/balances")).json["balances"]
+        assert [balance["available"] for balance in balances] == [1_000]
     await house.whole()
 
 

@@ -68,6 +68,8 @@ def rows_of(program_id: UUID) -> dict[str, dict[str, Any]]:
                       "evaluator": 1, "detail": "{}", "answer_status": 201, "answer": "{}"},
         "activities": {**cell, "id": activity, "decision_id": decision, "awarded_by": decision, "member_id": member,
                        "occurred_at": AT, "recorded_at": AT, "amount_minor": 100, "content": {}},
+        "returns": {**cell, "purchase_id": activity, "id": other, "amount_minor": 100, "complete": True,
+                    "lines": [[0, 1000]], "taken": [5]},
         "activity_keys": {**cell, "kind": "purchase", "source": "pos", "external_id": "R-1", "state": "recorded",
                           "activity_id": activity, "decision_id": decision, "content_digest": HASH},
         "holds": {**cell, "id": other, "account_id": account, "owner_id": member, "points_currency": "points",

@@ -30,9 +30,9 @@ def _guards() -> Any:
 
 
 GUARDS = _guards()
-LATER = ("holds",)  # tables whose own migration guards them
-BY_PROGRAM: list[str] = sorted((*GUARDS.BY_PROGRAM, *LATER))
-APPEND_ONLY: list[str] = sorted(GUARDS.APPEND_ONLY)
+# Tables that came later bring their guards with them.
+BY_PROGRAM: list[str] = sorted((*GUARDS.BY_PROGRAM, "holds", "returns"))
+APPEND_ONLY: list[str] = sorted((*GUARDS.APPEND_ONLY, "returns"))
 REFUSED = asyncpg.InsufficientPrivilegeError
 
 

@@ -281,6 +281,28 @@ TAMPERED = {
         "other contents",
     ),
     "a purchase removed": (remove("activities", "amount_minor = 1700"), "activities", "is missing"),
+    "what a return told": (
+        change("activities", """content = '{"occurred_at":"2026-03-02T10:00:00Z"}'""", "amount_minor = 300"),
+        "activities",
+        "other contents",
+    ),
+    "a return's lines": (
+        change("returns", "lines = '[]'", "amount_minor = 300"),
+        "returns",
+        "says was returned",
+    ),
+    "a return's points": (
+        change("returns", "taken = '[0]'", "amount_minor = 300"),
+        "returns",
+        "says was returned",
+    ),
+    "a return removed": (remove("returns", "amount_minor = 300"), "returns", "is missing"),
+    "a return's key removed": (remove("activity_keys", "kind = 'return'"), "activity_keys", "recorded again"),
+    "a return of another purchase": (
+        change("returns", f"purchase_id = {NOBODY}", "amount_minor = 300"),
+        "returns",
+        "says was returned",
+    ),
     "a rule's name": (
         change(
             "configurations",

@@ -20,8 +20,11 @@ from loyalty.posting.commands import (
     MemberRef,
     PlaceHold,
     PurchaseLine,
+    ReceiptName,
     RecordPurchase,
     ReleaseHold,
+    ReturnLine,
+    ReturnPurchase,
 )
 from loyalty.posting.runtime import Runtime
 from tests.laws.shop import Shop, digest, open_shop
@@ -109,6 +112,15 @@ class Traffic:
     async def cancel(self, number: str) -> None:
         await self.post(CancelPurchase("till-1", number))
 
+    async def give_back(self, number: str, lines: dict[str, int] | None = None) -> None:
+        """Lines of a purchase with their thousandths, or all that is left."""
+        self._receipts += 1
+        own, asked = f"B-{self._receipts}", None
+        if lines is not None:
+            asked = tuple(ReturnLine(id, quantity) for id, quantity in lines.items())
+        of, told = ReceiptName("till-1", number), (digest(own),)
+        await self.post(ReturnPurchase("till-1", own, START, of=of, lines=asked, content_digests=told))
+
     async def adjust(
         self, member: int, points: int, currency: str = "points", reason: str = "goodwill"
     ) -> None:
@@ -151,6 +163,12 @@ async def a_month(runtime: Runtime, now: datetime = START + timedelta(days=40)) 
     late = await traffic.buy(1, 3000, now - timedelta(hours=2))
     await traffic.cancel(late)
     await traffic.bring(2, 250, START)
+    some = await traffic.buy(1, 2000, now - timedelta(hours=2))
+    for thousandths in (150, 160, 170, 180):
+        await traffic.give_back(some, {"1": thousandths})
+    for _ in range(5):
+        await traffic.give_back(await traffic.buy(2, 0, now - timedelta(hours=2)))
+    await traffic.give_back(some)
     await traffic.close((now - timedelta(days=1)).date())
     await traffic.buy(3, 4400, now - timedelta(hours=1))
     for _ in range(3):

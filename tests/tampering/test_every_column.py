@@ -17,7 +17,7 @@ from tests.rooms.traffic import Traffic, a_month
 
 BOOKS = (
     "blocks", "decisions", "entries", "postings", "lots", "accounts", "counters", "activity_keys",
-    "idempotency_records", "holds",
+    "idempotency_records", "holds", "returns",
 )  # fmt: skip
 
 NOT_SEEN = {
@@ -55,6 +55,8 @@ OTHER = {
 OWN = {
     "activity_keys.state": "CASE {c} WHEN 'recorded' THEN 'cancelled' ELSE 'recorded' END",
     "activity_keys.kind": "CASE {c} WHEN 'purchase' THEN 'return' ELSE 'purchase' END",
+    "returns.lines": "'[[0, 7]]'",
+    "returns.taken": "'[7]'",
     "entries.kind": "CASE {c} WHEN 'earn' THEN 'adjust_credit' ELSE 'earn' END",
     "entries.redates": """json_build_array(json_build_object('lot_id', account_id, 'old_activates_at', NULL,
         'old_expires_at', NULL, 'new_activates_at', NULL, 'new_expires_at', NULL))""",

@@ -174,6 +174,7 @@ async def test_another_programs_things_are_told_like_missing_ones(world: World) 
     }
     bodies: dict[str, Any] = {
         "claim_purchase": {"member": {"id": await enrol(ours)}},
+        "return_purchase": {"source": "s", "external_id": "B-1", "occurred_at": "2026-11-01T12:00:00Z"},
         "change_member": {"status": "blocked"},
         "add_identifier": {"kind": "card", "value": "1234567"},
         "create_key": {"role": "pos"},

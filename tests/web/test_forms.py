@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loyalty.base.errors import Fault
+from loyalty.base.numbers import decimal
 from loyalty.web.api import wire
 from loyalty.web.app import endpoints
 from loyalty.web.edge import decode
@@ -62,6 +63,16 @@ _LOT: JSON = {
     "issued_at": "2026-01-01T00:00:00Z",
     "expires_at": "2027-01-01T00:00:00Z",
 }
+_RETURN: JSON = {
+    "source": "till",
+    "external_id": "B-1",
+    "occurred_at": "2026-05-04T17:31:09+02:00",
+    "lines": [{"line_id": "1", "quantity": "1.5"}, {"line_id": "2"}],
+    "money": "EUR",
+    "till": "17",
+    "location": "store-12",
+}
+_RETURN_BY_RECEIPT = {**_RETURN, "of": {"source": "till", "external_id": "R-1"}}
 _WHOLE = {**CONFIGURATION, "ruleset": {"version": 2, "rules": [*CONFIGURATION["ruleset"]["rules"], _RULE]}}
 GOOD: dict[type, JSON] = {
     wire.PurchaseBody: _PURCHASE,
@@ -69,6 +80,9 @@ GOOD: dict[type, JSON] = {
     wire.PurchaseItem: {**_PURCHASE, "idempotency_key": "k"},
     wire.PurchaseBatch: {"items": [_PURCHASE]},
     wire.CancelBody: {"source": "till", "external_id": "R-1", "reported_at": "2026-01-01T00:00:00Z"},
+    wire.ReturnBody: _RETURN,
+    wire.ReturnByReceiptBody: _RETURN_BY_RECEIPT,
+    wire.ExchangeBody: {"returned": _RETURN_BY_RECEIPT, "purchase": _PURCHASE},
     wire.ClaimBody: {"member": _MEMBER},
     wire.EnrolBody: {
         "identifiers": [{"kind": "card", "value": "1"}],
@@ -203,7 +217,7 @@ def test_instants_are_taken_in_utc() -> None:
 
 @given(st.integers(0, 999_999_999_999))
 def test_a_quantity_reads_as_it_is_written(thousandths: int) -> None:
-    text = wire.decimal(thousandths)
+    text = decimal(thousandths)
     assert wire.milli(text) == thousandths
     assert faults_of(wire.Quantity, text) == []
 

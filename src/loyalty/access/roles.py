@@ -32,6 +32,7 @@ class Permission(StrEnum):
     PURCHASE_READ = "purchase.read"
     PURCHASE_WRITE = "purchase.write"
     PURCHASE_CANCEL = "purchase.cancel"
+    PURCHASE_RETURN = "purchase.return"  # lines of a purchase go back
     PURCHASE_CLAIM = "purchase.claim"
     HOLD_READ = "hold.read"
     HOLD_WRITE = "hold.write"  # place, extend, capture, release
@@ -65,6 +66,7 @@ _SERVE = {
     _P.MEMBER_WRITE,
     _P.QUOTE,
     _P.PURCHASE_CANCEL,
+    _P.PURCHASE_RETURN,
     _P.PURCHASE_CLAIM,
     _P.HOLD_WRITE,  # a sale by phone, and a hold that a till forgot
 }
@@ -79,6 +81,7 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
             _P.PURCHASE_READ,
             _P.PURCHASE_WRITE,
             _P.PURCHASE_CANCEL,
+            _P.PURCHASE_RETURN,
             _P.PURCHASE_CLAIM,
             _P.HOLD_READ,
             _P.HOLD_WRITE,

@@ -53,3 +53,9 @@ def split_largest_remainder(total: int, weights: Sequence[int]) -> tuple[int, ..
         for position in sorted(range(len(parts)), key=excesses.__getitem__)[:left]:
             parts[position] += 1
     return tuple(parts)
+
+
+def decimal(thousandths: int) -> str:
+    """Thousandths as a decimal number: 2, 0.512."""
+    whole, part = divmod(thousandths, 1_000)
+    return f"{whole}.{part:03}".rstrip("0") if part else str(whole)

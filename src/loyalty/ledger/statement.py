@@ -16,6 +16,7 @@ from loyalty.ledger.types import Bucket, Entry, EntryKind, StatementLine
 _WITH = {"purchase": " with a purchase", "claim": " with a claimed purchase"}
 _BECAUSE = {
     "purchase_cancelled": "the purchase was cancelled",
+    "purchase_returned": "goods were returned",
     "member_erased": "the membership ended",
     "waived": "a debt was written off",
 }

@@ -99,6 +99,29 @@ class Restored(Struct, frozen=True):
     expired: int  # of them, those whose end had come meanwhile
 
 
+class ReturnAnswer(Struct, frozen=True):
+    id: UUID  # of the return
+    status: Literal["returned"]
+    purchase_id: UUID | None  # null: a purchase never seen
+    member_id: UUID | None
+    amount_minor: int | None  # what was paid for what goes back, by quantity; null with a purchase never seen
+    complete: bool  # nothing of the purchase is left
+    revoked: tuple[Revoked, ...]
+    restored: tuple[Restored, ...]
+    balances: tuple[Balance, ...]
+    receipt: Receipt
+    recorded_at: datetime
+    decision_id: UUID
+
+
+class ExchangeAnswer(Struct, frozen=True):
+    """The answers that the two would have had alone, one after the other."""
+
+    returned: ReturnAnswer
+    purchase: PurchaseAnswer
+    decision_id: UUID
+
+
 class CancelAnswer(Struct, frozen=True):
     id: UUID  # of the purchase; of the remembered cancel when the purchase never arrived
     status: Literal["cancelled"]

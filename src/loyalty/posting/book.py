@@ -20,6 +20,7 @@ from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier, Member, MemberErased, MemberNotFound, MemberStatus, Profile
 from loyalty.posting.commands import MemberRef, Submission
 from loyalty.posting.configuration import Configuration, History, Loaded
+from loyalty.posting.returned import Part
 from loyalty.rules.types import CounterKey, Evaluation
 
 ActivityName = tuple[str, str, str]  # kind, source, external_id
@@ -201,6 +202,7 @@ class Book:
         self.newcomers: set[UUID] = set()  # of these members nothing was there to be read
         self.decisions: dict[UUID, StoredDecision] = {}
         self.activities: dict[UUID, Activity | None] = {}
+        self.returns: dict[UUID, tuple[Part, ...]] = {}  # by purchase; of every activity that is here
         # What this batch changes, for the writer: new rows, and rows that stood before.
         self.new_records: dict[tuple[UUID, str], StoredRecord] = {}
         self.new_names: dict[ActivityName, ActivityKey] = {}
@@ -217,6 +219,7 @@ class Book:
         self.lot_owner: dict[UUID, UUID] = {}  # account → owner, for the cell of its rows
         self.new_activities: dict[UUID, tuple[int, Activity]] = {}
         self.changed_activities: dict[UUID, tuple[int, Activity]] = {}
+        self.new_returns: list[tuple[int, UUID, Part]] = []  # cell of the purchase, id of the return
         self.changed_counters: set[tuple[UUID, CounterKey]] = set()
         self.published: tuple[int, datetime, Configuration] | None = None
         self.clock_to: datetime | None = None
@@ -244,6 +247,10 @@ class Book:
             self.counters[key] = before.counters[key]
         for id, (_, activity) in (*before.new_activities.items(), *before.changed_activities.items()):
             self.activities[id] = activity
+            self.returns[id] = before.returns.get(id, ())
+        for _, _, part in before.new_returns:
+            id = part.returned.purchase_id
+            self.returns[id] = before.returns[id]
         for lane in before.lanes.values():
             for decision in lane.decisions:
                 self.decisions[decision.id] = before.decisions[decision.id]
@@ -341,6 +348,14 @@ class Book:
             raise MemberErased(member_id=member.id)
         return member
 
+    def purchase_named(self, id: UUID) -> ActivityName | None:
+        """The receipt of the purchase with this id, wherever it lives."""
+        if id not in self.names_of and id not in self.activities:
+            keys = Keys.none()
+            keys.activities.add((min(self.lanes), id))
+            raise Needs(keys)
+        return self.names_of.get(id)
+
     def decision(self, cell: int, id: UUID) -> StoredDecision:
         if id not in self.decisions:
             self.need_cells([cell])
@@ -404,6 +419,8 @@ class Work:
         self.considered = considered
         self.now = book.now
         self.decision_id = book.ids()
+        self.part_of: UUID | None = None  # the decision of an exchange, while its parts are decided
+        self.parts: list[tuple[Decision, int, list[Event]]] = []  # decisions of this command before its last
         self.entries: list[Entry] = []
         self.events: list[Event] = []
         self.accounts: dict[tuple[UUID, str], Account] = {}
@@ -420,6 +437,7 @@ class Work:
         self.profiles: dict[UUID, Profile | None] = {}
         self.new_activities: dict[UUID, tuple[int, Activity]] = {}
         self.changed_activities: dict[UUID, tuple[int, Activity]] = {}
+        self.new_returns: list[tuple[int, UUID, Part]] = []
         self.published: tuple[int, datetime, Configuration] | None = None
         self.clock_to: datetime | None = None
         self.closes_on: Any = None
@@ -561,13 +579,23 @@ class Work:
 
     # --- acceptance ----------------------------------------------------------------------------------------
 
+    def set_aside(self, decision: Decision, cell: int) -> None:
+        """One of several decisions of this command is made; what follows belongs to the next."""
+        self.parts.append((decision, cell, self.events))
+        self.entries, self.events, self._deltas = [], [], []
+        self.decision_id = self.book.ids()
+
     def accept(self, decision: Decision, cell: int) -> None:
         """Lay this command's changes over the book: the commands behind it see them."""
         book = self.book
-        lane = book.lanes[cell]
-        lane.decisions.append(decision)
-        for event in self.events:
-            lane.events.append((book.ids(), decision.id, event))
+        for made, home, events in (*self.parts, (decision, cell, self.events)):
+            lane = book.lanes[home]
+            lane.decisions.append(made)
+            for event in events:
+                lane.events.append((book.ids(), made.id, event))
+            book.decisions[made.id] = StoredDecision(
+                made.id, made.kind, made.detail, made.answer_status, made.answer
+            )
         for touched in self.touched:
             book.lanes[touched].touched = True
         for key, account in self.accounts.items():
@@ -617,17 +645,14 @@ class Work:
                 home,
                 activity,
             )
+        for home, id, part in self.new_returns:
+            purchase_id = part.returned.purchase_id
+            book.returns[purchase_id] = (*book.returns.get(purchase_id, ()), part)
+            book.new_returns.append((home, id, part))
         book.published = self.published or book.published
         if self.clock_to is not None:
             book.clock_to = book.sandbox_clock = self.clock_to
         book.closes_on = self.closes_on or book.closes_on
-        book.decisions[decision.id] = StoredDecision(
-            decision.id,
-            decision.kind,
-            decision.detail,
-            decision.answer_status,
-            decision.answer,
-        )
 
     def _accept_people(self) -> None:
         book = self.book

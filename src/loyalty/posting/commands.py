@@ -90,12 +90,48 @@ class RecordPurchase(Struct, frozen=True, tag="purchase", omit_defaults=True):
     content_digests: tuple[bytes, ...] = ()
 
 
+class ReceiptName(Struct, frozen=True):
+    """The name that a source gave to a purchase."""
+
+    source: str
+    external_id: str
+
+
 class CancelPurchase(Struct, frozen=True, tag="cancel"):
     """Cancels a whole purchase by its receipt, also before the purchase itself arrives."""
 
     source: str
     external_id: str
     reported_at: datetime | None = None  # the till's time
+
+
+class ReturnLine(Struct, frozen=True, omit_defaults=True):
+    """One line that goes back; a line bought with quantity 0 goes back whole, under quantity 0."""
+
+    line_id: str
+    quantity_milli: int | None = None  # None: all that is left of it
+
+
+class ReturnPurchase(Struct, frozen=True, tag="return", omit_defaults=True):
+    """Some lines of a purchase go back, or all that is left of it; the purchase is named by id or by its receipt."""
+
+    source: str  # these two name the return itself
+    external_id: str
+    occurred_at: datetime  # the till's time: points are taken when that is decided
+    purchase_id: UUID | None = None
+    of: ReceiptName | None = None
+    lines: tuple[ReturnLine, ...] | None = None  # None: all that is left
+    money: str | None = None
+    till: str | None = None
+    location: str | None = None
+    content_digests: tuple[bytes, ...] = ()
+
+
+class ExchangePurchase(Struct, frozen=True, tag="exchange"):
+    """A return and a purchase in one commit: both or neither."""
+
+    returned: ReturnPurchase
+    purchase: RecordPurchase
 
 
 class ClaimPurchase(Struct, frozen=True, tag="claim"):
@@ -188,6 +224,8 @@ Command = (
     | EraseMember
     | RecordPurchase
     | CancelPurchase
+    | ReturnPurchase
+    | ExchangePurchase
     | ClaimPurchase
     | Adjust
     | ImportLot

@@ -5,11 +5,20 @@ The decision keeps a digest of it and what of each line could earn; with the con
 
 from collections.abc import Mapping
 from datetime import datetime
+from uuid import UUID
 
 from msgspec import Struct
 
 from loyalty.conditions.types import Facts, LineFacts
-from loyalty.posting.commands import PurchaseLine, RecordPurchase, Tender, UseHold
+from loyalty.posting.commands import (
+    PurchaseLine,
+    ReceiptName,
+    RecordPurchase,
+    ReturnLine,
+    ReturnPurchase,
+    Tender,
+    UseHold,
+)
 
 
 class Content(Struct, frozen=True, omit_defaults=True):
@@ -35,6 +44,30 @@ def content_of(command: RecordPurchase) -> Content:
         channel=command.channel,
         tenders=command.tenders,
         holds=command.holds,
+    )
+
+
+class ReturnContent(Struct, frozen=True, omit_defaults=True):
+    """A return as the till told it, its purchase by id; by its receipt when that was never seen."""
+
+    occurred_at: datetime
+    purchase_id: UUID | None = None
+    of: ReceiptName | None = None
+    lines: tuple[ReturnLine, ...] | None = None  # None: all that was left
+    money: str | None = None
+    till: str | None = None
+    location: str | None = None
+
+
+def return_content_of(command: ReturnPurchase, purchase_id: UUID | None) -> ReturnContent:
+    return ReturnContent(
+        occurred_at=command.occurred_at,
+        purchase_id=purchase_id,
+        of=command.of if purchase_id is None else None,
+        lines=command.lines,
+        money=command.money,
+        till=command.till,
+        location=command.location,
     )
 
 

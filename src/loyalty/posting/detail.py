@@ -29,6 +29,21 @@ class CapturedHold(Struct, frozen=True):
     points_currency: str
     parts: tuple[tuple[UUID, int], ...]  # (lot, points)
 
+    @property
+    def points(self) -> int:
+        return sum(points for _, points in self.parts)
+
+
+class ReturnedPart(Struct, frozen=True):
+    """What of a purchase one return took: a row of `returns`."""
+
+    purchase_id: UUID
+    amount_minor: int
+    complete: bool  # nothing is left
+    lines: tuple[
+        tuple[int, int], ...
+    ]  # position, units (returned.py); none: all that was left, lines unknown
+
 
 class Detail(Struct, frozen=True, omit_defaults=True):
     """Stored as JSON in `decisions.detail`."""
@@ -41,4 +56,10 @@ class Detail(Struct, frozen=True, omit_defaults=True):
     lots: tuple[AwardedLot, ...] = ()
     captured: tuple[CapturedHold, ...] = ()
     undoes: UUID | None = None  # decision that this one undoes
+    back: tuple[int, ...] = ()  # points taken of each of its awards, in their order
+    given: tuple[int, ...] = ()  # points given back of each of its captured holds, in their order
+    unmet: tuple[int, ...] = ()  # those of them that were taken whole because their conditions hold no more
+    returned: ReturnedPart | None = None
+    left: tuple[int, ...] = ()  # of a claim after returns: units per line that the basis and awards stand for
+    part_of: UUID | None = None  # decision of the exchange that this one belongs to
     note: dict[str, Any] = {}  # small facts of commands without rules

@@ -1,4 +1,5 @@
-"""Why a purchase earned what it earned: the stored awards, and the pure evaluator run again for the other rules.
+"""Why a purchase earned what it earned: the stored awards, and the pure evaluator run again for the other rules;
+and why so much of it was taken back.
 
 The stored awards are the truth. While the purchase's lines are kept, the rules are judged again on them by the
 stored configuration, and the explanation says so when another version of the evaluator does it or when it comes to
@@ -10,8 +11,9 @@ from msgspec import Struct
 from loyalty.conditions.types import Facts
 from loyalty.posting.configuration import History, Loaded
 from loyalty.posting.detail import Detail
+from loyalty.posting.returned import placed
 from loyalty.rules.evaluate import evaluate
-from loyalty.rules.explain import sentence
+from loyalty.rules.explain import back_sentence, sentence
 from loyalty.rules.types import EVALUATOR, Award, CounterKey, EvaluatedRule, Evaluation, Unmet
 
 
@@ -21,7 +23,7 @@ class ExplainedRule(Struct, frozen=True):
     rule_id: str
     name: str
     points_currency: str
-    points: int
+    points: int  # below 0: taken back
     sentence: str
     award: Award | None
     unmet: Unmet | None
@@ -56,7 +58,7 @@ def explain(
     else:
         counters = {} if guest else _counters(judged_by, detail, facts)
         again = evaluate(judged_by.compiled, facts, counters, explain=True)
-    agrees = guest or again.awards == detail.awards
+    agrees = guest or placed(again.awards, detail.left) == detail.awards
     now = {award.rule_id: award for award in again.awards}
     unmet = {reason.rule_id: reason for reason in again.unmet}
     missing = "guest" if guest else "judged_otherwise"
@@ -91,6 +93,25 @@ def explain(
         agrees,
         tuple(_notes(evaluator, agrees, kept=facts is not None)),
         tuple(rules),
+    )
+
+
+def explain_undone(
+    detail: Detail, undone: Detail, history: History, *, evaluator: int = EVALUATOR
+) -> Explanation:
+    """What a return or cancel took back of each award, and why so much. Needs: `undone` is what it undoes."""
+    if undone.judged_by is None:
+        return Explanation(None, None, evaluator, EVALUATOR, True, (), ())
+    judged_by = history.numbered(undone.judged_by)
+    rules = {rule.id: rule.rule for rule in judged_by.compiled.rules}
+    told: list[ExplainedRule] = []
+    for index, (award, points) in enumerate(zip(undone.awards, detail.back, strict=False)):
+        if points:
+            rule, name = rules[award.rule_id], judged_by.currencies[award.points_currency].name
+            said = back_sentence(rule, award, points, name, unmet=index in detail.unmet)
+            told.append(ExplainedRule(rule.id, rule.name, award.points_currency, -points, said, award, None))
+    return Explanation(
+        undone.judged_by, judged_by.ruleset.version, evaluator, EVALUATOR, True, (), tuple(told)
     )
 
 

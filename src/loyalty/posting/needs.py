@@ -18,12 +18,14 @@ from loyalty.posting.commands import (
     ClaimPurchase,
     Enrol,
     EraseMember,
+    ExchangePurchase,
     ExtendHold,
     ImportLot,
     MemberRef,
     PlaceHold,
     RecordPurchase,
     ReleaseHold,
+    ReturnPurchase,
     Submission,
 )
 from loyalty.posting.configuration import History
@@ -37,14 +39,12 @@ def edge_keys(submissions: Iterable[Submission], history: History) -> Keys:
             keys.idempotency.add((submission.idempotency.scope, submission.idempotency.key))
         match submission.command:
             case RecordPurchase() as command:
-                keys.activity_names.add(("purchase", command.source, command.external_id))
-                keys.holds.update(use.id for use in command.holds)
-                if command.member is not None:
-                    _member(keys, command.member)
-                    if not history.empty:
-                        judged_by = history.at(command.occurred_at)
-                        for counter in judged_by.compiled.counter_keys(command.occurred_at):
-                            keys.periods.add(counter.period)
+                _purchase(keys, command, history)
+            case ReturnPurchase() as command:
+                _return(keys, command)
+            case ExchangePurchase() as command:
+                _return(keys, command.returned)
+                _purchase(keys, command.purchase, history)
             case CancelPurchase() as command:
                 keys.activity_names.add(("purchase", command.source, command.external_id))
                 keys.activity_names.add(("cancel", command.source, command.external_id))
@@ -77,12 +77,12 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
                 continue
         match submission.command:
             case RecordPurchase() as command:
-                held = book.names.get(("purchase", command.source, command.external_id))
-                if held is not None:
-                    keys.decisions.add((held.cell, held.decision_id))
-                elif command.member is not None:
-                    always = bool(command.holds) or _due_at_once(book, command.occurred_at)
-                    _due(keys, book, command.member, always=always)
+                _recorded(keys, book, command)
+            case ReturnPurchase() as command:
+                _given_back(keys, book, command)
+            case ExchangePurchase() as command:
+                _given_back(keys, book, command.returned)
+                _recorded(keys, book, command.purchase)
             case CancelPurchase() as command:
                 seen = book.names.get(("cancel", command.source, command.external_id))
                 purchase = book.names.get(("purchase", command.source, command.external_id))
@@ -114,6 +114,45 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
         key for key in keys.activities if key[1] not in book.activities and key[0] in book.lanes
     }
     return keys
+
+
+def _purchase(keys: Keys, command: RecordPurchase, history: History) -> None:
+    keys.activity_names.add(("purchase", command.source, command.external_id))
+    keys.holds.update(use.id for use in command.holds)
+    if command.member is not None:
+        _member(keys, command.member)
+        if not history.empty:
+            judged_by = history.at(command.occurred_at)
+            for counter in judged_by.compiled.counter_keys(command.occurred_at):
+                keys.periods.add(counter.period)
+
+
+def _return(keys: Keys, command: ReturnPurchase) -> None:
+    keys.activity_names.add(("return", command.source, command.external_id))
+    if command.of is not None:
+        keys.activity_names.add(("purchase", command.of.source, command.of.external_id))
+
+
+def _recorded(keys: Keys, book: Book, command: RecordPurchase) -> None:
+    held = book.names.get(("purchase", command.source, command.external_id))
+    if held is not None:
+        keys.decisions.add((held.cell, held.decision_id))
+    elif command.member is not None:
+        always = bool(command.holds) or _due_at_once(book, command.occurred_at)
+        _due(keys, book, command.member, always=always)
+
+
+def _given_back(keys: Keys, book: Book, command: ReturnPurchase) -> None:
+    """The first answer of a return that is known, or the purchase: its awards, lots and owner come with it."""
+    held = book.names.get(("return", command.source, command.external_id))
+    if held is not None:
+        keys.decisions.add((held.cell, held.decision_id))
+    elif command.of is not None:
+        purchase = book.names.get(("purchase", command.of.source, command.of.external_id))
+        if purchase is not None:
+            keys.activities.add((purchase.cell, purchase.activity_id))
+    elif command.purchase_id is not None:
+        keys.activities.add((min(book.lanes), command.purchase_id))
 
 
 def _member(keys: Keys, ref: MemberRef) -> None:

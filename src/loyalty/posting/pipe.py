@@ -33,6 +33,7 @@ from loyalty.posting.commands import (
     CloseDay,
     Enrol,
     EraseMember,
+    ExchangePurchase,
     ExtendHold,
     MemberRef,
     Publish,
@@ -294,7 +295,8 @@ class Pipe:
             return (self._lane_of(command.identifiers[0]) if command.identifiers else 0,)
         if isinstance(command, _BY_HOLD):
             return (cell_of(command.hold_id, self._cells),)
-        ref: MemberRef | None = getattr(command, "member", None)
+        named = command.purchase if isinstance(command, ExchangePurchase) else command
+        ref: MemberRef | None = getattr(named, "member", None)
         if ref is None:
             return (0,)
         if ref.id is not None:

@@ -20,7 +20,7 @@ from loyalty.members.types import MemberNotFound
 from loyalty.posting import store
 from loyalty.posting.commands import MemberRef
 from loyalty.posting.runtime import Runtime
-from loyalty.posting.tables import activities, activity_keys
+from loyalty.posting.tables import activities, activity_keys, returns
 
 
 class PostedPurchase(msgspec.Struct, frozen=True):
@@ -42,6 +42,22 @@ class PostedPurchase(msgspec.Struct, frozen=True):
     amount_minor: int | None
     content: str | None  # JSON; gone once retention removed the lines
     answer: str  # JSON, as first given
+
+
+class PostedReturn(msgspec.Struct, frozen=True):
+    """A return as we know it; of a purchase never seen it has nothing but what was told."""
+
+    id: UUID
+    source: str
+    external_id: str
+    decision_id: UUID
+    member_id: UUID | None
+    recorded_at: datetime
+    location: str | None
+    till: str | None
+    content: str | None  # JSON; gone once retention removed it
+    answer: str  # JSON, as first given
+    lines: str | None = None  # JSON: positions and units that went back
 
 
 class PostedDecision(msgspec.Struct, frozen=True):
@@ -107,6 +123,36 @@ async def purchase_by_receipt(
 
 async def purchase_by_id(connection: AsyncConnection, program_id: UUID, id: UUID) -> PostedPurchase | None:
     return await _purchase(connection, _purchases(program_id).where(activity_keys.c.activity_id == id))
+
+
+async def return_by_receipt(
+    connection: AsyncConnection, program_id: UUID, source: str, external_id: str
+) -> PostedReturn | None:
+    """The return that a source numbered so; which lines went back, `returns_of` its purchase says."""
+    key = activity_keys.c
+    query = _returns(program_id).where(key.source == source, key.external_id == external_id)
+    row: Row[*tuple[Any, ...]] | None = (await connection.execute(query)).one_or_none()
+    return None if row is None else PostedReturn(*row)
+
+
+async def returns_of(
+    connection: AsyncConnection, program_id: UUID, purchase: PostedPurchase
+) -> tuple[PostedReturn, ...]:
+    """What went back of a purchase, in the order in which it was recorded."""
+    gone = returns.c
+    query = (
+        _returns(program_id)
+        .add_columns(cast(gone.lines, Text))
+        .join(
+            returns,
+            (gone.program_id == activity_keys.c.program_id)
+            & (gone.cell == purchase.cell)
+            & (gone.purchase_id == purchase.id)
+            & (gone.id == activity_keys.c.activity_id),
+        )
+        .order_by(gone.id)
+    )
+    return tuple(PostedReturn(*row) for row in await connection.execute(query))
 
 
 async def decision(
@@ -295,6 +341,37 @@ def _purchases(program_id: UUID) -> "Select[*tuple[Any, ...]]":
             & (activity.id == key.activity_id),
         )
         .where(key.program_id == program_id, key.kind == "purchase")
+    )
+
+
+def _returns(program_id: UUID) -> "Select[*tuple[Any, ...]]":
+    key, activity, decision = activity_keys.c, activities.c, decisions.c
+    return (
+        select(
+            key.activity_id,
+            key.source,
+            key.external_id,
+            key.decision_id,
+            activity.member_id,
+            activity.recorded_at,
+            activity.location,
+            activity.till,
+            cast(activity.content, Text),
+            decision.answer,
+        )
+        .join(
+            decisions,
+            (decision.program_id == key.program_id)
+            & (decision.cell == key.cell)
+            & (decision.id == key.decision_id),
+        )
+        .join(
+            activities,
+            (activity.program_id == key.program_id)
+            & (activity.cell == key.cell)
+            & (activity.id == key.activity_id),
+        )
+        .where(key.program_id == program_id, key.kind == "return")
     )
 
 

@@ -23,6 +23,8 @@ from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier, IdentifierKind, Member, MemberStatus
 from loyalty.posting.book import Activity, ActivityKey, Book, Keys, Lane, StoredDecision, StoredRecord
 from loyalty.posting.configuration import Configuration, Published
+from loyalty.posting.detail import ReturnedPart
+from loyalty.posting.returned import Part
 from loyalty.programs.types import ProgramNotFound, ProgramSettings
 from loyalty.rules.types import CounterKey, Ruleset
 
@@ -304,13 +306,22 @@ SELECT
             SELECT * FROM holds WHERE program_id = $1 AND cell = a.cell AND account_id = a.id AND state = 'open'
             ORDER BY held_at OFFSET 0) h),
   ARRAY(SELECT {_LOT} FROM unnest($9::uuid[], $10::smallint[]) u(id, cell), LATERAL (
-            SELECT * FROM lots WHERE program_id = $1 AND cell = u.cell AND id = u.id OFFSET 0) l)
+            SELECT * FROM lots WHERE program_id = $1 AND cell = u.cell AND id = u.id OFFSET 0) l),
+  ARRAY(SELECT ROW(a.id, r.amount_minor, r.complete, r.lines::text, r.taken::text, r.given::text) FROM acts a, LATERAL (
+            SELECT * FROM returns WHERE program_id = $1 AND cell = a.cell AND purchase_id = a.id
+            ORDER BY id OFFSET 0) r)
 """
+
+
+_units = msgspec.json.Decoder(tuple[tuple[int, int], ...]).decode
+_points = msgspec.json.Decoder(tuple[int, ...]).decode
 
 
 async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
     """Read what only the first read could show, under the same heads, into the book."""
-    activities, decisions, open_lots = list(keys.activities), list(keys.decisions), list(keys.open_lots)
+    decisions, open_lots = list(keys.decisions), list(keys.open_lots)
+    # An id does not tell the cell of its purchase: it is looked for in every lane of the batch.
+    activities = [(cell, id) for id in {id for _, id in keys.activities} for cell in book.lanes]
     row = await connection.fetchrow(
         _DEEP,
         book.program_id,
@@ -329,8 +340,13 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
         _hold_name(book, (kind, source, external_id), ActivityKey(*held))
     for _, id in activities:
         book.activities.setdefault(id, None)
+    returns: dict[UUID, list[Part]] = {}
+    for purchase_id, amount_minor, complete, lines, taken, given in row[9]:
+        part = ReturnedPart(purchase_id, amount_minor, complete, _units(lines))
+        returns.setdefault(purchase_id, []).append(Part(part, _points(taken), _points(given)))
     for values in row[1]:
         activity = Activity(*values)
+        book.returns.setdefault(activity.id, tuple(returns.get(activity.id, ())))
         if book.activities.get(activity.id) is None:
             book.activities[activity.id] = activity
     for values in row[2]:
@@ -493,6 +509,7 @@ _HOLDS = _Part(
     only_if="holds.state = 'open'",
 )
 _COUNTERS = _Part("counters", key="program_id, cell, owner_id, period, rule_id", changes="points")
+_RETURNS = _Part("returns")
 _DECISIONS = _Part("decisions")
 _ENTRIES = _Part("entries")
 _POSTINGS = _Part("postings")
@@ -655,6 +672,10 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
                 if mine(owner_id)
             ],
         ),
+        (
+            _RETURNS,
+            [_return_row(program_id, cell, id, part) for home, id, part in book.new_returns if home == cell],
+        ),
         (_DECISIONS, [_decision_row(program_id, cell, d, lane.number + 1) for d in lane.decisions]),
         (_ENTRIES, [_entry_row(program_id, cell, entry, recorded_at) for entry in entries]),
         (
@@ -741,6 +762,21 @@ def _activity_row(program_id: UUID, cell: int, a: Activity) -> tuple[Any, ...]:
         a.till,
         a.amount_minor,
         a.content,
+    )
+
+
+def _return_row(program_id: UUID, cell: int, id: UUID, part: Part) -> tuple[Any, ...]:
+    gone = part.returned
+    return (
+        program_id,
+        cell,
+        gone.purchase_id,
+        id,
+        gone.amount_minor,
+        gone.complete,
+        msgspec.json.encode(gone.lines).decode(),
+        msgspec.json.encode(part.taken).decode(),
+        msgspec.json.encode(part.given).decode(),
     )
 
 

@@ -1,6 +1,6 @@
-"""Tables of posting: activities and their keys, counters of caps, idempotency records."""
+"""Tables of posting: activities and their keys, what was returned, counters of caps, idempotency records."""
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, SmallInteger, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, SmallInteger, Table, Text, text
 
 from loyalty.base.schema import DOCUMENT, ID, INSTANT, METADATA, WORD
 
@@ -30,6 +30,20 @@ activities = Table(
         "occurred_at",
         postgresql_where=text("member_id IS NOT NULL"),
     ),
+)
+
+returns = Table(
+    "returns",
+    METADATA,
+    Column("program_id", ID, primary_key=True),
+    Column("cell", SmallInteger, primary_key=True),  # of the purchase
+    Column("purchase_id", ID, primary_key=True),
+    Column("id", ID, primary_key=True),  # the return's own activity
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("complete", Boolean, nullable=False),
+    Column("lines", DOCUMENT, nullable=False),  # position and units
+    Column("taken", DOCUMENT, nullable=False),  # points of each award
+    Column("given", DOCUMENT, nullable=False),  # points of each captured hold
 )
 
 activity_keys = Table(

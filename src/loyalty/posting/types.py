@@ -17,12 +17,42 @@ class ActivityDiffers(Conflict):
 
 class PurchaseCancelled(Conflict):
     code: ClassVar[str] = "purchase_cancelled"
-    title: ClassVar[str] = "The purchase was cancelled before it arrived."
+    title: ClassVar[str] = "The purchase was cancelled."
 
 
 class PurchaseNotFound(NotFound):
     code: ClassVar[str] = "purchase_not_found"
     title: ClassVar[str] = "There is no such purchase."
+
+
+class ReturnNotFound(NotFound):
+    code: ClassVar[str] = "return_not_found"
+    title: ClassVar[str] = "There is no such return."
+
+
+class ReturnInvalid(Refused):
+    code: ClassVar[str] = "return_invalid"
+    title: ClassVar[str] = "The return names lines that cannot go back."
+
+
+class CurrencyMismatch(Refused):
+    code: ClassVar[str] = "currency_mismatch"
+    title: ClassVar[str] = "The purchase was made in another currency."
+
+
+class ExceedsPurchase(Conflict):
+    code: ClassVar[str] = "exceeds_purchase"
+    title: ClassVar[str] = "More would go back than was bought and not yet returned."
+
+
+class AlreadyReturned(Conflict):
+    code: ClassVar[str] = "already_returned"
+    title: ClassVar[str] = "Nothing of the purchase is left."
+
+
+class LinesRemoved(Conflict):
+    code: ClassVar[str] = "lines_removed"
+    title: ClassVar[str] = "The purchase's lines are no longer kept: only all that is left of it can go back."
 
 
 class AlreadyClaimed(Conflict):

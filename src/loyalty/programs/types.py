@@ -66,6 +66,13 @@ class UnknownIdentifier(StrEnum):
     GUEST = "guest"
 
 
+class BlindReturns(StrEnum):
+    """What the program does with a return of a purchase that it never saw."""
+
+    REFUSE = "refuse"
+    RECORD = "record"  # known from then on, and moves no points
+
+
 class Policies(Struct, frozen=True, forbid_unknown_fields=True):
     late_days_max: Annotated[int, Meta(ge=0, le=36_600)] | None = 30  # None: any age (replays)
     future_minutes_max: Annotated[int, Meta(ge=0, le=1_440)] = 15
@@ -76,6 +83,7 @@ class Policies(Struct, frozen=True, forbid_unknown_fields=True):
     unknown_phone: UnknownIdentifier = UnknownIdentifier.REFUSE
     unknown_email: UnknownIdentifier = UnknownIdentifier.REFUSE
     unknown_external: UnknownIdentifier = UnknownIdentifier.REFUSE
+    blind_returns: BlindReturns = BlindReturns.REFUSE
     phone_region: Annotated[str, Meta(pattern="^[A-Z]{2}$")] = "US"  # country of phone numbers without prefix
 
 

@@ -4,14 +4,14 @@ Only the rules that the index lets through are judged, all of them when an expla
 rule means is written in docs/rules.md; a change of meaning raises EVALUATOR in types.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from operator import add
 
 from loyalty.base.numbers import rounded, split_largest_remainder
 from loyalty.conditions.basket import Basket, only_on, sum_on
 from loyalty.conditions.types import Facts
 from loyalty.rules.compile import Compiled, CompiledRule
-from loyalty.rules.types import Award, CounterKey, Evaluation, Unmet
+from loyalty.rules.types import Award, CounterKey, Evaluation, OnReturn, Unmet
 
 
 def evaluate(
@@ -57,6 +57,18 @@ def stands(evaluation: Evaluation, compiled: Compiled, used: Mapping[CounterKey,
         if before and before + points > compiled.caps[counter.rule_id]:
             return False
     return True
+
+
+def no_longer(compiled: Compiled, rule_ids: Collection[str], left: Facts) -> frozenset[str]:
+    """Of these rules, those that want it so and whose conditions what is left of a purchase does not fulfil."""
+    basket = compiled.basket(left)
+    return frozenset(
+        rule.id
+        for rule in compiled.rules
+        if rule.rule.on_return is OnReturn.ALL_IF_UNMET
+        and rule.id in rule_ids
+        and not all(check.holds(basket) for check in rule.checks)
+    )
 
 
 def _award(

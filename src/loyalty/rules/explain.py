@@ -35,6 +35,29 @@ class Balance(Protocol):
     def available(self) -> int: ...
 
 
+class Revoked(Protocol):
+    """What of points taken back a receipt prints."""
+
+    @property
+    def points_currency(self) -> str: ...
+
+    @property
+    def points(self) -> int: ...
+
+    @property
+    def debt(self) -> int: ...
+
+
+class Restored(Protocol):
+    """What of points given back a receipt prints."""
+
+    @property
+    def points_currency(self) -> str: ...
+
+    @property
+    def points(self) -> int: ...
+
+
 def receipt_lines(
     compiled: Compiled,
     awards: Sequence[Award],
@@ -55,11 +78,29 @@ def receipt_lines(
     ]
     if balances and not lines:
         lines.append("No points for this purchase")
+    return (*lines, *_balances(balances, currencies))
+
+
+def back_lines(
+    revoked: Sequence[Revoked],
+    restored: Sequence[Restored],
+    balances: Sequence[Balance],
+    currencies: Mapping[str, PointsCurrency],
+    otherwise: str,
+) -> tuple[str, ...]:
+    """What a receipt says when points were taken or given back, or `otherwise`; then what is owed, and the balances."""
+    named = [(one, _called(one.points_currency, currencies)) for one in revoked]
+    lines = [f"{one.points:,} {name} taken back" for one, name in named if one.points]
+    lines += [f"{one.points:,} {_called(one.points_currency, currencies)} given back" for one in restored]
+    lines = lines or [otherwise]
+    lines += [f"{one.debt:,} {name} owed" for one, name in named if one.debt]
+    return (*lines, *_balances(balances, currencies))
+
+
+def _balances(balances: Sequence[Balance], currencies: Mapping[str, PointsCurrency]) -> list[str]:
     if len(balances) == 1:
-        lines.append(f"Balance {balances[0].available:,}")
-    else:
-        lines += [f"Balance {b.available:,} {_called(b.points_currency, currencies)}" for b in balances]
-    return tuple(lines)
+        return [f"Balance {balances[0].available:,}"]
+    return [f"Balance {b.available:,} {_called(b.points_currency, currencies)}" for b in balances]
 
 
 def _called(code: str, currencies: Mapping[str, PointsCurrency]) -> str:
@@ -106,6 +147,14 @@ def sentence(evaluated: EvaluatedRule, money: str, points: str) -> str:
         return said
     assert unmet is not None, "a rule either gave something or did not"
     return f"{rule.name}: no {points}, because {because(unmet.reason, unmet.detail, rule, money)}."
+
+
+def back_sentence(rule: Rule, award: Award, points: int, name: str, *, unmet: bool) -> str:
+    """Why so many points of an award were taken back; `unmet` when it went whole with its conditions."""
+    said = f"{rule.name}: {points:,} of {award.points:,} {name} taken back"
+    if unmet:
+        return f"{said}, because what is left no longer fulfils its conditions."
+    return f"{said}, the share of what went back." if points < award.points else f"{said}."
 
 
 def _gave(rule: Rule, award: Award, money: str) -> str:

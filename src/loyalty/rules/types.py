@@ -53,6 +53,13 @@ class CapPeriod(StrEnum):
     EVER = "ever"
 
 
+class OnReturn(StrEnum):
+    """What becomes of a rule's points when some of a purchase goes back."""
+
+    SHARE = "share"  # each line's points go with the line, by quantity
+    ALL_IF_UNMET = "all_if_unmet"  # and all of them once what is left no longer fulfils the rule's conditions
+
+
 class MemberCap(Struct, frozen=True, forbid_unknown_fields=True):
     """At most `points` of this rule for one member in one program-local period of `occurred_at`."""
 
@@ -68,6 +75,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     when: Condition | None = None
     member_cap: MemberCap | None = None
     priority: Annotated[int, Meta(ge=-1_000, le=1_000)] = 0  # higher first, then id
+    on_return: OnReturn = OnReturn.SHARE
 
 
 class Ruleset(Struct, frozen=True, forbid_unknown_fields=True):

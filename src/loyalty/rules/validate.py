@@ -24,7 +24,7 @@ from loyalty.conditions.types import (
     Not,
     Window,
 )
-from loyalty.rules.types import Multiplier, PerSpend, Rule, Ruleset
+from loyalty.rules.types import Multiplier, OnReturn, PerSpend, Rule, Ruleset
 
 DEPTH_MAX = 5
 CONDITIONS_MAX = 100  # in one rule
@@ -57,6 +57,9 @@ def faults(ruleset: Ruleset, currencies: Collection[str], zone: ZoneInfo) -> lis
             message = f"No per_spend rule gives base points in {rule.points_currency}."
             found.append(Fault(f"{at}/gives", "multiplier_without_base", message))
         found += _earning_faults(rule.gives.lines, excluded, f"{at}/gives/lines")
+        if rule.when is None and rule.on_return is OnReturn.ALL_IF_UNMET:
+            message = "The rule has no conditions that a return could leave unmet."
+            found.append(Fault(f"{at}/on_return", "nothing_to_judge", message))
         if rule.when is not None:
             found += _rule_condition_faults(rule, rule.when, excluded, f"{at}/when")
     return found

@@ -46,6 +46,7 @@ def describe() -> dict[str, Any]:
 _GROUPS = (
     "Purchases",
     "Holds",
+    "Returns",
     "Members",
     "Points",
     "Ledger",

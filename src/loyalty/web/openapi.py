@@ -90,6 +90,11 @@ _BY_ID = {
 _BY_DECISION = {"read_decision": {"decision": "$response.body#/decision_id"}}
 _LINKS: dict[str, dict[int, dict[str, dict[str, str]]]] = {
     "record_purchase": {201: _BY_ID | _BY_DECISION},
+    "return_purchase": {201: {"read_purchase": {"purchase": "$response.body#/purchase_id"}} | _BY_DECISION},
+    "return_by_receipt": {201: {"read_purchase": {"purchase": "$response.body#/purchase_id"}} | _BY_DECISION},
+    "exchange_purchase": {
+        201: {"read_purchase": {"purchase": "$response.body#/purchase/id"}} | _BY_DECISION,
+    },
     "claim_purchase": {201: _BY_DECISION},
     "cancel_purchase": {201: {"read_purchase": {"purchase": "$response.body#/id"}} | _BY_DECISION},
     "place_hold": {

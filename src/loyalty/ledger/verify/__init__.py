@@ -62,6 +62,7 @@ async def verify(
             await reader.rows_beyond()
             await links.keyless(reader.cell)
             await links.holds(reader.cell)
+            await links.returns(reader.cell)
             told(1)
         await links.idempotency_records()
         told(1)

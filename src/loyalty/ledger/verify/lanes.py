@@ -467,7 +467,7 @@ class LaneReader:
             self._broken(
                 "decisions", {"id": id}, f"says block {block_number}, but lies among those of {number}"
             )
-        if noted is not None and kind == "purchase":
+        if noted is not None and kind in ("purchase", "return"):
             self._compare_content(activity_id, contents, noted)
         if counted is not None and member_id is not None:
             try:

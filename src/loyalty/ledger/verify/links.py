@@ -1,4 +1,4 @@
-"""What stands beside the chain: cap counters, idempotency records, natural keys, deadlines of holds, configurations."""
+"""What stands beside the chain: cap counters, records, natural keys, returns, deadlines of holds, configurations."""
 
 from datetime import datetime
 from typing import Any
@@ -45,7 +45,8 @@ SELECT c.kind, c.source, c.external_id, CASE
     WHEN d.id IS NULL THEN 'names a decision that is not there'
     WHEN d.activity_id IS DISTINCT FROM c.activity_id THEN 'names another activity than its decision'
     WHEN (c.kind, d.kind) NOT IN (('purchase', 'purchase'), ('purchase', 'cancel'), ('cancel', 'cancel'),
-        ('import_row', 'import_lot')) THEN 'is the key of a ' || c.kind || ', but its decision of a ' || d.kind
+        ('import_row', 'import_lot'), ('return', 'return'))
+    THEN 'is the key of a ' || c.kind || ', but its decision of a ' || d.kind
     WHEN (c.state = 'cancelled') <> (c.kind = 'purchase' AND EXISTS (
         SELECT FROM activity_keys k
         WHERE k.program_id = $1 AND k.kind = 'cancel' AND k.source = c.source AND k.external_id = c.external_id))
@@ -60,7 +61,7 @@ WITH chunk AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM chunk), (SELECT id FROM chunk ORDER BY id DESC LIMIT 1),
        ARRAY(SELECT ROW(c.id, c.kind, c.activity_id) FROM chunk c
-             WHERE c.kind IN ('purchase', 'cancel', 'import_lot') AND NOT EXISTS (
+             WHERE c.kind IN ('purchase', 'cancel', 'return', 'import_lot') AND NOT EXISTS (
                 SELECT FROM activity_keys k WHERE k.program_id = $1 AND k.activity_id = c.activity_id
                    AND k.kind = CASE c.kind WHEN 'import_lot' THEN 'import_row' ELSE c.kind END)),
        ARRAY(SELECT ROW(c.id, c.detail) FROM chunk c WHERE c.kind IN ('place_hold', 'extend_hold'))
@@ -74,6 +75,41 @@ SELECT id, deadlines::text FROM holds WHERE program_id = $1 AND cell = $2 AND id
 """
 _SET = """
 SELECT id, kind, occurred_at, detail FROM decisions WHERE program_id = $1 AND cell = $2 AND id = ANY($3::uuid[])
+"""
+# A return's own decision may lie in another lane than the purchase: its natural key tells in which.
+_RETURNS = """
+WITH chunk AS MATERIALIZED (
+    SELECT purchase_id, id, amount_minor, complete, lines, taken, given FROM returns
+    WHERE program_id = $1 AND cell = $2 AND (purchase_id, id) > ($3, $4) ORDER BY purchase_id, id LIMIT $5
+)
+SELECT c.purchase_id, c.id, c.amount_minor, c.complete, c.lines::text, c.taken::text, c.given::text, p.cell, d.detail
+FROM chunk c
+LEFT JOIN LATERAL (
+    SELECT cell FROM activity_keys WHERE program_id = $1 AND activity_id = c.purchase_id AND kind = 'purchase' OFFSET 0
+) p ON true
+LEFT JOIN LATERAL (
+    SELECT cell, decision_id FROM activity_keys
+    WHERE program_id = $1 AND activity_id = c.id AND kind = 'return' OFFSET 0
+) k ON true
+LEFT JOIN LATERAL (
+    SELECT detail FROM decisions
+    WHERE program_id = $1 AND cell = k.cell AND id = k.decision_id AND kind = 'return' OFFSET 0
+) d ON true
+ORDER BY c.purchase_id, c.id
+"""
+_RETURNLESS = """
+WITH chunk AS MATERIALIZED (
+    SELECT id, kind, activity_id, CASE kind WHEN 'return' THEN
+           substring(detail FROM '"returned":[{]"purchase_id":"([0-9a-f-]{36})"')::uuid END AS purchase_id
+    FROM decisions WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id LIMIT $4
+)
+SELECT (SELECT count(*) FROM chunk), (SELECT id FROM chunk ORDER BY id DESC LIMIT 1),
+       ARRAY(SELECT ROW(c.id, c.activity_id) FROM chunk c
+             WHERE c.purchase_id IS NOT NULL AND NOT EXISTS (
+                SELECT FROM heads h, LATERAL (
+                    SELECT FROM returns WHERE program_id = $1 AND cell = h.cell AND purchase_id = c.purchase_id
+                       AND id = c.activity_id OFFSET 0) r
+                WHERE h.program_id = $1))
 """
 
 _CONFIGURATIONS = """
@@ -114,6 +150,36 @@ class _HeldDetail(msgspec.Struct, frozen=True):
 
 _held = msgspec.json.Decoder(_HeldDetail).decode
 _deadlines = msgspec.json.Decoder(tuple[Deadline, ...]).decode
+
+
+class Returned(msgspec.Struct, frozen=True):
+    """What the decision of a return says went back."""
+
+    purchase_id: UUID
+    amount_minor: int
+    complete: bool
+    lines: msgspec.Raw
+
+
+class ReturnDetail(msgspec.Struct, frozen=True):
+    returned: Returned
+    back: msgspec.Raw = msgspec.Raw(b"[]")
+    given: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+def _says(
+    detail: str, purchase_id: UUID, amount_minor: int, complete: bool, lines: str, taken: str, given: str
+) -> bool:
+    """Whether a decision says so of its return."""
+    try:
+        said = msgspec.json.decode(detail, type=ReturnDetail)
+    except msgspec.MsgspecError:
+        return False
+    one = said.returned
+    figures = (one.purchase_id, one.amount_minor, one.complete)
+    texts = (bytes(one.lines), bytes(said.back), bytes(said.given))
+    told = (lines.encode(), taken.encode(), given.encode())
+    return (figures, texts) == ((purchase_id, amount_minor, complete), told)
 
 
 class LinkReader:
@@ -202,7 +268,7 @@ class LinkReader:
             after = tuple(rows[-1])[:2] if len(rows) == CHUNK else None  # type: ignore[assignment]
 
     async def keyless(self, cell: int) -> None:
-        """Every purchase, cancel and imported row of a lane has its natural key: without it, it could come again.
+        """Every purchase, return, cancel and imported row of a lane has its natural key, or it could come again.
 
         On the same way: every deadline that was set is one that its hold had.
         """
@@ -264,6 +330,28 @@ class LinkReader:
             if len(rows) < CHUNK:
                 return
             after = rows[-1]["id"]
+
+    async def returns(self, cell: int) -> None:
+        """Every row of a lane's returns says what its decision says, and every return's decision has its row."""
+        after: tuple[UUID, UUID] | None = (NIL, NIL)
+        while after is not None:
+            async with snapshot(self.connect, self.program_id) as connection:
+                rows = await connection.fetch(_RETURNS, self.program_id, cell, *after, CHUNK)
+            for purchase_id, id, *told, home, detail in rows:
+                if home != cell or detail is None or not _says(detail, purchase_id, *told):
+                    key: dict[str, object] = {"cell": cell, "purchase_id": purchase_id, "id": id}
+                    self.findings.add("returns", "returns", key, "is not what its decision says was returned")
+            self.figures.returns += len(rows)
+            after = tuple(rows[-1])[:2] if len(rows) == CHUNK else None  # type: ignore[assignment]
+        seen: UUID | None = NIL
+        while seen is not None:
+            async with snapshot(self.connect, self.program_id) as connection:
+                row: Any = await connection.fetchrow(_RETURNLESS, self.program_id, cell, seen, CHUNK)
+            read, last, missing = row
+            for id, activity_id in missing:
+                what = f"is missing: decision {id} returned lines that could be returned again"
+                self.findings.add("returns", "returns", {"cell": cell, "id": activity_id}, what)
+            seen = last if read == CHUNK else None
 
     async def configurations(self) -> None:
         """Every configuration is the one whose digest its publication noted, in force from the same instant."""

@@ -37,6 +37,7 @@ class Figures(Struct):
     accounts: int = 0
     counters: int = 0
     events: int = 0
+    returns: int = 0
     keys: int = 0  # idempotency records and natural keys
     checkpoints: int = 0
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from loyalty.base.errors import LoyaltyError
 from loyalty.base.problems import render
-from loyalty.ledger.types import Decision
-from loyalty.posting.book import Book, Considered, Event, Needs, StoredRecord, Work
+from loyalty.posting.book import Book, Considered, Needs, StoredRecord, Work
 from loyalty.posting.commands import (
     AddIdentifier,
     Adjust,
@@ -23,19 +22,20 @@ from loyalty.posting.commands import (
     CloseDay,
     Enrol,
     EraseMember,
+    ExchangePurchase,
     ExtendHold,
     ImportLot,
     PlaceHold,
     Publish,
     RecordPurchase,
     ReleaseHold,
+    ReturnPurchase,
     Submission,
 )
 from loyalty.posting.configuration import History
-from loyalty.posting.decide import holds, people, points, program, purchase, undo
-from loyalty.posting.decide.outcome import Outcome, Replay, encode
+from loyalty.posting.decide import holds, people, points, program, purchase, returns, undo
+from loyalty.posting.decide.outcome import Outcome, Replay, decided
 from loyalty.posting.types import IdempotencyKeyReused
-from loyalty.rules.types import EVALUATOR
 
 _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     Enrol: people.enrol,
@@ -44,6 +44,8 @@ _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     EraseMember: people.erase,
     RecordPurchase: purchase.purchase,
     CancelPurchase: undo.cancel,
+    ReturnPurchase: returns.give_back,
+    ExchangePurchase: returns.exchange,
     ClaimPurchase: points.claim,
     Adjust: points.adjust,
     ImportLot: points.import_lot,
@@ -102,35 +104,10 @@ def _again(book: Book, submission: Submission, record: StoredRecord) -> Answer:
 
 
 def _accept(book: Book, submission: Submission, work: Work, outcome: Outcome) -> Answer:
-    answer = encode(outcome.answer)
-    deltas = work.deltas()
-    if outcome.event is not None or deltas:
-        data = {**outcome.event_data, "entries": deltas} if deltas else outcome.event_data
-        work.events.append(
-            Event(
-                outcome.event or "loyalty.points.settled",
-                outcome.member_id,
-                outcome.occurred_at,
-                encode(data),
-            )
-        )
-    decision = Decision(
-        id=work.decision_id,
-        kind=outcome.kind,
-        member_id=outcome.member_id,
-        activity_id=outcome.activity_id,
-        actor_kind=submission.actor.kind,
-        actor_id=submission.actor.id,
-        occurred_at=outcome.occurred_at,
-        evaluator=EVALUATOR,
-        detail=encode(outcome.detail),
-        answer_status=outcome.status,
-        answer=answer,
-        entries=tuple(work.entries),
-    )
+    decision = decided(work, outcome)
     work.accept(decision, outcome.cell)
     _remember(book, submission, outcome.status, (outcome.cell, decision.id), None)
-    return Answer(outcome.status, answer.encode())
+    return Answer(outcome.status, decision.answer.encode())
 
 
 def _remember(

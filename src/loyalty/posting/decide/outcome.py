@@ -9,16 +9,16 @@ from msgspec import Struct
 
 from loyalty.ledger import expiry, lots
 from loyalty.ledger.statement import amount
-from loyalty.ledger.types import Account, Entry, EntryKind
+from loyalty.ledger.types import Account, Decision, Entry, EntryKind
 from loyalty.members.types import Member, MemberBlocked, MemberStatus
 from loyalty.posting.answers import Balance, Captured, Earned, Receipt
-from loyalty.posting.book import Work
+from loyalty.posting.book import Event, Work
 from loyalty.posting.configuration import Loaded
 from loyalty.posting.detail import AwardedLot, Detail
 from loyalty.posting.types import PointsCurrencyUnknown
 from loyalty.programs.types import PointsCurrency
 from loyalty.rules.explain import receipt_lines
-from loyalty.rules.types import Award
+from loyalty.rules.types import EVALUATOR, Award
 
 
 class Outcome(Struct, frozen=True):
@@ -50,6 +50,30 @@ _ENCODER = msgspec.json.Encoder()
 
 def encode(value: object) -> str:
     return _ENCODER.encode(value).decode()
+
+
+def decided(work: Work, outcome: Outcome) -> Decision:
+    """The decision of an outcome and the entries made for it; its event is put among those of `work`."""
+    deltas = work.deltas()
+    if outcome.event is not None or deltas:
+        data = {**outcome.event_data, "entries": deltas} if deltas else outcome.event_data
+        kind = outcome.event or "loyalty.points.settled"
+        work.events.append(Event(kind, outcome.member_id, outcome.occurred_at, encode(data)))
+    actor = work.submission.actor
+    return Decision(
+        id=work.decision_id,
+        kind=outcome.kind,
+        member_id=outcome.member_id,
+        activity_id=outcome.activity_id,
+        actor_kind=actor.kind,
+        actor_id=actor.id,
+        occurred_at=outcome.occurred_at,
+        evaluator=EVALUATOR,
+        detail=encode(outcome.detail),
+        answer_status=outcome.status,
+        answer=encode(outcome.answer),
+        entries=tuple(work.entries),
+    )
 
 
 def active(member: Member) -> Member:

@@ -6,10 +6,11 @@ import msgspec
 
 from loyalty.ledger import lots
 from loyalty.ledger.types import EntryDraft, EntryKind
+from loyalty.posting import returned
 from loyalty.posting.answers import AdjustmentAnswer, ImportAnswer, PurchaseAnswer
 from loyalty.posting.book import ActivityKey, Work
 from loyalty.posting.commands import Adjust, ClaimPurchase, ImportLot
-from loyalty.posting.content import Content, facts_of
+from loyalty.posting.content import Content
 from loyalty.posting.decide.outcome import (
     Outcome,
     Replay,
@@ -24,9 +25,11 @@ from loyalty.posting.decide.outcome import (
 )
 from loyalty.posting.decide.purchase import award
 from loyalty.posting.detail import Detail
+from loyalty.posting.returned import facts_judged, placed
 from loyalty.posting.types import (
     ActivityDiffers,
     AlreadyClaimed,
+    AlreadyReturned,
     ClaimTooLate,
     DatesContradict,
     InFuture,
@@ -156,28 +159,36 @@ def claim(work: Work, command: ClaimPurchase) -> Outcome:
     activity = work.book.activity(0, command.purchase_id)
     if activity is None and not work.book.lies_elsewhere(command.purchase_id):
         raise PurchaseNotFound
-    if activity is not None and not reaches(work, activity.location):
-        raise PurchaseNotFound
+    if activity is not None:
+        stored = work.book.decision(0, activity.decision_id)
+        if stored.kind != "purchase" or not reaches(work, activity.location):
+            raise PurchaseNotFound
     member = active(work.book.resolve(command.member))
     if activity is None or activity.member_id is not None:
         raise AlreadyClaimed(purchase_id=command.purchase_id)
-    stored = work.book.decision(0, activity.decision_id)
-    detail = msgspec.json.decode(stored.detail, type=Detail)
-    if stored.kind != "purchase":
-        raise PurchaseNotFound
     if work.book.purchase_state(activity.id) == "cancelled":
         raise PurchaseCancelled(purchase_id=activity.id)
+    parts = [part.returned for part in work.book.returns.get(activity.id, ())]
+    if any(part.complete for part in parts):
+        raise AlreadyReturned(purchase_id=activity.id)
     days_max = work.policies.settings.policies.claim_days_max
     if activity.occurred_at < work.now - timedelta(days=days_max):
         raise ClaimTooLate(occurred_at=activity.occurred_at, claim_days_max=days_max)
     if activity.content is None:  # retention took the lines that the rules would judge
         raise ClaimTooLate(occurred_at=activity.occurred_at, claim_days_max=days_max)
     content = msgspec.json.decode(activity.content, type=Content)
+    detail = msgspec.json.decode(work.book.decision(0, activity.decision_id).detail, type=Detail)
     judged_by = work.book.history.at(activity.occurred_at)
-    facts = facts_of(content, activity.occurred_at, detail.basis)
+    basis, left = detail.basis, ()
+    if parts:  # what went back is not judged
+        bought = returned.units(content.lines)
+        left = returned.left_after(bought, parts)
+        basis = {code: returned.kept(figures, bought, left) for code, figures in basis.items()}
+    facts = facts_judged(content, activity.occurred_at, basis, left)
     awards, counted, gained, given = award(
         work, member.id, facts, judged_by, evaluate(judged_by.compiled, facts, {})
     )
+    awards = placed(awards, left)
     work.changed_activities[activity.id] = (
         0,
         msgspec.structs.replace(activity, member_id=member.id, awarded_by=work.decision_id),
@@ -192,11 +203,12 @@ def claim(work: Work, command: ClaimPurchase) -> Outcome:
         occurred_at=activity.occurred_at,
         detail=Detail(
             content_sha256=detail.content_sha256,
-            basis=detail.basis,
+            basis=basis,
             judged_by=judged_by.number,
             awards=awards,
             counted=counted,
             lots=given,
+            left=left,
         ),
         status=201,
         answer=PurchaseAnswer(

@@ -43,7 +43,7 @@ from loyalty.rules.types import Award, Evaluation
 def purchase(work: Work, command: RecordPurchase) -> Outcome:
     """The outcome of one purchase; posts its entries on `work`."""
     name = ("purchase", command.source, command.external_id)
-    _refuse_repeat(work, command)
+    refuse_repeat(work, command)
     policies = work.policies.settings.policies
     if command.occurred_at > work.now + timedelta(minutes=policies.future_minutes_max):
         raise InFuture(occurred_at=command.occurred_at, minutes_max=policies.future_minutes_max)
@@ -109,6 +109,7 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
             counted=counted,
             lots=lots,
             captured=kept,
+            part_of=work.part_of,
         ),
         status=201,
         answer=PurchaseAnswer(
@@ -156,7 +157,7 @@ def consider(command: RecordPurchase, occurred_at: datetime, judged_by: Loaded) 
     )
 
 
-def _refuse_repeat(work: Work, command: RecordPurchase) -> None:
+def refuse_repeat(work: Work, command: RecordPurchase) -> None:
     """Whoever holds the natural key: the same content is a replay, other content a conflict."""
     held = work.book.name(("purchase", command.source, command.external_id))
     if held is None:

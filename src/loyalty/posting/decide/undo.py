@@ -1,25 +1,44 @@
-"""Cancel a whole purchase by its receipt: what it spent goes back to its lots, what it earned is taken from its own
-ones, caps are given back.
+"""Take back what a purchase earned and give back what it spent: with what goes back of it, or all when it is cancelled.
 
-A cancel may come before its purchase: it then claims the purchase's natural key, and the late original is refused.
+The stored awards of the purchase say what was earned on which line; today's rules and policies of earning play no
+part. A cancel is a return of all that is left, and may come before its purchase: it then claims the purchase's
+natural key, and the late original is refused.
 """
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
 from loyalty.ledger.types import EntryKind
 from loyalty.ledger.undo import restore, revoke
 from loyalty.members.types import MemberStatus
+from loyalty.posting import returned
 from loyalty.posting.answers import Balance, CancelAnswer, Receipt, Restored, Revoked
-from loyalty.posting.book import ActivityKey, Work
+from loyalty.posting.book import Activity, ActivityKey, Work
 from loyalty.posting.commands import CancelPurchase
+from loyalty.posting.content import Content
 from loyalty.posting.decide.outcome import Outcome, Replay, balances, reaches
 from loyalty.posting.detail import AwardedLot, CapturedHold, Detail
 from loyalty.posting.types import PurchaseNotFound
+from loyalty.rules.evaluate import no_longer
+from loyalty.rules.explain import back_lines
 from loyalty.rules.types import CounterKey
 
-CANCELLED = "purchase_cancelled"
+CANCELLED, RETURNED = "purchase_cancelled", "purchase_returned"
+
+
+class TakenBack(Struct, frozen=True):
+    """What an undo took, for its decision and its answer."""
+
+    undoes: UUID | None
+    back: tuple[int, ...] = ()  # points of each award
+    unmet: tuple[int, ...] = ()
+    counted: tuple[tuple[str, str, int], ...] = ()
+    revoked: tuple[Revoked, ...] = ()
+    given: tuple[int, ...] = ()  # points given back of each hold that was captured
+    restored: tuple[Restored, ...] = ()
 
 
 def cancel(work: Work, command: CancelPurchase) -> Outcome:
@@ -35,48 +54,100 @@ def cancel(work: Work, command: CancelPurchase) -> Outcome:
     assert activity is not None, "a natural key without its activity"
     if not reaches(work, activity.location):
         raise PurchaseNotFound
-    member_id = activity.member_id
-    cell = work.book.home(member_id) if member_id else 0
-    work.book.need_cells([cell, purchase.cell])
-    revoked: tuple[Revoked, ...] = ()
-    restored: tuple[Restored, ...] = ()
-    counted: tuple[tuple[str, str, int], ...] = ()
-    undone = work.book.decision(
-        cell if activity.awarded_by != activity.decision_id else purchase.cell, activity.awarded_by
-    )
-    if member_id is not None:
-        detail = msgspec.json.decode(undone.detail, type=Detail)
-        # First what comes back: the member need not owe what she has again. To the erased nothing comes back.
-        if detail.captured and work.book.member(member_id).status is not MemberStatus.ERASED:
-            restored = tuple(_restore(work, member_id, one) for one in detail.captured)
-        revoked = tuple(_revoke(work, member_id, lot) for lot in detail.lots)
-        counted = tuple((rule, period, -points) for rule, period, points in detail.counted)
-        for rule, period, points in counted:
-            work.count(member_id, CounterKey(rule, period), points)
+    taken = take_back(work, activity, purchase.cell, None, CANCELLED)
+    cell = work.book.home(activity.member_id) if activity.member_id else 0
     work.cancelled.add(("purchase", command.source, command.external_id))
     work.touched.add(purchase.cell)
     work.new_names[name] = ActivityKey("recorded", purchase.activity_id, cell, work.decision_id, b"cancel")
-    after = balances(work, member_id)
-    taken, given = sum(one.points for one in revoked), sum(one.points for one in restored)
-    lines = (
-        *((f"{taken:,} points taken back",) if taken else ()),
-        *((f"{given:,} points given back",) if given else ()),
-    )
+    after = balances(work, activity.member_id)
     return _outcome(
         work,
         command,
         cell,
         purchase.activity_id,
-        member_id,
-        Detail(counted=counted, undoes=undone.id, lots=()),
-        revoked,
-        Receipt((*(lines or ("Purchase cancelled",)), *_balance_lines(after))),
-        restored,
+        activity.member_id,
+        Detail(counted=taken.counted, undoes=taken.undoes, back=taken.back, given=taken.given),
+        taken.revoked,
+        receipt(work, taken, after, "Purchase cancelled"),
+        taken.restored,
     )
 
 
-def _balance_lines(after: tuple[Balance, ...]) -> tuple[str, ...]:
-    return tuple(f"Balance {balance.available:,}" for balance in after[:1])
+def take_back(work: Work, activity: Activity, at: int, left: Sequence[int] | None, cause: str) -> TakenBack:
+    """Take what goes with all that is no longer left of a purchase, give it back to its caps, and what it spent too.
+
+    `at` is the cell of the purchase; `left` the units that are left of each of its lines, None when nothing is.
+    """
+    member_id = activity.member_id
+    cell = work.book.home(member_id) if member_id else 0
+    work.book.need_cells([cell, at])
+    undone = work.book.decision(
+        cell if activity.awarded_by != activity.decision_id else at, activity.awarded_by
+    )
+    if member_id is None:
+        return TakenBack(undone.id)
+    detail = msgspec.json.decode(undone.detail, type=Detail)
+    parts = work.book.returns.get(activity.id, ())
+    unmet: tuple[int, ...] = ()
+    wanted = [award.points for award in detail.awards]
+    spent = [one.points for one in detail.captured]
+    if left is not None:
+        assert activity.content is not None, "what is left was read from the lines"
+        content = msgspec.json.decode(activity.content, type=Content)
+        whole = detail.left or returned.units(content.lines)
+        unmet = _unmet(work, activity, content, detail, whole, left) if any(left) else ()
+        wanted = [
+            award.points if index in unmet else returned.gone(award, whole, left)
+            for index, award in enumerate(detail.awards)
+        ]
+        spent = [returned.spent(content.lines, points, whole, left) for points in spent]
+    # First what comes back: the member need not owe what she has again. To the erased nothing comes back.
+    erased = work.book.member(member_id).status is MemberStatus.ERASED
+    given = () if erased else returned.due(spent, [part.given for part in parts])
+    restored = tuple(
+        _restore(work, member_id, one, points, sum(part.given[index] for part in parts if part.given), cause)
+        for index, (one, points) in enumerate(zip(detail.captured, given, strict=False))
+        if points
+    )
+    back = returned.due(wanted, [part.taken for part in parts])
+    of_rule = {award.rule_id: points for award, points in zip(detail.awards, back, strict=True)}
+    counted = tuple(
+        (rule_id, period, -of_rule[rule_id]) for rule_id, period, _ in detail.counted if of_rule[rule_id]
+    )
+    for rule_id, period, points in counted:
+        work.count(member_id, CounterKey(rule_id, period), points)
+    totals: dict[str, int] = {}
+    for award, points in zip(detail.awards, back, strict=True):
+        totals[award.points_currency] = totals.get(award.points_currency, 0) + points
+    revoked = tuple(
+        _revoke(work, member_id, lot, points, cause)
+        for lot in detail.lots
+        if (points := totals[lot.points_currency])
+    )
+    gone = tuple(index for index in unmet if back[index])
+    return TakenBack(undone.id, back, gone, counted, revoked, given, restored)
+
+
+def _unmet(
+    work: Work,
+    activity: Activity,
+    content: Content,
+    detail: Detail,
+    whole: Sequence[int],
+    left: Sequence[int],
+) -> tuple[int, ...]:
+    """Awards that go whole: their rules want it so, and what is left no longer fulfils their conditions."""
+    assert detail.judged_by is not None
+    basis = {code: returned.kept(figures, whole, left) for code, figures in detail.basis.items()}
+    facts = returned.facts_judged(content, activity.occurred_at, basis, left)
+    ids = {award.rule_id for award in detail.awards}
+    unmet = no_longer(work.book.history.numbered(detail.judged_by).compiled, ids, facts)
+    return tuple(index for index, award in enumerate(detail.awards) if award.rule_id in unmet)
+
+
+def receipt(work: Work, taken: TakenBack, after: Sequence[Balance], otherwise: str) -> Receipt:
+    """The receipt's texts of points taken and given back; `otherwise` is said when there were none."""
+    return Receipt(back_lines(taken.revoked, taken.restored, after, work.policies.currencies, otherwise))
 
 
 def _remember(work: Work, command: CancelPurchase) -> Outcome:
@@ -101,8 +172,8 @@ def _remember(work: Work, command: CancelPurchase) -> Outcome:
     )
 
 
-def _revoke(work: Work, member_id: UUID, lot: AwardedLot) -> Revoked:
-    """Take one lot of the purchase back: from itself, then from others, then as debt or forgiven by policy."""
+def _revoke(work: Work, member_id: UUID, lot: AwardedLot, points: int, cause: str) -> Revoked:
+    """Take points of one lot back: from itself, then from others, then as debt or forgiven by policy."""
     account = work.account(member_id, lot.points_currency)
     assert account is not None
     owned = work.lots_of(account, (lot.lot_id,))
@@ -113,31 +184,37 @@ def _revoke(work: Work, member_id: UUID, lot: AwardedLot) -> Revoked:
     for draft in revoke(
         account,
         owned,
-        {lot.lot_id: lot.points},
+        {lot.lot_id: points},
         work.now,
         others=True,
         negative="waive" if erased else policy.negative,
         floor=policy.floor,
-        cause=CANCELLED,
+        cause=cause,
     ):
         taken += sum(posting.points for posting in draft.postings)
         work.post(account, draft)
     work.settle(account)
-    return Revoked(lot.points_currency, taken, lot.points - taken, account.debt)
+    return Revoked(lot.points_currency, taken, points - taken, account.debt)
 
 
-def _restore(work: Work, member_id: UUID, taken: CapturedHold) -> Restored:
-    """Give back what was captured, to the lots it came from; those whose end has come expire at once."""
+def _restore(
+    work: Work, member_id: UUID, taken: CapturedHold, points: int, before: int, cause: str
+) -> Restored:
+    """Give points of a capture back to the lots they came from; those whose end has come expire at once.
+
+    What was taken last comes back first, behind what `before` came back: those are the points that end last.
+    """
     account = work.account(member_id, taken.points_currency)
     assert account is not None
-    work.lots_of(account, [lot_id for lot_id, _ in taken.parts])
-    work.post(account, restore(account, taken.parts, work.now, CANCELLED, taken.entry_id))
-    before = len(work.entries)
+    parts = returned.taken_last(taken.parts, before, points)
+    work.lots_of(account, [lot_id for lot_id, _ in parts])
+    work.post(account, restore(account, parts, work.now, cause, taken.entry_id))
+    first = len(work.entries)
     work.settle(account)
-    expired = [entry for entry in work.entries[before:] if entry.kind is EntryKind.EXPIRE]
+    expired = [entry for entry in work.entries[first:] if entry.kind is EntryKind.EXPIRE]
     return Restored(
         taken.points_currency,
-        sum(points for _, points in taken.parts),
+        points,
         sum(posting.points for entry in expired for posting in entry.postings),
     )
 

@@ -20,9 +20,10 @@ from loyalty.members.service import resolve
 from loyalty.members.types import MemberNotFound
 from loyalty.posting import service as posting
 from loyalty.posting.commands import Answer, MemberRef
-from loyalty.posting.content import Content, facts_of
+from loyalty.posting.content import Content
 from loyalty.posting.detail import Detail
-from loyalty.posting.explain import Explanation, explain
+from loyalty.posting.explain import Explanation, explain, explain_undone
+from loyalty.posting.returned import facts_judged
 from loyalty.posting.types import PurchaseNotFound
 from loyalty.web.api import wire
 from loyalty.web.api.naming import named
@@ -202,10 +203,19 @@ async def read_decision(call: Call, decision: UUID) -> Answer:
         found = await posting.decision(connection, call.program_id, decision, call.runtime.settings.cells)
         if found is None:
             raise DecisionNotFound
-        posted = None
-        if found.activity_id is not None:
+        posted = undone = None
+        detail = msgspec.json.decode(found.detail, type=Detail)
+        if detail.undoes is not None:
+            cells = call.runtime.settings.cells
+            undone = await posting.decision(connection, call.program_id, detail.undoes, cells)
+        elif found.activity_id is not None:
             posted = await posting.purchase_by_id(connection, call.program_id, found.activity_id)
-    detail, explanation = await _explained(call, found, posted)
+    if undone is None:
+        explanation = await _explained(call, found, detail, posted)
+    else:
+        history = await call.runtime.history(call.program_id)
+        earned = msgspec.json.decode(undone.detail, type=Detail)
+        explanation = explain_undone(detail, earned, history, evaluator=undone.evaluator)
     return reply(
         DecisionView(
             found.id,
@@ -243,21 +253,21 @@ async def explain_purchase(call: Call, purchase: UUID) -> Answer:
             call.runtime.settings.cells,
         )
     assert found is not None, "an activity without its decision"
-    _, explanation = await _explained(call, found, posted)
+    detail = msgspec.json.decode(found.detail, type=Detail)
+    explanation = await _explained(call, found, detail, posted)
     return reply(PurchaseExplanation(posted.id, found.id, posted.member_id, explanation))
 
 
 async def _explained(
-    call: Call, found: posting.PostedDecision, posted: posting.PostedPurchase | None
-) -> tuple[Detail, Explanation]:
-    """The decision's detail and why; the purchase's lines are judged again while they are kept."""
+    call: Call, found: posting.PostedDecision, detail: Detail, posted: posting.PostedPurchase | None
+) -> Explanation:
+    """Why a decision was made; the purchase's lines are judged again while they are kept."""
     history = await call.runtime.history(call.program_id)
-    detail = msgspec.json.decode(found.detail, type=Detail)
     facts = None
     if posted is not None and posted.content is not None:
         content = msgspec.json.decode(posted.content, type=Content)
-        facts = facts_of(content, found.occurred_at, detail.basis)
-    return detail, explain(detail, facts, history, evaluator=found.evaluator, guest=found.member_id is None)
+        facts = facts_judged(content, found.occurred_at, detail.basis, detail.left)
+    return explain(detail, facts, history, evaluator=found.evaluator, guest=found.member_id is None)
 
 
 async def _owner(connection: AsyncConnection, call: Call, member: MemberRef) -> Owner:

@@ -7,11 +7,13 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.access.roles import Permission
 from loyalty.base.canonical import canonical
 from loyalty.base.database import reading
 from loyalty.base.errors import LoyaltyError
+from loyalty.base.numbers import decimal
 from loyalty.ledger.types import (
     BalanceLimitExceeded,
     HoldCaptured,
@@ -37,6 +39,7 @@ from loyalty.posting.quote import quote
 from loyalty.posting.types import (
     ActivityDiffers,
     AlreadyClaimed,
+    AlreadyReturned,
     ClaimTooLate,
     HoldOfAnotherMember,
     InFuture,
@@ -48,6 +51,7 @@ from loyalty.posting.types import (
 from loyalty.web.api import wire
 from loyalty.web.api.batches import BatchResult, each
 from loyalty.web.api.naming import referred
+from loyalty.web.api.returned import ReturnView, return_view, units_gone
 from loyalty.web.edge import Call, fitted, get, post, reply
 from loyalty.web.guard import refusal
 from loyalty.web.types import LocationNotAllowed
@@ -55,7 +59,7 @@ from loyalty.web.types import LocationNotAllowed
 PURCHASES = "/v1/purchases"
 PURCHASE = "/v1/purchases/{purchase}"
 
-_SALE = (
+SALE = (
     LocationNotAllowed,
     IdentifierInvalid,
     MemberNotFound,
@@ -88,6 +92,8 @@ class LineView(Struct, frozen=True):
     tags: tuple[str, ...] = ()
     tax_minor: int = 0
     discount_minor: int = 0
+    returned: str = "0"  # of the quantity
+    state: Literal["kept", "partly_returned", "returned"] = "kept"
 
 
 class ContentView(Struct, frozen=True):
@@ -117,9 +123,10 @@ class PurchaseView(Struct, frozen=True):
     content: ContentView | None  # null once retention removed the lines
     first_answer: PurchaseAnswer | None
     decision_id: UUID
+    returns: tuple[ReturnView, ...]
 
 
-@post("/v1/quotes", Permission.QUOTE, answers={200: QuoteAnswer}, refusals=_SALE, hot=True)
+@post("/v1/quotes", Permission.QUOTE, answers={200: QuoteAnswer}, refusals=SALE, hot=True)
 async def quote_purchase(call: Call, body: wire.QuoteBody) -> Answer:
     """What a purchase would earn if it were recorded now. Nothing is written.
 
@@ -134,7 +141,7 @@ async def quote_purchase(call: Call, body: wire.QuoteBody) -> Answer:
     Permission.PURCHASE_WRITE,
     keyed=True,
     answers={200: PurchaseAnswer, 201: PurchaseAnswer},
-    refusals=(*_SALE, ActivityDiffers, PurchaseCancelled),
+    refusals=(*SALE, ActivityDiffers, PurchaseCancelled),
     hot=True,
 )
 async def record_purchase(call: Call, body: wire.PurchaseBody) -> Answer:
@@ -172,7 +179,8 @@ async def read_receipt(call: Call, query: Receipt) -> Answer:
         posted = await posting.purchase_by_receipt(
             connection, call.program_id, query.source, query.external_id
         )
-    return reply(_view(_own(call, posted)))
+        view = await _view(call, connection, posted)
+    return reply(view)
 
 
 @get(PURCHASE, Permission.PURCHASE_READ, answers={200: PurchaseView}, refusals=(PurchaseNotFound,))
@@ -180,7 +188,8 @@ async def read_purchase(call: Call, purchase: UUID) -> Answer:
     """A purchase by the id that recording it answered."""
     async with reading(call.runtime.engine, call.program_id) as connection:
         posted = await posting.purchase_by_id(connection, call.program_id, purchase)
-    return reply(_view(_own(call, posted)))
+        view = await _view(call, connection, posted)
+    return reply(view)
 
 
 @post(
@@ -191,7 +200,7 @@ async def read_purchase(call: Call, purchase: UUID) -> Answer:
     refusals=(PurchaseNotFound, InsufficientPoints, BalanceLimitExceeded),
 )
 async def cancel_purchase(call: Call, body: wire.CancelBody) -> Answer:
-    """Cancel a whole purchase by its receipt: what it earned is taken back from its own points.
+    """Cancel a purchase by its receipt: what is left of what it earned is taken back from its own points.
 
     Points of holds that it captured go back to where they came from, with their own dates.
 
@@ -217,6 +226,7 @@ async def cancel_purchase(call: Call, body: wire.CancelBody) -> Answer:
     refusals=(
         PurchaseNotFound,
         PurchaseCancelled,
+        AlreadyReturned,
         AlreadyClaimed,
         ClaimTooLate,
         MemberNotFound,
@@ -232,11 +242,17 @@ async def claim_purchase(call: Call, purchase: UUID, body: wire.ClaimBody) -> An
 
 
 async def _record(call: Call, body: wire.PurchaseBody, key: str | None) -> Answer:
+    command, content = await purchase_of(call, body)
+    return await call.submit(command, content, key=key, asked=PURCHASES)
+
+
+async def purchase_of(call: Call, body: wire.PurchaseBody) -> tuple[RecordPurchase, bytes]:
+    """The command of a purchase, and the digest of what is asked."""
     command = await _command(call, body)
     content = sha256(canonical(command)).digest()
     # The digests belong to the command but are made of its own canonical form, so they come last.
     msgspec.structs.force_setattr(command, "content_digests", call.runtime.digests.of(b"purchase", content))
-    return await call.submit(command, content, key=key, asked=PURCHASES)
+    return command, content
 
 
 async def _command(call: Call, body: wire.PurchaseBody) -> RecordPurchase:
@@ -278,10 +294,16 @@ def _own(call: Call, posted: posting.PostedPurchase | None) -> posting.PostedPur
     return posted
 
 
-def _view(posted: posting.PostedPurchase) -> PurchaseView:
-    content = None
+async def _view(
+    call: Call, connection: AsyncConnection, found: posting.PostedPurchase | None
+) -> PurchaseView:
+    posted = _own(call, found)
+    content, lines = None, ()
+    returns = await posting.returns_of(connection, call.program_id, posted)
     if posted.content is not None:
         stored = msgspec.json.decode(posted.content, type=Content)
+        lines = stored.lines
+        gone = units_gone(returns)
         content = ContentView(
             stored.occurred_at,
             stored.money,
@@ -289,14 +311,16 @@ def _view(posted: posting.PostedPurchase) -> PurchaseView:
                 LineView(
                     line.line_id,
                     line.sku,
-                    wire.decimal(line.quantity_milli),
+                    decimal(line.quantity_milli),
                     line.amount_minor,
                     line.categories,
                     line.tags,
                     line.tax_minor,
                     line.discount_minor,
+                    decimal(min(gone.get(position, 0), line.quantity_milli)),
+                    _state(gone.get(position, 0), line),
                 )
-                for line in stored.lines
+                for position, line in enumerate(lines)
             ),
             stored.tenders,
             stored.holds,
@@ -317,4 +341,11 @@ def _view(posted: posting.PostedPurchase) -> PurchaseView:
         content,
         msgspec.json.decode(posted.answer, type=PurchaseAnswer) if known else None,
         posted.decision_id,
+        tuple(return_view(one, lines) for one in returns),
     )
+
+
+def _state(gone: int, line: PurchaseLine) -> Literal["kept", "partly_returned", "returned"]:
+    if not gone:
+        return "kept"
+    return "returned" if gone >= line.quantity_milli else "partly_returned"

@@ -121,12 +121,6 @@ def milli(quantity: str) -> int:
     return int(whole) * 1_000 + (int(f"{decimals:0<3}") if decimals else 0)
 
 
-def decimal(quantity_milli: int) -> str:
-    """Thousandths as a decimal quantity."""
-    whole, part = divmod(quantity_milli, 1_000)
-    return f"{whole}.{part:03}".rstrip("0") if part else str(whole)
-
-
 # --- members ------------------------------------------------------------------------------------------
 
 
@@ -295,7 +289,7 @@ class PurchaseBody(Struct, frozen=True, forbid_unknown_fields=True):
         return faults
 
 
-def _doubled_lines(at: str, lines: Sequence[LineBody]) -> list[Fault]:
+def _doubled_lines(at: str, lines: "Sequence[LineBody | ReturnLineBody]") -> list[Fault]:
     seen: set[str] = set()
     faults: list[Fault] = []
     for index, line in enumerate(lines):
@@ -347,6 +341,60 @@ class CancelBody(Struct, frozen=True, forbid_unknown_fields=True):
 
     def check(self, at: str) -> Iterator[Fault]:
         yield from in_range(at, "reported_at", self.reported_at)
+
+
+class ReceiptBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The name that a source gave to a purchase."""
+
+    source: ReceiptId
+    external_id: ReceiptId
+
+
+class ReturnLineBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """One line that goes back: all that is left of it, or so much. A line bought with quantity 0 goes whole."""
+
+    line_id: Text
+    quantity: Quantity | None = None
+
+
+class ReturnBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A return. `source` and `external_id` are its own: the same content again is the same return."""
+
+    source: ReceiptId
+    external_id: ReceiptId
+    occurred_at: Instant
+    lines: (
+        Annotated[
+            tuple[ReturnLineBody, ...],
+            Meta(min_length=1, max_length=1_000, description="When left out, all that is left goes back."),
+        ]
+        | None
+    ) = None
+    money: Annotated[Money | None, Meta(description="When given, it must be the purchase's.")] = None
+    till: Text | None = None
+    location: Annotated[
+        Text | None, Meta(description="Where it is taken back: any store, whoever sold it.")
+    ] = None
+
+    def check(self, at: str) -> list[Fault]:
+        return [*in_range(at, "occurred_at", self.occurred_at), *_doubled_lines(at, self.lines or ())]
+
+
+class ReturnByReceiptBody(ReturnBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A return whose purchase is named by its receipt."""
+
+    of: ReceiptBody
+
+
+class ExchangeBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A return and a purchase that happen together or not at all."""
+
+    returned: ReturnByReceiptBody
+    purchase: PurchaseBody
+
+    def check(self, at: str) -> Iterator[Fault]:
+        yield from self.returned.check(f"{at}/returned")
+        yield from self.purchase.check(f"{at}/purchase")
 
 
 class ClaimBody(Struct, frozen=True, forbid_unknown_fields=True):
