@@ -18,6 +18,9 @@ _BECAUSE = {
     "purchase_cancelled": "the purchase was cancelled",
     "member_erased": "the membership ended",
     "waived": "a debt was written off",
+    "reward": "a reward",
+    "payment": "a payment",
+    "redemption_cancelled": "the redemption was cancelled",
 }
 
 Figures = tuple[int, int, int, int]  # pending, available, held, debt

@@ -30,6 +30,24 @@ class CapturedHold(Struct, frozen=True):
     parts: tuple[tuple[UUID, int], ...]  # (lot, points)
 
 
+class Redeemed(Struct, frozen=True, omit_defaults=True):
+    """What a redemption took, and by which configuration it was priced."""
+
+    id: UUID
+    points_currency: str
+    points: int
+    priced_by: int
+    entry_id: UUID
+    parts: tuple[tuple[UUID, int], ...]  # lots and how much each gave
+    reward: str | None = None
+    quantity: int = 1
+    money_minor: int = 0
+    location: str | None = None
+    channel: str | None = None
+    till: str | None = None
+    reference: str | None = None
+
+
 class Detail(Struct, frozen=True, omit_defaults=True):
     """Stored as JSON in `decisions.detail`."""
 
@@ -41,4 +59,6 @@ class Detail(Struct, frozen=True, omit_defaults=True):
     lots: tuple[AwardedLot, ...] = ()
     captured: tuple[CapturedHold, ...] = ()
     undoes: UUID | None = None  # decision that this one undoes
+    redemption: Redeemed | None = None
+    stocked: tuple[tuple[str, int], ...] = ()  # rewards whose stock changed, and by how much
     note: dict[str, Any] = {}  # small facts of commands without rules

@@ -25,15 +25,17 @@ from loyalty.base.problems import render
 from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier
 from loyalty.posting import store
-from loyalty.posting.book import Book, Considered, Keys, Needs
+from loyalty.posting.book import Book, Considered, Needs
 from loyalty.posting.commands import (
     AdvanceClock,
     Answer,
+    CancelRedemption,
     CaptureHold,
     CloseDay,
     Enrol,
     EraseMember,
     ExtendHold,
+    FulfilRedemption,
     MemberRef,
     Publish,
     ReleaseHold,
@@ -294,6 +296,8 @@ class Pipe:
             return (self._lane_of(command.identifiers[0]) if command.identifiers else 0,)
         if isinstance(command, _BY_HOLD):
             return (cell_of(command.hold_id, self._cells),)
+        if isinstance(command, FulfilRedemption | CancelRedemption):
+            return (cell_of(command.redemption_id, self._cells),)
         ref: MemberRef | None = getattr(command, "member", None)
         if ref is None:
             return (0,)
@@ -497,7 +501,7 @@ class Pipe:
                     if missing:
                         elsewhere.append((waiting, missing))
                         break
-                    await self._read(connection, book, needs.keys)
+                    await store.load_more(connection, book, needs.keys)
                     continue
                 except Exception as error:
                     raise _Poisoned(waiting) from error
@@ -505,13 +509,6 @@ class Pipe:
             else:
                 raise _Poisoned(waiting) from RuntimeError("a command asked for more too often")
         return answers, elsewhere
-
-    async def _read(self, connection: store.Connection, book: Book, keys: Keys) -> None:
-        if keys.deep:
-            await store.load_deep(connection, book, keys)
-        if keys.shallow:
-            loaded = await store.load(connection, book.program_id, list(book.lanes), keys, self._cells)
-            store.fill(book, keys, loaded.rest)
 
     # --- answer ----------------------------------------------------------------------------------------------
 

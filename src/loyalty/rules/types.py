@@ -4,11 +4,11 @@ The same tagged unions are the stored JSON, the API body and the `match`. Rates 
 money is minor units, points are whole.
 """
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from loyalty.base.calendar import CapPeriod
 from loyalty.base.numbers import Rounding
 from loyalty.conditions.types import Condition, Lines
 
@@ -43,14 +43,6 @@ class Multiplier(Struct, frozen=True, tag="multiplier", tag_field="kind", forbid
 
 
 Effect = PerSpend | Fixed | Multiplier
-
-
-class CapPeriod(StrEnum):
-    DAY = "day"
-    WEEK = "week"  # from Monday
-    MONTH = "month"
-    YEAR = "year"
-    EVER = "ever"
 
 
 class MemberCap(Struct, frozen=True, forbid_unknown_fields=True):

@@ -48,6 +48,7 @@ _GROUPS = (
     "Holds",
     "Members",
     "Points",
+    "Rewards",
     "Ledger",
     "Engagement",
     "Program",

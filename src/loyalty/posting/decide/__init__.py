@@ -17,22 +17,27 @@ from loyalty.posting.commands import (
     AdvanceClock,
     Answer,
     CancelPurchase,
+    CancelRedemption,
     CaptureHold,
     ChangeMember,
+    ChangeStock,
     ClaimPurchase,
     CloseDay,
     Enrol,
     EraseMember,
     ExtendHold,
+    FulfilRedemption,
     ImportLot,
+    PayWithPoints,
     PlaceHold,
     Publish,
     RecordPurchase,
+    Redeem,
     ReleaseHold,
     Submission,
 )
 from loyalty.posting.configuration import History
-from loyalty.posting.decide import holds, people, points, program, purchase, undo
+from loyalty.posting.decide import holds, people, points, program, purchase, redemption, undo
 from loyalty.posting.decide.outcome import Outcome, Replay, encode
 from loyalty.posting.types import IdempotencyKeyReused
 from loyalty.rules.types import EVALUATOR
@@ -51,6 +56,11 @@ _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     ExtendHold: holds.extend,
     CaptureHold: holds.capture,
     ReleaseHold: holds.release,
+    Redeem: redemption.redeem,
+    PayWithPoints: redemption.pay,
+    FulfilRedemption: redemption.fulfil,
+    CancelRedemption: redemption.cancel,
+    ChangeStock: redemption.change_stock,
     Publish: program.publish,
     AdvanceClock: program.advance_clock,
     CloseDay: program.close_day,
