@@ -16,8 +16,10 @@ SOURCE = ROOT / "src" / "loyalty"
 # same code serves quotes, simulation, backtests and every test without a database.
 PURE_ROOMS = ("conditions", "ledger", "members", "posting", "rewards", "rules", "tiers")
 IMPURE_NAMES = {
+    "catalogue",  # reads a snapshot, then judges as a redemption does
     "checkpoint",  # reads and writes a file
     "files",  # reads a program from its directory
+    "glance",  # reads a snapshot
     "histories",  # cache over the database
     "jobs",
     "pipe",

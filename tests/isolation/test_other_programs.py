@@ -17,11 +17,20 @@ from tests.conftest import Database
 from tests.isolation import dump
 from tests.kills.api import Api
 from tests.races.client import Client, Reply
-from tests.races.house import JSON, House, adjustment, environ, open_program, purchase
+from tests.races.house import CONFIGURATION, JSON, House, adjustment, environ, open_program, payment, purchase
 
 ROUTES = [endpoint for endpoint in endpoints() if endpoint.path.startswith("/v1/")]
 CARD = "603555998877"
 THEIR_RECEIPT = {"source": "till-1", "external_id": "their-receipt-4711"}
+THEIR_REWARD = {
+    "id": "their-mug",
+    "name": "Fremdling mug",
+    "kind": "product",
+    "points_currency": "points",
+    "points": 5,
+    "stocked": True,
+}
+THEIR_CONFIGURATION = CONFIGURATION | {"rewards": [*CONFIGURATION["rewards"], THEIR_REWARD]}
 
 
 class Theirs(NamedTuple):
@@ -38,8 +47,8 @@ async def houses(database: Database, redis_url: str) -> AsyncIterator[tuple[Hous
     api = Api(environ(database.app_url, redis_url))
     await api.start()
     both = []
-    for _ in range(2):
-        program, key = await open_program(database.app_url, redis_url)
+    for configuration in (CONFIGURATION, THEIR_CONFIGURATION):
+        program, key = await open_program(database.app_url, redis_url, configuration)
         both.append(House(database.app_url, database.superuser_url, program, key, [api]))
     yield both[0], both[1]
     for house in both:
@@ -74,6 +83,10 @@ async def busy(house: House) -> Theirs:
     at_the_desk = await made("/v1/clients", {"name": "Fremdling GmbH"})
     key = await made(f"/v1/clients/{at_the_desk['id']}/keys", {"role": "pos"})
     run = await made("/v1/verification-runs", {})
+    await made("/v1/rewards/their-mug/stock", {"set": 7, "reason": "delivery"})
+    redemption = await made("/v1/redemptions", {"member": {"id": member}, "reward": "their-mug"})
+    for _ in range(2):
+        await made("/v1/redemptions", payment(member, 5))
     ids = {
         "member": member,
         "purchase": sale["id"],
@@ -83,6 +96,8 @@ async def busy(house: House) -> Theirs:
         "client": at_the_desk["id"],
         "key": key["key"]["id"],
         "run": run["id"],
+        "reward": "their-mug",
+        "redemption": redemption["id"],
         "number": "2",
     }
     for n in range(2):
@@ -132,6 +147,13 @@ def bodies(endpoint: Endpoint, theirs: Theirs, ours: str) -> list[JSON | None]:
             return [lot | name | {"external_id": uuid4().hex} for name in named]
         case path if path.endswith("/claim"):
             return [{"member": {"id": ours}}, *named]
+        case "/v1/redemptions":
+            wishes: list[JSON] = [{"reward": "bag"}, {"points_currency": "points", "points": 5}]
+            return [wish | name for wish in wishes for name in named]
+        case path if path.endswith("/stock"):
+            return [{"set": 5, "reason": "delivery"}]
+        case path if path.endswith("/cancel"):
+            return [{"reason": "changed_mind"}]
         case "/v1/members":
             return [{"identifiers": [{"kind": "card", "value": CARD}]}]
         case "/v1/members/lookup":
@@ -172,6 +194,7 @@ async def test_another_programs_things_are_not_there(houses: tuple[House, House]
             queries += [f"after={cursor}" for cursor in theirs.cursors]
             queries += ["source=till-1&external_id=their-receipt-back"]
             queries += ["source=till-1&external_id=their-receipt-4711", "q=Gundula", f"q={CARD}", "limit=200"]
+            queries += [f"member={theirs.ids['member']}", f"member=identifier:card:{CARD}"]
             for query in queries:
                 silent(endpoint, await client.get(f"{path}?{query}"), theirs)
                 calls += 1

@@ -81,6 +81,14 @@ async def live(client: Client) -> str:
         points = {"points_currency": "points", "points": 3, "reason": "goodwill"} | named
         await tell(client, "POST", "/v1/adjustments", points, 201)
         await tell(client, "POST", "/v1/adjustments", points | {"points": -(10**6)}, 409)
+        await tell(
+            client, "GET", f"/v1/rewards?member=identifier:{kind}:{quote(p[kind], safe='')}", None, 200
+        )
+        await tell(client, "POST", "/v1/redemptions", {"reward": "bag"} | named, 409)
+        paid = {"points_currency": "points", "points": 1} | named
+        taken = await tell(client, "POST", "/v1/redemptions", paid, 201)
+        await tell(client, "POST", f"/v1/redemptions/{taken['id']}/cancel", {"reason": "changed_mind"}, 200)
+        await tell(client, "GET", f"/v1/members/identifier:{kind}:{quote(p[kind])}/redemptions", None, 200)
     await tell(client, "GET", f"/v1/members?q={quote(p['name'])}", None, 200)
     await tell(client, "GET", f"/v1/members?q={quote(p['email'])}&limit=nonsense", None, 400)
     changed = {"profile": profile | {"name": p["new name"]}, "attributes": {"diet": p["attribute"]}}

@@ -374,6 +374,81 @@ HISTORY = (
     ),
 )
 
+REDEMPTIONS = (
+    Check(
+        "what a redemption says it took is what its decision's entry took, lot by lot",
+        """
+        WITH told AS (
+            SELECT r.id, (p.value->>0)::uuid AS lot_id, (p.value->>1)::bigint AS points
+            FROM redemptions r, json_array_elements(r.parts) p
+        ), took AS (
+            SELECT r.id, p.lot_id, p.points FROM redemptions r
+            JOIN entries e ON (e.program_id, e.cell, e.decision_id, e.id)
+                = (r.program_id, r.cell, r.decision_id, r.entry_id)
+            JOIN postings p ON (p.program_id, p.cell, p.entry_id) = (e.program_id, e.cell, e.id)
+            WHERE e.kind = 'redeem' AND (p.source, p.target) = ('available', 'redeemed')
+        )
+        SELECT coalesce(told.id, took.id) FROM told FULL JOIN took USING (id, lot_id)
+        WHERE told.points IS DISTINCT FROM took.points
+        UNION ALL
+        SELECT r.id FROM redemptions r WHERE r.points <> (SELECT sum(t.points) FROM told t WHERE t.id = r.id)
+        UNION ALL
+        SELECT e.id FROM entries e WHERE e.kind = 'redeem' AND NOT EXISTS (
+            SELECT FROM redemptions r WHERE r.entry_id = e.id)
+        """,
+    ),
+    Check(
+        "a cancelled redemption gave all its points back once, and no other did",
+        """
+        WITH back AS (
+            SELECT e.corrects_entry_id AS entry_id, sum(p.points) AS points FROM entries e
+            JOIN postings p ON (p.program_id, p.cell, p.entry_id) = (e.program_id, e.cell, e.id)
+            WHERE e.kind = 'restore' AND e.cause = 'redemption_cancelled' GROUP BY 1
+        )
+        SELECT r.id FROM redemptions r LEFT JOIN back b ON b.entry_id = r.entry_id
+        WHERE coalesce(b.points, 0) <> CASE r.state WHEN 'cancelled' THEN r.points ELSE 0 END
+        """,
+    ),
+    Check(
+        "a redemption is in the state that its last decision gave it",
+        """
+        SELECT r.id FROM redemptions r LEFT JOIN LATERAL (
+            SELECT d.id, d.kind FROM decisions d
+            WHERE (d.program_id, d.cell, d.activity_id) = (r.program_id, r.cell, r.id)
+            ORDER BY d.id DESC LIMIT 1) last ON true
+        WHERE (last.id, CASE last.kind WHEN 'redeem' THEN 'issued' WHEN 'fulfil' THEN 'fulfilled'
+            WHEN 'cancel_redemption' THEN 'cancelled' END) IS DISTINCT FROM (r.changed_by, r.state)
+        """,
+    ),
+    Check(
+        "a stock is what was brought less what was taken and is not cancelled",
+        """
+        WITH moved AS (
+            SELECT d.program_id, s.value->>0 AS reward, (s.value->>1)::bigint AS change
+            FROM decisions d, json_array_elements(d.detail::json->'stocked') s
+        ), summed AS (
+            SELECT program_id, reward, sum(change) AS stock FROM moved GROUP BY 1, 2
+        )
+        SELECT coalesce(s.reward, m.reward) FROM stocks s FULL JOIN summed m USING (program_id, reward)
+        WHERE s.stock IS DISTINCT FROM m.stock
+        """,
+    ),
+    Check(
+        "a limit has counted what was redeemed in its period and is not cancelled",
+        """
+        WITH used AS (
+            SELECT d.program_id, d.cell, d.member_id AS owner_id, c.value->>0 AS rule_id, c.value->>1 AS period,
+                sum((c.value->>2)::bigint) AS points
+            FROM decisions d, json_array_elements(d.detail::json->'counted') c
+            WHERE d.kind IN ('redeem', 'cancel_redemption') GROUP BY 1, 2, 3, 4, 5
+        )
+        SELECT coalesce(c.rule_id, u.rule_id) FROM (SELECT * FROM counters WHERE rule_id LIKE '%:%') c
+        FULL JOIN used u USING (program_id, cell, owner_id, rule_id, period)
+        WHERE coalesce(c.points, -1) <> coalesce(u.points, -1)
+        """,
+    ),
+)
+
 EVENTS = (
     Check(
         "positions of events are dense in a lane, and blocks say which are theirs",
@@ -451,6 +526,9 @@ CLOSURE = (
         SELECT r.id FROM returns r LEFT JOIN activities a
             ON (a.program_id, a.cell, a.id) = (r.program_id, r.cell, r.purchase_id) WHERE a.id IS NULL
         UNION ALL
+        SELECT r.id FROM redemptions r LEFT JOIN members m
+            ON (m.program_id, m.cell, m.id) = (r.program_id, r.cell, r.member_id) WHERE m.id IS NULL
+        UNION ALL
         SELECT b.id FROM blocks b LEFT JOIN configurations c
             ON (c.program_id, c.number) = (b.program_id, b.config_number) WHERE c.program_id IS NULL
         """,
@@ -467,7 +545,7 @@ CLOSURE = (
     ),
 )
 
-ALL = (*BALANCES, *REQUESTS, *HISTORY, *EVENTS, *CLOSURE)
+ALL = (*BALANCES, *REQUESTS, *HISTORY, *REDEMPTIONS, *EVENTS, *CLOSURE)
 
 
 async def broken(link: "asyncpg.Connection[Any]") -> dict[str, list[str]]:

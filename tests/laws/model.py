@@ -13,7 +13,7 @@ from math import floor
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.laws.judge import JSON, Given, awarded, may_earn, shared, still
+from tests.laws.judge import JSON, Given, awarded, holds, may_earn, named_period, shared, still
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 POINTS_MAX = 2**53 - 1
@@ -22,9 +22,9 @@ POINTS_MAX = 2**53 - 1
 class No(Exception):
     """A refusal: its status and code."""
 
-    def __init__(self, status: int, code: str) -> None:
+    def __init__(self, status: int, code: str, reasons: list[str] | None = None) -> None:
         super().__init__(code)
-        self.status, self.code = status, code
+        self.status, self.code, self.reasons = status, code, reasons
 
 
 class Again(Exception):
@@ -84,6 +84,7 @@ class Hold:
 @dataclass
 class Member:
     number: int
+    enrolled: datetime
     status: str = "active"
     lots: dict[str, list[Lot]] = field(default_factory=dict)  # by points currency
     counters: dict[tuple[str, str], int] = field(default_factory=dict)  # by rule and period
@@ -115,6 +116,22 @@ class Purchase:
         return [line["quantity_milli"] or 1 for line in self.about["lines"]]
 
 
+@dataclass
+class Redemption:
+    """Points that became something, and from which lots they came."""
+
+    member: int
+    code: str
+    parts: list[tuple[Lot, int]]
+    at: datetime
+    terms: JSON  # the reward or the points currency's `pay`, as it was then
+    reward: str | None
+    quantity: int
+    place: JSON
+    answer: int  # of what brought about the present state
+    state: str = "issued"
+
+
 class Model:
     """The program: commands are methods that return what was earned or raise No or Again."""
 
@@ -129,6 +146,8 @@ class Model:
         self.holds: list[Hold] = []
         self.backs: dict[tuple[str, str], tuple[Any, int]] = {}  # returns
         self.exchanges: dict[tuple[Any, Any], int] = {}
+        self.redemptions: list[Redemption] = []
+        self.stocks: dict[str, int] = {}
         self.issued = 0
         self.closed: date | None = None
 
@@ -206,7 +225,7 @@ class Model:
             raise No(409, "identifiers_conflict")
         if owners:
             return owners.pop(), False
-        member = Member(len(self.members))
+        member = Member(len(self.members), self.now)
         self.members[member.number] = member
         for identifier in identifiers:
             self.identifiers[identifier] = member.number
@@ -272,8 +291,8 @@ class Model:
     def debt(self, lots: list[Lot]) -> int:
         return sum(lot.owed - lot.lent for lot in lots)
 
-    def repay(self, lots: list[Lot]) -> None:
-        for lot in self.spending(lots):
+    def repay(self, lots: list[Lot], payers: list[Lot] | None = None) -> None:
+        for lot in self.spending(lots if payers is None else payers):
             paid = min(self.debt(lots), lot.available)
             lot.available, lot.lent = lot.available - paid, lot.lent + paid
 
@@ -721,6 +740,196 @@ class Model:
             raise No(409, "insufficient_points")
         own.owed, own.revoked = own.owed + left, own.revoked + left
 
+    # --- redemptions ------------------------------------------------------------------------------------------
+
+    def redeem(self, named: int, id: str, quantity: int, place: JSON, answer: int) -> Redemption:
+        member = self.active(named)
+        reward = next((r for r in self.present.get("rewards", []) if r["id"] == id), None)
+        if reward is None:
+            raise No(404, "reward_not_found")
+        if quantity > reward.get("quantity_max", 10):
+            raise No(422, "quantity_too_large")
+        against = self.why_not(member, reward, quantity, place)
+        if against and against != ["insufficient_points"]:
+            raise No(409, "reward_unavailable", against)
+        if against:
+            raise No(409, "insufficient_points")
+        if reward.get("stocked"):
+            self.stocks[id] -= quantity
+        self.use(member, self.limit_of(reward, self.now), quantity)
+        return self.take(
+            member,
+            reward["points_currency"],
+            reward["points"] * quantity,
+            reward,
+            id,
+            quantity,
+            place,
+            answer,
+        )
+
+    def why_not(self, member: Member, reward: JSON, quantity: int, place: JSON) -> list[str]:
+        """The words of every reason against a reward, in their order."""
+        local = self.now.astimezone(self.zone)
+        found: list[str] = []
+        if reward.get("from_on") and local.date() < date.fromisoformat(reward["from_on"]):
+            found.append("not_before")
+        if reward.get("to_on") and local.date() > date.fromisoformat(reward["to_on"]):
+            found.append("over")
+        if reward.get("stocked") and self.stocks.get(reward["id"], 0) < quantity:
+            found.append("sold_out")
+        limit = reward.get("member_limit")
+        key = self.limit_of(reward, self.now)
+        if limit and key and member.counters.get(key, 0) + quantity > limit["quantity"]:
+            found.append("limit_reached")
+        when = reward.get("when")
+        parts = [] if when is None else demanded(when)
+        found += [part["kind"] for part in parts if not self.fits(part, member, place, local)]
+        held = sum(lot.available for lot in self.settled(member, reward["points_currency"]))
+        if held < reward["points"] * quantity:
+            found.append("insufficient_points")
+        return found
+
+    def fits(self, when: JSON, member: Member, place: JSON, local: datetime) -> bool:
+        match when["kind"]:
+            case "not":
+                return not self.fits(when["of"], member, place, local)
+            case "all":
+                return all(self.fits(part, member, place, local) for part in when["of"])
+            case "any":
+                return any(self.fits(part, member, place, local) for part in when["of"])
+            case "tenure":
+                return (local.date() - member.enrolled.astimezone(self.zone).date()).days >= when["days"]
+            case "identifier":
+                kinds = {kind for (kind, _), owner in self.identifiers.items() if owner == member.number}
+                return bool(kinds & set(when["any_of"]))
+            case _:
+                return holds(when, place, [], local)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.present["settings"]["zone"])
+
+    def limit_of(self, reward: JSON, at: datetime) -> tuple[str, str] | None:
+        limit = reward.get("member_limit")
+        on = at.astimezone(self.zone).date()
+        return (f"reward {reward['id']}", named_period(on, limit["period"])) if limit else None
+
+    def day_of(self, code: str, pay: JSON, at: datetime) -> tuple[str, str] | None:
+        return (f"pay {code}", at.astimezone(self.zone).date().isoformat()) if pay.get("day_max") else None
+
+    @staticmethod
+    def use(member: Member, key: tuple[str, str] | None, many: int) -> None:
+        if key is not None:
+            member.counters[key] = max(0, member.counters.get(key, 0) + many)
+
+    def pay(self, named: int, code: str, points: int, place: JSON, answer: int) -> Redemption:
+        member = self.active(named)
+        pay = self.currency(self.present, code).get("pay")
+        if pay is None:
+            raise No(422, "payment_not_offered")
+        if points < pay.get("points_min", 1):
+            raise No(422, "points_below_minimum")
+        if points % pay.get("step", 1):
+            raise No(422, "points_not_in_step")
+        if points > pay.get("points_max", 10**9):
+            raise No(422, "points_above_maximum")
+        key = self.day_of(code, pay, self.now)
+        if key and member.counters.get(key, 0) + points > pay["day_max"]:
+            raise No(409, "day_limit_reached")
+        self.use(member, key, points)
+        return self.take(member, code, points, pay, None, 1, place, answer)
+
+    def take(
+        self,
+        member: Member,
+        code: str,
+        points: int,
+        terms: JSON,
+        reward: str | None,
+        quantity: int,
+        place: JSON,
+        answer: int,
+    ) -> Redemption:
+        lots = member.lots.setdefault(code, [])
+        self.settle(lots)
+        if sum(lot.available for lot in lots) < points:
+            raise No(409, "insufficient_points")
+        parts: list[tuple[Lot, int]] = []
+        for lot in self.spending(lots):
+            part = min(points, lot.available)
+            lot.available, lot.redeemed, points = lot.available - part, lot.redeemed + part, points - part
+            if part:
+                parts.append((lot, part))
+        taken = Redemption(member.number, code, parts, self.now, terms, reward, quantity, place, answer)
+        self.redemptions.append(taken)
+        return taken
+
+    def fulfil(self, which: int, answer: int) -> Redemption:
+        taken = self.redemption(which)
+        if taken.state == "fulfilled":
+            raise Again(taken.answer)
+        if taken.state == "cancelled":
+            raise No(409, "redemption_cancelled")
+        taken.state, taken.answer = "fulfilled", answer
+        return taken
+
+    def redemption(self, which: int) -> Redemption:
+        if which >= len(self.redemptions):
+            raise No(404, "redemption_not_found")
+        return self.redemptions[which]
+
+    def cancel_redemption(self, which: int, answer: int) -> tuple[Redemption, int]:
+        """The redemption, and how many of its points are lost."""
+        taken = self.redemption(which)
+        if taken.state == "cancelled":
+            raise Again(taken.answer)
+        if taken.state == "fulfilled" and not taken.terms.get("returnable"):
+            raise No(409, "not_returnable")
+        member = self.members[taken.member]
+        lots = member.lots[taken.code]
+        self.settle(lots)
+        points = sum(part for _, part in taken.parts)
+        self.bounded(lots, points)
+        lost = 0
+        days = self.policies.get("returned_days", 0)
+        for lot, part in taken.parts:
+            lot.redeemed -= part
+            if member.status == "erased" or (lot.ends <= self.now and not days):
+                lot.expired, lost = lot.expired + part, lost + part
+            else:
+                lot.available += part
+                if lot.ends > self.now:
+                    lot.arrived = self.now
+        # What is still good pays a debt before what gets a new end.
+        late = [lot for lot, _ in taken.parts if lot.ends <= self.now and lot.available]
+        self.repay(lots, [lot for lot in lots if lot not in late])
+        for lot in late:
+            lot.arrived = self.now
+            on = self.now.astimezone(self.zone).date() + timedelta(days=days)
+            lot.expires = midnight(on, self.zone)
+        self.repay(lots)
+        if taken.reward is not None:
+            if taken.terms.get("stocked"):
+                self.stocks[taken.reward] += taken.quantity
+            self.use(member, self.limit_of(taken.terms, taken.at), -taken.quantity)
+        else:
+            self.use(member, self.day_of(taken.code, taken.terms, taken.at), -points)
+        taken.state, taken.answer = "cancelled", answer
+        return taken, lost
+
+    def stock(self, id: str, to: int | None, by: int) -> int:
+        reward = next((r for r in self.present.get("rewards", []) if r["id"] == id), None)
+        if reward is None:
+            raise No(404, "reward_not_found")
+        if not reward.get("stocked"):
+            raise No(409, "stock_not_kept")
+        after = self.stocks.get(id, 0) + by if to is None else to
+        if not 0 <= after <= 10**9:
+            raise No(409, "stock_out_of_range")
+        self.stocks[id] = after
+        return after
+
     # --- reading ------------------------------------------------------------------------------------------------
 
     def settled(self, member: Member, code: str) -> list[Lot]:
@@ -750,6 +959,11 @@ def stays(figures: list[int], whole: list[int], left: list[int]) -> list[int]:
     return [
         f - floor(Fraction(f * (w - k), w)) if w else f for f, w, k in zip(figures, whole, left, strict=True)
     ]
+
+
+def demanded(when: JSON) -> list[JSON]:
+    """The conditions that must all hold, one by one."""
+    return [one for part in when["of"] for one in demanded(part)] if when["kind"] == "all" else [when]
 
 
 def midnight(on: date, zone: ZoneInfo) -> datetime:

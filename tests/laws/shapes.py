@@ -108,6 +108,63 @@ def rulesets(currencies: tuple[str, ...]) -> st.SearchStrategy[JSON]:
     return given(version=st.integers(1, 9), rules=rules(currencies), excluded=chance(named))
 
 
+places = given(
+    channel=chance(st.sampled_from(CHANNELS)),
+    location=chance(st.sampled_from(LOCATIONS)),
+    reference=chance(st.just("A-1")),
+)
+circumstances = st.recursive(
+    windows
+    | nights
+    | given(kind=st.just("channel"), any_of=st.lists(st.sampled_from(CHANNELS), min_size=1, max_size=2))
+    | given(kind=st.just("location"), any_of=st.lists(st.sampled_from(LOCATIONS), min_size=1, max_size=2))
+    | given(kind=st.just("tenure"), days=st.sampled_from((1, 2, 30)))
+    | given(
+        kind=st.just("identifier"),
+        any_of=st.lists(st.sampled_from(("card", "phone", "email", "external")), min_size=1, max_size=2),
+    ),
+    lambda inner: (
+        given(kind=st.sampled_from(("all", "any")), of=st.lists(inner, min_size=1, max_size=3))
+        | given(kind=st.just("not"), of=inner)
+    ),
+    max_leaves=3,
+)
+REWARDS = ("mug", "tea", "cup")
+pays = given(
+    points=st.sampled_from((2, 10)),
+    each_minor=st.sampled_from((3, 7, 100)),
+    points_min=st.sampled_from((4, 20)),
+    step=chance(st.sampled_from((1, 5))),
+    points_max=chance(st.sampled_from((100, 5_000))),
+    day_max=chance(st.sampled_from((150, 400))),
+    returnable=st.booleans(),
+)
+
+
+def rewards(currencies: tuple[str, ...]) -> st.SearchStrategy[list[JSON]]:
+    one = given(
+        id=st.sampled_from(REWARDS),
+        name=st.just("a reward"),
+        kind=st.sampled_from(("product", "voucher", "discount", "donation", "service", "status")),
+        points_currency=st.sampled_from(currencies),
+        points=st.sampled_from((1, 5, 20, 150)),
+        money_minor=st.sampled_from((0, 250)),
+        from_on=st.sampled_from((None, None, None, "2026-03-01", "2026-03-08")),
+        to_on=st.sampled_from((None, None, None, "2026-03-31", "2026-12-31")),
+        visible=st.booleans(),
+        stocked=st.booleans(),
+        member_limit=chance(
+            given(
+                quantity=st.integers(1, 4), period=st.sampled_from(("day", "week", "month", "year", "ever"))
+            )
+        ),
+        quantity_max=chance(st.sampled_from((1, 3))),
+        when=st.none() | st.none() | st.none() | circumstances,
+        returnable=st.booleans(),
+    )
+    return st.lists(one, min_size=1, max_size=3, unique_by=lambda reward: reward["id"])
+
+
 line_bodies = given(
     sku=st.sampled_from(SKUS),
     quantity_milli=st.sampled_from((0, 1_000, 2_500)),

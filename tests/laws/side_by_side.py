@@ -79,8 +79,9 @@ def currencies(code: str) -> st.SearchStrategy[JSON]:
             "excluded_tenders": st.sampled_from(((), ("gift",))),
             "spendable": st.sampled_from((*[True] * 7, False)),
             "hold_grace_days": st.sampled_from((0, 0, 2)),
+            "pay": st.none() | shapes.pays | shapes.pays,
         }
-    )
+    ).map(lambda one: one if one["spendable"] else one | {"pay": None})
 
 
 policies = st.fixed_dictionaries(
@@ -90,6 +91,7 @@ policies = st.fixed_dictionaries(
         "late_days_max": st.sampled_from((None, 30, 3)),
         "claim_days_max": st.sampled_from((0, 30)),
         "blind_returns": st.sampled_from(("refuse", "record")),
+        "returned_days": st.sampled_from((0, 0, 3)),
         **{
             f"unknown_{kind}": st.sampled_from(("refuse", "enrol", "guest"))
             for kind in ("card", "phone", "email", "external")
@@ -109,14 +111,16 @@ simple_rules = st.just(
 
 
 def publishable(configuration: JSON) -> JSON:
-    """Without the rules and exclusions that contradict themselves; what a contradiction is, tests/pure says."""
+    """Without the rules, rewards and exclusions that contradict themselves; what that is, tests/pure says."""
     while found := faults(msgspec.convert(configuration, Configuration)):
         if any(fault.pointer.startswith("/ruleset/excluded") for fault in found):
             del configuration["ruleset"]["excluded"]
             continue
-        wrong = {int(fault.pointer.split("/")[3]) for fault in found}
-        rules = configuration["ruleset"]["rules"]
-        configuration["ruleset"]["rules"] = [rule for n, rule in enumerate(rules) if n not in wrong]
+        for name, part in (("/ruleset/rules/", configuration["ruleset"]), ("/rewards/", configuration)):
+            places = (fault.pointer.removeprefix(name) for fault in found if fault.pointer.startswith(name))
+            wrong = {int(place.partition("/")[0]) for place in places}
+            kind = name.split("/")[-2]
+            part[kind] = [one for n, one in enumerate(part[kind]) if n not in wrong]
     return configuration
 
 
@@ -134,6 +138,7 @@ configurations = st.fixed_dictionaries(
         "ruleset": st.builds(
             lambda base, more: {"version": 1, "rules": base + more}, simple_rules, shapes.rules(CURRENCIES)
         ),
+        "rewards": shapes.rewards(CURRENCIES),
     }
 ).map(publishable)
 NOBODY = 11
@@ -234,6 +239,7 @@ class Commands(RuleBasedStateMachine):
         self.sent: list[tuple[Submission, int, bytes]] = []
         self.activities: dict[tuple[str, str], UUID] = {}
         self.holds: list[UUID] = []  # of the model's holds
+        self.redeemed: list[UUID] = []
         self.accepted = 1
         self.past: list[tuple[int, datetime, datetime, Any]] = []
 
@@ -292,8 +298,11 @@ class Commands(RuleBasedStateMachine):
         self.tell(f"{name} {answer.status} {body.get('code', '')}")
         self.sent.append((submission, answer.status, answer.body))
         match expected:
-            case No(status=status, code=code):
+            case No(status=status, code=code, reasons=reasons):
                 assert (answer.status, body.get("code"), answer.replayed) == (status, code, False)
+                if reasons is not None:
+                    assert [one["reason"] for one in body["reasons"]] == reasons
+                    world.seen.update(f"{name} {reason}" for reason in reasons)
                 world.seen[f"{name} {code}"] += 1
             case Again(answer=first):
                 assert (answer.status, answer.body, answer.replayed) == (200, self.answers[first], True)
@@ -958,18 +967,30 @@ class Commands(RuleBasedStateMachine):
         good=st.none() | st.integers(-1, 500),
     )
     def import_lot(self, n: int, row: int, many: int, age: int, wait: int | None, good: int | None) -> None:
-        number, issued = self.number(n), self.model.now - timedelta(days=age)
+        issued = self.model.now - timedelta(days=age)
         activates = None if wait is None else issued + timedelta(days=wait)
         expires = None if good is None else issued + timedelta(days=good)
-        name, content = ("old", str(row)), digest(number, many, issued, activates, expires)
+        self.bring(self.number(n), "points", many, str(row), issued, activates, expires)
+
+    def bring(
+        self,
+        number: int,
+        code: str,
+        many: int,
+        row: str,
+        issued: datetime,
+        activates: datetime | None,
+        expires: datetime | None,
+    ) -> None:
+        name, content = ("old", row), digest(number, many, issued, activates, expires)
         command = commands.ImportLot(
-            self.ref(number), "points", many, *name, issued, activates, expires, content_digests=(content,)
+            self.ref(number), code, many, *name, issued, activates, expires, content_digests=(content,)
         )
         _, body = self.step(
             command,
             "import_lot",
             number,
-            "points",
+            code,
             many,
             name,
             content,
@@ -980,6 +1001,141 @@ class Commands(RuleBasedStateMachine):
         )
         if body is not None:
             self.holds_what_the_model_says(number, body)
+
+    # --- redemptions ----------------------------------------------------------------------------------------
+
+    @rule(
+        n=some_member,
+        which=st.integers(0, 9),
+        quantity=st.sampled_from((1, 1, 1, 2, 5)),
+        place=shapes.places,
+        enough=st.booleans(),
+    )
+    def redeem(self, n: int, which: int, quantity: int, place: JSON, enough: bool) -> None:
+        """A reward, for points that are there already or have just been given."""
+        number = self.number(n)
+        offered = {one["id"]: one for one in self.model.present["rewards"]}
+        id = "hat" if which == 9 or not offered else list(offered)[which % len(offered)]
+        if enough and id in offered and number < len(self.ids):
+            reward = offered[id]
+            self.provide(n, reward["points_currency"], reward["points"] * quantity)
+            if reward.get("stocked") and self.model.stocks.get(id, 0) < quantity:
+                self.change_stock(id, None, quantity)
+        command = commands.Redeem(self.ref(number), id, quantity, commands.Place(**place))
+        self.taken(number, *self.step(command, "redeem", number, id, quantity, place, len(self.answers)))
+
+    def provide(self, n: int, code: str, many: int) -> None:
+        """Points that are there at once and good for some days."""
+        ends = self.model.now + timedelta(days=3)
+        self.bring(self.number(n), code, many, f"W{len(self.sent)}", self.model.now, None, ends)
+
+    @rule(
+        n=some_member,
+        code=st.sampled_from((*CURRENCIES, *CURRENCIES, "stars")),
+        many=st.sampled_from((3, 4, 20, 25, 50, 102, 150, 300)),
+        place=shapes.places,
+        enough=st.booleans(),
+    )
+    def pay(self, n: int, code: str, many: int, place: JSON, enough: bool) -> None:
+        number = self.number(n)
+        if enough:
+            self.provide(n, code, many)
+        command = commands.PayWithPoints(self.ref(number), code, many, commands.Place(**place))
+        self.taken(number, *self.step(command, "pay", number, code, many, place, len(self.answers)))
+
+    def taken(self, number: int, found: Any, body: JSON | None) -> None:
+        """The answer says what the model took, and the database from which lots."""
+        if body is None:
+            return
+        self.redeemed.append(UUID(body["id"]))
+        assert cell_of(self.redeemed[-1], self.world.runtime.settings.cells) == self.owner(number).cell
+        points = sum(part for _, part in found.parts)
+        terms = found.terms
+        money = terms.get("money_minor", 0) * found.quantity
+        if found.reward is None:
+            money = points * terms["each_minor"] // terms["points"]
+        assert (body["points"], body["money_minor"], body["reward"]) == (points, money, found.reward)
+        stored = self.world.run(
+            self.world.link.fetchval("SELECT parts FROM redemptions WHERE id = $1", self.redeemed[-1])
+        )
+        assert [part for _, part in json.loads(stored)] == [part for _, part in found.parts]
+        self.holds_what_the_model_says(number, body)
+
+    @rule(
+        n=st.integers(0, NOBODY - 1),
+        wishes=st.lists(
+            st.tuples(
+                st.integers(0, 8) | st.sampled_from(CURRENCIES),
+                st.sampled_from(("keep", "cancel", "fulfil", "fulfil and cancel", "cancel twice")),
+            ),
+            min_size=1,
+            max_size=3,
+        ),
+        place=shapes.places,
+        when=st.sampled_from(("at once", "once expired", "once expired")),
+    )
+    def redeem_and_think_again(
+        self, n: int, wishes: list[tuple[int | str, str]], place: JSON, when: str
+    ) -> None:
+        """What was taken is kept, handed over or given back, perhaps after its points' time was over."""
+        for wish, then in wishes:
+            before = len(self.redeemed)
+            if isinstance(wish, str):
+                self.pay(n, wish, 20, place, enough=True)
+            else:
+                self.redeem(n, wish, 1, place, enough=True)
+            if len(self.redeemed) == before:
+                continue
+            if then.startswith("fulfil"):
+                self.fulfil(before)
+            if when == "once expired":
+                self.pass_time([lot.expires for lot, _ in self.model.redemptions[before].parts[:1]])
+            if "cancel" in then:
+                self.cancel_redemption(before, "at once")
+            if then == "cancel twice":
+                self.cancel_redemption(before, "at once")
+
+    def redemption(self, n: int) -> tuple[int, UUID]:
+        """One of the redemptions, or one that never was."""
+        which = n % (len(self.redeemed) + 1)
+        return which, self.redeemed[which] if which < len(self.redeemed) else UNKNOWN
+
+    @precondition(lambda self: self.redeemed)
+    @rule(n=st.integers(0, 40))
+    def fulfil(self, n: int) -> None:
+        which, id = self.redemption(n)
+        self.step(commands.FulfilRedemption(id), "fulfil", which, len(self.answers))
+
+    @precondition(lambda self: self.redeemed)
+    @rule(n=st.integers(0, 40), when=st.sampled_from(("at once", "at once", "once expired")))
+    def cancel_redemption(self, n: int, when: str) -> None:
+        """Its points come back to their lots; when these have ended meanwhile, as the program says."""
+        which, id = self.redemption(n)
+        if when == "once expired" and which < len(self.redeemed):
+            self.pass_time([lot.expires for lot, _ in self.model.redemptions[which].parts[:1]])
+        result, body = self.step(
+            commands.CancelRedemption(id, "changed_mind"), "cancel_redemption", which, len(self.answers)
+        )
+        if body is not None:
+            found, lost = result
+            late = body["expired"] + body["reinstated"]
+            assert (body["expired"], body["points"]) == (lost, sum(part for _, part in found.parts))
+            self.world.seen.update(
+                {f"cancel_redemption {w}": 1 for w in ("expired", "reinstated") if body[w]}
+            )
+            assert late <= body["points"]
+            self.holds_what_the_model_says(found.member, body)
+
+    @rule(
+        which=st.sampled_from((*shapes.REWARDS, *shapes.REWARDS, "hat")),
+        to=st.none() | st.integers(0, 5),
+        by=st.integers(-3, 5),
+    )
+    def change_stock(self, which: str, to: int | None, by: int) -> None:
+        command = commands.ChangeStock(which, "delivery", to, 0 if to is not None else by)
+        after, body = self.step(command, "stock", which, to, by)
+        if body is not None:
+            assert body["stock"] == after
 
     # --- the program itself -----------------------------------------------------------------------------------
 
@@ -1102,6 +1258,13 @@ REACHED = (
     "capture_hold hold_captured", "capture_hold hold_lapsed", "capture_hold hold_released",
     "capture_hold insufficient_points", "release_hold accepted", "release_hold hold_not_found",
     "purchase hold_lapsed", "purchase hold_of_another_member",
+    "redeem accepted", "redeem reward_unavailable", "redeem insufficient_points", "redeem reward_not_found",
+    "redeem quantity_too_large", "redeem sold_out", "redeem limit_reached", "redeem tenure", "redeem identifier",
+    "pay accepted", "pay payment_not_offered", "pay points_below_minimum", "pay points_not_in_step",
+    "pay day_limit_reached", "pay insufficient_points", "fulfil accepted", "fulfil again", "cancel_redemption accepted",
+    "cancel_redemption again", "cancel_redemption not_returnable", "cancel_redemption expired",
+    "cancel_redemption reinstated", "stock accepted", "stock stock_not_kept", "stock stock_out_of_range",
+    "moved redeemed > available", "moved expired > available",
 )  # fmt: skip
 
 

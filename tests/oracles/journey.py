@@ -9,7 +9,7 @@ import importlib.util
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -88,6 +88,60 @@ def ninety_days(found: Iterable[Basket], last: date) -> dict[int, Figures]:
         earned, expired = totals.get(basket.household, (0, 0))
         totals[basket.household] = Figures(earned + points, expired + gone)
     return totals
+
+
+class Spent(NamedTuple):
+    earned: int
+    redeemed: int
+    expired: int
+
+    @property
+    def outstanding(self) -> int:
+        return self.earned - self.redeemed - self.expired
+
+
+def ninety_days_with_spending(
+    found: Iterable[Basket], last: date, price: int
+) -> tuple[dict[int, Spent], dict[str, Spent]]:
+    """As `ninety_days`, and before each basket `price` points are spent once, if there are as many: oldest first.
+
+    What is over on a date is gone before that date's baskets. Figures by household, and of all by local month.
+    """
+    people: dict[int, Spent] = {}
+    months: dict[str, Spent] = {}
+    points: dict[int, list[list[Any]]] = {}  # by household: the last good date and what is left, oldest first
+
+    def add(household: int, on: date, earned: int = 0, redeemed: int = 0, expired: int = 0) -> None:
+        for totals, key in ((people, household), (months, f"{on:%Y-%m}")):
+            was = totals.get(key, Spent(0, 0, 0))  # type: ignore[call-overload]
+            totals[key] = Spent(was.earned + earned, was.redeemed + redeemed, was.expired + expired)  # type: ignore[index]
+
+    def lose(household: int, today: date) -> None:
+        left = points.setdefault(household, [])
+        while left and left[0][0] < today:
+            good_to, many = left.pop(0)
+            add(household, good_to + timedelta(days=1), expired=many)
+
+    for basket in found:
+        household, today = basket.household, basket.on
+        lose(household, today)
+        left = points[household]
+        if sum(many for _, many in left) >= price:
+            wanted = price
+            while wanted:
+                part = min(wanted, left[0][1])
+                left[0][1] -= part
+                wanted -= part
+                if not left[0][1]:
+                    left.pop(0)
+            add(household, today, redeemed=price)
+        earned = basket.cents // 100
+        add(household, today, earned=earned)
+        if earned:
+            left.append([today + timedelta(days=89), earned])
+    for household in list(points):
+        lose(household, last)
+    return people, months
 
 
 def corner_grocery(found: Iterable[Basket]) -> dict[int, int]:

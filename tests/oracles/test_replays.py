@@ -183,6 +183,41 @@ async def test_points_expire_day_by_day_as_the_definitions_say(
     await House(database.app_url, database.superuser_url, UUID(told["program_id"]), "", []).whole()
 
 
+@Quarter
+async def test_points_are_spent_oldest_first_as_the_definitions_say(
+    database: Database, redis_url: str, tmp_path: Path, households: str
+) -> None:
+    people, months = journey.ninety_days_with_spending(journey.baskets(households), date(2017, 12, 31), 200)
+    out, monthly = tmp_path / "totals.csv", tmp_path / "months.csv"
+    told = await loyalty(
+        "replay", "completejourney", "--program", str(PROGRAMS / "journey-b.toml"), "--where", households,
+        "--clock", "data", "--redeem", "200", "--totals", str(out), "--totals-monthly", str(monthly),
+        **environ(database.app_url, redis_url),
+    )  # fmt: skip
+    assert told["refused"] == {}
+    with out.open() as file:
+        found = {int(row.pop("household")): row for row in csv.DictReader(file)}
+    figures = ("earned", "redeemed", "expired", "outstanding")
+    assert {h: tuple(int(row[name]) for name in figures) for h, row in found.items()} == {
+        h: (*spent, spent.outstanding) for h, spent in people.items()
+    }
+    assert told["payments"] * 200 == told["redeemed"] == sum(spent.redeemed for spent in people.values()) > 0
+    with monthly.open() as file:
+        rolled = {row["month"]: row for row in csv.DictReader(file)}
+    assert {m: tuple(int(row[name]) for name in figures[:3]) for m, row in rolled.items()} == months
+    closing = 0
+    for month in sorted(months):
+        row = {name: int(figure) for name, figure in rolled[month].items() if name != "month"}
+        assert (row["opening"], row["other"]) == (closing, 0)
+        closing += row["earned"] - row["redeemed"] - row["expired"]
+        assert row["closing"] == closing
+    assert closing == sum(spent.outstanding for spent in people.values())
+    print(
+        f"\n{len(people)} households, {told['recorded']} purchases, {told['payments']} payments, {closing} left"
+    )
+    await House(database.app_url, database.superuser_url, UUID(told["program_id"]), "", []).whole()
+
+
 def test_the_figures_of_the_definitions_stand() -> None:
     """The other means have not drifted either: one hash over a quarter of the households."""
     found = journey.ninety_days(journey.baskets("household_id % 4 = 0"), date(2017, 12, 31))

@@ -22,20 +22,26 @@ from loyalty.posting.commands import (
     Adjust,
     Answer,
     CancelPurchase,
+    CancelRedemption,
     CaptureHold,
+    ChangeStock,
     ClaimPurchase,
     Command,
     Enrol,
     ExchangePurchase,
     ExtendHold,
+    FulfilRedemption,
     Idempotency,
     ImportLot,
     MemberRef,
+    PayWithPoints,
+    Place,
     PlaceHold,
     Publish,
     PurchaseLine,
     ReceiptName,
     RecordPurchase,
+    Redeem,
     ReleaseHold,
     ReturnLine,
     ReturnPurchase,
@@ -44,6 +50,7 @@ from loyalty.posting.commands import (
 from loyalty.posting.configuration import Configuration, History, Published
 from loyalty.posting.decide import decide
 from loyalty.programs.types import PointsCurrency, Policies, ProgramSettings
+from loyalty.rewards.types import Reward, RewardKind
 from loyalty.rules.types import CapPeriod, MemberCap, PerSpend, Rule, Ruleset
 
 NOW = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)  # half past four in Berlin
@@ -69,6 +76,7 @@ def program(
     currencies: tuple[PointsCurrency, ...] = (),
     policies: Mapping[str, Any] | None = None,
     excluded: Lines | None = None,
+    rewards: tuple[Reward, ...] = (),
     **points: Any,
 ) -> Configuration:
     """A program with one points currency, `points` being its policies; the base rule unless others are named."""
@@ -79,7 +87,17 @@ def program(
         points_currencies=(PointsCurrency("points", "points", **points), *currencies),
         policies=Policies(**(policies or {})),
     )
-    return Configuration(settings, Ruleset(version=1, rules=rules or (BASE,), excluded=excluded))
+    return Configuration(settings, Ruleset(version=1, rules=rules or (BASE,), excluded=excluded), rewards)
+
+
+def reward(points: int = 500, id: str = "mug", **more: Any) -> Reward:
+    """A coffee mug for 500 points."""
+    fields: dict[str, Any] = {
+        "name": "Coffee mug",
+        "kind": RewardKind.PRODUCT,
+        "points_currency": "points",
+    } | more
+    return Reward(id=id, points=points, **fields)
 
 
 # --- commands -----------------------------------------------------------------------------------------------
@@ -170,6 +188,26 @@ def capture(hold_id: str, points: int | None = None, *, release_rest: bool = Fal
 
 def release(hold_id: str) -> ReleaseHold:
     return ReleaseHold(UUID(hold_id))
+
+
+def redeem(reward: str = "mug", quantity: int = 1, *, of: str = ANN, **place: Any) -> Redeem:
+    return Redeem(card(of), reward, quantity, Place(**place))
+
+
+def pay(points: int, *, of: str = ANN, code: str = "points", **place: Any) -> PayWithPoints:
+    return PayWithPoints(card(of), code, points, Place(**place))
+
+
+def cancel_redemption(of: "Reply", reason: str = "changed_mind") -> CancelRedemption:
+    return CancelRedemption(UUID(of["id"]), reason)
+
+
+def fulfil(of: "Reply") -> FulfilRedemption:
+    return FulfilRedemption(UUID(of["id"]))
+
+
+def stocked(to: int | None = None, *, by: int = 0, reward: str = "mug") -> ChangeStock:
+    return ChangeStock(reward, "delivery", to, by)
 
 
 def submission(
@@ -326,10 +364,17 @@ class Shop:
         for id in keys.members:
             book.members.setdefault(id, None)
             book.counted.setdefault(id, set()).update(keys.periods)
+            book.accounted.add(id)
         for _, id in keys.activities:
             book.activities.setdefault(id, None)
         for id in keys.holds:
             book.holds.setdefault(id, None)
+        for _, id in keys.redemptions:
+            book.redemptions.setdefault(id, None)
+        for reward in keys.stocks:
+            book.stocks.setdefault(reward, 0)
+        for id in keys.identified:
+            book.kinds.setdefault(id, frozenset())
         book.lots_complete.update(keys.open_lots)
 
     def _take_configuration(self) -> None:

@@ -9,13 +9,24 @@ from uuid import UUID
 
 import pytest
 
+from loyalty.base.calendar import CapPeriod
+from loyalty.conditions.types import HasIdentifier
 from loyalty.ledger.verify import verify
-from loyalty.members.types import MemberStatus
+from loyalty.members.types import Identifier, IdentifierKind, MemberStatus
 from loyalty.posting import store
-from loyalty.posting.commands import Adjust, ChangeMember, Command, EraseMember, Publish, UseHold
+from loyalty.posting.commands import (
+    AddIdentifier,
+    Adjust,
+    ChangeMember,
+    Command,
+    EraseMember,
+    Publish,
+    UseHold,
+)
 from loyalty.posting.pipe import BatchSeen
 from loyalty.posting.runtime import Runtime
 from loyalty.programs.types import PointsCurrency
+from loyalty.rewards.types import MemberLimit
 from tests.conftest import Database
 from tests.posting.live import (
     LiveShop,
@@ -32,6 +43,7 @@ from tests.posting.shop import (
     Reply,
     adjust,
     cancel,
+    cancel_redemption,
     capped,
     capture,
     card,
@@ -39,12 +51,16 @@ from tests.posting.shop import (
     enrol,
     exchange,
     extend,
+    fulfil,
     give_back,
     hold,
     line,
     program,
     purchase,
+    redeem,
     release,
+    reward,
+    stocked,
 )
 
 
@@ -254,6 +270,46 @@ async def test_a_hold_that_the_batch_before_extended_does_not_lapse_at_its_first
         clock.at = NOW + timedelta(minutes=60)
         assert (await shop.send(adjust(-1))).balance == {"available": 19}
         assert (await verify(runtime.pool.acquire, shop.id)).intact
+
+
+async def test_what_the_batch_before_took_is_out_of_stock(runtime: Runtime, database: Database) -> None:
+    shop = await open_shop(runtime, rewards=(reward(1, stocked=True),))
+    await shop.done(adjust(10), stocked(1))
+    ahead, (first, second) = await pair(database, shop, redeem(), redeem())
+    assert (ahead, first.status, second.refused) == (CAN_BE_AHEAD, 201, (409, "reward_unavailable"))
+    assert (await shop.send(stocked(by=1)))["stock"] == 1
+
+
+async def test_what_the_batch_before_gave_back_can_be_taken(runtime: Runtime, database: Database) -> None:
+    limited = reward(1, stocked=True, member_limit=MemberLimit(1, CapPeriod.DAY))
+    shop = await open_shop(runtime, rewards=(limited,))
+    taken = await shop.done(adjust(1), stocked(1), redeem())
+    ahead, (_, again) = await pair(database, shop, cancel_redemption(taken), redeem())
+    assert (ahead, again.status) == (CAN_BE_AHEAD, 201)
+
+
+async def test_what_the_batch_before_handed_over_stays(runtime: Runtime, database: Database) -> None:
+    shop = await open_shop(runtime, rewards=(reward(1),))
+    taken = await shop.done(adjust(1), redeem())
+    ahead, (_, cancelled) = await pair(database, shop, fulfil(taken), cancel_redemption(taken))
+    assert (ahead, cancelled.refused) == (CAN_BE_AHEAD, (409, "not_returnable"))
+
+
+async def test_an_identifier_of_the_batch_before_counts(runtime: Runtime, database: Database) -> None:
+    shop = await open_shop(runtime, rewards=(reward(1, when=HasIdentifier(("email",))),))
+    await shop.done(adjust(1))
+    email = Identifier(IdentifierKind.EMAIL, "ann@example.org")
+    ahead, (_, taken) = await pair(database, shop, AddIdentifier(card(ANN), email), redeem())
+    assert (ahead, taken.status) == (CAN_BE_AHEAD, 201)
+
+
+async def test_a_purchase_of_the_batch_before_that_earned_nothing_is_cancelled_beside_what_was_there(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await open_shop(runtime)
+    await shop.done(adjust(7))
+    ahead, (_, cancelled) = await pair(database, shop, purchase("R-1", 0), cancel("R-1"))
+    assert (ahead, cancelled.balance) == (CAN_BE_AHEAD, {"available": 7})
 
 
 @pytest.mark.parametrize("first", [Publish(program()), EraseMember(card(ANN))], ids=["publish", "erase"])

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty.base.calendar import RoundUp, add_months, local_date, midnight, period_end
+from loyalty.base.calendar import (
+    CapPeriod,
+    RoundUp,
+    add_months,
+    day_after,
+    local_date,
+    midnight,
+    period_end,
+    period_of,
+)
 
 ZONES = (
     "America/New_York", "America/Havana", "America/Sao_Paulo", "America/St_Johns", "Asia/Beirut", "Asia/Kathmandu",
@@ -101,6 +110,15 @@ def test_months_add_up_and_never_leave_their_month(on: date, months: int) -> Non
 )
 def test_a_date_is_rounded_up_to_the_end_of_its_period(on: date, period: RoundUp, last: date) -> None:
     assert period_end(on, period) == last
+
+
+@given(st.dates(date(1980, 1, 1), date(2080, 1, 1)), st.sampled_from(CapPeriod))
+def test_a_limits_period_lasts_to_the_day_before_the_next_one(on: date, period: CapPeriod) -> None:
+    after = day_after(on, period)
+    if after is None:
+        assert period is CapPeriod.EVER
+        return
+    assert period_of(after, period) != period_of(on, period) == period_of(after - timedelta(days=1), period)
 
 
 @given(st.dates(date(1980, 1, 1), date(2080, 1, 1)), st.sampled_from(RoundUp))

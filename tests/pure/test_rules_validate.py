@@ -171,6 +171,8 @@ def test_a_rule_said_never_to_match_never_does(ruleset: Ruleset, facts: Facts) -
 
 def test_every_fault_is_documented() -> None:
     documented = (ROOT / "docs" / "rules.md").read_text().split("## Faults")[1].split("## Files")[0]
-    source = (ROOT / "src" / "loyalty" / "rules" / "validate.py").read_text()
-    codes = re.findall(r'Fault\(\s*(?:at|f?"[^"]*"),\s*"(\w+)"', source)
+    codes: list[str] = []
+    for room in ("rules", "conditions"):
+        source = (ROOT / "src" / "loyalty" / room / "validate.py").read_text()
+        codes += re.findall(r'Fault\(\s*(?:at|f?"[^"]*"),\s*"(\w+)"', source)
     assert sorted(set(codes)) == sorted(re.findall(r"^\| `(\w+)`", documented, re.MULTILINE))

@@ -32,7 +32,12 @@ CONFIGURATION: JSON = {
         "zone": "Europe/Vienna",
         "money": "EUR",
         "points_currencies": [
-            {"code": "points", "name": "points", "expiry": {"kind": "rolling", "months": 12}}
+            {
+                "code": "points",
+                "name": "points",
+                "expiry": {"kind": "rolling", "months": 12},
+                "pay": {"points": 1, "each_minor": 1},
+            }
         ],
     },
     "ruleset": {
@@ -47,6 +52,17 @@ CONFIGURATION: JSON = {
             }
         ],
     },
+    "rewards": [
+        {
+            "id": "mug",
+            "name": "Coffee mug",
+            "kind": "product",
+            "points_currency": "points",
+            "points": 50,
+            "stocked": True,
+        },
+        {"id": "bag", "name": "Bag", "kind": "product", "points_currency": "points", "points": 500},
+    ],
 }
 
 
@@ -177,6 +193,14 @@ async def opened(
 
 def adjustment(member: str, points: int) -> JSON:
     return {"member": {"id": member}, "points_currency": "points", "points": points, "reason": "goodwill"}
+
+
+def wish(member: str, reward: str) -> JSON:
+    return {"member": {"id": member}, "reward": reward}
+
+
+def payment(member: str, points: int) -> JSON:
+    return {"member": {"id": member}, "points_currency": "points", "points": points}
 
 
 def purchase(member: str | None, external_id: str | None = None, amount_minor: int = 1_000) -> JSON:

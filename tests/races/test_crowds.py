@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from tests.conftest import Database
-from tests.races.house import House, adjustment, give_back, opened, purchase, told
+from tests.races.house import House, adjustment, give_back, opened, payment, purchase, told, wish
 
 ROUNDS = pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.proof)])
 
@@ -184,4 +184,62 @@ async def test_parts_of_a_hold_that_many_want_are_taken_until_nothing_is_left(
         )
         assert told(replies) == {(200, "done"): 14, (409, "insufficient_points"): 36}
         assert (await house.crowd(1)[0].get(f"/v1/holds/{hold}")).json["held"] == 2
+    await house.whole()
+
+
+@ROUNDS
+async def test_the_last_ten_of_a_reward_go_to_ten_of_a_hundred(house: House, rounds: int) -> None:
+    crowd = house.crowd(100)
+    members = [await house.member(10**6) for _ in crowd]
+    async for _ in house.rounds(rounds):
+        stock = await house.ask("/v1/rewards/mug/stock", {"set": 10, "reason": "delivery"})
+        assert stock.json["stock"] == 10
+        bodies = [wish(member, "mug") for member in members]
+        replies = await house.together(crowd, "/v1/redemptions", bodies, [uuid4().hex for _ in crowd])
+        assert told(replies) == {(201, "done"): 10, (409, "reward_unavailable"): 90}
+        for reply in replies:
+            if reply.status == 409:
+                assert [one["reason"] for one in reply.json["reasons"]] == ["sold_out"]
+        left = await house.ask("/v1/rewards/mug/stock", {"add": 0, "reason": "count"})
+        assert left.json["stock"] == 0
+    await house.whole()
+
+
+@ROUNDS
+async def test_fifty_payments_from_one_balance_take_what_it_allows(house: House, rounds: int) -> None:
+    crowd = house.crowd(50)
+    async for _ in house.rounds(rounds):
+        member = await house.member(700)
+        replies = await house.together(
+            crowd, "/v1/redemptions", [payment(member, 30)] * 50, [uuid4().hex for _ in crowd]
+        )
+        assert told(replies) == {(201, "done"): 23, (409, "insufficient_points"): 27}
+        answer = (await house.crowd(1)[0].get(f"/v1/members/{member}/balances")).json
+        assert [balance["available"] for balance in answer["balances"]] == [10]
+    await house.whole()
+
+
+@ROUNDS
+async def test_a_reward_for_a_whole_balance_is_taken_once_by_two_hundred(house: House, rounds: int) -> None:
+    crowd = house.crowd(200)
+    async for _ in house.rounds(rounds):
+        member = await house.member(500)
+        bodies, keys = [wish(member, "bag")] * 200, [uuid4().hex for _ in crowd]
+        replies = await house.together(crowd, "/v1/redemptions", bodies, keys)
+        assert told(replies) == {(201, "done"): 1, (409, "insufficient_points"): 199}
+    await house.whole()
+
+
+@ROUNDS
+async def test_a_redemption_that_forty_cancel_is_given_back_once(house: House, rounds: int) -> None:
+    crowd = house.crowd(40)
+    async for _ in house.rounds(rounds):
+        member = await house.member(500)
+        taken = (await house.ask("/v1/redemptions", wish(member, "bag"))).json["id"]
+        path, keys = f"/v1/redemptions/{taken}/cancel", [uuid4().hex for _ in crowd]
+        replies = await house.together(crowd, path, [{"reason": "changed_mind"}] * 40, keys)
+        assert told(replies) == {(200, "done"): 1, (200, "replayed"): 39}
+        assert len({reply.body for reply in replies}) == 1
+        answer = (await house.crowd(1)[0].get(f"/v1/members/{member}/balances")).json
+        assert [balance["available"] for balance in answer["balances"]] == [500]
     await house.whole()

@@ -9,6 +9,9 @@ from tests.races.house import House, opened
 from tests.races.test_crowds import (
     test_a_balance_that_two_hundred_want_is_spent_once,
     test_a_hold_that_many_capture_and_release_ends_once,
+    test_a_redemption_that_forty_cancel_is_given_back_once,
+    test_a_reward_for_a_whole_balance_is_taken_once_by_two_hundred,
+    test_fifty_payments_from_one_balance_take_what_it_allows,
     test_of_a_purchase_and_its_cancel_the_first_to_come_decides,
     test_of_one_line_no_more_goes_back_than_was_bought,
     test_of_returns_of_many_sizes_and_a_cancel_all_take_the_whole_together,
@@ -16,11 +19,15 @@ from tests.races.test_crowds import (
     test_one_receipt_of_fifty_members_belongs_to_the_first,
     test_one_receipt_under_a_hundred_keys_is_one_purchase,
     test_one_request_sent_two_hundred_times_is_done_once,
+    test_the_last_ten_of_a_reward_go_to_ten_of_a_hundred,
 )
 
 __all__ = [
     "test_a_balance_that_two_hundred_want_is_spent_once",
     "test_a_hold_that_many_capture_and_release_ends_once",
+    "test_a_redemption_that_forty_cancel_is_given_back_once",
+    "test_a_reward_for_a_whole_balance_is_taken_once_by_two_hundred",
+    "test_fifty_payments_from_one_balance_take_what_it_allows",
     "test_of_a_purchase_and_its_cancel_the_first_to_come_decides",
     "test_of_one_line_no_more_goes_back_than_was_bought",
     "test_of_returns_of_many_sizes_and_a_cancel_all_take_the_whole_together",
@@ -28,6 +35,7 @@ __all__ = [
     "test_one_receipt_of_fifty_members_belongs_to_the_first",
     "test_one_receipt_under_a_hundred_keys_is_one_purchase",
     "test_one_request_sent_two_hundred_times_is_done_once",
+    "test_the_last_ten_of_a_reward_go_to_ten_of_a_hundred",
 ]
 
 

@@ -13,7 +13,8 @@ import loyalty.jobs.tables
 import loyalty.ledger.tables
 import loyalty.members.tables
 import loyalty.posting.tables
-import loyalty.programs.tables  # noqa: F401 - each adds its tables to METADATA
+import loyalty.programs.tables
+import loyalty.rewards.tables  # noqa: F401 - each adds its tables to METADATA
 from loyalty.base.schema import METADATA
 
 AT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -69,13 +70,18 @@ def rows_of(program_id: UUID) -> dict[str, dict[str, Any]]:
         "activities": {**cell, "id": activity, "decision_id": decision, "awarded_by": decision, "member_id": member,
                        "occurred_at": AT, "recorded_at": AT, "amount_minor": 100, "content": {}},
         "returns": {**cell, "purchase_id": activity, "id": other, "amount_minor": 100, "complete": True,
-                    "lines": [[0, 1000]], "taken": [5]},
+                    "lines": [[0, 1000]], "taken": [5], "given": []},
         "activity_keys": {**cell, "kind": "purchase", "source": "pos", "external_id": "R-1", "state": "recorded",
                           "activity_id": activity, "decision_id": decision, "content_digest": HASH},
         "holds": {**cell, "id": other, "account_id": account, "owner_id": member, "points_currency": "points",
                   "points": 5, "captured": 0, "state": "open", "held_at": AT, "lapses_at": AT, "parts": [[str(lot), 5]],
                   "deadlines": []},
         "counters": {**cell, "owner_id": member, "rule_id": "r", "period": "2026-11", "points": 5},
+        "stocks": {**mine, "reward": "mug", "stock": 5},
+        "redemptions": {**cell, "id": other, "member_id": member, "reward": "mug", "quantity": 1,
+                        "points_currency": "points", "points": 5, "money_minor": 0, "priced_by": 1, "parts": [],
+                        "state": "issued", "redeemed_at": AT, "changed_at": AT, "decision_id": decision,
+                        "entry_id": entry, "changed_by": decision},
         "idempotency_records": {**mine, "scope": client, "key": "k", "fingerprint": HASH, "created_at": AT,
                                 "status": 201, "decision_id": decision, "decision_cell": 0},
         "engagement_events": {**cell, "id": other, "position": 1, "decision_id": decision, "type": "x",

@@ -20,8 +20,8 @@ from tests.conftest import Database
 from tests.rooms.rows import PROGRAM_A, PROGRAM_B, fill, rows_of
 
 
-def _guards() -> Any:
-    spec = importlib.util.spec_from_file_location("guards", Path(DIRECTORY) / "versions" / "0006_guards.py")
+def _guards(name: str = "0006_guards.py") -> Any:
+    spec = importlib.util.spec_from_file_location("guards", Path(DIRECTORY) / "versions" / name)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -30,8 +30,9 @@ def _guards() -> Any:
 
 
 GUARDS = _guards()
-# Tables that came later bring their guards with them.
-BY_PROGRAM: list[str] = sorted((*GUARDS.BY_PROGRAM, "holds", "returns"))
+# Later migrations bring their guards with them.
+LATER = ("holds", "returns", *_guards("0011_rewards.py").BY_PROGRAM)
+BY_PROGRAM: list[str] = sorted((*GUARDS.BY_PROGRAM, *LATER))
 APPEND_ONLY: list[str] = sorted((*GUARDS.APPEND_ONLY, "returns"))
 REFUSED = asyncpg.InsufficientPrivilegeError
 
@@ -101,6 +102,8 @@ async def test_a_row_for_another_program_cannot_be_written(app: AsyncEngine, tab
         "UPDATE accounts SET available = 0",
         "UPDATE lots SET is_open = false",
         "UPDATE identifiers SET cell = 3",
+        "UPDATE stocks SET stock = 3",
+        "UPDATE redemptions SET state = 'cancelled'",
         "DELETE FROM identifiers",
         "DELETE FROM member_profiles",
         "DELETE FROM idempotency_records",

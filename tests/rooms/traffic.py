@@ -11,17 +11,23 @@ from loyalty.posting.commands import (
     Adjust,
     Answer,
     CancelPurchase,
+    CancelRedemption,
     CaptureHold,
+    ChangeStock,
     CloseDay,
     Command,
     Enrol,
     ExtendHold,
+    FulfilRedemption,
     ImportLot,
     MemberRef,
+    PayWithPoints,
+    Place,
     PlaceHold,
     PurchaseLine,
     ReceiptName,
     RecordPurchase,
+    Redeem,
     ReleaseHold,
     ReturnLine,
     ReturnPurchase,
@@ -41,6 +47,7 @@ CONFIGURATION: dict[str, Any] = {
                 "name": "points",
                 "expiry": {"kind": "rolling", "days": 30},
                 "negative": "waive",
+                "pay": {"points": 10, "each_minor": 7, "points_min": 2},
             },
             {"code": "miles", "name": "miles", "pending_days": 14},
         ],
@@ -64,6 +71,18 @@ CONFIGURATION: dict[str, Any] = {
             },
         ],
     },
+    "rewards": [
+        {
+            "id": "mug",
+            "name": "Coffee mug",
+            "kind": "product",
+            "points_currency": "points",
+            "points": 20,
+            "money_minor": 100,
+            "stocked": True,
+            "member_limit": {"quantity": 5, "period": "month"},
+        }
+    ],
 }
 
 
@@ -147,6 +166,22 @@ class Traffic:
     async def release(self, hold_id: UUID) -> None:
         await self.post(ReleaseHold(hold_id))
 
+    async def redeem(self, member: int, quantity: int = 1) -> UUID:
+        place = Place("north", "pos", "till-1", "A-1")
+        return UUID((await self.post(Redeem(self.who(member), "mug", quantity, place)))["id"])
+
+    async def pay(self, member: int, points: int) -> UUID:
+        return UUID((await self.post(PayWithPoints(self.who(member), "points", points)))["id"])
+
+    async def fulfil(self, redemption: UUID) -> None:
+        await self.post(FulfilRedemption(redemption))
+
+    async def cancel_redemption(self, redemption: UUID) -> None:
+        await self.post(CancelRedemption(redemption, "changed_mind"))
+
+    async def stock(self, to: int) -> None:
+        await self.post(ChangeStock("mug", "delivery", to))
+
     async def close(self, on: date) -> None:
         await self.post(CloseDay(on))
 
@@ -169,6 +204,13 @@ async def a_month(runtime: Runtime, now: datetime = START + timedelta(days=40)) 
     for _ in range(5):
         await traffic.give_back(await traffic.buy(2, 0, now - timedelta(hours=2)))
     await traffic.give_back(some)
+    await traffic.stock(12)
+    taken = [await traffic.redeem(0, 1 + n % 2) for n in range(3)]
+    taken += [await traffic.pay(0, 10 + n) for n in range(9)]
+    for redemption in taken[::3]:
+        await traffic.fulfil(redemption)
+    for redemption in taken[1::3]:
+        await traffic.cancel_redemption(redemption)
     await traffic.close((now - timedelta(days=1)).date())
     await traffic.buy(3, 4400, now - timedelta(hours=1))
     for _ in range(3):

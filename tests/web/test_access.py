@@ -161,6 +161,7 @@ async def test_another_programs_things_are_told_like_missing_ones(world: World) 
     entry = sale.json["earned"][0]["entry_id"]
     some = {"member": {"id": member}, "points_currency": "points", "points": 5}
     held = await theirs.post("/v1/holds", some, idempotency_key="h")
+    redemption = await theirs.post("/v1/redemptions", some, idempotency_key="r")
     foreign = {
         "member": member,
         "purchase": sale.json["id"],
@@ -170,6 +171,8 @@ async def test_another_programs_things_are_told_like_missing_ones(world: World) 
         "client": client.json["id"],
         "key": key.json["key"]["id"],
         "run": run.json["id"],
+        "redemption": redemption.json["id"],
+        "reward": "their-mug",
         "number": "2",
     }
     bodies: dict[str, Any] = {
@@ -178,12 +181,16 @@ async def test_another_programs_things_are_told_like_missing_ones(world: World) 
         "change_member": {"status": "blocked"},
         "add_identifier": {"kind": "card", "value": "1234567"},
         "create_key": {"role": "pos"},
+        "cancel_redemption": {"reason": "changed_mind"},
+        "change_stock": {"set": 5, "reason": "delivery"},
     }
     seen = 0
     for endpoint in GUARDED:
         if not endpoint.parts:
             continue
-        missing = {name: "99" if kind is int else str(uuid4()) for name, kind in endpoint.parts.items()}
+        missing = {
+            name: {int: "99", str: "no-such"}.get(kind, str(uuid4())) for name, kind in endpoint.parts.items()
+        }
         told = []
         for ids in (foreign, missing):
             body = None if endpoint.method == "GET" else bodies.get(endpoint.name, {})

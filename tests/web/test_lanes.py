@@ -4,7 +4,7 @@ from collections import defaultdict
 from uuid import uuid4
 
 from tests.conftest import Database
-from tests.web.world import enrol, opened, receipt
+from tests.web.world import CONFIGURATION, enrol, new_shop, opened, receipt
 
 
 async def test_a_shop_of_eight_lanes_is_served_like_one_of_one(database: Database) -> None:
@@ -51,4 +51,35 @@ async def test_a_shop_of_eight_lanes_is_served_like_one_of_one(database: Databas
         assert len(seen) == sum(map(len, positions.values())) == 1 + 12 + 12 + 2
         for found in positions.values():
             assert found == list(range(1, len(found) + 1))
+        await world.hang_up()
+
+
+async def test_rewards_of_eight_lanes_come_from_one_stock(database: Database) -> None:
+    async with opened(database, cells=8) as world:
+        mug = {
+            "id": "mug",
+            "name": "Mug",
+            "kind": "product",
+            "points_currency": "points",
+            "points": 5,
+            "stocked": True,
+        }
+        shop = await new_shop(world.runtime, CONFIGURATION | {"rewards": [mug]})
+        desk = world.client("admin", shop)
+        key = {"idempotency_key": "delivery"}
+        await desk.post("/v1/rewards/mug/stock", {"set": 4, "reason": "delivery"}, **key)
+        member = ""
+        for n in range(6):
+            member = await enrol(desk)
+            sale = receipt(member={"id": member})
+            assert (await desk.post("/v1/purchases", sale, idempotency_key=uuid4().hex)).status == 201
+            wish = {"member": {"id": member}, "reward": "mug"}
+            taken = await desk.post("/v1/redemptions", wish, idempotency_key=uuid4().hex)
+            assert taken.status == (201 if n < 4 else 409)
+            if n < 4:
+                assert (await desk.get(f"/v1/redemptions/{taken.json['id']}")).json["member_id"] == member
+                listed = (await desk.get(f"/v1/members/{member}/redemptions")).json["data"]
+                assert [one["id"] for one in listed] == [taken.json["id"]]
+        shown = (await desk.get(f"/v1/rewards/mug?member={member}")).json
+        assert (shown["stock"], [one["reason"] for one in shown["reasons"]]) == (0, ["sold_out"])
         await world.hang_up()

@@ -25,7 +25,7 @@ def path_of(endpoint: Endpoint) -> str:
     """A well-formed address of the endpoint."""
     path = endpoint.path
     for name, kind in endpoint.parts.items():
-        path = path.replace(f"{{{name}}}", "1" if kind is int else SOMEBODY)
+        path = path.replace(f"{{{name}}}", {int: "1", str: "mug"}.get(kind, SOMEBODY))
     return path
 
 

@@ -42,7 +42,12 @@ CONFIGURATION: JSON = {
         "zone": "Europe/Vienna",
         "money": "EUR",
         "points_currencies": [
-            {"code": "points", "name": "points", "expiry": {"kind": "rolling", "months": 12}}
+            {
+                "code": "points",
+                "name": "points",
+                "expiry": {"kind": "rolling", "months": 12},
+                "pay": {"points": 1, "each_minor": 1},
+            }
         ],
         "policies": {"phone_region": "AT", "unknown_external": "guest", "unknown_phone": "enrol"},
     },

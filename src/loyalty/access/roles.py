@@ -39,6 +39,11 @@ class Permission(StrEnum):
     LEDGER_READ = "ledger.read"  # statements, entries, decisions and their explanations
     ADJUST = "adjust"
     IMPORT = "import"
+    REWARD_READ = "reward.read"  # the catalogue, also as one member may have it
+    REDEMPTION_READ = "redemption.read"
+    REDEEM = "redeem"  # spend a member's points
+    REDEMPTION_CHANGE = "redemption.change"  # hand over, cancel
+    STOCK_WRITE = "stock.write"
     CONFIG_READ = "config.read"
     CONFIG_PUBLISH = "config.publish"
     CLOCK_ADVANCE = "clock.advance"
@@ -58,6 +63,8 @@ _READ_BOOKS = {
     _P.PURCHASE_READ,
     _P.HOLD_READ,
     _P.LEDGER_READ,
+    _P.REWARD_READ,
+    _P.REDEMPTION_READ,
     _P.CONFIG_READ,
 }
 _SERVE = {
@@ -69,6 +76,8 @@ _SERVE = {
     _P.PURCHASE_RETURN,
     _P.PURCHASE_CLAIM,
     _P.HOLD_WRITE,  # a sale by phone, and a hold that a till forgot
+    _P.REDEEM,
+    _P.REDEMPTION_CHANGE,
 }
 
 PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
@@ -85,12 +94,25 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
             _P.PURCHASE_CLAIM,
             _P.HOLD_READ,
             _P.HOLD_WRITE,
+            _P.REWARD_READ,
+            _P.REDEMPTION_READ,
+            _P.REDEEM,
+            _P.REDEMPTION_CHANGE,
         }
     ),
     Role.MEMBER: frozenset({_P.SELF_READ}),
     Role.SUPPORT: frozenset(_READ_BOOKS | _SERVE | {_P.MEMBER_ERASE, _P.ADJUST}),
     Role.MANAGER: frozenset(
-        _READ_BOOKS | _SERVE | {_P.ADJUST, _P.IMPORT, _P.CONFIG_PUBLISH, _P.CLOCK_ADVANCE, _P.FEED_READ}
+        _READ_BOOKS
+        | _SERVE
+        | {
+            _P.ADJUST,
+            _P.IMPORT,
+            _P.STOCK_WRITE,
+            _P.CONFIG_PUBLISH,
+            _P.CLOCK_ADVANCE,
+            _P.FEED_READ,
+        }
     ),
     Role.ANALYST: frozenset(_READ_BOOKS | {_P.FEED_READ}),
     Role.AUDITOR: frozenset(_READ_BOOKS | {_P.FEED_READ, _P.AUDIT_READ, _P.VERIFY_RUN}),

@@ -19,6 +19,16 @@ class RoundUp(StrEnum):
     YEAR = "year"
 
 
+class CapPeriod(StrEnum):
+    """The local calendar period in which a limit counts."""
+
+    DAY = "day"
+    WEEK = "week"  # from Monday
+    MONTH = "month"
+    YEAR = "year"
+    EVER = "ever"
+
+
 _MONTHS = {RoundUp.MONTH: 1, RoundUp.QUARTER: 3, RoundUp.HALF_YEAR: 6, RoundUp.YEAR: 12}
 
 
@@ -59,3 +69,34 @@ def period_end(on: date, period: RoundUp) -> date:
     months = _MONTHS[period]
     first = date(on.year, (on.month - 1) // months * months + 1, 1)
     return add_months(first, months) - timedelta(days=1)
+
+
+def period_of(on: date, period: CapPeriod) -> str:
+    """The name of the period that holds a local date: 2026-05-04, 2026-W19, 2026-05, 2026 or ever."""
+    match period:
+        case CapPeriod.DAY:
+            return on.isoformat()
+        case CapPeriod.WEEK:
+            year, week, _ = on.isocalendar()
+            return f"{year:04}-W{week:02}"
+        case CapPeriod.MONTH:
+            return on.isoformat()[:7]
+        case CapPeriod.YEAR:
+            return on.isoformat()[:4]
+        case CapPeriod.EVER:
+            return "ever"
+
+
+def day_after(on: date, period: CapPeriod) -> date | None:
+    """The first local date behind the period that holds `on`; None: it never ends."""
+    match period:
+        case CapPeriod.DAY:
+            return on + timedelta(days=1)
+        case CapPeriod.WEEK:
+            return on + timedelta(days=8 - on.isoweekday())
+        case CapPeriod.MONTH:
+            return period_end(on, RoundUp.MONTH) + timedelta(days=1)
+        case CapPeriod.YEAR:
+            return period_end(on, RoundUp.YEAR) + timedelta(days=1)
+        case CapPeriod.EVER:
+            return None

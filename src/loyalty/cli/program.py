@@ -71,7 +71,7 @@ def show(*, program: UUID | None = None, json: bool = False) -> None:
     async def work(desk: Desk) -> tuple[dict[str, Any], Configuration]:
         chosen = await desk.program(program)
         now = (await desk.runtime.history(chosen.id)).now
-        return await _described(desk, chosen.id), Configuration(now.settings, now.ruleset)
+        return await _described(desk, chosen.id), Configuration(now.settings, now.ruleset, now.rewards)
 
     described, configuration = at_desk(work)
     if json:
@@ -82,6 +82,8 @@ def show(*, program: UUID | None = None, json: bool = False) -> None:
         say(f"points currency {currency.code}: {currency.name}")
     for rule in configuration.ruleset.rules:
         say(f"rule {rule.id}: {rule.name}")
+    for reward in configuration.rewards:
+        say(f"reward {reward.id}: {reward.name}, {reward.points:,} {reward.points_currency}")
 
 
 @app.command
@@ -117,6 +119,7 @@ async def _described(desk: Desk, program_id: UUID) -> dict[str, Any]:
         "money": now.settings.money,
         "configuration": now.number,
         "rules": len(now.ruleset.rules),
+        "rewards": len(now.rewards),
         "created_at": program.created_at.isoformat(timespec="seconds"),
     }
 

@@ -30,8 +30,8 @@ from loyalty.replay.reading import Purchases
 from loyalty.replay.run import Order, run
 from loyalty.replay.shift import whole_weeks
 from loyalty.replay.tally import Figures
-from loyalty.replay.totals import write_totals
-from loyalty.replay.types import ReplayError
+from loyalty.replay.totals import write_months, write_totals
+from loyalty.replay.types import Redeeming, ReplayError
 
 app = App(
     name="replay", help="Post real purchases to the API: the public grocery data, or a file of your own."
@@ -60,6 +60,8 @@ def replay(
     program: Path | None = None,
     clock: Literal["data"] | None = None,
     totals: Path | None = None,
+    totals_monthly: Path | None = None,
+    redeem: int | None = None,
     dry_run: Flag = False,
     json: Flag = False,
 ) -> None:
@@ -98,6 +100,10 @@ def replay(
         `data`: set the sandbox program's clock to the end of each local day before that day's purchases.
     totals
         Write each member's settled points to this CSV file. Needs --program.
+    totals_monthly
+        Write the roll-forward of all points by local month to this CSV file. Needs --program.
+    redeem
+        Before each purchase pay with exactly so many points, once, where the member has them. Needs --program.
     dry_run
         Read and check everything, post nothing.
     json
@@ -105,8 +111,12 @@ def replay(
     """
     if not 1 <= clients <= 512 or not 0 <= duplicates <= 100 or (limit is not None and limit < 1):
         raise _usage("expected 1 to 512 clients, 0 to 100 per cent duplicates, a limit of 1 or more")
-    if (clock or totals) and program is None:
-        raise _usage("--clock and --totals need --program: a program made for this replay")
+    if (clock or totals or totals_monthly or redeem is not None) and program is None:
+        raise _usage("--clock, --totals and --redeem need --program: a program made for this replay")
+    if redeem is not None and (redeem < 1 or shuffle is not None or duplicates):
+        raise _usage(
+            "--redeem takes 1 point or more, and posts in the data's own order: no shuffle or duplicates"
+        )
     if clock and (shuffle is not None or duplicates or shift != "0"):
         raise _usage("--clock data posts in the data's own order and time: no shuffle, duplicates or shift")
     try:
@@ -115,7 +125,9 @@ def replay(
             if dry_run:
                 outcome = _described(purchases)
             elif program is not None:
-                outcome = _into_new(purchases, order, program, clock == "data", base_url, totals)
+                outcome = _into_new(
+                    purchases, order, program, clock == "data", base_url, redeem, (totals, totals_monthly)
+                )
             else:
                 address, key = _target(base_url, api_key_file, api_key_env)
                 say(f"Posting to {address} with {clients} clients")
@@ -197,9 +209,15 @@ def _into_new(
     program: Path,
     by_days: bool,
     base_url: str | None,
-    totals: Path | None,
+    redeem: int | None,
+    files: tuple[Path | None, Path | None],
 ) -> dict[str, Any]:
     kind, configuration = load_program(program)
+    if redeem is not None:
+        paying = [one.code for one in configuration.settings.points_currencies if one.pay is not None]
+        if not paying:
+            raise _usage(f"--redeem needs a points currency that pays (`pay`); {program} has none")
+        order = msgspec.structs.replace(order, redeem=Redeeming(paying[0], redeem))
     if by_days and kind is not ProgramKind.SANDBOX:
         raise _usage(f"--clock data needs a sandbox program; {program} describes a live one")
     try:
@@ -209,16 +227,20 @@ def _into_new(
             work = replay_into_new(
                 settings, purchases, order, kind, configuration, by_days=by_days, base_url=base_url
             )
-            program_id, figures, found = asyncio.run(work)
+            program_id, figures, found, by_month = asyncio.run(work)
     except (EmbeddedError, ProcessError) as error:
         raise CommandError(str(error)) from error
     except DeskError as error:
         raise CommandError(f"Refused ({error.code}): {error}", Exit.REFUSED) from error
     told = _told(figures)
     say(f"Program {program_id}: {len(found):,} members")
+    totals, monthly = files
     if totals is not None:
         write_totals(totals, found)
         say(f"Their points are in {totals}")
+    if monthly is not None:
+        write_months(monthly, by_month)
+        say(f"All points month by month are in {monthly}")
     sums = {name: sum(getattr(total, name) for total in found) for name in _SUMMED}
     say(", ".join(f"{points:,} {name}" for name, points in sums.items()))
     return {"program_id": program_id, "members": len(found), **sums, **told}

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from loyalty.base.calendar import local_date
 from loyalty.conditions.types import Facts, Lines
 
 
@@ -99,6 +100,14 @@ class Basket:
         if self._local is None:
             self._local = self.facts.occurred_at.astimezone(self._zone)
         return self._local
+
+    @property
+    def member_days(self) -> int | None:
+        """Local dates since the member was enrolled; None where there is no member."""
+        member = self.facts.member
+        return (
+            None if member is None else (self.local.date() - local_date(member.enrolled_at, self._zone)).days
+        )
 
     def lines(self, selector: Selector) -> int:
         """The lines that are meant, excluded ones among them."""

@@ -13,10 +13,12 @@ from loyalty.conditions.types import (
     AnyOf,
     AtLocation,
     Condition,
+    HasIdentifier,
     HasLine,
     InChannel,
     MinimumSpend,
     Not,
+    Tenure,
     Window,
 )
 
@@ -59,6 +61,10 @@ def compile_condition(condition: Condition, index: LineIndex, points_currency: s
             return _InChannel(frozenset(any_of))
         case AtLocation(any_of):
             return _AtLocation(frozenset(any_of))
+        case Tenure(days):
+            return _Tenure(days)
+        case HasIdentifier(any_of):
+            return _HasIdentifier(frozenset(any_of))
         case _:
             assert_never(condition)
 
@@ -222,3 +228,31 @@ class _AtLocation:
 
     def why(self, basket: Basket) -> Why:
         return Why("location", {"location": basket.facts.location})
+
+
+class _Tenure:
+    __slots__ = ("days",)
+
+    def __init__(self, days: int) -> None:
+        self.days = days
+
+    def holds(self, basket: Basket) -> bool:
+        has = basket.member_days
+        return has is not None and has >= self.days
+
+    def why(self, basket: Basket) -> Why:
+        return Why("tenure", {"days": self.days, "member_days": basket.member_days})
+
+
+class _HasIdentifier:
+    __slots__ = ("any_of",)
+
+    def __init__(self, any_of: frozenset[str]) -> None:
+        self.any_of = any_of
+
+    def holds(self, basket: Basket) -> bool:
+        member = basket.facts.member
+        return member is not None and not self.any_of.isdisjoint(member.identifier_kinds)
+
+    def why(self, basket: Basket) -> Why:
+        return Why("identifier", {"any_of": sorted(self.any_of)})

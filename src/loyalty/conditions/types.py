@@ -4,7 +4,7 @@ The same tagged unions are the stored JSON, the API body and the `match`. Money 
 """
 
 from datetime import date, datetime, time
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -70,7 +70,21 @@ class AtLocation(Struct, frozen=True, tag="location", tag_field="kind", forbid_u
     any_of: Names
 
 
-Condition = AllOf | AnyOf | Not | MinimumSpend | HasLine | Window | InChannel | AtLocation
+class Tenure(Struct, frozen=True, tag="tenure", tag_field="kind", forbid_unknown_fields=True):
+    """The member was enrolled at least `days` local dates ago: on the day of enrolling it is 0."""
+
+    days: Annotated[int, Meta(ge=1, le=36_600)]
+
+
+class HasIdentifier(Struct, frozen=True, tag="identifier", tag_field="kind", forbid_unknown_fields=True):
+    """The member has an identifier of one of these kinds."""
+
+    any_of: Annotated[tuple[Literal["card", "phone", "email", "external"], ...], Meta(max_length=4)]
+
+
+OfBasket = MinimumSpend | HasLine
+OfMember = Tenure | HasIdentifier
+Condition = AllOf | AnyOf | Not | OfBasket | Window | InChannel | AtLocation | OfMember
 
 
 class LineFacts(Struct, frozen=True, gc=False):
@@ -83,8 +97,15 @@ class LineFacts(Struct, frozen=True, gc=False):
     amount_minor: int
 
 
+class MemberFacts(Struct, frozen=True):
+    """A member as conditions see one; no personal data."""
+
+    enrolled_at: datetime
+    identifier_kinds: frozenset[str] = frozenset()
+
+
 class Facts(Struct, frozen=True):
-    """All that a purchase is judged on."""
+    """All that a purchase, or whoever wants a reward, is judged on."""
 
     occurred_at: datetime
     lines: tuple[LineFacts, ...]
@@ -93,4 +114,4 @@ class Facts(Struct, frozen=True):
     ]  # by points currency: minor units per line that may earn; never negative
     channel: str | None = None
     location: str | None = None
-    member: dict[str, Any] = {}  # tier, segments …: facts by name, empty for a guest
+    member: MemberFacts | None = None  # None: nobody's, or not asked for

@@ -19,6 +19,9 @@ _BECAUSE = {
     "purchase_returned": "goods were returned",
     "member_erased": "the membership ended",
     "waived": "a debt was written off",
+    "reward": "a reward",
+    "payment": "a payment",
+    "redemption_cancelled": "the redemption was cancelled",
 }
 
 Figures = tuple[int, int, int, int]  # pending, available, held, debt

@@ -185,6 +185,58 @@ class HoldAnswer(Struct, frozen=True):
     decision_id: UUID
 
 
+class RedemptionAnswer(Struct, frozen=True):
+    """A member's points turned into something."""
+
+    id: UUID
+    status: Literal["issued"]
+    member_id: UUID
+    reward: str | None  # null: points as a means of payment
+    quantity: int
+    points_currency: str
+    points: int
+    money_minor: int  # of a reward what is to be paid besides; else what the points pay
+    money: str
+    balances: tuple[Balance, ...]
+    receipt: Receipt
+    configuration: int  # number of the one that priced it
+    recorded_at: datetime
+    decision_id: UUID
+
+
+class FulfilledAnswer(Struct, frozen=True):
+    id: UUID
+    status: Literal["fulfilled"]
+    member_id: UUID
+    recorded_at: datetime
+    decision_id: UUID
+
+
+class ReturnedAnswer(Struct, frozen=True):
+    """A cancelled redemption: where its points went."""
+
+    id: UUID
+    status: Literal["cancelled"]
+    member_id: UUID
+    points_currency: str
+    points: int  # given back to the lots they came from
+    expired: int  # of these, whose lots had ended meanwhile: lost
+    reinstated: int  # of these, whose lots had ended meanwhile and got a new end
+    balances: tuple[Balance, ...]
+    receipt: Receipt
+    recorded_at: datetime
+    decision_id: UUID
+
+
+class StockAnswer(Struct, frozen=True):
+    reward: str
+    stock: int  # how many there are now
+    change: int
+    reason: str
+    recorded_at: datetime
+    decision_id: UUID
+
+
 class PublishedAnswer(Struct, frozen=True):
     number: int
     effective_at: datetime

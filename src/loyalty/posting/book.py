@@ -21,6 +21,7 @@ from loyalty.members.types import Identifier, Member, MemberErased, MemberNotFou
 from loyalty.posting.commands import MemberRef, Submission
 from loyalty.posting.configuration import Configuration, History, Loaded
 from loyalty.posting.returned import Part
+from loyalty.rewards.types import Redemption, RedemptionNotFound
 from loyalty.rules.types import CounterKey, Evaluation
 
 ActivityName = tuple[str, str, str]  # kind, source, external_id
@@ -39,10 +40,13 @@ class Keys(Struct):
     activities: set[tuple[int, UUID]]
     holds: set[UUID]
     lots: set[tuple[int, UUID]]  # open or not
+    redemptions: set[tuple[int, UUID]]
+    stocks: set[str]
+    identified: set[UUID]  # members whose kinds of identifiers count
 
     @staticmethod
     def none() -> "Keys":
-        return Keys(set(), set(), set(), set(), set(), set(), set(), set(), set(), set())
+        return Keys(set(), set(), set(), set(), set(), set(), set(), set(), set(), set(), set(), set(), set())
 
     @property
     def shallow(self) -> bool:
@@ -57,7 +61,15 @@ class Keys(Struct):
 
     @property
     def deep(self) -> bool:
-        return bool(self.open_lots or self.decisions or self.activities or self.lots)
+        return bool(
+            self.open_lots
+            or self.decisions
+            or self.activities
+            or self.lots
+            or self.redemptions
+            or self.stocks
+            or self.identified
+        )
 
 
 class Needs(Exception):
@@ -199,10 +211,14 @@ class Book:
         self.holds_of: dict[UUID, set[UUID]] = {}  # those that are here, by account
         self.counters: dict[tuple[UUID, CounterKey], int] = {}
         self.counted: dict[UUID, set[str]] = {}  # whose counters were read, for which periods
+        self.accounted: set[UUID] = set()  # whose accounts are all here
         self.newcomers: set[UUID] = set()  # of these members nothing was there to be read
         self.decisions: dict[UUID, StoredDecision] = {}
         self.activities: dict[UUID, Activity | None] = {}
         self.returns: dict[UUID, tuple[Part, ...]] = {}  # by purchase; of every activity that is here
+        self.redemptions: dict[UUID, Redemption | None] = {}
+        self.stocks: dict[str, int] = {}
+        self.kinds: dict[UUID, frozenset[str]] = {}  # of identifiers, as stored, by member
         # What this batch changes, for the writer: new rows, and rows that stood before.
         self.new_records: dict[tuple[UUID, str], StoredRecord] = {}
         self.new_names: dict[ActivityName, ActivityKey] = {}
@@ -221,6 +237,8 @@ class Book:
         self.changed_activities: dict[UUID, tuple[int, Activity]] = {}
         self.new_returns: list[tuple[int, UUID, Part]] = []  # cell of the purchase, id of the return
         self.changed_counters: set[tuple[UUID, CounterKey]] = set()
+        self.changed_redemptions: dict[UUID, tuple[int, Redemption]] = {}
+        self.changed_stocks: set[str] = set()
         self.published: tuple[int, datetime, Configuration] | None = None
         self.clock_to: datetime | None = None
         self.closes_on: Any = None
@@ -251,6 +269,10 @@ class Book:
         for _, _, part in before.new_returns:
             id = part.returned.purchase_id
             self.returns[id] = before.returns[id]
+        for id, (_, redemption) in before.changed_redemptions.items():
+            self.redemptions[id] = redemption
+        for reward in before.changed_stocks:
+            self.stocks[reward] = before.stocks[reward]
         for lane in before.lanes.values():
             for decision in lane.decisions:
                 self.decisions[decision.id] = before.decisions[decision.id]
@@ -294,6 +316,13 @@ class Book:
         missing = [cell for cell in cells if cell not in self.lanes]
         if missing:
             raise Needs(cells=missing)
+
+    def need_accounts(self, owner_id: UUID) -> None:
+        """An account that is not here is known not to exist: its owner's were read."""
+        if owner_id not in self.accounted and owner_id not in self.newcomers:
+            keys = Keys.none()
+            keys.members.add(owner_id)
+            raise Needs(keys)
 
     def purchase_state(self, activity_id: UUID) -> str:
         """Whether a purchase that was read stands: recorded or cancelled."""
@@ -388,6 +417,39 @@ class Book:
         self.holds[hold.id] = hold
         self.holds_of.setdefault(hold.account_id, set()).add(hold.id)
 
+    def redemption(self, id: UUID) -> Redemption:
+        """Raises: RedemptionNotFound."""
+        cell = self.home(id)
+        if id not in self.redemptions:
+            keys = Keys.none()
+            keys.redemptions.add((cell, id))
+            raise Needs(keys)
+        found = self.redemptions[id]
+        if found is None:
+            raise RedemptionNotFound
+        return found
+
+    def stock(self, reward: str) -> int:
+        """How many of a reward there are; the program's own lane keeps it."""
+        self.need_cells([0])
+        if reward not in self.stocks:
+            keys = Keys.none()
+            keys.stocks.add(reward)
+            raise Needs(keys)
+        return self.stocks[reward]
+
+    def identifier_kinds(self, member_id: UUID) -> frozenset[str]:
+        """The kinds of identifiers that a member has."""
+        if member_id not in self.kinds and member_id not in self.newcomers:
+            keys = Keys.none()
+            keys.identified.add(member_id)
+            raise Needs(keys)
+        # Identifiers that came in this batch, or in the one before it.
+        fresh = [
+            identifier.kind.value for identifier, owner in self.identifiers.items() if owner == member_id
+        ]
+        return self.kinds.get(member_id, frozenset()).union(fresh)
+
     def counter(self, owner_id: UUID, key: CounterKey) -> int:
         """Points counted so far; a period that was not read is asked for."""
         if key.period not in self.counted.get(owner_id, ()) and owner_id not in self.newcomers:
@@ -438,6 +500,8 @@ class Work:
         self.new_activities: dict[UUID, tuple[int, Activity]] = {}
         self.changed_activities: dict[UUID, tuple[int, Activity]] = {}
         self.new_returns: list[tuple[int, UUID, Part]] = []
+        self.redemptions: dict[UUID, tuple[int, Redemption]] = {}
+        self.stocks: dict[str, int] = {}
         self.published: tuple[int, datetime, Configuration] | None = None
         self.clock_to: datetime | None = None
         self.closes_on: Any = None
@@ -459,6 +523,8 @@ class Work:
             return mine
         stored = self.book.accounts.get(key)
         if stored is None:
+            if owner_id not in self.new_members:
+                self.book.need_accounts(owner_id)
             return None
         mine = self.accounts[key] = copy(stored)
         self.settle(mine)
@@ -567,6 +633,15 @@ class Work:
             for entry, account, pending, available, held, debt in self._deltas
         ]
 
+    def stock(self, reward: str) -> int:
+        """How many of a reward there are."""
+        return self.stocks[reward] if reward in self.stocks else self.book.stock(reward)
+
+    def restock(self, reward: str, by: int) -> None:
+        """Change how many of a reward there are."""
+        self.stocks[reward] = self.stock(reward) + by
+        self.touched.add(0)
+
     def counter(self, owner_id: UUID, key: CounterKey) -> int:
         mine = self.counted.get((owner_id, key))
         if mine is not None:
@@ -649,6 +724,12 @@ class Work:
             purchase_id = part.returned.purchase_id
             book.returns[purchase_id] = (*book.returns.get(purchase_id, ()), part)
             book.new_returns.append((home, id, part))
+        for id, (home, redemption) in self.redemptions.items():
+            book.redemptions[id] = redemption
+            book.changed_redemptions[id] = (home, redemption)
+        for reward, stock in self.stocks.items():
+            book.stocks[reward] = stock
+            book.changed_stocks.add(reward)
         book.published = self.published or book.published
         if self.clock_to is not None:
             book.clock_to = book.sandbox_clock = self.clock_to

@@ -197,6 +197,51 @@ class ReleaseHold(Struct, frozen=True, tag="release_hold"):
     hold_id: UUID
 
 
+class Place(Struct, frozen=True, omit_defaults=True):
+    """Where something is redeemed, and the caller's own number of it."""
+
+    location: str | None = None
+    channel: str | None = None
+    till: str | None = None
+    reference: str | None = None
+
+
+class Redeem(Struct, frozen=True, tag="redeem", omit_defaults=True):
+    """A member takes a reward for points."""
+
+    member: MemberRef
+    reward: str
+    quantity: int = 1
+    place: Place = Place()
+
+
+class PayWithPoints(Struct, frozen=True, tag="pay", omit_defaults=True):
+    """A member pays a part of a sale with points."""
+
+    member: MemberRef
+    points_currency: str
+    points: int
+    place: Place = Place()
+
+
+class FulfilRedemption(Struct, frozen=True, tag="fulfil"):
+    redemption_id: UUID
+
+
+class CancelRedemption(Struct, frozen=True, tag="cancel_redemption"):
+    redemption_id: UUID
+    reason: str  # a stable word
+
+
+class ChangeStock(Struct, frozen=True, tag="stock"):
+    """How many of a reward there are: `to` sets it, else `by` are added (or taken, below zero)."""
+
+    reward: str
+    reason: str
+    to: int | None = None
+    by: int = 0
+
+
 class Publish(Struct, frozen=True, tag="publish"):
     """Puts a configuration in force; takes every lane of the program."""
 
@@ -233,6 +278,11 @@ Command = (
     | ExtendHold
     | CaptureHold
     | ReleaseHold
+    | Redeem
+    | PayWithPoints
+    | FulfilRedemption
+    | CancelRedemption
+    | ChangeStock
     | Publish
     | AdvanceClock
     | CloseDay

@@ -1,4 +1,4 @@
-"""A program's configuration: settings and ruleset published together under one number, and its history.
+"""A program's configuration: settings, ruleset and rewards published together under one number, and its history.
 
 A configuration is immutable once published; a purchase is judged by the one in force at its `occurred_at`.
 """
@@ -8,9 +8,12 @@ from datetime import datetime
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
+import msgspec
 from msgspec import Struct
 
 from loyalty.programs.types import PointsCurrency, ProgramSettings
+from loyalty.rewards.availability import Offer
+from loyalty.rewards.types import Catalogue
 from loyalty.rules.compile import Compiled, compile_ruleset
 from loyalty.rules.types import Ruleset
 
@@ -18,6 +21,13 @@ from loyalty.rules.types import Ruleset
 class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     settings: ProgramSettings
     ruleset: Ruleset = Ruleset()
+    rewards: Catalogue = ()
+
+    def stored(self) -> tuple[str, str, str | None]:
+        """Settings, ruleset and rewards as they are written, JSON; None where there are no rewards."""
+        parts = (self.settings, self.ruleset, self.rewards)
+        settings, ruleset, rewards = (msgspec.json.encode(part).decode() for part in parts)
+        return settings, ruleset, rewards if self.rewards else None
 
 
 class Published(Struct, frozen=True):
@@ -36,12 +46,18 @@ class Loaded:
         self.effective_at = published.effective_at
         self.settings = published.configuration.settings
         self.ruleset = published.configuration.ruleset
+        self.rewards = published.configuration.rewards
         self.zone = ZoneInfo(self.settings.zone)
         self.currencies: dict[str, PointsCurrency] = {c.code: c for c in self.settings.points_currencies}
 
     @cached_property
     def compiled(self) -> Compiled:
         return compile_ruleset(self.ruleset, self.zone)
+
+    @cached_property
+    def offers(self) -> dict[str, Offer]:
+        """The rewards by id, in the order of the catalogue."""
+        return {reward.id: Offer(reward) for reward in self.rewards}
 
 
 class History:

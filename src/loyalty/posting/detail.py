@@ -45,6 +45,24 @@ class ReturnedPart(Struct, frozen=True):
     ]  # position, units (returned.py); none: all that was left, lines unknown
 
 
+class Redeemed(Struct, frozen=True, omit_defaults=True):
+    """What a redemption took, and by which configuration it was priced."""
+
+    id: UUID
+    points_currency: str
+    points: int
+    priced_by: int
+    entry_id: UUID
+    parts: tuple[tuple[UUID, int], ...]  # lots and how much each gave
+    reward: str | None = None
+    quantity: int = 1
+    money_minor: int = 0
+    location: str | None = None
+    channel: str | None = None
+    till: str | None = None
+    reference: str | None = None
+
+
 class Detail(Struct, frozen=True, omit_defaults=True):
     """Stored as JSON in `decisions.detail`."""
 
@@ -62,4 +80,6 @@ class Detail(Struct, frozen=True, omit_defaults=True):
     returned: ReturnedPart | None = None
     left: tuple[int, ...] = ()  # of a claim after returns: units per line that the basis and awards stand for
     part_of: UUID | None = None  # decision of the exchange that this one belongs to
+    redemption: Redeemed | None = None
+    stocked: tuple[tuple[str, int], ...] = ()  # rewards whose stock changed, and by how much
     note: dict[str, Any] = {}  # small facts of commands without rules

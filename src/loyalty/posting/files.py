@@ -1,4 +1,4 @@
-"""A program as a file for people: TOML with its kind, settings, points currencies and rules.
+"""A program as a file for people: TOML with its kind, settings, points currencies, rules and rewards.
 
 The words are those of the API. What differs: conditions that must all hold may stand one below the other as
 `[[rules.when]]`, and a limit that is switched off is written "off". docs/rules.md#files shows a whole file.
@@ -23,6 +23,7 @@ from loyalty.programs.types import (
     ProgramKind,
     ProgramSettings,
 )
+from loyalty.rewards.types import Catalogue, Reward
 from loyalty.rules.types import Lines, Rule, Ruleset
 
 _COLUMNS = 110
@@ -47,6 +48,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     ruleset_version: int = 0
     excluded: Lines | None = None
     rules: tuple[Rule, ...] = ()
+    rewards: tuple[Reward, ...] = ()
 
 
 def load(text: str) -> tuple[ProgramKind, Configuration]:
@@ -73,6 +75,7 @@ def load(text: str) -> tuple[ProgramKind, Configuration]:
             msgspec.convert(
                 {"version": file.ruleset_version, "rules": file.rules, "excluded": file.excluded}, Ruleset
             ),
+            msgspec.convert(file.rewards, Catalogue),
         )
     except msgspec.ValidationError as error:
         said, _, path = str(error).partition(" - at `$")
@@ -88,10 +91,11 @@ def _in_api_words(document: dict[str, Any]) -> dict[str, Any]:
     policies = _table(_table(document.get("program")).get("policies"))
     if policies.get("late_days_max") == _OFF:
         policies["late_days_max"] = None
-    rules: Any = document.get("rules")
-    for rule in map(_table, cast("list[Any]", rules) if isinstance(rules, list) else []):
-        if isinstance(rule.get("when"), list):
-            rule["when"] = {"kind": "all", "of": rule["when"]}
+    for name in ("rules", "rewards"):
+        found: Any = document.get(name)
+        for one in map(_table, cast("list[Any]", found) if isinstance(found, list) else []):
+            if isinstance(one.get("when"), list):
+                one["when"] = {"kind": "all", "of": one["when"]}
     return document
 
 
@@ -107,7 +111,7 @@ def in_file(text: str, faults: Iterable[Fault]) -> tuple[Fault, ...]:
         pointer = re.sub(r"^/settings/points_currencies", "/points_currencies", fault.pointer)
         pointer = re.sub(r"^/settings", "/program", pointer)
         pointer = re.sub(r"^/ruleset", "", pointer)
-        if (rule := re.match(r"(/rules/\d+/when)/of(/.*)", pointer)) and f"{rule[1]}/0" in lines:
+        if (rule := re.match(r"(/(?:rules|rewards)/\d+/when)/of(/.*)", pointer)) and f"{rule[1]}/0" in lines:
             pointer = rule[1] + rule[2]
         line = max(((len(place), number) for place, number in lines.items() if _within(pointer, place)))[1]
         placed.append(Fault(pointer, fault.code, f"{fault.detail} (line {line})" if line else fault.detail))
@@ -155,24 +159,26 @@ def dump(kind: ProgramKind, configuration: Configuration) -> str:
     if ruleset.excluded is not None:
         blocks.append(["[excluded]", *_pairs(_plain(ruleset.excluded))])
     for rule in ruleset.rules:
-        blocks += _rule(rule)
+        blocks += _tables("rules", rule)
+    for reward in configuration.rewards:
+        blocks += _tables("rewards", reward)
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
-def _rule(rule: Rule) -> list[list[str]]:
-    """A rule as a table, and its conditions as tables of their own when they are many or long."""
-    plain = _plain(rule)
+def _tables(name_of: str, one: Rule | Reward) -> list[list[str]]:
+    """A rule or reward as a table, and its conditions as tables of their own when they are many or long."""
+    plain = _plain(one)
     tables: list[list[str]] = []
     for name in ("gives", "when"):
         part = plain.get(name)
-        if name == "when" and isinstance(rule.when, AllOf) and rule.when.of:
-            tables += [["[[rules.when]]", *_pairs(one)] for one in part["of"]]
+        if name == "when" and isinstance(one.when, AllOf) and one.when.of:
+            tables += [[f"[[{name_of}.when]]", *_pairs(condition)] for condition in part["of"]]
         elif part is not None and len(f"{name} = {_value(part)}") > _COLUMNS:
-            tables.append([f"[rules.{name}]", *_pairs(part)])
+            tables.append([f"[{name_of}.{name}]", *_pairs(part)])
         else:
             continue
         del plain[name]
-    return [["[[rules]]", *_pairs(plain)], *tables]
+    return [[f"[[{name_of}]]", *_pairs(plain)], *tables]
 
 
 def _plain(value: Any) -> Any:

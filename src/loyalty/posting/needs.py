@@ -8,22 +8,28 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from loyalty.ledger import expiry
+from loyalty.members.cells import cell_of
 from loyalty.posting.book import Book, Keys
 from loyalty.posting.commands import (
     AddIdentifier,
     Adjust,
     CancelPurchase,
+    CancelRedemption,
     CaptureHold,
     ChangeMember,
+    ChangeStock,
     ClaimPurchase,
     Enrol,
     EraseMember,
     ExchangePurchase,
     ExtendHold,
+    FulfilRedemption,
     ImportLot,
     MemberRef,
+    PayWithPoints,
     PlaceHold,
     RecordPurchase,
+    Redeem,
     ReleaseHold,
     ReturnPurchase,
     Submission,
@@ -51,7 +57,15 @@ def edge_keys(submissions: Iterable[Submission], history: History) -> Keys:
             case ImportLot() as command:
                 keys.activity_names.add(("import_row", command.source, command.external_id))
                 _member(keys, command.member)
-            case ClaimPurchase() | Adjust() | PlaceHold() | ChangeMember() | EraseMember() as command:
+            case (
+                ClaimPurchase()
+                | Adjust()
+                | PlaceHold()
+                | ChangeMember()
+                | EraseMember()
+                | Redeem()
+                | PayWithPoints() as command
+            ):
                 _member(keys, command.member)
             case ExtendHold() | CaptureHold() | ReleaseHold() as command:
                 keys.holds.add(command.hold_id)
@@ -101,14 +115,29 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
                     _due(keys, book, command.member)
             case Adjust() as command:
                 _due(keys, book, command.member, always=command.points < 0)
-            case EraseMember() | PlaceHold() as command:
+            case EraseMember() | PlaceHold() | PayWithPoints() as command:
                 _due(keys, book, command.member, always=True)
             case ExtendHold() | CaptureHold() | ReleaseHold() as command:
                 hold = book.holds.get(command.hold_id)
                 if hold is not None:
                     _due(keys, book, MemberRef(id=hold.owner_id), always=True)
+            case Redeem() as command:
+                _due(keys, book, command.member, always=True)
+                offer = book.history.at(book.now).offers.get(command.reward)
+                if offer is not None and offer.reward.stocked:
+                    keys.stocks.add(command.reward)
+                if offer is not None and offer.asks_identifiers:
+                    keys.identified.update(_ids(book, command.member))
+            case ChangeStock() as command:
+                keys.stocks.add(command.reward)
+            case FulfilRedemption() | CancelRedemption() as command:
+                keys.redemptions.add((cell_of(command.redemption_id, book.cells), command.redemption_id))
             case _:
                 pass
+    keys.stocks.difference_update(book.stocks)
+    keys.redemptions = {
+        key for key in keys.redemptions if key[1] not in book.redemptions and key[0] in book.lanes
+    }
     keys.decisions = {key for key in keys.decisions if key[1] not in book.decisions and key[0] in book.lanes}
     keys.activities = {
         key for key in keys.activities if key[1] not in book.activities and key[0] in book.lanes
@@ -174,16 +203,18 @@ def _due_at_once(book: Book, occurred_at: datetime) -> bool:
     )
 
 
+def _ids(book: Book, ref: MemberRef) -> tuple[UUID, ...]:
+    """The id of a member that is named, where it is known."""
+    id = ref.id if ref.identifier is None else book.identifiers.get(ref.identifier)
+    return () if id is None else (id,)
+
+
 def _due(keys: Keys, book: Book, ref: MemberRef, *, always: bool = False) -> None:
     """The open lots of a member's accounts that something is due on, or of all of them."""
-    member_id: UUID | None = ref.id
-    if ref.identifier is not None:
-        member_id = book.identifiers.get(ref.identifier)
-    if member_id is None:
-        return
-    for code in book.history.now.currencies:
-        account = book.accounts.get((member_id, code))
-        if account is not None and account.id not in book.lots_complete:
-            due = account.next_due_at is not None and account.next_due_at <= book.now
-            if due or always:
-                keys.open_lots.add(account.id)
+    for member_id in _ids(book, ref):
+        for code in book.history.now.currencies:
+            account = book.accounts.get((member_id, code))
+            if account is not None and account.id not in book.lots_complete:
+                due = account.next_due_at is not None and account.next_due_at <= book.now
+                if due or always:
+                    keys.open_lots.add(account.id)

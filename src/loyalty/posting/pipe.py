@@ -25,16 +25,18 @@ from loyalty.base.problems import render
 from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier
 from loyalty.posting import store
-from loyalty.posting.book import Book, Considered, Keys, Needs
+from loyalty.posting.book import Book, Considered, Needs
 from loyalty.posting.commands import (
     AdvanceClock,
     Answer,
+    CancelRedemption,
     CaptureHold,
     CloseDay,
     Enrol,
     EraseMember,
     ExchangePurchase,
     ExtendHold,
+    FulfilRedemption,
     MemberRef,
     Publish,
     ReleaseHold,
@@ -295,6 +297,8 @@ class Pipe:
             return (self._lane_of(command.identifiers[0]) if command.identifiers else 0,)
         if isinstance(command, _BY_HOLD):
             return (cell_of(command.hold_id, self._cells),)
+        if isinstance(command, FulfilRedemption | CancelRedemption):
+            return (cell_of(command.redemption_id, self._cells),)
         named = command.purchase if isinstance(command, ExchangePurchase) else command
         ref: MemberRef | None = getattr(named, "member", None)
         if ref is None:
@@ -499,7 +503,7 @@ class Pipe:
                     if missing:
                         elsewhere.append((waiting, missing))
                         break
-                    await self._read(connection, book, needs.keys)
+                    await store.load_more(connection, book, needs.keys)
                     continue
                 except Exception as error:
                     raise _Poisoned(waiting) from error
@@ -507,13 +511,6 @@ class Pipe:
             else:
                 raise _Poisoned(waiting) from RuntimeError("a command asked for more too often")
         return answers, elsewhere
-
-    async def _read(self, connection: store.Connection, book: Book, keys: Keys) -> None:
-        if keys.deep:
-            await store.load_deep(connection, book, keys)
-        if keys.shallow:
-            loaded = await store.load(connection, book.program_id, list(book.lanes), keys, self._cells)
-            store.fill(book, keys, loaded.rest)
 
     # --- answer ----------------------------------------------------------------------------------------------
 

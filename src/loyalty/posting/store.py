@@ -26,6 +26,7 @@ from loyalty.posting.configuration import Configuration, Published
 from loyalty.posting.detail import ReturnedPart
 from loyalty.posting.returned import Part
 from loyalty.programs.types import ProgramNotFound, ProgramSettings
+from loyalty.rewards.types import Catalogue, Redemption, RedemptionState
 from loyalty.rules.types import CounterKey, Ruleset
 
 GENESIS = bytes(32)
@@ -227,6 +228,7 @@ def fill(book: Book, keys: Keys, rest: tuple[Any, ...]) -> None:
         book.lot_owner.setdefault(account.id, account.owner_id)
     for id, *_ in members:
         book.counted.setdefault(id, set()).update(keys.periods)
+        book.accounted.add(id)
     for owner_id, rule_id, period, points in counters:
         book.counters.setdefault((owner_id, CounterKey(rule_id, period)), points)
     _fill_holds(book, holds)
@@ -274,9 +276,13 @@ WITH acts AS MATERIALIZED (
 ), found AS MATERIALIZED (
     SELECT d.* FROM wanted w, LATERAL (
         SELECT * FROM decisions WHERE program_id = $1 AND cell = w.cell AND id = w.id OFFSET 0) d
+), reds AS MATERIALIZED (
+    SELECT r.* FROM unnest($11::uuid[], $12::smallint[]) u(id, cell), LATERAL (
+        SELECT * FROM redemptions WHERE program_id = $1 AND cell = u.cell AND id = u.id OFFSET 0) r
 ), owners AS MATERIALIZED (
-    SELECT DISTINCT a.member_id AS id, d.cell FROM acts a JOIN found d ON d.id = a.awarded_by
+    SELECT a.member_id AS id, d.cell FROM acts a JOIN found d ON d.id = a.awarded_by
     WHERE a.member_id IS NOT NULL
+    UNION SELECT member_id, cell FROM reds
 ), accs AS MATERIALIZED (
     SELECT a.* FROM owners o, LATERAL (
         SELECT * FROM accounts WHERE program_id = $1 AND cell = o.cell AND owner_id = o.id
@@ -309,7 +315,19 @@ SELECT
             SELECT * FROM lots WHERE program_id = $1 AND cell = u.cell AND id = u.id OFFSET 0) l),
   ARRAY(SELECT ROW(a.id, r.amount_minor, r.complete, r.lines::text, r.taken::text, r.given::text) FROM acts a, LATERAL (
             SELECT * FROM returns WHERE program_id = $1 AND cell = a.cell AND purchase_id = a.id
-            ORDER BY id OFFSET 0) r)
+            ORDER BY id OFFSET 0) r),
+  ARRAY(SELECT ROW(id, member_id, reward, quantity, points_currency, points, money_minor, priced_by, parts::text,
+                   location, channel, till, reference, state, redeemed_at, changed_at, decision_id, entry_id,
+                   changed_by)
+        FROM reds),
+  ARRAY(SELECT {_LOT} FROM reds r, LATERAL json_array_elements(r.parts) p, LATERAL (
+            SELECT * FROM lots WHERE program_id = $1 AND cell = r.cell AND id = (p->>0)::uuid OFFSET 0) l),
+  ARRAY(SELECT ROW(s.reward, s.stock)
+        FROM (SELECT unnest($13::text[]) AS reward UNION SELECT reward FROM reds WHERE reward IS NOT NULL) u, LATERAL (
+            SELECT * FROM stocks WHERE program_id = $1 AND reward = u.reward OFFSET 0) s),
+  ARRAY(SELECT ROW(i.member_id, i.kind)
+        FROM unnest($14::uuid[], $15::smallint[]) u(id, cell), LATERAL (
+            SELECT * FROM identifiers WHERE program_id = $1 AND cell = u.cell AND member_id = u.id OFFSET 0) i)
 """
 
 
@@ -322,6 +340,7 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
     decisions, open_lots = list(keys.decisions), list(keys.open_lots)
     # An id does not tell the cell of its purchase: it is looked for in every lane of the batch.
     activities = [(cell, id) for id in {id for _, id in keys.activities} for cell in book.lanes]
+    redemptions, identified = list(keys.redemptions), list(keys.identified)
     row = await connection.fetchrow(
         _DEEP,
         book.program_id,
@@ -334,6 +353,11 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
         list(book.lanes),
         [id for _, id in keys.lots],
         [cell for cell, _ in keys.lots],
+        [id for _, id in redemptions],
+        [cell for cell, _ in redemptions],
+        list(keys.stocks),
+        identified,
+        [cell_of(id, book.cells) for id in identified],
     )
     assert row is not None
     for kind, source, external_id, *held in row[0]:
@@ -351,7 +375,7 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
             book.activities[activity.id] = activity
     for values in row[2]:
         book.decisions.setdefault(values[0], StoredDecision(*values))
-    for values in (*row[3], *row[4], *row[8]):
+    for values in (*row[3], *row[4], *row[8], *row[11]):
         lot = Lot(*values)
         book.lots.setdefault(lot.account_id, {}).setdefault(lot.id, lot)
     for values in row[5]:
@@ -361,7 +385,43 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
         book.lots_complete.add(account.id)
     _fill_members(book, row[6])
     _fill_holds(book, row[7])
+    book.accounted.update(id for id, *_ in row[6])
     book.lots_complete.update(open_lots)
+    for _, id in redemptions:
+        book.redemptions.setdefault(id, None)
+    for values in row[10]:
+        redemption = _redemption(*values)
+        if book.redemptions.get(redemption.id) is None:
+            book.redemptions[redemption.id] = redemption
+    if 0 in book.lanes:
+        # Without the head of the program's own lane what was read of a stock is not to be relied on.
+        for reward in keys.stocks:
+            if reward not in dict(row[12]):
+                book.stocks.setdefault(reward, 0)
+        for reward, stock in row[12]:
+            book.stocks.setdefault(reward, stock)
+    kinds: dict[UUID, set[str]] = {id: set() for id in identified}
+    for id, kind in row[13]:
+        kinds[id].add(kind)
+    for id, found in kinds.items():
+        book.kinds.setdefault(id, frozenset(found))
+
+
+async def load_more(connection: Connection, book: Book, keys: Keys) -> None:
+    """Read what a decision missed, under the same heads, into the book."""
+    if keys.deep:
+        await load_deep(connection, book, keys)
+    if keys.shallow:
+        loaded = await load(connection, book.program_id, list(book.lanes), keys, book.cells)
+        fill(book, keys, loaded.rest)
+
+
+def _redemption(*values: Any) -> Redemption:
+    """A row of redemptions in the order of the Struct's fields."""
+    row = list(values)
+    row[8] = tuple((UUID(lot), points) for lot, points in msgspec.json.decode(row[8]))
+    row[13] = RedemptionState(row[13])
+    return Redemption(*row)
 
 
 def _fill_members(book: Book, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -382,7 +442,7 @@ async def last_closed_on(connection: Connection, program_id: UUID, lane: Lane) -
 async def published(connection: Connection, program_id: UUID, after: int) -> list[Published]:
     """The configurations numbered above `after`, oldest first."""
     rows = await connection.fetch(
-        "SELECT number, effective_at, settings::text, ruleset::text FROM configurations "
+        "SELECT number, effective_at, settings::text, ruleset::text, rewards::text FROM configurations "
         "WHERE program_id = $1 AND number > $2 ORDER BY number",
         program_id,
         after,
@@ -392,7 +452,9 @@ async def published(connection: Connection, program_id: UUID, after: int) -> lis
             row[0],
             row[1],
             Configuration(
-                msgspec.json.decode(row[2], type=ProgramSettings), msgspec.json.decode(row[3], type=Ruleset)
+                msgspec.json.decode(row[2], type=ProgramSettings),
+                msgspec.json.decode(row[3], type=Ruleset),
+                msgspec.json.decode(row[4] or "[]", type=Catalogue),
             ),
         )
         for row in rows
@@ -454,10 +516,16 @@ class _Part:
     """
 
     def __init__(
-        self, table: str, *, key: str | None = None, changes: str = "", only_if: str = "true"
+        self,
+        table: str,
+        *,
+        row: str = "",
+        key: str | None = None,
+        changes: str = "",
+        only_if: str = "true",
     ) -> None:
         self.counted = key is not None
-        self.sql = f"INSERT INTO {table} SELECT u.* FROM unnest({{rows}}::{table}_row[]) u"
+        self.sql = f"INSERT INTO {table} SELECT u.* FROM unnest({{rows}}::{row or f'{table}_row'}[]) u"
         if key is not None:
             changed = ", ".join(f"{column} = excluded.{column}" for column in changes.split(", "))
             self.sql += f" ON CONFLICT ({key}) DO UPDATE SET {changed} WHERE {only_if} RETURNING 1"
@@ -515,7 +583,9 @@ _ENTRIES = _Part("entries")
 _POSTINGS = _Part("postings")
 _EVENTS = _Part("engagement_events")
 _RECORDS = _Part("idempotency_records")
-_CONFIGURATIONS = _Part("configurations")
+_REDEMPTIONS = _Part("redemptions", key="program_id, cell, id", changes="state, changed_at, changed_by")
+_STOCKS = _Part("stocks", key="program_id, reward", changes="stock")
+_CONFIGURATIONS = _Part("configurations", row="configurations_row_2")
 _CLOCK = _Part("sandbox_clocks", key="program_id", changes="now_at")
 _BLOCK = _Part("blocks")
 
@@ -676,6 +746,20 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
             _RETURNS,
             [_return_row(program_id, cell, id, part) for home, id, part in book.new_returns if home == cell],
         ),
+        (
+            _REDEMPTIONS,
+            [
+                _redemption_row(program_id, cell, redemption)
+                for home, redemption in book.changed_redemptions.values()
+                if home == cell
+            ],
+        ),
+        (
+            _STOCKS,
+            sorted((program_id, reward, book.stocks[reward]) for reward in book.changed_stocks)
+            if cell == 0
+            else [],
+        ),
         (_DECISIONS, [_decision_row(program_id, cell, d, lane.number + 1) for d in lane.decisions]),
         (_ENTRIES, [_entry_row(program_id, cell, entry, recorded_at) for entry in entries]),
         (
@@ -717,11 +801,11 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
         )
         if book.published is not None:
             number, effective_at, configuration = book.published
-            settings, ruleset = (
-                msgspec.json.encode(part).decode() for part in (configuration.settings, configuration.ruleset)
-            )
             rows.append(
-                (_CONFIGURATIONS, [(program_id, number, effective_at, recorded_at, settings, ruleset)])
+                (
+                    _CONFIGURATIONS,
+                    [(program_id, number, effective_at, recorded_at, *configuration.stored())],
+                )
             )
         if book.clock_to is not None:
             rows.append((_CLOCK, [(program_id, book.clock_to)]))
@@ -849,6 +933,32 @@ def _hold_row(program_id: UUID, cell: int, hold: PlacedHold) -> tuple[Any, ...]:
         hold.reference,
         hold.till,
         hold.location,
+    )
+
+
+def _redemption_row(program_id: UUID, cell: int, r: Redemption) -> tuple[Any, ...]:
+    return (
+        program_id,
+        cell,
+        r.id,
+        r.member_id,
+        r.reward,
+        r.quantity,
+        r.points_currency,
+        r.points,
+        r.money_minor,
+        r.priced_by,
+        msgspec.json.encode(r.parts).decode(),
+        r.location,
+        r.channel,
+        r.till,
+        r.reference,
+        r.state,
+        r.redeemed_at,
+        r.changed_at,
+        r.decision_id,
+        r.entry_id,
+        r.changed_by,
     )
 
 

@@ -1,10 +1,12 @@
 """Whether a configuration can be published: its own contradictions, all named at once."""
 
+from collections.abc import Iterator
 from zoneinfo import ZoneInfo, available_timezones
 
 from loyalty.base.errors import Fault
 from loyalty.posting.configuration import Configuration
-from loyalty.programs.types import ConfigurationInvalid, Rolling
+from loyalty.programs.types import ConfigurationInvalid, PointsCurrency, Rolling
+from loyalty.rewards.validate import faults as reward_faults
 from loyalty.rules.validate import faults as rule_faults
 
 
@@ -24,13 +26,32 @@ def faults(configuration: Configuration) -> list[Fault]:
             currency.expiry.months is None
         ):
             found.append(Fault(f"{at}/expiry", "contradictory_range", "Give either days or months."))
+        found += _pay_faults(currency, f"{at}/pay")
     policies = settings.policies
     if policies.hold_minutes > policies.hold_days_max * 1_440:
         detail = "A hold would last longer than one may last."
         found.append(Fault("/settings/policies/hold_minutes", "contradictory_range", detail))
     for fault in rule_faults(configuration.ruleset, codes, ZoneInfo(settings.zone)):
         found.append(Fault(f"/ruleset{fault.pointer}", fault.code, fault.detail))
+    currencies = {currency.code: currency for currency in settings.points_currencies}
+    for fault in reward_faults(configuration.rewards, currencies):
+        found.append(Fault(f"/rewards{fault.pointer}", fault.code, fault.detail))
     return found
+
+
+def _pay_faults(currency: PointsCurrency, at: str) -> Iterator[Fault]:
+    """What is wrong with points as a means of payment."""
+    pay = currency.pay
+    if pay is None:
+        return
+    if not currency.spendable:
+        yield Fault(at, "not_spendable", f"{currency.code} cannot be spent.")
+    least = -(-pay.points_min // pay.step) * pay.step  # the smallest payment that is both
+    for name, most in (("points_max", pay.points_max), ("day_max", pay.day_max)):
+        if most is not None and most < least:
+            yield Fault(f"{at}/{name}", "contradictory_range", f"The smallest payment has {least} points.")
+    if least * pay.each_minor < pay.points:
+        yield Fault(at, "worth_nothing", f"{least} points would pay nothing.")
 
 
 def refuse_invalid(configuration: Configuration) -> None:

@@ -14,13 +14,14 @@ from loyalty.programs.types import Program
 
 
 class PublishedRow(NamedTuple):
-    """One configuration as stored; the two documents are JSON text for posting to read."""
+    """One configuration as stored; the documents are JSON text for posting to read."""
 
     number: int
     effective_at: datetime
     published_at: datetime
     settings: str
     ruleset: str
+    rewards: str | None
 
 
 async def add_program(
@@ -59,7 +60,14 @@ async def load_published(connection: AsyncConnection, program_id: UUID, after: i
     """The program's configurations numbered above `after`, in the order of their numbers."""
     c = configurations.c
     query = (
-        select(c.number, c.effective_at, c.published_at, cast(c.settings, Text), cast(c.ruleset, Text))
+        select(
+            c.number,
+            c.effective_at,
+            c.published_at,
+            cast(c.settings, Text),
+            cast(c.ruleset, Text),
+            cast(c.rewards, Text),
+        )
         .where(c.program_id == program_id, c.number > after)
         .order_by(c.number)
     )

@@ -29,6 +29,7 @@ configurations = Table(
     Column("published_at", INSTANT, nullable=False),
     Column("settings", DOCUMENT, nullable=False),
     Column("ruleset", DOCUMENT, nullable=False),
+    Column("rewards", DOCUMENT),
 )
 
 sandbox_clocks = Table(

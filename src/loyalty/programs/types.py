@@ -38,6 +38,18 @@ class Rolling(Struct, frozen=True, tag="rolling", tag_field="kind", forbid_unkno
 ExpiryPolicy = NeverExpires | Rolling
 
 
+class PayPolicy(Struct, frozen=True, forbid_unknown_fields=True):
+    """Points as a means of payment: `points` are worth `each_minor` of the program's money."""
+
+    points: Annotated[int, Meta(ge=1, le=10**9)]
+    each_minor: Annotated[int, Meta(ge=1, le=10**6)]
+    points_min: Annotated[int, Meta(ge=1, le=10**9)] = 1  # of one payment
+    step: Annotated[int, Meta(ge=1, le=10**9)] = 1  # payments are multiples of it
+    points_max: Annotated[int, Meta(ge=1, le=10**9)] = 10**9
+    day_max: Annotated[int, Meta(ge=1, le=10**12)] | None = None  # of one member on one local day
+    returnable: bool = False  # may still be cancelled once the sale is done
+
+
 class PointsCurrency(Struct, frozen=True, forbid_unknown_fields=True):
     code: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,31}$")]
     name: Annotated[str, Meta(min_length=1, max_length=60)]
@@ -56,6 +68,7 @@ class PointsCurrency(Struct, frozen=True, forbid_unknown_fields=True):
     # Points whose end came while they were held and that are given back are good for so many local days after
     # the day of the hold's deadline; 0: they expire as they come back.
     hold_grace_days: Annotated[int, Meta(ge=0, le=3_650)] = 0
+    pay: PayPolicy | None = None  # None: nothing is paid with these points
 
 
 class UnknownIdentifier(StrEnum):
@@ -84,6 +97,8 @@ class Policies(Struct, frozen=True, forbid_unknown_fields=True):
     unknown_email: UnknownIdentifier = UnknownIdentifier.REFUSE
     unknown_external: UnknownIdentifier = UnknownIdentifier.REFUSE
     blind_returns: BlindReturns = BlindReturns.REFUSE
+    # For how many local days points are good again that a cancelled redemption gives back after their end; 0: lost.
+    returned_days: Annotated[int, Meta(ge=0, le=3_650)] = 0
     phone_region: Annotated[str, Meta(pattern="^[A-Z]{2}$")] = "US"  # country of phone numbers without prefix
 
 

@@ -18,9 +18,10 @@ import msgspec
 
 from loyalty.replay.connection import Connection, Response
 from loyalty.replay.tally import Tally
-from loyalty.replay.types import Receipt, ReplayError
+from loyalty.replay.types import Receipt, Redeeming, ReplayError
 
 _PATH = "/v1/purchases"
+_PAYMENTS = "/v1/redemptions"
 _CHUNK = 256
 _WAITING = 64  # receipts read ahead per client
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
@@ -30,18 +31,30 @@ _NO_CODE = "no_code"  # whoever answers like this is no loyalty server
 
 _encoder = msgspec.json.Encoder()
 
+_Item = tuple[str, bytes, bytes | None]  # key and body of a purchase, body of the payment before it
+
 
 class Clients:
     """`count` clients of the API at `base_url`, all with one API key. A context manager: leaving it hangs up.
 
-    `patience_s` is how long one receipt is tried again while the server is away or busy.
+    `patience_s` is how long one receipt is tried again while the server is away or busy. With `redeem` each member
+    pays with points before each purchase, where there are enough.
     """
 
-    def __init__(self, base_url: str, api_key: str, count: int, *, patience_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        count: int,
+        *,
+        patience_s: float = 60.0,
+        redeem: Redeeming | None = None,
+    ) -> None:
         headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
         self._connections = [Connection(base_url, headers) for _ in range(count)]
         self._base_url = base_url
         self._patience_s = patience_s
+        self._redeem = redeem
         self.tally = Tally()
 
     def __enter__(self) -> Self:
@@ -62,9 +75,7 @@ class Clients:
         these under a key of their own.
         Raises: ReplayError when the API cannot be talked to, or would answer every request alike.
         """
-        queues: list[asyncio.Queue[tuple[str, bytes] | None]] = [
-            asyncio.Queue(_WAITING) for _ in self._connections
-        ]
+        queues: list[asyncio.Queue[_Item | None]] = [asyncio.Queue(_WAITING) for _ in self._connections]
         chance = random.Random(duplicates_seed)  # noqa: S311 - which receipts come twice is no secret
         try:
             async with asyncio.TaskGroup() as group:
@@ -72,29 +83,32 @@ class Clients:
                     group.create_task(self._work(connection, queue))
                 reader = iter(receipts)
                 # Reading a chunk may sort or decompress for a while: not in the event loop.
-                while chunk := await asyncio.to_thread(_encoded, reader):
-                    for shard, key, body in chunk:
-                        await queues[shard % len(queues)].put((key, body))
+                while chunk := await asyncio.to_thread(_encoded, reader, self._redeem):
+                    for shard, key, body, payment in chunk:
+                        await queues[shard % len(queues)].put((key, body, payment))
                         if percent and chance.randrange(100) < percent:
                             again = key if chance.random() < 0.5 else f"{key}:again"
-                            await queues[(shard + 1) % len(queues)].put((again, body))
+                            await queues[(shard + 1) % len(queues)].put((again, body, None))
                 for queue in queues:
                     await queue.put(None)  # nothing more comes
         except* ReplayError as errors:
             raise errors.exceptions[0] from None
 
-    async def _work(self, connection: Connection, queue: asyncio.Queue[tuple[str, bytes] | None]) -> None:
+    async def _work(self, connection: Connection, queue: asyncio.Queue[_Item | None]) -> None:
         while item := await queue.get():
-            self._count(await self._send(connection, *item))
+            key, body, payment = item
+            if payment is not None:
+                self._count_payment(await self._send(connection, _PAYMENTS, f"{key}:points", payment))
+            self._count(await self._send(connection, _PATH, key, body))
 
-    async def _send(self, connection: Connection, key: str, body: bytes) -> Response:
-        """The final answer to one receipt, however often it had to be asked for."""
+    async def _send(self, connection: Connection, path: str, key: str, body: bytes) -> Response:
+        """The final answer to one request, however often it had to be asked for."""
         give_up = time.monotonic() + self._patience_s
         pause_s = 0.05
         while True:
             began = time.monotonic()
             try:
-                response = await connection.request("POST", _PATH, body, {"Idempotency-Key": key})
+                response = await connection.request("POST", path, body, {"Idempotency-Key": key})
             except OSError as error:
                 reason, least_s = str(error) or type(error).__name__, 0.0
             else:
@@ -112,6 +126,13 @@ class Clients:
             await asyncio.sleep(max(pause_s * random.uniform(0.5, 1.0), least_s))  # noqa: S311
             pause_s = min(pause_s * 2, 2.0)
 
+    def _count_payment(self, response: Response) -> None:
+        """A payment was made, or there is nobody yet, or too little, to pay with."""
+        if response.status < 300:
+            self.tally.payments += 1
+        elif _code(response) not in ("insufficient_points", "member_not_found"):
+            self._count(response)
+
     def _count(self, response: Response) -> None:
         if response.status < 300:
             if response.headers.get("idempotent-replayed") == "true":
@@ -125,11 +146,22 @@ class Clients:
         self.tally.refused[code] += 1
 
 
-def _encoded(receipts: Iterator[Receipt]) -> list[tuple[int, str, bytes]]:
-    """The next receipts as (member's shard, key, body); empty at the end."""
+def _encoded(
+    receipts: Iterator[Receipt], redeem: Redeeming | None
+) -> list[tuple[int, str, bytes, bytes | None]]:
+    """The next receipts as (member's shard, key, body, body of the payment before it); empty at the end."""
     return [
-        (_shard(receipt), _key(receipt), _encoder.encode(receipt)) for receipt in islice(receipts, _CHUNK)
+        (_shard(receipt), _key(receipt), _encoder.encode(receipt), _payment(receipt, redeem))
+        for receipt in islice(receipts, _CHUNK)
     ]
+
+
+def _payment(receipt: Receipt, redeem: Redeeming | None) -> bytes | None:
+    if redeem is None or receipt.member is None:
+        return None
+    return _encoder.encode(
+        {"member": receipt.member, "points_currency": redeem.points_currency, "points": redeem.points}
+    )
 
 
 def _shard(receipt: Receipt) -> int:

@@ -17,7 +17,7 @@ from loyalty.programs.types import ProgramKind
 from loyalty.replay.reading import Purchases
 from loyalty.replay.run import Order, ProgramClock, run
 from loyalty.replay.tally import Figures
-from loyalty.replay.totals import Total, totals
+from loyalty.replay.totals import Month, Total, months, totals
 
 
 async def replay_into_new(
@@ -29,8 +29,8 @@ async def replay_into_new(
     *,
     by_days: bool,
     base_url: str | None,
-) -> tuple[UUID, Figures, list[Total]]:
-    """Make the program, post everything to it, and return its id, the figures and each member's points.
+) -> tuple[UUID, Figures, list[Total], list[Month]]:
+    """Make the program, post everything to it, and return its id, the figures, each member's points and each month's.
 
     `by_days` moves a sandbox program's clock along with the data. Without `base_url` an API process is started.
     Raises: ReplayError, DeskError, ProcessError. Needs: addresses in `settings`, the newest schema.
@@ -44,7 +44,8 @@ async def replay_into_new(
         _, api_key = await desk.create_key(program_id, client, Role.POS, lives=timedelta(days=7))
         clock = ProgramClock(lambda to: desk.advance_clock(program_id, to), zone) if by_days else None
         figures = await run(purchases, order, address, api_key, clock)
-        return program_id, figures, await totals(desk.runtime, program_id, purchases.member_kind)
+        found = await totals(desk.runtime, program_id, purchases.member_kind)
+        return program_id, figures, found, await months(desk.runtime, program_id, zone)
 
 
 @asynccontextmanager

@@ -54,6 +54,8 @@ def in_words(figures: Figures) -> str:
     words = [f"{figures.recorded:,} recorded"]
     if figures.replayed:
         words.append(f"{figures.replayed:,} replayed")
+    if figures.payments:
+        words.append(f"{figures.payments:,} paid with points")
     words += [f"{count:,} refused ({code})" for code, count in figures.refused.items()]
     if figures.retried:
         words.append(f"{figures.retried:,} tried again")

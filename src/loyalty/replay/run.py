@@ -12,6 +12,7 @@ from loyalty.replay.days import post_by_days
 from loyalty.replay.progress import shown
 from loyalty.replay.reading import Purchases
 from loyalty.replay.tally import Figures
+from loyalty.replay.types import Redeeming
 
 
 class Order(Struct, frozen=True):
@@ -22,6 +23,7 @@ class Order(Struct, frozen=True):
     duplicates: int = 0  # per cent that is sent twice
     limit: int | None = None
     shift: timedelta = timedelta()
+    redeem: Redeeming | None = None
 
 
 class ProgramClock(Struct, frozen=True):
@@ -43,7 +45,7 @@ async def run(
         count = min(count, order.limit)
     receipts = purchases.receipts(shift=order.shift, shuffle=order.shuffle, limit=order.limit)
     loop = asyncio.get_running_loop()
-    with Clients(base_url, api_key, order.clients) as clients:
+    with Clients(base_url, api_key, order.clients, redeem=order.redeem) as clients:
         async with shown(clients.tally, count + count * order.duplicates // 100):
             began = loop.time()
             if clock is not None:

@@ -14,6 +14,7 @@ class Figures(Struct, frozen=True):
     posted: int  # requests answered, duplicates included
     recorded: int
     replayed: int
+    payments: int  # with points, before purchases
     refused: dict[str, int]  # by code, most frequent first
     retried: int  # tries that had no final answer
     seconds: float
@@ -28,6 +29,7 @@ class Tally:
     def __init__(self) -> None:
         self.recorded = 0
         self.replayed = 0
+        self.payments = 0
         self.refused: Counter[str] = Counter()
         self.retried = 0
         self._took: Counter[int] = Counter()
@@ -56,6 +58,7 @@ class Tally:
             posted=self.posted,
             recorded=self.recorded,
             replayed=self.replayed,
+            payments=self.payments,
             refused=dict(self.refused.most_common()),
             retried=self.retried,
             seconds=round(seconds, 3),

@@ -34,5 +34,12 @@ class Receipt(Struct, frozen=True, omit_defaults=True):
     till: str | None = None
 
 
+class Redeeming(Struct, frozen=True):
+    """So many points are paid with before each purchase of a member, once, where there are enough."""
+
+    points_currency: str
+    points: int
+
+
 class ReplayError(Exception):
     """Why a replay cannot begin or go on; the text says where the fault is and what to do."""

@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
+from loyalty.base.calendar import period_of
 from loyalty.conditions.basket import Basket, LineIndex
 from loyalty.conditions.compile import Check, compile_condition, demanded, in_hour, on_dates, over_midnight
 from loyalty.conditions.types import (
@@ -24,7 +25,7 @@ from loyalty.conditions.types import (
     MinimumSpend,
     Window,
 )
-from loyalty.rules.types import CapPeriod, CounterKey, Fixed, Multiplier, PerSpend, Rule, Ruleset
+from loyalty.rules.types import CounterKey, Fixed, Multiplier, PerSpend, Rule, Ruleset
 
 _ORDER = {PerSpend: 0, Multiplier: 1, Fixed: 2}
 _DATES_KEPT = 1_000
@@ -34,22 +35,6 @@ T = TypeVar("T")
 def evaluation_order(rule: Rule) -> tuple[int, int, str]:
     """Base points first, then multipliers, then fixed bonuses; within each by priority (highest first), then id."""
     return _ORDER[type(rule.gives)], -rule.priority, rule.id
-
-
-def period_of(on: date, period: CapPeriod) -> str:
-    """The name of the period that holds a local date: 2026-05-04, 2026-W19, 2026-05, 2026 or ever."""
-    match period:
-        case CapPeriod.DAY:
-            return on.isoformat()
-        case CapPeriod.WEEK:
-            year, week, _ = on.isocalendar()
-            return f"{year:04}-W{week:02}"
-        case CapPeriod.MONTH:
-            return on.isoformat()[:7]
-        case CapPeriod.YEAR:
-            return on.isoformat()[:4]
-        case CapPeriod.EVER:
-            return "ever"
 
 
 class CompiledRule:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from loyalty.base.calendar import CapPeriod
 from loyalty.base.numbers import Rounding
 from loyalty.conditions.types import Condition, Lines
 
@@ -43,14 +44,6 @@ class Multiplier(Struct, frozen=True, tag="multiplier", tag_field="kind", forbid
 
 
 Effect = PerSpend | Fixed | Multiplier
-
-
-class CapPeriod(StrEnum):
-    DAY = "day"
-    WEEK = "week"  # from Monday
-    MONTH = "month"
-    YEAR = "year"
-    EVER = "ever"
 
 
 class OnReturn(StrEnum):

@@ -6,28 +6,12 @@ without faults can be published. The codes are listed in docs/rules.md#faults. P
 
 from collections import Counter
 from collections.abc import Collection, Iterator
-from datetime import date, timedelta
-from typing import assert_never
 from zoneinfo import ZoneInfo
 
 from loyalty.base.errors import Fault
-from loyalty.conditions.compile import demanded, over_midnight
-from loyalty.conditions.types import (
-    AllOf,
-    AnyOf,
-    AtLocation,
-    Condition,
-    HasLine,
-    InChannel,
-    Lines,
-    MinimumSpend,
-    Not,
-    Window,
-)
-from loyalty.rules.types import Multiplier, OnReturn, PerSpend, Rule, Ruleset
-
-DEPTH_MAX = 5
-CONDITIONS_MAX = 100  # in one rule
+from loyalty.conditions.types import HasIdentifier, Lines, MinimumSpend, OfBasket, Tenure
+from loyalty.conditions.validate import faults as condition_faults
+from loyalty.rules.types import Multiplier, OnReturn, PerSpend, Ruleset
 
 
 def faults(ruleset: Ruleset, currencies: Collection[str], zone: ZoneInfo) -> list[Fault]:
@@ -40,6 +24,12 @@ def faults(ruleset: Ruleset, currencies: Collection[str], zone: ZoneInfo) -> lis
             found.append(
                 Fault("/excluded", "excludes_everything", "Every line is excluded: nothing can earn.")
             )
+
+    def of_lines(condition: OfBasket, at: str) -> Iterator[Fault]:
+        if isinstance(condition, MinimumSpend):
+            return _earning_faults(condition.lines, excluded, at)
+        return _lines_faults(condition.lines, at)
+
     times = Counter(rule.id for rule in ruleset.rules)
     with_base = {rule.points_currency for rule in ruleset.rules if isinstance(rule.gives, PerSpend)}
     seen: set[str] = set()
@@ -61,80 +51,10 @@ def faults(ruleset: Ruleset, currencies: Collection[str], zone: ZoneInfo) -> lis
             message = "The rule has no conditions that a return could leave unmet."
             found.append(Fault(f"{at}/on_return", "nothing_to_judge", message))
         if rule.when is not None:
-            found += _rule_condition_faults(rule, rule.when, excluded, f"{at}/when")
+            found += condition_faults(
+                rule.when, f"{at}/when", what="rule", misplaced=(Tenure, HasIdentifier), of_lines=of_lines
+            )
     return found
-
-
-def _rule_condition_faults(rule: Rule, when: Condition, excluded: Lines | None, at: str) -> Iterator[Fault]:
-    depth, count = _size(when)
-    if depth > DEPTH_MAX:
-        yield Fault(at, "too_deep", f"Conditions are nested {depth} deep; {DEPTH_MAX} is the most.")
-        return
-    if count > CONDITIONS_MAX:
-        yield Fault(
-            at, "too_many_conditions", f"The rule has {count} conditions; {CONDITIONS_MAX} is the most."
-        )
-        return
-    own = list(_condition_faults(when, excluded, at))
-    yield from own
-    if not own:
-        reason = _contradiction(list(demanded(when)))
-        if reason is not None:
-            yield Fault(at, "never_matches", reason)
-
-
-def _size(condition: Condition) -> tuple[int, int]:
-    """Depth and number of conditions."""
-    match condition:
-        case AllOf(of) | AnyOf(of):
-            parts = [_size(part) for part in of]
-        case Not(of):
-            parts = [_size(of)]
-        case _:
-            parts = []
-    return 1 + max((depth for depth, _ in parts), default=0), 1 + sum(count for _, count in parts)
-
-
-def _condition_faults(condition: Condition, excluded: Lines | None, at: str) -> Iterator[Fault]:
-    match condition:
-        case AllOf(of) | AnyOf(of):
-            if not of:
-                yield Fault(f"{at}/of", "empty_list", "At least one condition is needed.")
-            for position, part in enumerate(of):
-                yield from _condition_faults(part, excluded, f"{at}/of/{position}")
-        case Not(of):
-            yield from _condition_faults(of, excluded, f"{at}/of")
-        case MinimumSpend(_, lines):
-            yield from _earning_faults(lines, excluded, f"{at}/lines")
-        case HasLine(lines):
-            yield from _lines_faults(lines, f"{at}/lines")
-        case Window():
-            yield from _window_faults(condition, at)
-        case InChannel(any_of) | AtLocation(any_of):
-            if not any_of:
-                yield Fault(f"{at}/any_of", "empty_list", "At least one name is needed.")
-        case _:
-            assert_never(condition)
-
-
-def _window_faults(window: Window, at: str) -> Iterator[Fault]:
-    if window == Window():
-        yield Fault(at, "empty_window", "The window names no date, weekday or clock time.")
-    if window.from_time is not None and window.from_time == window.to_time:
-        yield Fault(f"{at}/to_time", "empty_window", "The window ends at the clock time at which it begins.")
-    if window.from_on is not None and window.to_on is not None:
-        if window.to_on < window.from_on:
-            yield Fault(f"{at}/to_on", "window_backwards", "The last day is before the first.")
-        elif not any(day.isoweekday() in window.weekdays for day in _first_week(window)) and window.weekdays:
-            yield Fault(f"{at}/weekdays", "never_matches", "None of the weekdays is between the two dates.")
-
-
-def _first_week(window: Window) -> Iterator[date]:
-    """The first days of a window with two dates, seven at most: all its weekdays are among them."""
-    assert window.from_on is not None
-    assert window.to_on is not None
-    for days in range(min(7, (window.to_on - window.from_on).days + 1)):
-        yield window.from_on + timedelta(days=days)
 
 
 def _lines_faults(lines: Lines, at: str) -> Iterator[Fault]:
@@ -167,23 +87,3 @@ def _wanted(lines: Lines) -> set[tuple[str, str]]:
         | {("category", name) for name in lines.categories}
         | {("tag", name) for name in lines.tags}
     )
-
-
-def _contradiction(parts: list[Condition]) -> str | None:
-    """Why conditions that must all hold cannot, as far as can be seen from names, dates and weekdays."""
-    for kind, word in ((InChannel, "channel"), (AtLocation, "location")):
-        named = [set(part.any_of) for part in parts if isinstance(part, kind)]
-        if named and not set[str].intersection(*named):
-            return f"No {word} is in all of its lists."
-    # Hours after midnight belong to the day before: such windows are left out of the comparison.
-    windows = [part for part in parts if isinstance(part, Window) and not over_midnight(part)]
-    first = max((window.from_on for window in windows if window.from_on), default=None)
-    last = min((window.to_on for window in windows if window.to_on), default=None)
-    if first is not None and last is not None and last < first:
-        return "No date is in all of its windows."
-    weekdays = [set(window.weekdays) for window in windows if window.weekdays]
-    if weekdays and not set[int].intersection(*weekdays):
-        return "No weekday is in all of its windows."
-    if any(isinstance(part, Not) and part.of in parts for part in parts):
-        return "One condition must hold and must not."
-    return None

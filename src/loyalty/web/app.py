@@ -49,6 +49,7 @@ _GROUPS = (
     "Returns",
     "Members",
     "Points",
+    "Rewards",
     "Ledger",
     "Engagement",
     "Program",

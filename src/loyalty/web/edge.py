@@ -56,6 +56,7 @@ REGION_TRUST_S = 5.0
 
 _ENCODER = msgspec.json.Encoder()
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_WORD = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _KEY = re.compile(rb"[ -~]{1,255}")
 _MEDIA = re.compile(rb'application/json(?:\s*;\s*charset="?utf-8"?)?', re.IGNORECASE)
 
@@ -279,7 +280,9 @@ class Endpoint:
         self.parts: dict[str, Any] = {name: hints[name] for name in names}
         self.body_optional = self.body is not None and not faults_of(self.body, {})
         for name, kind in self.parts.items():
-            assert kind in (UUID, MemberRef, int), f"{path}: {name} must be an id, a number or a member"
+            assert kind in (UUID, MemberRef, int, str), (
+                f"{path}: {name} must be an id, number, word or member"
+            )
         assert self.text, f"{self.name} needs a docstring: it is the reference"
 
     async def answer(self, door: Door, scope: dict[str, Any], receive: Receive, exchange: Exchange) -> Answer:
@@ -375,10 +378,21 @@ async def _part(call: Call, kind: Any, text: str) -> Any:
         if not (text.isascii() and text.isdigit() and len(text) <= 9 and str(int(text)) == text):
             raise ThingNotFound
         return int(text)
-    if _UUID.fullmatch(text):
-        return MemberRef(id=UUID(text)) if kind is MemberRef else UUID(text)
-    if kind is not MemberRef:
+    if kind is str:
+        if not _WORD.fullmatch(text):
+            raise ThingNotFound
+        return text
+    if kind is MemberRef:
+        return await member_named(call, text)
+    if not _UUID.fullmatch(text):
         raise ThingNotFound
+    return UUID(text)
+
+
+async def member_named(call: Call, text: str) -> MemberRef:
+    """The member that a part of an address names: an id, or `identifier:KIND:VALUE`. Raises: MemberNotFound."""
+    if _UUID.fullmatch(text):
+        return MemberRef(id=UUID(text))
     if not text.startswith("identifier:"):
         raise MemberNotFound
     named = parse_member_path(text, await call.region())

@@ -64,20 +64,24 @@ CODES: dict[str, str] = {
     "too_many": "More of these than are kept.",
     # of configurations
     "duplicate": "The same is named twice.",
+    "duplicate_reward_id": "Two rewards have the same id.",
     "duplicate_rule_id": "Two rules have the same id.",
     "empty_list": "The list must name something.",
     "empty_window": "The window names no time, or none at all is inside it.",
     "excludes_everything": "Nothing could ever earn.",
     "invalid": "The value does not fit the file's form.",
     "malformed": "The file cannot be read.",
+    "misplaced_condition": "The condition looks at what is not there: a basket for a reward, a member for a rule.",
     "multiplier_without_base": "There are no base points that the multiplier could multiply.",
-    "never_matches": "No purchase could ever fulfil the condition.",
     "nothing_to_judge": "The rule has no conditions that could be judged again.",
+    "never_matches": "Nothing could ever fulfil the condition.",
+    "not_spendable": "The points currency cannot be spent.",
     "too_deep": "Conditions are nested too deeply.",
-    "too_many_conditions": "The rule has more conditions than are judged.",
+    "too_many_conditions": "The rule or reward has more conditions than are judged.",
     "unknown_points_currency": "The program has no such points currency.",
     "unprintable_name": "The name cannot be printed on a receipt.",
     "window_backwards": "The window ends before it begins.",
+    "worth_nothing": "The smallest payment would pay nothing.",
 }
 
 Form = Callable[[str], tuple[str, str] | None]

@@ -108,6 +108,13 @@ _LINKS: dict[str, dict[int, dict[str, dict[str, str]]]] = {
         201: {"read_statement": {"member": "$response.body#/member_id"}} | _BY_DECISION,
     },
     "import_lot": {201: {"read_lots": {"member": "$response.body#/member_id"}} | _BY_DECISION},
+    "redeem": {
+        201: {
+            name: {"redemption": "$response.body#/id"}
+            for name in ("read_redemption", "fulfil_redemption", "cancel_redemption")
+        }
+        | _BY_DECISION
+    },
     "enrol_member": {
         status: {
             name: {"member": "$response.body#/id"}
@@ -322,6 +329,7 @@ def _parameters(endpoint: Endpoint, shapes: _Shapes) -> Iterable[JSON]:
 _PARTS: dict[Any, JSON] = {
     UUID: {"schema": {"type": "string", "format": "uuid"}},
     int: {"schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999}},
+    str: {"schema": {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,63}$"}},
     MemberRef: {
         "description": "A member's id, or `identifier:KIND:VALUE` such as `identifier:card:6035550001`.",
         "schema": {

@@ -13,6 +13,7 @@ from loyalty.ledger.verify.checkpoint import Checkpoint
 from loyalty.ledger.verify.frame import Connect, Notes, Progress, snapshot
 from loyalty.ledger.verify.lanes import LaneReader
 from loyalty.ledger.verify.links import LinkReader
+from loyalty.ledger.verify.redeemed import redemptions, stocks
 from loyalty.ledger.verify.report import Figures, Finding, Findings, LaneFigures, Report
 
 __all__ = ["Checkpoint", "Connect", "Figures", "Finding", "LaneFigures", "Progress", "Report", "verify"]
@@ -56,19 +57,22 @@ async def verify(
                 f"is missing: it has {number} entries, {entry_id} the first of them",
             )
         links = LinkReader(connect, program_id, *common)
-        told = _teller(progress, "links", len(lanes) + 3)
+        told = _teller(progress, "links", len(lanes) + 4)
         for reader in readers:
             await links.counters(reader.cell, reader.last_id)
             await reader.rows_beyond()
             await links.keyless(reader.cell)
             await links.holds(reader.cell)
             await links.returns(reader.cell)
+            await redemptions(connect, program_id, reader.cell, findings, figures)
             told(1)
         await links.idempotency_records()
         told(1)
         await links.natural_keys()
         told(1)
         await links.configurations()
+        told(1)
+        await stocks(connect, program_id, [(one.cell, one.last_id) for one in readers], notes, findings)
         told(1)
         for decision_id, net in notes.one_sided():
             findings.add(

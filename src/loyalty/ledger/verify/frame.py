@@ -49,23 +49,30 @@ async def stream(
 
 
 Counted = dict[tuple[UUID, str, str], int]  # owner, rule, period: points
+Stocked = dict[str, int]  # reward: how many
 
 
-class _Detail(msgspec.Struct):
-    counted: tuple[tuple[str, str, int], ...] = ()
+class Changes(msgspec.Struct, frozen=True):
+    """What a decision's detail says of figures that stand outside the chain."""
+
+    counted: tuple[tuple[str, str, int], ...] = ()  # against caps of its member: rule, period, points
+    stocked: tuple[tuple[str, int], ...] = ()  # reward, by how much its stock changed
 
 
-_detail = msgspec.json.Decoder(_Detail).decode
+read_changes = msgspec.json.Decoder(Changes).decode  # raises MsgspecError when the detail cannot be read
 
 
-def count_in(sums: Counted, member_id: UUID, detail: str) -> None:
-    """Add what a decision with this detail counted against its member's caps, below zero what it gave back.
-
-    Raises: MsgspecError when the detail cannot be read.
-    """
-    for rule, period, points in _detail(detail).counted:
+def count_in(sums: Counted, member_id: UUID, changes: Changes) -> None:
+    """Add what a decision counted against its member's caps, below zero what it gave back."""
+    for rule, period, points in changes.counted:
         key = (member_id, rule, period)
         sums[key] = sums.get(key, 0) + points
+
+
+def stock_in(sums: Stocked, changes: Changes) -> None:
+    """Add what a decision brought into stocks, below zero what it took."""
+    for reward, change in changes.stocked:
+        sums[reward] = sums.get(reward, 0) + change
 
 
 class Notes:
@@ -88,6 +95,7 @@ class Notes:
             BEGIN;
             """
         )
+        self._stocks: Stocked = {}
 
     def close(self) -> None:
         self._notes.close()
@@ -139,6 +147,14 @@ class Notes:
             (cell,),
         )
         return [(UUID(bytes=owner), rule, period, points) for owner, rule, period, points in rows]
+
+    def stocked(self, sums: Stocked) -> None:
+        """How many of each reward decisions brought and took; a catalogue is small."""
+        for reward, change in sums.items():
+            self._stocks[reward] = self._stocks.get(reward, 0) + change
+
+    def stocks(self) -> Stocked:
+        return dict(self._stocks)
 
     def transferred(self, nets: dict[UUID, int]) -> None:
         """Points that a decision's entries put into `transferred`, less what they took out."""

@@ -27,7 +27,16 @@ from loyalty.ledger.chain import (
     pack_redate,
 )
 from loyalty.ledger.types import Redate
-from loyalty.ledger.verify.frame import Connect, Counted, Notes, count_in, snapshot
+from loyalty.ledger.verify.frame import (
+    Connect,
+    Counted,
+    Notes,
+    Stocked,
+    count_in,
+    read_changes,
+    snapshot,
+    stock_in,
+)
 from loyalty.ledger.verify.report import Figures, Findings, LaneFigures
 
 RANGE_DECISIONS = 1_000  # what a range should hold; the number of blocks follows from what the last one held
@@ -41,7 +50,7 @@ FROM blocks WHERE program_id = $1 AND cell = $2 AND number > $3 AND number <= $4
 _DECISIONS = """
 SELECT id, block_number, kind, member_id, activity_id, actor_kind, actor_id, occurred_at, evaluator,
        sha256(convert_to(detail, 'UTF8')), answer_status, sha256(convert_to(answer, 'UTF8')),
-       CASE WHEN strpos(detail, '"counted"') > 0 THEN detail END,
+       CASE WHEN strpos(detail, '"counted"') > 0 OR strpos(detail, '"stocked"') > 0 THEN detail END,
        CASE WHEN starts_with(detail, '{"content_sha256":"') THEN substr(detail, 20, 64) END
 FROM decisions WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4 ORDER BY id
 """
@@ -376,6 +385,7 @@ class LaneReader:
         contents: dict[UUID, str | None],
     ) -> None:
         sums: Counted = {}
+        stocks: Stocked = {}
         place = 0
         for block in blocks:
             number, id, format, recorded_at, config, closes_on, _, _, previous, hash, last_id = block
@@ -383,7 +393,9 @@ class LaneReader:
             parts: list[bytes] = [b""]
             first = place
             while place < len(decisions) and decisions[place][0] <= last_id:
-                parts += self._decision(decisions[place], number, recorded_at, entries, contents, sums)
+                parts += self._decision(
+                    decisions[place], number, recorded_at, entries, contents, sums, stocks
+                )
                 place += 1
                 if place % _TURN == 0:
                     await asyncio.sleep(0)
@@ -412,6 +424,7 @@ class LaneReader:
                 "entries", {"id": orphans[0][0]}, f"belongs to decision {decision_id}, which is not there"
             )
         self.notes.counted(self.cell, sums)
+        self.notes.stocked(stocks)
 
     def _links(
         self,
@@ -445,6 +458,7 @@ class LaneReader:
         entries: dict[UUID, list[_Packed]],
         contents: dict[UUID, str | None],
         sums: Counted,
+        stocks: Stocked,
     ) -> list[bytes]:
         (
             id,
@@ -459,7 +473,7 @@ class LaneReader:
             detail_digest,
             answer_status,
             answer_digest,
-            counted,
+            changed,
             noted,
         ) = row
         mine = entries.pop(id, ())
@@ -469,9 +483,12 @@ class LaneReader:
             )
         if noted is not None and kind in ("purchase", "return"):
             self._compare_content(activity_id, contents, noted)
-        if counted is not None and member_id is not None:
+        if changed is not None:
             try:
-                count_in(sums, member_id, counted)
+                changes = read_changes(changed)
+                if member_id is not None:
+                    count_in(sums, member_id, changes)
+                stock_in(stocks, changes)
             except msgspec.MsgspecError:
                 self._broken("decisions", {"id": id}, "has a detail that cannot be read")
         parts = [

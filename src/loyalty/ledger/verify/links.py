@@ -9,7 +9,7 @@ import msgspec
 
 from loyalty.base.ids import NIL
 from loyalty.ledger.types import Deadline
-from loyalty.ledger.verify.frame import Connect, Counted, Notes, count_in, snapshot, stream
+from loyalty.ledger.verify.frame import Connect, Counted, Notes, count_in, read_changes, snapshot, stream
 from loyalty.ledger.verify.report import Figures, Findings
 
 CHUNK = 10_000
@@ -64,7 +64,12 @@ SELECT (SELECT count(*) FROM chunk), (SELECT id FROM chunk ORDER BY id DESC LIMI
              WHERE c.kind IN ('purchase', 'cancel', 'return', 'import_lot') AND NOT EXISTS (
                 SELECT FROM activity_keys k WHERE k.program_id = $1 AND k.activity_id = c.activity_id
                    AND k.kind = CASE c.kind WHEN 'import_lot' THEN 'import_row' ELSE c.kind END)),
-       ARRAY(SELECT ROW(c.id, c.detail) FROM chunk c WHERE c.kind IN ('place_hold', 'extend_hold'))
+       ARRAY(SELECT ROW(c.id, c.detail) FROM chunk c WHERE c.kind IN ('place_hold', 'extend_hold')),
+       ARRAY(SELECT ROW(c.id, c.kind, c.activity_id) FROM chunk c
+             WHERE c.kind IN ('redeem', 'fulfil', 'cancel_redemption') AND NOT EXISTS (
+                SELECT FROM redemptions r WHERE r.program_id = $1 AND r.cell = $2 AND r.id = c.activity_id
+                   AND CASE c.kind WHEN 'redeem' THEN true WHEN 'fulfil' THEN r.state <> 'issued'
+                       ELSE r.state = 'cancelled' END))
 """
 _HOLDS = """
 SELECT id, lapses_at, good_until, reference, till, location, deadlines::text FROM holds
@@ -113,7 +118,8 @@ SELECT (SELECT count(*) FROM chunk), (SELECT id FROM chunk ORDER BY id DESC LIMI
 """
 
 _CONFIGURATIONS = """
-SELECT c.number, encode(sha256(convert_to(c.settings::text || c.ruleset::text, 'UTF8')), 'hex'), c.effective_at
+SELECT c.number, encode(sha256(convert_to(
+           c.settings::text || c.ruleset::text || coalesce(c.rewards::text, ''), 'UTF8')), 'hex'), c.effective_at
 FROM configurations c WHERE c.program_id = $1 ORDER BY c.number
 """
 _PUBLISHED = """
@@ -240,7 +246,7 @@ class LinkReader:
                 last_id = id
                 if detail is not None and member_id is not None:
                     try:
-                        count_in(sums, member_id, detail)
+                        count_in(sums, member_id, read_changes(detail))
                     except msgspec.MsgspecError:
                         what = "has a detail that cannot be read"
                         self.findings.add("decisions", "decisions", {"cell": cell, "id": id}, what)
@@ -268,15 +274,14 @@ class LinkReader:
             after = tuple(rows[-1])[:2] if len(rows) == CHUNK else None  # type: ignore[assignment]
 
     async def keyless(self, cell: int) -> None:
-        """Every purchase, return, cancel and imported row of a lane has its natural key, or it could come again.
-
-        On the same way: every deadline that was set is one that its hold had.
+        """What decisions of a lane made is there: natural keys (or it could come again), redemptions, and of every hold
+        the deadlines that were set.
         """
         after: UUID = NIL
         while True:
             async with snapshot(self.connect, self.program_id) as connection:
                 row: Any = await connection.fetchrow(_KEYLESS, self.program_id, cell, after, CHUNK)
-                read, last, missing, set_by = row
+                read, last, missing, set_by, unlike = row
                 await self._deadlines_kept(connection, cell, set_by)
             for id, kind, activity_id in missing:
                 self.findings.add(
@@ -284,6 +289,13 @@ class LinkReader:
                     "activity_keys",
                     {"cell": cell, "activity_id": activity_id},
                     f"is missing: {kind} {id} could be recorded again",
+                )
+            for id, kind, redemption_id in unlike:
+                self.findings.add(
+                    ("redemptions", cell),
+                    "redemptions",
+                    {"cell": cell, "id": redemption_id},
+                    f"is missing, or not in the state that {kind} {id} gave it",
                 )
             if read < CHUNK:
                 return

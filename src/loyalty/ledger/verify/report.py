@@ -36,6 +36,7 @@ class Figures(Struct):
     lots: int = 0
     accounts: int = 0
     counters: int = 0
+    redemptions: int = 0
     events: int = 0
     returns: int = 0
     keys: int = 0  # idempotency records and natural keys

@@ -16,24 +16,29 @@ from loyalty.posting.commands import (
     AdvanceClock,
     Answer,
     CancelPurchase,
+    CancelRedemption,
     CaptureHold,
     ChangeMember,
+    ChangeStock,
     ClaimPurchase,
     CloseDay,
     Enrol,
     EraseMember,
     ExchangePurchase,
     ExtendHold,
+    FulfilRedemption,
     ImportLot,
+    PayWithPoints,
     PlaceHold,
     Publish,
     RecordPurchase,
+    Redeem,
     ReleaseHold,
     ReturnPurchase,
     Submission,
 )
 from loyalty.posting.configuration import History
-from loyalty.posting.decide import holds, people, points, program, purchase, returns, undo
+from loyalty.posting.decide import holds, people, points, program, purchase, redemption, returns, undo
 from loyalty.posting.decide.outcome import Outcome, Replay, decided
 from loyalty.posting.types import IdempotencyKeyReused
 
@@ -53,6 +58,11 @@ _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     ExtendHold: holds.extend,
     CaptureHold: holds.capture,
     ReleaseHold: holds.release,
+    Redeem: redemption.redeem,
+    PayWithPoints: redemption.pay,
+    FulfilRedemption: redemption.fulfil,
+    CancelRedemption: redemption.cancel,
+    ChangeStock: redemption.change_stock,
     Publish: program.publish,
     AdvanceClock: program.advance_clock,
     CloseDay: program.close_day,

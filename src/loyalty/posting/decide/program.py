@@ -9,7 +9,7 @@ from loyalty.base.calendar import midnight
 from loyalty.posting.answers import ClockAnswer, DayAnswer, PublishedAnswer
 from loyalty.posting.book import Work
 from loyalty.posting.commands import AdvanceClock, CloseDay, Publish
-from loyalty.posting.decide.outcome import Outcome, encode
+from loyalty.posting.decide.outcome import Outcome
 from loyalty.posting.detail import Detail
 from loyalty.posting.types import ConfigurationFixed, ConfigurationStale, DayClosed, DayNotOver
 from loyalty.posting.validate import refuse_invalid
@@ -51,10 +51,8 @@ def publish(work: Work, command: Publish) -> Outcome:
             "number": number,
             "effective_at": effective_at,
             "ruleset_version": version,
-            # Of the very bytes that are stored: the chain answers for the rules and policies too.
-            "sha256": sha256(
-                encode(configuration.settings).encode() + encode(configuration.ruleset).encode()
-            ).hexdigest(),
+            # Of the very bytes that are stored: the chain answers for policies, rules and rewards too.
+            "sha256": sha256("".join(part or "" for part in configuration.stored()).encode()).hexdigest(),
         },
     )
 

@@ -25,6 +25,7 @@ from loyalty.programs.types import (
     ProgramNotFound,
     ProgramSettings,
 )
+from loyalty.rewards.types import Catalogue
 from loyalty.rules.types import Ruleset
 from loyalty.web.api import wire
 from loyalty.web.edge import Call, get, post, reply
@@ -51,6 +52,7 @@ class ConfigurationSummary(Struct, frozen=True):
     published_at: datetime
     ruleset_version: int
     rules: int
+    rewards: int
 
 
 class ConfigurationPage(Struct, frozen=True):
@@ -64,6 +66,7 @@ class ConfigurationView(Struct, frozen=True):
     published_at: datetime
     settings: ProgramSettings
     ruleset: Ruleset
+    rewards: Catalogue
 
 
 class Judgement(Struct, frozen=True):
@@ -103,7 +106,12 @@ async def list_configurations(call: Call, query: PageQuery) -> Answer:
         rows = await store.load_published(connection, call.program_id, after=after[0] if after else 0)
     summaries = [
         ConfigurationSummary(
-            row.number, row.effective_at, row.published_at, ruleset.version, len(ruleset.rules)
+            row.number,
+            row.effective_at,
+            row.published_at,
+            ruleset.version,
+            len(ruleset.rules),
+            len(_rewards(row)),
         )
         for row in rows[: query.limit + 1]
         for ruleset in (msgspec.json.decode(row.ruleset, type=Ruleset),)
@@ -119,7 +127,7 @@ async def list_configurations(call: Call, query: PageQuery) -> Answer:
     headers=ETAG,
 )
 async def read_configuration(call: Call, number: int) -> Answer:
-    """One configuration with its settings and rules. It never changes."""
+    """One configuration with its settings, rules and rewards. It never changes."""
     async with reading(call.runtime.engine, call.program_id) as connection:
         rows = await store.load_published(connection, call.program_id, after=number - 1)
     if not rows or rows[0].number != number:
@@ -131,6 +139,7 @@ async def read_configuration(call: Call, number: int) -> Answer:
         row.published_at,
         msgspec.json.decode(row.settings, type=ProgramSettings),
         msgspec.json.decode(row.ruleset, type=Ruleset),
+        _rewards(row),
     )
     return reply(view, headers={"etag": f'"{row.number}"'})
 
@@ -144,20 +153,20 @@ async def read_configuration(call: Call, number: int) -> Answer:
     takes={"If-Match": "ETag of the configuration that this one was made from."},
 )
 async def publish_configuration(call: Call, body: wire.PublishBody) -> Answer:
-    """Publish settings and rules together under the next number.
+    """Publish settings, rules and rewards together under the next number.
 
     In force from its recorded instant, or from `effective_at` when that is later. With `If-Match` it is refused
     (412) when another configuration has been published since the one it was made from.
     """
     effective_at = None if body.effective_at is None else wire.utc(body.effective_at)
-    configuration = Configuration(body.settings, body.ruleset)
+    configuration = Configuration(body.settings, body.ruleset, body.rewards)
     return await call.submit(Publish(configuration, effective_at, _seen(call)))
 
 
 @post(f"{CONFIGURATIONS}/validate", Permission.CONFIG_READ, answers={200: Judgement})
 async def validate_configuration(call: Call, body: wire.ConfigurationBody) -> Answer:
     """Say everything that stands against publishing a configuration. Nothing is written."""
-    found = faults(Configuration(body.settings, body.ruleset))
+    found = faults(Configuration(body.settings, body.ruleset, body.rewards))
     return reply(Judgement(not found, tuple(FaultView(one.pointer, one.code, one.detail) for one in found)))
 
 
@@ -175,6 +184,10 @@ async def advance_clock(call: Call, body: wire.AdvanceBody) -> Answer:
     written with the next movement of each account.
     """
     return await call.submit(AdvanceClock(wire.utc(body.to)))
+
+
+def _rewards(row: store.PublishedRow) -> Catalogue:
+    return msgspec.json.decode(row.rewards or "[]", type=Catalogue)
 
 
 def _seen(call: Call) -> int | None:

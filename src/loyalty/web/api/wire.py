@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from loyalty.base.errors import Fault
 from loyalty.members.types import IdentifierKind
 from loyalty.programs.types import ProgramSettings
+from loyalty.rewards.types import QUANTITY_MAX, STOCK_MAX, Catalogue
 from loyalty.rules.types import Ruleset
 from loyalty.web.faults import CODES, EARLIEST, LATEST
 from loyalty.web.types import Batch
@@ -86,6 +87,7 @@ Instant = Annotated[
 ]
 Amount = Annotated[int, Meta(ge=0, le=AMOUNT_MAX, description="Minor units of the money.")]
 Points = Annotated[int, Meta(ge=1, le=POINTS_MAX)]
+RewardId = Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]{0,63}$", examples=["coffee-mug"])]
 PointsCurrencyCode = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,31}$", examples=["points"])]
 ReasonCode = Annotated[
     str,
@@ -512,14 +514,70 @@ class ImportBatch(Batch, frozen=True, forbid_unknown_fields=True):
     ]
 
 
+# --- rewards ------------------------------------------------------------------------------------------
+
+Reference = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=128,
+        pattern="^[!-~]([ -~]*[!-~])?$",
+        description="The caller's own number of it, never a person's name. Printable ASCII, no blank at either end.",
+        extra={"form": _receipt_id},
+    ),
+]
+
+
+class RedemptionBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A reward for points (`reward`), or points that pay a part of a sale (`points_currency`, `points`)."""
+
+    member: MemberName
+    reward: RewardId | None = None
+    quantity: (
+        Annotated[int, Meta(ge=1, le=QUANTITY_MAX, description="Of a reward; 1 when left out.")] | None
+    ) = None
+    points_currency: PointsCurrencyCode | None = None
+    points: Points | None = None
+    location: Text | None = None
+    channel: Text | None = None
+    till: Text | None = None
+    reference: Reference | None = None
+
+    def check(self, at: str) -> Iterator[Fault]:
+        yield from self.member.check(f"{at}/member")
+        pays = self.points is not None and self.points_currency is not None
+        mixed = self.points is not None or self.points_currency is not None
+        if (self.reward is None) != pays or (self.reward is not None and mixed):
+            yield Fault(at, "choose_one", "Name either a reward, or a points currency and its points.")
+        elif self.reward is None and self.quantity is not None:
+            yield Fault(f"{at}/quantity", "choose_one", "A quantity is that of a reward.")
+
+
+class CancelRedemptionBody(Struct, frozen=True, forbid_unknown_fields=True):
+    reason: ReasonCode
+
+
+class StockBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """How many there are (`set`), or how many come or go (`add`): exactly one of the two."""
+
+    reason: ReasonCode
+    set: Annotated[int, Meta(ge=0, le=STOCK_MAX)] | None = None
+    add: Annotated[int, Meta(ge=-STOCK_MAX, le=STOCK_MAX)] | None = None
+
+    def check(self, at: str) -> Iterator[Fault]:
+        if (self.set is None) == (self.add is None):
+            yield Fault(at, "choose_one", "Give exactly one of set and add.")
+
+
 # --- set-up -------------------------------------------------------------------------------------------
 
 
 class PublishBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings and rules of the program, published together."""
+    """Settings, rules and rewards of the program, published together."""
 
     settings: ProgramSettings
     ruleset: Ruleset = Ruleset()
+    rewards: Catalogue = ()
     effective_at: Instant | None = None
 
     def check(self, at: str) -> Iterator[Fault]:
@@ -531,6 +589,7 @@ class ConfigurationBody(Struct, frozen=True, forbid_unknown_fields=True):
 
     settings: ProgramSettings
     ruleset: Ruleset = Ruleset()
+    rewards: Catalogue = ()
 
 
 class AdvanceBody(Struct, frozen=True, forbid_unknown_fields=True):

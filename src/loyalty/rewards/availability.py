@@ -1,0 +1,94 @@
+"""Whether a member can have a reward, and every reason why not, each with what is missing. Pure.
+
+The catalogue that a till shows and the redemption itself ask here, so that both give the same reasons.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from loyalty.base.calendar import day_after, local_date, midnight
+from loyalty.conditions.basket import Basket, LineIndex
+from loyalty.conditions.compile import compile_condition, demanded
+from loyalty.conditions.types import AllOf, AnyOf, Condition, Facts, HasIdentifier, Not
+from loyalty.rewards.price import price
+from loyalty.rewards.types import Reason, Reward
+
+
+class Offer:
+    """A reward of a published catalogue with its conditions compiled."""
+
+    __slots__ = ("asks_identifiers", "checks", "reward")
+
+    def __init__(self, reward: Reward) -> None:
+        self.reward = reward
+        index = LineIndex()
+        self.checks = [compile_condition(one, index, reward.points_currency) for one in demanded(reward.when)]
+        self.asks_identifiers = reward.when is not None and _asks_identifiers(reward.when)
+
+
+class Circumstances(Struct, frozen=True):
+    """What a reward is judged on: the member, the moment and the place, the figures as they are now."""
+
+    facts: Facts  # without lines; `occurred_at` is the moment
+    zone: ZoneInfo
+    points: int  # available in the reward's points currency
+    blocked: bool
+    used: int  # of the member's limit, in the period of the moment
+    stock: int  # of a stocked reward
+
+
+def reasons(offer: Offer, here: Circumstances, quantity: int = 1) -> tuple[Reason, ...]:
+    """Everything that keeps the member from having `quantity` of a reward; empty: it can be had.
+
+    Order: member, dates, stock, limit, conditions in their order, points. Raises: QuantityTooLarge.
+    """
+    return tuple(_reasons(offer, here, quantity))
+
+
+def _reasons(offer: Offer, here: Circumstances, quantity: int) -> Iterator[Reason]:
+    reward, zone = offer.reward, here.zone
+    on = local_date(here.facts.occurred_at, zone)
+    cost = price(reward, quantity).points
+    if here.blocked:
+        yield Reason("member_blocked", {})
+    if reward.from_on is not None and on < reward.from_on:
+        yield Reason("not_before", {"from_on": reward.from_on, "from_at": midnight(reward.from_on, zone)})
+    if reward.to_on is not None and on > reward.to_on:
+        ended_at = midnight(reward.to_on + timedelta(days=1), zone)
+        yield Reason("over", {"to_on": reward.to_on, "ended_at": ended_at})
+    if reward.stocked and here.stock < quantity:
+        yield Reason("sold_out", {"stock": here.stock, "quantity": quantity})
+    limit = reward.member_limit
+    if limit is not None and here.used + quantity > limit.quantity:
+        after = day_after(on, limit.period)
+        yield Reason(
+            "limit_reached",
+            {
+                "limit": limit.quantity,
+                "used": here.used,
+                "period": limit.period,
+                "until": None if after is None else midnight(after, zone),
+            },
+        )
+    if offer.checks:
+        basket = Basket(here.facts, LineIndex(), zone, None)
+        for check in offer.checks:
+            if not check.holds(basket):
+                why = check.why(basket)
+                yield Reason(why.reason, why.figures)
+    if here.points < cost:
+        missing = cost - here.points
+        yield Reason("insufficient_points", {"wanted": cost, "available": here.points, "missing": missing})
+
+
+def _asks_identifiers(condition: Condition) -> bool:
+    match condition:
+        case AllOf(of) | AnyOf(of):
+            return any(_asks_identifiers(part) for part in of)
+        case Not(of):
+            return _asks_identifiers(of)
+        case _:
+            return isinstance(condition, HasIdentifier)
