@@ -139,9 +139,9 @@ class Model:
         return self.present["settings"].get("policies", {})
 
     def then(self, at: datetime) -> JSON:
-        """The configuration in force at `at`; the first one counts for everything before it."""
-        in_force = [c for since, c in self.history if since <= at]
-        return in_force[-1] if in_force else self.history[0][1]
+        """The last to come in force by `at`, of one instant the last published; before all, the first."""
+        begun = [(since, number) for number, (since, _) in enumerate(self.history) if since <= at]
+        return self.history[max(begun)[1] if begun else 0][1]
 
     def currency(self, configuration: JSON, code: str) -> JSON:
         for currency in configuration["settings"]["points_currencies"]:
@@ -150,11 +150,13 @@ class Model:
         raise No(422, "points_currency_unknown")
 
     def publish(self, configuration: JSON, effective: datetime | None = None) -> None:
+        if effective is not None and effective < self.now:
+            raise No(422, "effective_in_past")
         old, new = self.history[-1][1]["settings"], configuration["settings"]
         kept = {c["code"] for c in old["points_currencies"]} <= {c["code"] for c in new["points_currencies"]}
         if (old["money"], old["zone"]) != (new["money"], new["zone"]) or not kept:
             raise No(409, "configuration_fixed")
-        self.history.append((max(effective or self.now, self.now, self.history[-1][0]), configuration))
+        self.history.append((effective or self.now, configuration))
 
     def advance(self, to: datetime) -> None:
         if to < self.now:

@@ -13,7 +13,7 @@ from loyalty.base.paging import InvalidCursor
 from loyalty.posting.answers import ClockAnswer, PublishedAnswer
 from loyalty.posting.commands import AdvanceClock, Answer, Publish
 from loyalty.posting.configuration import Configuration
-from loyalty.posting.types import ConfigurationFixed, ConfigurationStale
+from loyalty.posting.types import ConfigurationFixed, ConfigurationStale, EffectiveInPast
 from loyalty.posting.validate import faults
 from loyalty.programs import store
 from loyalty.programs.service import get_program
@@ -140,14 +140,15 @@ async def read_configuration(call: Call, number: int) -> Answer:
     Permission.CONFIG_PUBLISH,
     keyed=True,
     answers={201: PublishedAnswer},
-    refusals=(ConfigurationInvalid, ConfigurationFixed, ConfigurationStale),
+    refusals=(ConfigurationInvalid, EffectiveInPast, ConfigurationFixed, ConfigurationStale),
     takes={"If-Match": "ETag of the configuration that this one was made from."},
 )
 async def publish_configuration(call: Call, body: wire.PublishBody) -> Answer:
     """Publish settings and rules together under the next number.
 
-    In force from its recorded instant, or from `effective_at` when that is later. With `If-Match` it is refused
-    (412) when another configuration has been published since the one it was made from.
+    In force from its recorded instant, or planned for `effective_at`; what is in force holds until then, and what is
+    published meanwhile too. Of two for the same instant the higher number holds: so a plan is replaced or withdrawn.
+    With `If-Match` it is refused (412) when another configuration has been published since the one it was made from.
     """
     effective_at = None if body.effective_at is None else wire.utc(body.effective_at)
     configuration = Configuration(body.settings, body.ruleset)
