@@ -74,7 +74,7 @@ class History:
         """The configuration in force at `instant`."""
         return self._by_instant[max(0, bisect_right(self._effective, instant) - 1)]
 
-    def scheduled(self, instant: datetime) -> "list[Loaded]":
+    def scheduled(self, instant: datetime) -> list[Loaded]:
         """What comes in force after `instant`, in that order; what is replaced for its very instant is left out."""
         later = {one.effective_at: one for one in self._by_instant[bisect_right(self._effective, instant) :]}
         return list(later.values())

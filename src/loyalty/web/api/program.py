@@ -31,7 +31,14 @@ from loyalty.web.edge import Call, get, post, reply
 from loyalty.web.types import ConfigurationNotFound, FaultView, MalformedRequest
 
 CONFIGURATIONS = "/v1/program/configurations"
-ETAG = {"ETag": "Names this configuration; send it as If-Match when publishing the next one."}
+ETAG = {"ETag": "A configuration's number; send it as If-Match when publishing the next one."}
+
+
+class Scheduled(Struct, frozen=True):
+    """A configuration that is published and not in force yet."""
+
+    number: int
+    effective_at: datetime
 
 
 class ProgramView(Struct, frozen=True):
@@ -43,6 +50,7 @@ class ProgramView(Struct, frozen=True):
     now: datetime  # by the program's own clock
     configuration: int  # number of the one in force
     settings: ProgramSettings
+    scheduled: tuple[Scheduled, ...]  # what comes in force later, in that order
 
 
 class ConfigurationSummary(Struct, frozen=True):
@@ -86,12 +94,18 @@ class PageQuery(Struct, frozen=True):
     headers=ETAG,
 )
 async def read_program(call: Call) -> Answer:
-    """The program of this credential: its time, and the configuration in force."""
+    """The program of this credential: its time, the configuration in force, and what is scheduled.
+
+    The ETag names the newest number, in force or scheduled: whoever publishes next publishes over that one.
+    """
     runtime, program_id = call.runtime, call.program_id
     program = await get_program(runtime.engine, program_id)
     history, now = await runtime.history(program_id), await runtime.now(program_id)
     in_force = history.at(now)
-    view = ProgramView(program.id, program.kind, program.created_at, now, in_force.number, in_force.settings)
+    scheduled = tuple(Scheduled(one.number, one.effective_at) for one in history.scheduled(now))
+    view = ProgramView(
+        program.id, program.kind, program.created_at, now, in_force.number, in_force.settings, scheduled
+    )
     return reply(view, headers={"etag": f'"{history.now.number}"'})
 
 
