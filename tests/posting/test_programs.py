@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from loyalty.posting.commands import AdvanceClock, CloseDay, Publish
 from loyalty.programs.types import PointsCurrency
@@ -56,6 +57,14 @@ def test_a_configuration_can_be_published_ahead_of_its_day() -> None:
     assert corner.send(purchase("R-2", at=tomorrow)).earned == 20
     corner.done(adjust(-10))
     assert corner.send(cancel("R-2")).refused == (409, "insufficient_points")
+
+
+def test_the_rules_bear_the_number_of_their_configuration_whatever_a_body_says() -> None:
+    corner = shop()
+    good = program(HUNDRED)
+    reply = corner.send(Publish(replace(good, ruleset=replace(good.ruleset, version=77))))
+    assert (reply["number"], reply["ruleset_version"]) == (2, 2)
+    assert corner.send(purchase())["ruleset_version"] == 2
 
 
 def test_a_plan_holds_back_nothing_and_comes_in_force_at_its_instant() -> None:

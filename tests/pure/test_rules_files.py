@@ -63,8 +63,9 @@ programs = st.builds(
 @settings(max_examples=100)
 @given(st.sampled_from(ProgramKind), programs, rulesets(most=4))
 def test_what_is_written_is_read_again(kind: ProgramKind, program: ProgramSettings, ruleset: Ruleset) -> None:
-    configuration = Configuration(program, ruleset)
-    assert load(dump(kind, configuration)) == (kind, configuration)
+    """But for the version, which is the publication's to give."""
+    unpublished = Configuration(program, msgspec.structs.replace(ruleset, version=0))
+    assert load(dump(kind, Configuration(program, ruleset))) == (kind, unpublished)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

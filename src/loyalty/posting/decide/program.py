@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from loyalty.base.calendar import midnight
 from loyalty.base.errors import Fault
@@ -48,18 +49,18 @@ def publish(work: Work, command: Publish) -> Outcome:
             current.settings.zone,
         ) or not kept.issuperset(current.currencies):
             raise ConfigurationFixed
-    configuration = command.configuration
+    ruleset = replace(command.configuration.ruleset, version=number)
+    configuration = replace(command.configuration, ruleset=ruleset)
     work.published = (number, effective_at, configuration)
-    version = configuration.ruleset.version
     return _outcome(
         work,
         "publish",
-        PublishedAnswer(number, effective_at, version, work.decision_id),
+        PublishedAnswer(number, effective_at, number, work.decision_id),
         "loyalty.configuration.published",
         {
             "number": number,
             "effective_at": effective_at,
-            "ruleset_version": version,
+            "ruleset_version": number,
             # Of the very bytes that are stored: the chain answers for the rules and policies too.
             "sha256": sha256(
                 encode(configuration.settings).encode() + encode(configuration.ruleset).encode()
