@@ -75,6 +75,18 @@ def test_what_is_in_force_and_what_is_scheduled_are_told_apart(shell: Shell, san
     assert (listed["configuration"], listed["scheduled"]) == (2, [])
 
 
+def test_what_is_in_force_is_exported_and_can_be_published_again(
+    shell: Shell, sandbox: str, tmp_path: Path
+) -> None:
+    at, exported = ["--program", sandbox], tmp_path / "exported.toml"
+    before = shell.json("program", "show", *at)["configuration"]
+    exported.write_text(shell("program", "export", *at), "utf-8")
+    shell("program", "publish", str(exported), *at)
+    after = shell.json("program", "show", *at)["configuration"]
+    assert [one["ruleset"].pop("version", 0) for one in (before, after)] == [1, 2]
+    assert before == after
+
+
 def test_a_file_that_is_no_program_is_told_with_the_place(shell: Shell, tmp_path: Path) -> None:
     text = (EXAMPLES / "journey-a.toml").read_text().replace("points = 1", 'points = "one"')
     (tmp_path / "wrong.toml").write_text(text)

@@ -1,6 +1,7 @@
 """What concerns a whole program: its configuration, the clock of a sandbox, the closing of a day."""
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from loyalty.posting import files
 from loyalty.posting.commands import AdvanceClock, CloseDay, Publish
 from loyalty.programs.types import PointsCurrency
 from loyalty.rules.types import Fixed, Multiplier, PerSpend, Rule
@@ -22,6 +24,7 @@ from tests.posting.shop import (
     shop,
 )
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "programs"
 DOUBLE = Rule("double", "double points", "points", Multiplier(20_000))
 HUNDRED = Rule("basket", "for the basket", "points", Fixed(100))
 
@@ -57,6 +60,11 @@ def test_a_configuration_can_be_published_ahead_of_its_day() -> None:
     assert corner.send(purchase("R-2", at=tomorrow)).earned == 20
     corner.done(adjust(-10))
     assert corner.send(cancel("R-2")).refused == (409, "insufficient_points")
+
+
+def test_a_first_purchase_with_a_new_card_enrols_at_the_cafe() -> None:
+    _, configuration = files.load((EXAMPLES / "cafe.toml").read_text("utf-8"))
+    assert Shop(configuration).send(purchase()).balance == {"available": 20}
 
 
 def test_the_rules_bear_the_number_of_their_configuration_whatever_a_body_says() -> None:

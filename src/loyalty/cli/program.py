@@ -1,5 +1,6 @@
 """`loyalty program`: programs from files, their configurations one after the other."""
 
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from loyalty.posting.answers import PublishedAnswer
 from loyalty.posting.configuration import Configuration
 from loyalty.programs.types import ProgramKind
 
-app = App(name="program", help="Create, show and publish programs.")
+app = App(name="program", help="Create, show, publish and export programs.")
 
 
 @app.command
@@ -36,8 +37,9 @@ def create(file: Path, *, clock_at: datetime | None = None) -> None:
             )
         if clock_at.tzinfo is None:
             raise CommandError("--clock-at needs an offset, such as 2026-01-01T00:00:00+01:00", Exit.USAGE)
-    print(at_desk(lambda desk: desk.create_program(kind, configuration, clock_at)))
-    say("Next: loyalty keys create --role pos")
+    program = at_desk(lambda desk: desk.create_program(kind, configuration, clock_at))
+    print(program)
+    say(f"Next: loyalty keys create --role pos --program {program}")
 
 
 @app.command(name="list")
@@ -83,6 +85,23 @@ def show(*, program: UUID | None = None, json: bool = False) -> None:
         say(f"points currency {currency.code}: {currency.name}")
     for rule in configuration.ruleset.rules:
         say(f"rule {rule.id}: {rule.name}")
+
+
+@app.command
+def export(*, program: UUID | None = None) -> None:
+    """Write the configuration in force as a program file, for `publish`, or `create` elsewhere.
+
+    Parameters
+    ----------
+    program
+        Its id; not needed where there is only one.
+    """
+
+    async def work(desk: Desk) -> str:
+        chosen = await desk.program(program)
+        return files.dump(chosen.kind, await desk.in_force(chosen.id))
+
+    sys.stdout.buffer.write(at_desk(work).encode())
 
 
 @app.command
