@@ -97,6 +97,7 @@ class Purchase:
     about: JSON
     answer: int
     member: int | None = None
+    claim: int | None = None  # its answer
     cancelled: bool = False
     lots: dict[str, Lot] = field(default_factory=dict)
     counted: list[tuple[str, str, int]] = field(default_factory=list)
@@ -519,11 +520,14 @@ class Model:
             dates = self.dates(configuration, code, purchase.at)
             purchase.lots[code] = self.credit(member, code, points, purchase.at, *dates)
 
-    def claim(self, name: tuple[str, str], named: int) -> Purchase:
+    def claim(self, name: tuple[str, str], named: int, answer: int) -> Purchase:
         purchase = self.receipts.get(name)
         if purchase is None:
             raise No(404, "purchase_not_found")
-        member = self.active(named)
+        member = self.member(named)
+        if purchase.claim is not None and purchase.member == member.number:
+            raise Again(purchase.claim)
+        self.active(named)
         if purchase.member is not None:
             raise No(409, "already_claimed")
         if purchase.cancelled:
@@ -531,6 +535,7 @@ class Model:
         if purchase.at < self.now - timedelta(days=self.policies.get("claim_days_max", 30)):
             raise No(409, "claim_too_late")
         self.award(purchase, member)
+        purchase.claim = answer
         return purchase
 
     def cancel(self, name: tuple[str, str], answer: int) -> None:

@@ -573,7 +573,8 @@ class Commands(RuleBasedStateMachine):
     def claim(self, name: tuple[str, str], n: int) -> None:
         number = self.number(n)
         command = commands.ClaimPurchase(self.activities.get(name) or UNKNOWN, self.ref(number))
-        found, body = self.step(command, "claim", name if name in self.activities else ("", ""), number)
+        known = name if name in self.activities else ("", "")
+        found, body = self.step(command, "claim", known, number, len(self.answers))
         if body is not None:
             self.earned(found, body)
 
