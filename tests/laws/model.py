@@ -100,6 +100,7 @@ class Purchase:
     about: JSON
     answer: int
     member: int | None = None
+    claim: int | None = None  # its answer
     cancelled: bool = False
     lots: dict[str, Lot] = field(default_factory=dict)
     left: list[int] = field(default_factory=list)  # thousandths per line; a line of quantity 0 counts as one
@@ -172,9 +173,9 @@ class Model:
         return self.present["settings"].get("policies", {})
 
     def then(self, at: datetime) -> JSON:
-        """The configuration in force at `at`; the first one counts for everything before it."""
-        in_force = [c for since, c in self.history if since <= at]
-        return in_force[-1] if in_force else self.history[0][1]
+        """The last to come in force by `at`, of one instant the last published; before all, the first."""
+        begun = [(since, number) for number, (since, _) in enumerate(self.history) if since <= at]
+        return self.history[max(begun)[1] if begun else 0][1]
 
     def currency(self, configuration: JSON, code: str) -> JSON:
         for currency in configuration["settings"]["points_currencies"]:
@@ -183,11 +184,13 @@ class Model:
         raise No(422, "points_currency_unknown")
 
     def publish(self, configuration: JSON, effective: datetime | None = None) -> None:
+        if effective is not None and effective < self.now:
+            raise No(422, "effective_in_past")
         old, new = self.history[-1][1]["settings"], configuration["settings"]
         kept = {c["code"] for c in old["points_currencies"]} <= {c["code"] for c in new["points_currencies"]}
         if (old["money"], old["zone"]) != (new["money"], new["zone"]) or not kept:
             raise No(409, "configuration_fixed")
-        self.history.append((max(effective or self.now, self.now, self.history[-1][0]), configuration))
+        self.history.append((effective or self.now, configuration))
 
     def advance(self, to: datetime) -> None:
         if to < self.now:
@@ -566,11 +569,14 @@ class Model:
             dates = self.dates(configuration, code, purchase.at)
             purchase.lots[code] = self.credit(member, code, points, purchase.at, *dates)
 
-    def claim(self, name: tuple[str, str], named: int) -> Purchase:
+    def claim(self, name: tuple[str, str], named: int, answer: int) -> Purchase:
         purchase = self.receipts.get(name)
         if purchase is None:
             raise No(404, "purchase_not_found")
-        member = self.active(named)
+        member = self.member(named)
+        if purchase.claim is not None and purchase.member == member.number:
+            raise Again(purchase.claim)
+        self.active(named)
         if purchase.member is not None:
             raise No(409, "already_claimed")
         if purchase.cancelled:
@@ -580,6 +586,7 @@ class Model:
         if purchase.at < self.now - timedelta(days=self.policies.get("claim_days_max", 30)):
             raise No(409, "claim_too_late")
         self.award(purchase, member)
+        purchase.claim = answer
         return purchase
 
     def cancel(self, name: tuple[str, str], answer: int) -> None:

@@ -751,7 +751,8 @@ class Commands(RuleBasedStateMachine):
     def claim(self, name: tuple[str, str], n: int) -> None:
         number = self.number(n)
         command = commands.ClaimPurchase(self.activities.get(name) or UNKNOWN, self.ref(number))
-        found, body = self.step(command, "claim", name if name in self.activities else ("", ""), number)
+        known = name if name in self.activities else ("", "")
+        found, body = self.step(command, "claim", known, number, len(self.answers))
         if body is not None:
             self.earned(found, body)
 
@@ -1139,9 +1140,17 @@ class Commands(RuleBasedStateMachine):
 
     # --- the program itself -----------------------------------------------------------------------------------
 
-    @rule(configuration=configurations, ahead=st.sampled_from((None, None, timedelta(days=2))))
-    def publish(self, configuration: JSON, ahead: timedelta | None) -> None:
+    @rule(
+        configuration=configurations,
+        ahead=st.sampled_from((None, None, None, timedelta(days=2), timedelta(days=40), timedelta(hours=-1))),
+        replaces=st.booleans(),
+    )
+    def publish(self, configuration: JSON, ahead: timedelta | None, replaces: bool) -> None:
+        """At once, ahead, for an hour that has passed, or in the place of what is planned already."""
         effective = None if ahead is None else self.model.now + ahead
+        planned = [since for since, _ in self.model.history if since > self.model.now]
+        if replaces and planned:
+            effective = planned[0]
         command = commands.Publish(msgspec.convert(configuration, Configuration), effective)
         self.step(command, "publish", configuration, effective)
 
@@ -1250,7 +1259,8 @@ REACHED = (
     "exchange currency_not_supported", "exchange exceeds_purchase", "claim already_returned", "claim accepted",
     "claim already_claimed", "adjust accepted", "adjust insufficient_points",
     "import_lot accepted", "import_lot activity_differs", "enrol accepted", "enrol identifiers_conflict",
-    "identify identifier_taken", "erase accepted", "publish accepted", "advance accepted", "close_day accepted",
+    "identify identifier_taken", "erase accepted", "publish accepted",
+    "publish effective_in_past", "advance accepted", "close_day accepted",
     "repeat replayed", "reuse refused", "moved pending > available", "moved available > expired",
     "moved available > redeemed", "moved pending > revoked", "moved available > revoked", "moved held > redeemed",
     "moved held > available", "moved redeemed > available", "place_hold accepted", "place_hold insufficient_points",

@@ -56,7 +56,35 @@ def test_a_program_is_made_from_a_file_and_listed(shell: Shell, sandbox: str) ->
 def test_a_second_configuration_has_the_next_number(shell: Shell, sandbox: str, tmp_path: Path) -> None:
     text = (EXAMPLES / "journey-a.toml").read_text().replace("each_minor = 100", "each_minor = 200")
     (tmp_path / "next.toml").write_text(text)
-    assert shell("program", "publish", str(tmp_path / "next.toml"), "--program", sandbox) == "2"
+    told = shell("program", "publish", str(tmp_path / "next.toml"), "--program", sandbox)
+    assert told == "2 2017-01-01T05:00:00+00:00"
+
+
+def test_what_is_in_force_and_what_is_scheduled_are_told_apart(shell: Shell, sandbox: str) -> None:
+    file, at, later = str(EXAMPLES / "journey-a.toml"), ["--program", sandbox], "2017-02-01T05:00:00+00:00"
+    assert shell("program", "publish", file, "--effective-at", later, *at) == f"2 {later}"
+    shell("program", "publish", file, *at)
+    shown = shell.json("program", "show", *at)
+    assert (shown["configuration"]["settings"]["zone"], shown["number"]) == ("America/New_York", 3)
+    assert shown["scheduled"] == [{"number": 2, "effective_at": later}]
+    assert f"2 at {later}" in shell("program", "list")
+    past = shell("program", "publish", file, "--effective-at", "2016-01-01T00:00:00Z", *at, ends=Exit.REFUSED)
+    assert "effective_in_past" in past
+    shell("clock", "advance", later, *at)
+    (listed,) = [row for row in shell.json("program", "list") if row["program"] == sandbox]
+    assert (listed["configuration"], listed["scheduled"]) == (2, [])
+
+
+def test_what_is_in_force_is_exported_and_can_be_published_again(
+    shell: Shell, sandbox: str, tmp_path: Path
+) -> None:
+    at, exported = ["--program", sandbox], tmp_path / "exported.toml"
+    before = shell.json("program", "show", *at)["configuration"]
+    exported.write_text(shell("program", "export", *at), "utf-8")
+    shell("program", "publish", str(exported), *at)
+    after = shell.json("program", "show", *at)["configuration"]
+    assert [one["ruleset"].pop("version", 0) for one in (before, after)] == [1, 2]
+    assert before == after
 
 
 def test_a_file_that_is_no_program_is_told_with_the_place(shell: Shell, tmp_path: Path) -> None:

@@ -54,9 +54,20 @@ def test_a_claim_counts_in_the_caps_of_the_member() -> None:
 def test_a_purchase_is_claimed_once() -> None:
     corner = shop(members=(ANN, BOB))
     bought = corner.send(purchase(of=None))
-    corner.done(claim(bought["id"], by=ANN))
+    first = corner.done(claim(bought["id"], by=ANN))
     assert corner.send(claim(bought["id"], by=BOB)).refused == (409, "already_claimed")
-    assert corner.send(claim(bought["id"], by=ANN)).refused == (409, "already_claimed")
+    again = corner.send(claim(bought["id"], by=ANN))
+    assert (again.status, again.raw, corner.balance()) == (200, first.raw, {"available": 10})
+
+
+def test_a_claim_sent_again_has_its_first_answer_also_late_and_after_a_cancel() -> None:
+    corner = shop()
+    bought = corner.send(purchase(of=None))
+    first = corner.done(claim(bought["id"]))
+    corner.now = NOW + timedelta(days=90)
+    assert corner.send(claim(bought["id"])).raw == first.raw
+    corner.done(cancel("R-1"))
+    assert corner.send(claim(bought["id"])).raw == first.raw
 
 
 def test_a_members_purchase_cannot_be_claimed() -> None:

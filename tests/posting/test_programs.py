@@ -1,13 +1,18 @@
 """What concerns a whole program: its configuration, the clock of a sandbox, the closing of a day."""
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from loyalty.posting import files
 from loyalty.posting.commands import AdvanceClock, CloseDay, Publish
 from loyalty.programs.types import PointsCurrency
-from loyalty.rules.types import Multiplier, PerSpend, Rule
+from loyalty.rules.types import Fixed, Multiplier, PerSpend, Rule
 from tests.posting.shop import (
     BASE,
     NOW,
@@ -19,7 +24,9 @@ from tests.posting.shop import (
     shop,
 )
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "programs"
 DOUBLE = Rule("double", "double points", "points", Multiplier(20_000))
+HUNDRED = Rule("basket", "for the basket", "points", Fixed(100))
 
 
 # --- configuration ------------------------------------------------------------------------------------------
@@ -36,7 +43,7 @@ def test_the_first_configuration_counts_for_everything_before_it_too() -> None:
 def test_a_configuration_is_in_force_from_its_own_recorded_instant() -> None:
     corner = shop()
     corner.now = NOW + timedelta(hours=1)
-    reply = corner.send(Publish(program(BASE, DOUBLE), effective_at=NOW))
+    reply = corner.send(Publish(program(BASE, DOUBLE)))
     assert (reply["number"], reply["effective_at"]) == (2, "2026-11-20T16:30:00Z")
     assert corner.send(purchase("R-1", at=corner.now - timedelta(seconds=1))).earned == 10
     assert corner.send(purchase("R-2", at=corner.now)).earned == 20
@@ -55,12 +62,67 @@ def test_a_configuration_can_be_published_ahead_of_its_day() -> None:
     assert corner.send(cancel("R-2")).refused == (409, "insufficient_points")
 
 
-def test_configurations_take_effect_in_the_order_of_their_numbers() -> None:
+def test_a_first_purchase_with_a_new_card_enrols_at_the_cafe() -> None:
+    _, configuration = files.load((EXAMPLES / "cafe.toml").read_text("utf-8"))
+    assert Shop(configuration).send(purchase()).balance == {"available": 20}
+
+
+def test_the_rules_bear_the_number_of_their_configuration_whatever_a_body_says() -> None:
+    corner = shop()
+    good = program(HUNDRED)
+    reply = corner.send(Publish(replace(good, ruleset=replace(good.ruleset, version=77))))
+    assert (reply["number"], reply["ruleset_version"]) == (2, 2)
+    assert corner.send(purchase())["ruleset_version"] == 2
+
+
+def test_a_plan_holds_back_nothing_and_comes_in_force_at_its_instant() -> None:
     corner = shop()
     later = NOW + timedelta(days=2)
-    corner.done(Publish(program(BASE, DOUBLE), effective_at=later))
-    reply = corner.send(Publish(program(BASE), effective_at=NOW + timedelta(days=1)))
-    assert (reply["number"], reply["effective_at"]) == (3, later.isoformat().replace("+00:00", "Z"))
+    corner.done(Publish(program(BASE, DOUBLE), effective_at=later), Publish(program(HUNDRED)))
+    assert corner.send(purchase("R-1", at=NOW)).earned == 100
+    corner.now = later
+    assert corner.send(purchase("R-2", at=later - timedelta(seconds=1))).earned == 100
+    assert corner.send(purchase("R-3", at=later)).earned == 20
+
+
+def test_a_plan_is_replaced_by_publishing_for_its_very_instant() -> None:
+    corner = shop()
+    later = NOW + timedelta(days=2)
+    for planned in (program(BASE, DOUBLE), program(HUNDRED), program(BASE)):
+        corner.done(Publish(planned, effective_at=later))
+    assert [one.number for one in corner.book.history.scheduled(NOW)] == [4]
+    corner.now = later
+    assert corner.send(purchase(at=later)).earned == 10
+
+
+def test_a_configuration_never_comes_in_force_before_it_was_published() -> None:
+    """A clock that is some seconds behind means now."""
+    corner = shop()
+    reply = corner.send(Publish(program(), effective_at=NOW - timedelta(minutes=1)))
+    assert reply.refused == (422, "effective_in_past")
+    assert [fault["pointer"] for fault in reply["errors"]] == ["/effective_at"]
+    reply = corner.send(Publish(program(), effective_at=NOW - timedelta(seconds=5)))
+    assert (reply["number"], reply["effective_at"]) == (2, "2026-11-20T15:30:00Z")
+
+
+@settings(deadline=None)
+@given(plans=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=8), ago=st.integers(0, 9))
+def test_a_purchase_is_judged_by_what_was_in_force_as_known_when_it_is_recorded(
+    plans: list[tuple[int, int]], ago: int
+) -> None:
+    """Configuration n gives n points; plans are so many days ahead, published so many days apart."""
+    corner = shop()
+    known = [(NOW, 1)]
+    for pause, ahead in plans:
+        corner.now += timedelta(days=pause)
+        number = len(known) + 1
+        gives = Rule("basket", "for the basket", "points", Fixed(number))
+        at = corner.now + timedelta(days=ahead)
+        corner.done(Publish(program(gives), effective_at=at))
+        known.append((at, number))
+    at = corner.now - timedelta(days=ago)
+    _, number = max([one for one in known if one[0] <= at], default=known[0])
+    assert corner.send(purchase(at=at)).earned == (10 if number == 1 else number)
 
 
 def test_whoever_publishes_over_a_configuration_he_has_not_seen_is_told() -> None:

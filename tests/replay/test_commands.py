@@ -82,11 +82,13 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def replay(files: Path, *more: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+def replay(
+    files: Path, *more: str, capsys: pytest.CaptureFixture[str], ends: Exit = Exit.OK
+) -> dict[str, Any]:
     line = ["replay", str(files / "receipts.csv"), "--mapping", str(files / "mapping.toml"), "--json", *more]
     code = run(line)
     told = capsys.readouterr()
-    assert code == Exit.OK, told.err
+    assert code == ends, told.err
     return json.loads(told.out)
 
 
@@ -142,7 +144,10 @@ def test_the_same_receipt_at_another_time_is_refused_and_counted_by_its_code(
     shop: list[str], files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     replay(files, *shop, "--limit", "1", "--shift", "auto", capsys=capsys)
-    other = replay(files, *shop, "--limit", "1", "--shift", "1", capsys=capsys)
+    key = (files / "key").read_text()
+    (files / "key").write_text(f"Authorization: Bearer {key}")
+    line = [*shop, "--limit", "1", "--shift", "1"]
+    other = replay(files, *line, capsys=capsys, ends=Exit.REFUSED)
     assert other["refused"] == {"idempotency_key_reused": 1}
 
 

@@ -73,7 +73,10 @@ async def test_a_guest_claims_a_purchase_once(world: World) -> None:
     claimed = await till.post(path, {"member": {"id": member}}, idempotency_key=uuid4().hex)
     assert (claimed.status, claimed.json["earned"][0]["points"]) == (201, 14)
     twice = await till.post(path, {"member": {"id": member}}, idempotency_key=uuid4().hex)
-    assert (twice.status, twice.json["code"]) == (409, "already_claimed")
+    assert (twice.status, twice.json, twice.headers["idempotent-replayed"]) == (200, claimed.json, "true")
+    other = {"member": {"id": await enrol(till)}}
+    taken = await till.post(path, other, idempotency_key=uuid4().hex)
+    assert (taken.status, taken.json["code"]) == (409, "already_claimed")
 
 
 async def test_a_batch_answers_every_item_as_it_would_have_been_alone(world: World) -> None:
@@ -279,6 +282,21 @@ async def test_a_configuration_is_judged_published_and_read_by_number(world: Wor
     assert [fault["pointer"] for fault in judged.json["faults"]] == ["/settings/zone"]
     refused = await manager.post(path, contradictory, idempotency_key=uuid4().hex)
     assert (refused.status, refused.json["code"]) == (422, "configuration_invalid")
+
+
+async def test_a_program_says_what_is_in_force_and_what_is_scheduled(world: World) -> None:
+    manager = world.client("manager", await new_shop(world.runtime))
+    path, later = "/v1/program/configurations", "2099-01-01T00:00:00Z"
+    current = (await manager.get(f"{path}/1")).json
+    wanted = {"settings": current["settings"], "ruleset": current["ruleset"]}
+    for more in ({"effective_at": later}, {}):
+        assert (await manager.post(path, wanted | more, idempotency_key=uuid4().hex)).status == 201
+    program = await manager.get("/v1/program")
+    assert (program.json["configuration"], program.headers["etag"]) == (3, '"3"')
+    assert program.json["scheduled"] == [{"number": 2, "effective_at": later}]
+    past = wanted | {"effective_at": "2020-01-01T00:00:00Z"}
+    refused = await manager.post(path, past, idempotency_key=uuid4().hex)
+    assert (refused.status, refused.json["code"]) == (422, "effective_in_past")
 
 
 async def test_only_a_sandbox_has_a_clock_that_moves(world: World) -> None:

@@ -22,7 +22,7 @@ COMMANDS = {
     "doctor": "Check this machine, the settings and the servers, and say what to do.",
     "keys": "Create, list, rotate and revoke API keys.",
     "migrate": "Bring the database to the newest schema.",
-    "program": "Create, show and publish programs.",
+    "program": "Create, show, publish and export programs.",
     "replay": "Post real purchases to the API: the public grocery data, or a file of your own.",
     "secrets": "Make the passwords and keys of a deployment, once.",
     "serve": "Serve the API.",

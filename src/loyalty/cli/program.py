@@ -1,5 +1,6 @@
 """`loyalty program`: programs from files, their configurations one after the other."""
 
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from loyalty.base.errors import LoyaltyError
 from loyalty.cli.frame import CommandError, Exit, at_desk, emit, say, table
 from loyalty.operating.desk import Desk
 from loyalty.posting import files
+from loyalty.posting.answers import PublishedAnswer
 from loyalty.posting.configuration import Configuration
 from loyalty.programs.types import ProgramKind
 
-app = App(name="program", help="Create, show and publish programs.")
+app = App(name="program", help="Create, show, publish and export programs.")
 
 
 @app.command
@@ -35,8 +37,9 @@ def create(file: Path, *, clock_at: datetime | None = None) -> None:
             )
         if clock_at.tzinfo is None:
             raise CommandError("--clock-at needs an offset, such as 2026-01-01T00:00:00+01:00", Exit.USAGE)
-    print(at_desk(lambda desk: desk.create_program(kind, configuration, clock_at)))
-    say("Next: loyalty keys create --role pos")
+    program = at_desk(lambda desk: desk.create_program(kind, configuration, clock_at))
+    print(program)
+    say(f"Next: loyalty keys create --role pos --program {program}")
 
 
 @app.command(name="list")
@@ -53,12 +56,12 @@ def list_programs(*, json: bool = False) -> None:
         return [await _described(desk, program.id) for program in await desk.programs()]
 
     found = at_desk(work)
-    emit(found) if json else table(found)
+    emit(found) if json else table([_row(one) for one in found])
 
 
 @app.command
 def show(*, program: UUID | None = None, json: bool = False) -> None:
-    """One program and the configuration in force.
+    """One program, the configuration in force, and what is scheduled.
 
     Parameters
     ----------
@@ -70,14 +73,14 @@ def show(*, program: UUID | None = None, json: bool = False) -> None:
 
     async def work(desk: Desk) -> tuple[dict[str, Any], Configuration]:
         chosen = await desk.program(program)
-        now = (await desk.runtime.history(chosen.id)).now
-        return await _described(desk, chosen.id), Configuration(now.settings, now.ruleset, now.rewards)
+        return await _described(desk, chosen.id), await desk.in_force(chosen.id)
 
     described, configuration = at_desk(work)
     if json:
-        emit(described | {"configuration": msgspec.to_builtins(configuration)})
+        number, whole = described["configuration"], msgspec.to_builtins(configuration)
+        emit(described | {"number": number, "configuration": whole})
         return
-    table([described])
+    table([_row(described)])
     for currency in configuration.settings.points_currencies:
         say(f"points currency {currency.code}: {currency.name}")
     for rule in configuration.ruleset.rules:
@@ -87,41 +90,73 @@ def show(*, program: UUID | None = None, json: bool = False) -> None:
 
 
 @app.command
+def export(*, program: UUID | None = None) -> None:
+    """Write the configuration in force as a program file, for `publish`, or `create` elsewhere.
+
+    Parameters
+    ----------
+    program
+        Its id; not needed where there is only one.
+    """
+
+    async def work(desk: Desk) -> str:
+        chosen = await desk.program(program)
+        return files.dump(chosen.kind, await desk.in_force(chosen.id))
+
+    sys.stdout.buffer.write(at_desk(work).encode())
+
+
+@app.command
 def publish(file: Path, *, program: UUID | None = None, effective_at: datetime | None = None) -> None:
-    """Put the configuration in FILE in force and print its number.
+    """Put the configuration in FILE in force, or schedule it, and print its number and instant.
 
     Parameters
     ----------
     program
         Id of the program; not needed where there is only one.
     effective_at
-        When it begins to count, with an offset; default: now.
+        When it begins to count, with an offset; default: now. Of two for one instant the later published holds.
     """
     if effective_at is not None and effective_at.tzinfo is None:
         raise CommandError("--effective-at needs an offset, such as 2026-01-01T00:00:00+01:00", Exit.USAGE)
     _, configuration = load_program(file)
 
-    async def work(desk: Desk) -> int:
+    async def work(desk: Desk) -> tuple[PublishedAnswer, datetime]:
         chosen = await desk.program(program)
-        return (await desk.publish(chosen.id, configuration, effective_at)).number
+        answer = await desk.publish(chosen.id, configuration, effective_at)
+        return answer, await desk.runtime.now(chosen.id)
 
-    print(at_desk(work))
+    answer, now = at_desk(work)
+    print(answer.number, answer.effective_at.isoformat())
+    state = "is scheduled" if answer.effective_at > now else "is in force"
+    say(f"Configuration {answer.number} {state}.")
 
 
 async def _described(desk: Desk, program_id: UUID) -> dict[str, Any]:
     program = await desk.program(program_id)
-    now = (await desk.runtime.history(program_id)).now
+    history, now = await desk.runtime.history(program_id), await desk.runtime.now(program_id)
+    in_force = history.at(now)
     return {
         "program": program_id,
-        "name": now.settings.name,
+        "name": in_force.settings.name,
         "kind": program.kind.value,
-        "zone": now.settings.zone,
-        "money": now.settings.money,
-        "configuration": now.number,
-        "rules": len(now.ruleset.rules),
-        "rewards": len(now.rewards),
+        "zone": in_force.settings.zone,
+        "money": in_force.settings.money,
+        "configuration": in_force.number,
+        "scheduled": [
+            {"number": one.number, "effective_at": one.effective_at.isoformat()}
+            for one in history.scheduled(now)
+        ],
+        "rules": len(in_force.ruleset.rules),
+        "rewards": len(in_force.rewards),
         "created_at": program.created_at.isoformat(timespec="seconds"),
     }
+
+
+def _row(described: dict[str, Any]) -> dict[str, Any]:
+    """A described program as columns."""
+    coming = [f"{one['number']} at {one['effective_at']}" for one in described["scheduled"]]
+    return described | {"scheduled": ", ".join(coming) or "-"}
 
 
 def load_program(file: Path) -> tuple[ProgramKind, Configuration]:

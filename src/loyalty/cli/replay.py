@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -64,11 +65,12 @@ def replay(
     redeem: int | None = None,
     dry_run: Flag = False,
     json: Flag = False,
-) -> None:
+) -> int:
     """Post the purchases of SOURCE: `completejourney`, or a CSV or Parquet file with a --mapping.
 
     Purchases of one member are posted in their order, those of different members side by side. A replay may be
-    stopped and repeated: what is recorded already is answered again and counted as replayed.
+    stopped and repeated: what is recorded already is answered again and counted as replayed. Exit code 3 when
+    something was refused.
     Examples: `loyalty replay completejourney --where "household_id % 10 = 1" --shift auto`;
     `loyalty replay receipts.csv --mapping till.toml --base-url https://loyalty.example --api-key-file key`.
 
@@ -81,7 +83,7 @@ def replay(
     base_url
         Address of the API; default: the running demo.
     api_key_file
-        File that holds the API key.
+        File that holds the API key, or the header with it: `Authorization: Bearer …`.
     api_key_env
         Name of the environment variable that holds it.
     clients
@@ -136,6 +138,7 @@ def replay(
         raise CommandError(str(error)) from error
     if json:
         emit(outcome)
+    return Exit.REFUSED if outcome.get("refused") else Exit.OK
 
 
 @contextmanager
@@ -189,6 +192,7 @@ def _target(base_url: str | None, api_key_file: Path | None, api_key_env: str | 
     if api_key_file is not None:
         try:
             key = api_key_file.read_text("utf-8").strip()
+            key = re.sub(r"^authorization:\s*bearer\s+", "", key, flags=re.IGNORECASE)
         except (OSError, UnicodeDecodeError) as error:
             raise _usage(f"{api_key_file} cannot be read: {error}") from error
     elif api_key_env is not None:

@@ -37,7 +37,7 @@ async def prepare(settings: Settings) -> Prepared:
         if state is None or made_now:
             state = await _make(desk)
             write_state(home, state)
-        now = (await desk.runtime.history(state.program_id)).now.settings
+        now = (await desk.in_force(state.program_id)).settings
     for role, api_key in state.api_keys.items():
         write_private(header_file(home, role), headers(api_key).encode())
     return Prepared(state, now.name, now.zone, made_now)

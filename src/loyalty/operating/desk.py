@@ -107,6 +107,11 @@ class Desk:
         await self.note(program_id, "program.create", str(program_id), kind=kind)
         return program_id
 
+    async def in_force(self, program_id: UUID) -> Configuration:
+        """The configuration by which the program judges what happens now."""
+        found = (await self.runtime.history(program_id)).at(await self.runtime.now(program_id))
+        return Configuration(found.settings, found.ruleset, found.rewards)
+
     async def publish(
         self, program_id: UUID, configuration: Configuration, effective_at: datetime | None = None
     ) -> PublishedAnswer:

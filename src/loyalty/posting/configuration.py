@@ -61,13 +61,18 @@ class Loaded:
 
 
 class History:
-    """All configurations of one program, oldest first; empty only until the first is published."""
+    """All configurations of one program by number; empty only until the first is published.
 
-    __slots__ = ("_effective", "_loaded")
+    What is published stays in force until the next one's instant, whatever their numbers; of one instant the higher
+    number holds. A plan is so withdrawn or replaced by publishing for its very instant.
+    """
+
+    __slots__ = ("_by_instant", "_effective", "_loaded")
 
     def __init__(self, published: list[Published]) -> None:
         self._loaded = [Loaded(p) for p in published]
-        self._effective = [p.effective_at for p in published]
+        self._by_instant = sorted(self._loaded, key=lambda one: (one.effective_at, one.number))
+        self._effective = [one.effective_at for one in self._by_instant]
 
     @property
     def empty(self) -> bool:
@@ -75,12 +80,20 @@ class History:
 
     @property
     def now(self) -> Loaded:
-        """The newest configuration, in force now or at a time to come: the next one is published after it."""
+        """The newest number, perhaps of a plan: it tells whether this history is old, and stands in every block.
+
+        What is in force is `at(instant)`. Money and zone are those of every number, and no other has more currencies.
+        """
         return self._loaded[-1]
 
     def at(self, instant: datetime) -> Loaded:
         """The configuration in force at `instant`."""
-        return self._loaded[max(0, bisect_right(self._effective, instant) - 1)]
+        return self._by_instant[max(0, bisect_right(self._effective, instant) - 1)]
+
+    def scheduled(self, instant: datetime) -> list[Loaded]:
+        """What comes in force after `instant`, in that order; what is replaced for its very instant is left out."""
+        later = {one.effective_at: one for one in self._by_instant[bisect_right(self._effective, instant) :]}
+        return list(later.values())
 
     def numbered(self, number: int) -> Loaded:
         """The configuration with this number: lots keep the one whose policies dated them."""

@@ -45,7 +45,6 @@ class _Program(msgspec.Struct, forbid_unknown_fields=True):
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     program: _Program
     points_currencies: tuple[PointsCurrency, ...]
-    ruleset_version: int = 0
     excluded: Lines | None = None
     rules: tuple[Rule, ...] = ()
     rewards: tuple[Reward, ...] = ()
@@ -72,9 +71,7 @@ def load(text: str) -> tuple[ProgramKind, Configuration]:
         }
         configuration = Configuration(
             msgspec.convert(settings, ProgramSettings),
-            msgspec.convert(
-                {"version": file.ruleset_version, "rules": file.rules, "excluded": file.excluded}, Ruleset
-            ),
+            msgspec.convert({"rules": file.rules, "excluded": file.excluded}, Ruleset),
             msgspec.convert(file.rewards, Catalogue),
         )
     except msgspec.ValidationError as error:
@@ -147,12 +144,14 @@ def _lines(text: str) -> dict[str, int]:
 
 
 def dump(kind: ProgramKind, configuration: Configuration) -> str:
-    """A file from which `load` reads the same program; what has its default is left out."""
+    """A file from which `load` reads the same program; what has its default is left out.
+
+    So is the ruleset's version: the next publication gives it another.
+    """
     settings, ruleset = _plain(configuration.settings), configuration.ruleset
     program = {"kind": kind.value} | settings
-    blocks = [[f"ruleset_version = {ruleset.version}"]] if ruleset.version else []
     currencies, policies = program.pop("points_currencies"), program.pop("policies", {})
-    blocks.append(["[program]", *_pairs(program)])
+    blocks = [["[program]", *_pairs(program)]]
     if policies:
         blocks.append(["[program.policies]", *_pairs(policies)])
     blocks += [["[[points_currencies]]", *_pairs(currency)] for currency in currencies]

@@ -1005,7 +1005,7 @@ def _entry_row(program_id: UUID, cell: int, e: Entry, recorded_at: datetime) -> 
 def _block_row(book: Book, lane: Lane) -> tuple[Any, ...]:
     id = book.ids()
     number = lane.number + 1
-    # A first configuration is in force from its own block on; a later one from the block after.
+    # The newest number: a first configuration stands in its own block; a later one in the block after.
     config_number = 1 if book.history.empty else book.history.now.number
     hash = block_hash(
         1,

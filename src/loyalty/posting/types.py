@@ -115,6 +115,11 @@ class ConfigurationFixed(Conflict):
     title: ClassVar[str] = "Money, zone and points currencies in use cannot be changed."
 
 
+class EffectiveInPast(Refused):
+    code: ClassVar[str] = "effective_in_past"
+    title: ClassVar[str] = "A configuration comes in force when it is published, or later."
+
+
 class DayNotOver(Conflict):
     code: ClassVar[str] = "day_not_over"
     title: ClassVar[str] = "The program day has not ended yet."

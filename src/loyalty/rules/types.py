@@ -74,7 +74,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
 class Ruleset(Struct, frozen=True, forbid_unknown_fields=True):
     """An immutable published set. `excluded` lines earn nothing under any rule."""
 
-    version: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    version: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0  # publishing sets it to the configuration's number
     rules: Annotated[tuple[Rule, ...], Meta(max_length=1_000)] = ()
     excluded: Lines | None = None
 

@@ -124,9 +124,9 @@ class Door:
         now = monotonic()
         known = self._regions.get(program_id)
         if known is None or now >= known[1]:
-            history = await self.runtime.history(program_id)
+            in_force = (await self.runtime.history(program_id)).at(await self.runtime.now(program_id))
             known = self._regions[program_id] = (
-                history.now.settings.policies.phone_region,
+                in_force.settings.policies.phone_region,
                 now + REGION_TRUST_S,
             )
         return known[0]

@@ -154,7 +154,10 @@ def _refuse_contradiction(command: ImportLot) -> None:
 
 
 def claim(work: Work, command: ClaimPurchase) -> Outcome:
-    """A guest's purchase becomes a member's, once, judged with the rules of when it happened."""
+    """A guest's purchase becomes a member's, once, judged with the rules of when it happened.
+
+    The same member's claim again has the first answer, under any key.
+    """
     work.book.need_cells([0])  # guests' purchases live in the program's own lane
     activity = work.book.activity(0, command.purchase_id)
     if activity is None and not work.book.lies_elsewhere(command.purchase_id):
@@ -163,7 +166,14 @@ def claim(work: Work, command: ClaimPurchase) -> Outcome:
         stored = work.book.decision(0, activity.decision_id)
         if stored.kind != "purchase" or not reaches(work, activity.location):
             raise PurchaseNotFound
-    member = active(work.book.resolve(command.member))
+    member = work.book.resolve(command.member)
+    if (
+        activity is not None
+        and activity.awarded_by != activity.decision_id
+        and activity.member_id == member.id
+    ):
+        raise Replay(work.book.home(member.id), activity.awarded_by)
+    active(member)
     if activity is None or activity.member_id is not None:
         raise AlreadyClaimed(purchase_id=command.purchase_id)
     if work.book.purchase_state(activity.id) == "cancelled":

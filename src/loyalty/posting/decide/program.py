@@ -1,37 +1,47 @@
 """What changes a whole program and takes all its lanes: publishing, moving a sandbox clock, closing a day."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from loyalty.base.calendar import midnight
+from loyalty.base.errors import Fault
 from loyalty.posting.answers import ClockAnswer, DayAnswer, PublishedAnswer
 from loyalty.posting.book import Work
 from loyalty.posting.commands import AdvanceClock, CloseDay, Publish
 from loyalty.posting.decide.outcome import Outcome
 from loyalty.posting.detail import Detail
-from loyalty.posting.types import ConfigurationFixed, ConfigurationStale, DayClosed, DayNotOver
+from loyalty.posting.types import (
+    ConfigurationFixed,
+    ConfigurationStale,
+    DayClosed,
+    DayNotOver,
+    EffectiveInPast,
+)
 from loyalty.posting.validate import refuse_invalid
 from loyalty.programs.types import ClockBackwards, ClockIsReal
 
+CLOCK_DIFFERENCE_MAX = timedelta(seconds=10)  # so much earlier still means now: the caller's clock is another
+
 
 def publish(work: Work, command: Publish) -> Outcome:
-    """Put a configuration in force, not before its own recorded instant.
+    """Put a configuration in force at its recorded instant, or plan it for a later one.
 
-    Raises: ConfigurationStale, ConfigurationInvalid, ConfigurationFixed.
+    Raises: ConfigurationStale, ConfigurationInvalid, EffectiveInPast, ConfigurationFixed.
     """
     _hold_all(work)
-    in_force = 0 if work.book.history.empty else work.book.history.now.number
-    if command.after is not None and command.after != in_force:
-        raise ConfigurationStale(number=in_force)
+    newest = 0 if work.book.history.empty else work.book.history.now.number
+    if command.after is not None and command.after != newest:
+        raise ConfigurationStale(number=newest)
     refuse_invalid(command.configuration)
     number = 1
     effective_at = work.now
     if not work.book.history.empty:
         current = work.book.history.now
         number = current.number + 1
-        effective_at = max(command.effective_at or work.now, work.now, current.effective_at)
+        effective_at = _effective_at(command.effective_at, work.now)
         settings = command.configuration.settings
         kept = {currency.code for currency in settings.points_currencies}
         if (settings.money, settings.zone) != (
@@ -39,22 +49,32 @@ def publish(work: Work, command: Publish) -> Outcome:
             current.settings.zone,
         ) or not kept.issuperset(current.currencies):
             raise ConfigurationFixed
-    configuration = command.configuration
+    ruleset = replace(command.configuration.ruleset, version=number)
+    configuration = replace(command.configuration, ruleset=ruleset)
     work.published = (number, effective_at, configuration)
-    version = configuration.ruleset.version
     return _outcome(
         work,
         "publish",
-        PublishedAnswer(number, effective_at, version, work.decision_id),
+        PublishedAnswer(number, effective_at, number, work.decision_id),
         "loyalty.configuration.published",
         {
             "number": number,
             "effective_at": effective_at,
-            "ruleset_version": version,
+            "ruleset_version": number,
             # Of the very bytes that are stored: the chain answers for policies, rules and rewards too.
             "sha256": sha256("".join(part or "" for part in configuration.stored()).encode()).hexdigest(),
         },
     )
+
+
+def _effective_at(wanted: datetime | None, now: datetime) -> datetime:
+    """The instant that was asked for, never before `now`. Raises: EffectiveInPast."""
+    if wanted is not None and wanted < now - CLOCK_DIFFERENCE_MAX:
+        fault = Fault(
+            "/effective_at", "out_of_range", "The instant has passed: what was judged by then stays."
+        )
+        raise EffectiveInPast(faults=(fault,), now=now)
+    return max(wanted or now, now)
 
 
 def advance_clock(work: Work, command: AdvanceClock) -> Outcome:

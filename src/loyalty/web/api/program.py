@@ -13,7 +13,7 @@ from loyalty.base.paging import InvalidCursor
 from loyalty.posting.answers import ClockAnswer, PublishedAnswer
 from loyalty.posting.commands import AdvanceClock, Answer, Publish
 from loyalty.posting.configuration import Configuration
-from loyalty.posting.types import ConfigurationFixed, ConfigurationStale
+from loyalty.posting.types import ConfigurationFixed, ConfigurationStale, EffectiveInPast
 from loyalty.posting.validate import faults
 from loyalty.programs import store
 from loyalty.programs.service import get_program
@@ -32,7 +32,14 @@ from loyalty.web.edge import Call, get, post, reply
 from loyalty.web.types import ConfigurationNotFound, FaultView, MalformedRequest
 
 CONFIGURATIONS = "/v1/program/configurations"
-ETAG = {"ETag": "Names this configuration; send it as If-Match when publishing the next one."}
+ETAG = {"ETag": "A configuration's number; send it as If-Match when publishing the next one."}
+
+
+class Scheduled(Struct, frozen=True):
+    """A configuration that is published and not in force yet."""
+
+    number: int
+    effective_at: datetime
 
 
 class ProgramView(Struct, frozen=True):
@@ -44,6 +51,7 @@ class ProgramView(Struct, frozen=True):
     now: datetime  # by the program's own clock
     configuration: int  # number of the one in force
     settings: ProgramSettings
+    scheduled: tuple[Scheduled, ...]  # what comes in force later, in that order
 
 
 class ConfigurationSummary(Struct, frozen=True):
@@ -89,12 +97,18 @@ class PageQuery(Struct, frozen=True):
     headers=ETAG,
 )
 async def read_program(call: Call) -> Answer:
-    """The program of this credential: its time, and the configuration in force."""
+    """The program of this credential: its time, the configuration in force, and what is scheduled.
+
+    The ETag names the newest number, in force or scheduled: whoever publishes next publishes over that one.
+    """
     runtime, program_id = call.runtime, call.program_id
     program = await get_program(runtime.engine, program_id)
     history, now = await runtime.history(program_id), await runtime.now(program_id)
     in_force = history.at(now)
-    view = ProgramView(program.id, program.kind, program.created_at, now, in_force.number, in_force.settings)
+    scheduled = tuple(Scheduled(one.number, one.effective_at) for one in history.scheduled(now))
+    view = ProgramView(
+        program.id, program.kind, program.created_at, now, in_force.number, in_force.settings, scheduled
+    )
     return reply(view, headers={"etag": f'"{history.now.number}"'})
 
 
@@ -149,14 +163,15 @@ async def read_configuration(call: Call, number: int) -> Answer:
     Permission.CONFIG_PUBLISH,
     keyed=True,
     answers={201: PublishedAnswer},
-    refusals=(ConfigurationInvalid, ConfigurationFixed, ConfigurationStale),
+    refusals=(ConfigurationInvalid, EffectiveInPast, ConfigurationFixed, ConfigurationStale),
     takes={"If-Match": "ETag of the configuration that this one was made from."},
 )
 async def publish_configuration(call: Call, body: wire.PublishBody) -> Answer:
     """Publish settings, rules and rewards together under the next number.
 
-    In force from its recorded instant, or from `effective_at` when that is later. With `If-Match` it is refused
-    (412) when another configuration has been published since the one it was made from.
+    In force from its recorded instant, or planned for `effective_at`; what is in force holds until then, and what is
+    published meanwhile too. Of two for the same instant the higher number holds: so a plan is replaced or withdrawn.
+    With `If-Match` it is refused (412) when another configuration has been published since the one it was made from.
     """
     effective_at = None if body.effective_at is None else wire.utc(body.effective_at)
     configuration = Configuration(body.settings, body.ruleset, body.rewards)

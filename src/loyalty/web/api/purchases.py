@@ -237,7 +237,11 @@ async def cancel_purchase(call: Call, body: wire.CancelBody) -> Answer:
     ),
 )
 async def claim_purchase(call: Call, purchase: UUID, body: wire.ClaimBody) -> Answer:
-    """Give a guest's purchase to a member, once: it is judged by the rules of when it happened."""
+    """Give a guest's purchase to a member, once: it is judged by the rules of when it happened.
+
+    Sent again for the same member, under any key, it is the same claim (200 and the first answer); another member's is
+    409 `already_claimed`.
+    """
     return await call.submit(ClaimPurchase(purchase, await referred(call, body.member)))
 
 
