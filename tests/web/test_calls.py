@@ -111,6 +111,22 @@ async def test_a_bad_character_spoils_its_item_alone(world: World, bad: str, sta
         assert alone.json[same] == results[1]["body"][same]
 
 
+async def test_the_largest_batch_passes_whole_and_the_till_beside_it_is_served(world: World) -> None:
+    office, till = world.client("pos"), world.client("till")
+    lines = [{"line_id": str(line), "sku": "A", "amount_minor": 1} for line in range(35)]
+    body = json.dumps({"items": [receipt(lines=lines) for _ in range(500)]}, separators=(",", ":")).encode()
+    upload = asyncio.create_task(office.post("/v1/purchases/batch", body))
+    while not world.runtime.pipe.depth:
+        await asyncio.sleep(0.001)
+    assert world.runtime.pipe.depth <= 64
+    beside = await till.post("/v1/purchases", receipt(), idempotency_key=uuid4().hex)
+    assert (beside.status, upload.done()) == (201, False)
+    again = office.post("/v1/purchases/batch", body)
+    for results, told in (((await upload).json, (201, False)), ((await again).json, (200, True))):
+        assert [one["index"] for one in results["results"]] == list(range(500))
+        assert {(one["status"], one["replayed"]) for one in results["results"]} == {told}
+
+
 async def test_a_batch_that_cannot_be_read_is_refused_as_a_whole(world: World) -> None:
     till = world.client("pos")
     good = json.dumps(receipt()).encode()

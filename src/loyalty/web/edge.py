@@ -142,7 +142,7 @@ class Call:
         self.endpoint = endpoint
         self.exchange = exchange
         self.key: str | None = None  # of idempotency
-        self.size = 0  # bytes of the body
+        self.size = 0  # bytes of the body that one command stands for
         self._principal: Principal | None = None
 
     @property

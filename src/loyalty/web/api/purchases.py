@@ -162,7 +162,7 @@ async def record_purchases(call: Call, body: wire.PurchaseBatch) -> Answer:
         except LoyaltyError as error:
             return refusal(error, call.exchange)
 
-    return await each(body.items, one)
+    return await each(call, body.items, one)
 
 
 @get(PURCHASES, Permission.PURCHASE_READ, answers={200: PurchaseView}, refusals=(PurchaseNotFound,))
