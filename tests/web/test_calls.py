@@ -4,10 +4,12 @@ import asyncio
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from loyalty.base.database import OutcomeUnknown
 from tests.web.world import World, enrol, new_shop, receipt
 
 
@@ -112,6 +114,22 @@ async def test_a_bad_character_spoils_its_item_alone(world: World, bad: str, sta
     alone = await till.post("/v1/purchases", json.dumps(spoilt).encode(), idempotency_key=uuid4().hex)
     for same in ("status", "code", "detail", "errors"):
         assert alone.json[same] == results[1]["body"][same]
+
+
+async def test_the_largest_batch_passes_whole_and_the_till_beside_it_is_served(world: World) -> None:
+    office, till = world.client("pos"), world.client("till")
+    lines = [{"line_id": str(line), "sku": "A", "amount_minor": 1} for line in range(35)]
+    body = json.dumps({"items": [receipt(lines=lines) for _ in range(500)]}, separators=(",", ":")).encode()
+    upload = asyncio.create_task(office.post("/v1/purchases/batch", body))
+    while not world.runtime.pipe.depth:
+        await asyncio.sleep(0.001)
+    assert world.runtime.pipe.depth <= 64
+    beside = await till.post("/v1/purchases", receipt(), idempotency_key=uuid4().hex)
+    assert (beside.status, upload.done()) == (201, False)
+    again = office.post("/v1/purchases/batch", body)
+    for results, told in (((await upload).json, (201, False)), ((await again).json, (200, True))):
+        assert [one["index"] for one in results["results"]] == list(range(500))
+        assert {(one["status"], one["replayed"]) for one in results["results"]} == {told}
 
 
 async def test_a_batch_that_cannot_be_read_is_refused_as_a_whole(world: World) -> None:
@@ -232,6 +250,21 @@ async def test_a_purchase_explains_itself_also_when_it_earned_nothing(world: Wor
     (rule,) = why.json["explanation"]["rules"]
     assert (rule["rule_id"], rule["points"]) == ("base", 0)
     assert rule["sentence"]
+
+
+async def test_whoever_only_reads_is_never_told_that_the_outcome_is_unknown(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_about: Any) -> None:
+        raise OutcomeUnknown
+
+    monkeypatch.setattr("loyalty.web.api.members.transaction", lost)
+    desk = world.client("support")
+    for searched, code in (
+        (await desk.get("/v1/members?q=maier"), "database_unavailable"),
+        (await desk.post("/v1/members/lookup", {"query": "+43 664 1234567"}), "outcome_unknown"),
+    ):
+        assert (searched.status, searched.json["code"]) == (503, code)
 
 
 async def test_the_feed_tells_everything_once_and_in_order(world: World) -> None:

@@ -87,6 +87,8 @@ class _Waiting:
             self.answer.set_result(answer)
 
     def refuse(self, error: LoyaltyError) -> None:
+        """Tell a refusal; never one of a command whose commit may have gone through."""
+        error = OutcomeUnknown() if self.sent else error
         self.give(Answer(*render(error, self.submission.request_id), headers=retry_headers(error)))
 
 
@@ -99,11 +101,12 @@ class _Decided(msgspec.Struct, frozen=True):
     rows: list[tuple[int, store.Rows]]
 
 
-class _Ahead(msgspec.Struct, frozen=True):
+class _Ahead(msgspec.Struct):
     """The batch behind the one that is being written, and its decision; None when it must be made under the head."""
 
     batch: list[_Waiting]
     decided: "asyncio.Task[_Decided | None]"
+    counts: bool = False  # what it was decided behind has been committed, and just so
 
 
 class _Queue:
@@ -248,6 +251,8 @@ class Pipe:
                         ahead, queue.ahead = queue.ahead, None
                         batch = ahead.batch
                         decided = await ahead.decided
+                        if not ahead.counts:
+                            decided = None
                     else:
                         batch = self._form(queue, self._first_share(lane, queue))
                     if batch:
@@ -260,7 +265,7 @@ class Pipe:
                 queue.ahead.decided.cancel()
                 batch = [*batch, *queue.ahead.batch]
             for waiting in (*batch, *queue.waiting):
-                waiting.refuse(OutcomeUnknown() if waiting.sent else ShuttingDown())
+                waiting.refuse(ShuttingDown())
 
     def _first_share(self, lane: Lane, queue: _Queue) -> int:
         """How many to take when nothing is being written: of many a half, so that two batches follow each other.
@@ -339,12 +344,14 @@ class Pipe:
         while batch:
             attempts += 1
             try:
-                ahead = await self._attempt(lane, queue, batch, decided if attempts == 1 else None)
+                ahead = await self._attempt(
+                    lane, queue, batch, decided if attempts == 1 else None, lonely=refused
+                )
             except _Poisoned as poisoned:
                 self._incident(poisoned.waiting, poisoned.__cause__)
                 batch = [waiting for waiting in batch if waiting is not poisoned.waiting]
                 continue
-            except ProgramNotFound as error:
+            except (ProgramNotFound, ServerBusy) as error:
                 self._refuse_all(batch, error)
             except Exception as error:
                 unknown = any(waiting.sent for waiting in batch)
@@ -357,7 +364,7 @@ class Pipe:
                         log.warning("batch_again", error=type(error).__name__, commands=len(batch))
                         await asyncio.sleep(random.uniform(0.01, 0.05) * min(attempts, 10))  # noqa: S311 - jitter
                         continue
-                    self._refuse_all(batch, OutcomeUnknown() if unknown else DatabaseUnavailable())
+                    self._refuse_all(batch, DatabaseUnavailable())
                 elif not refused or (_taken(error) and len(batch) == 1 and attempts < TAKEN_MAX):
                     # Once more from a fresh book: another lane may have taken a natural key meanwhile.
                     log.warning("batch_refused", error=type(error).__name__, commands=len(batch))
@@ -375,15 +382,17 @@ class Pipe:
             self.observe(BatchSeen(len(batch), self._time() - started, attempts, ahead))
 
     async def _attempt(
-        self, lane: Lane, queue: _Queue, batch: list[_Waiting], decided: _Decided | None
+        self, lane: Lane, queue: _Queue, batch: list[_Waiting], decided: _Decided | None, *, lonely: bool
     ) -> bool:
         """One transaction: heads, book, decisions, write, commit; then everyone gets an answer.
 
-        Whether it was written as decided ahead.
+        Whether it was written as decided ahead. `lonely`: nothing is decided behind it, since a part of what it
+        was is still to come.
         """
         program_id, cells = lane
         ahead = decided is not None
-        async with self._pool.acquire() as connection:
+        behind: _Ahead | None = None
+        async with store.connected(self._pool) as connection:
             try:
                 if decided is None:
                     await store.begin(connection, program_id, cells)
@@ -392,7 +401,8 @@ class Pipe:
                     queue.rest = REST
                 if decided is None:
                     decided = await self._decided(connection, lane, batch)
-                self._look_ahead(lane, queue, batch, decided.book)
+                if not lonely:
+                    behind = self._look_ahead(lane, queue, batch, decided.book)
                 await store.append(connection, program_id, decided.rows)
             except BaseException:
                 await store.abandon(connection)
@@ -401,26 +411,30 @@ class Pipe:
                 for waiting, _ in decided.answers:
                     waiting.sent = True
             await connection.execute("COMMIT" if decided.rows else "ROLLBACK")
+        if behind is not None:
+            behind.counts = True
         for waiting, answer in decided.answers:
             waiting.give(answer)
         for waiting, more in decided.elsewhere:
             self._elsewhere(program_id, cells, waiting, more)
         return ahead
 
-    def _look_ahead(self, lane: Lane, queue: _Queue, batch: list[_Waiting], book: Book) -> None:
+    def _look_ahead(self, lane: Lane, queue: _Queue, batch: list[_Waiting], book: Book) -> _Ahead | None:
         """Let the next batch be decided while this one, whose outcome `book` shows, is being written.
 
-        It counts only if its lane's newest block, read under the head, is then the one this batch writes.
+        It counts only if this one is committed now, as `book` shows it, and if its lane's newest block, read under
+        the head, is then the one this batch writes. A block alone does not tell: refusals write none.
         """
         queue.rest = max(0, queue.rest - 1)
         if not queue.waiting or queue.ahead is not None or not self._may_look_ahead(lane, queue):
-            return
+            return None
         if any(isinstance(one.submission.command, _ALONE) for one in (batch[0], queue.waiting[0])):
-            return
+            return None
         following = self._form(queue)
         if following:
             work = self._ahead(lane, following, book)
             queue.ahead = _Ahead(following, asyncio.get_running_loop().create_task(work))
+        return queue.ahead
 
     async def _ahead(self, lane: Lane, batch: list[_Waiting], before: Book) -> _Decided | None:
         try:

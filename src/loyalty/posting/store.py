@@ -30,6 +30,7 @@ from loyalty.rewards.types import Catalogue, Redemption, RedemptionState
 from loyalty.rules.types import CounterKey, Ruleset
 
 GENESIS = bytes(32)
+ACQUIRE_S = 2.0  # how long a free connection is waited for
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -55,6 +56,7 @@ _OF_THE_MOMENT = (
     asyncpg.DeadlockDetectedError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the driver, of a connection that was lost while it was used
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
@@ -70,6 +72,19 @@ TOO_SLOW = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
 def may_be_run_again(error: Exception) -> bool:
     """Whether the moment was at fault, not what we wrote: asyncpg says ValueError of a value it cannot send."""
     return isinstance(error, _OF_THE_MOMENT) and not isinstance(error, ValueError)
+
+
+@contextlib.asynccontextmanager
+async def connected(pool: asyncpg.Pool) -> AsyncGenerator[Connection, None]:
+    """A connection of the pool. Raises: ServerBusy when none is free in time."""
+    try:
+        connection = await pool.acquire(timeout=ACQUIRE_S)
+    except TimeoutError:
+        raise ServerBusy from None
+    try:
+        yield connection
+    finally:
+        await pool.release(connection)
 
 
 async def begin(connection: Connection, program_id: UUID, cells: Sequence[int]) -> None:
@@ -98,7 +113,9 @@ def _begin(program_id: UUID, cells: Sequence[int]) -> str:
 
 async def abandon(connection: Connection) -> None:
     """Give the heads back without a trace; a lost connection has done so itself."""
-    with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+    with contextlib.suppress(
+        asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError
+    ):
         await connection.execute("ROLLBACK")
 
 
@@ -468,7 +485,7 @@ async def snapshot(pool: asyncpg.Pool, program_id: UUID) -> AsyncGenerator[Conne
     Raises: ServerBusy, DatabaseUnavailable.
     """
     try:
-        async with pool.acquire() as connection:
+        async with connected(pool) as connection:
             try:
                 await connection.execute(
                     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "

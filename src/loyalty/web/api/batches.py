@@ -1,4 +1,4 @@
-"""Batches: every item gets the answer it would have had alone."""
+"""Batches: every item gets the answer it would have had alone; one upload never fills a lane."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -7,8 +7,9 @@ from typing import Any
 from msgspec import Raw, Struct
 
 from loyalty.posting.commands import Answer
-from loyalty.web.edge import reply
+from loyalty.web.edge import Call, reply
 
+TOGETHER = 64  # items of one upload that are under way at once; the rest of a lane is for others
 _TURN = 20  # items between two looks at whatever else waits
 
 
@@ -25,20 +26,23 @@ class BatchResult(Struct, frozen=True):
     results: tuple[ItemResult, ...]
 
 
-async def each(items: Sequence[Any], answer: Callable[[Any], Awaitable[Answer]]) -> Answer:
-    """The answers of all items, in their order; they are asked for together."""
-    tasks: list[asyncio.Task[Answer]] = []
-    async with asyncio.TaskGroup() as group:
-        for index, item in enumerate(items):
-            tasks.append(group.create_task(_one(item, answer)))
+async def each(call: Call, items: Sequence[Any], answer: Callable[[Any], Awaitable[Answer]]) -> Answer:
+    """The answers of all items, in their order; some are asked for together, each with its share of the body."""
+    call.size = -(-call.size // max(1, len(items)))
+    answers: dict[int, Answer] = {}
+    coming = iter(enumerate(items))
+
+    async def one_after_the_other() -> None:
+        for index, item in coming:
+            answers[index] = await answer(item)
             if index % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(TOGETHER, len(items))):
+            group.create_task(one_after_the_other())
     results = [
         {"index": index, "status": one.status, "replayed": one.replayed, "body": Raw(one.body)}
-        for index, one in enumerate(task.result() for task in tasks)
+        for index, one in sorted(answers.items())
     ]
     return reply({"results": results})
-
-
-async def _one(item: Any, answer: Callable[[Any], Awaitable[Answer]]) -> Answer:
-    return await answer(item)

@@ -66,7 +66,7 @@ async def import_lots(call: Call, body: wire.ImportBatch) -> Answer:
         except LoyaltyError as error:
             return refusal(error, call.exchange)
 
-    return await each(body.items, one)
+    return await each(call, body.items, one)
 
 
 async def _import(call: Call, body: wire.ImportLotBody, key: str | None) -> Answer:

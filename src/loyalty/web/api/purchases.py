@@ -14,6 +14,7 @@ from loyalty.base.canonical import canonical
 from loyalty.base.database import reading
 from loyalty.base.errors import LoyaltyError
 from loyalty.base.numbers import decimal
+from loyalty.base.text import composed
 from loyalty.ledger.types import (
     BalanceLimitExceeded,
     HoldCaptured,
@@ -169,7 +170,7 @@ async def record_purchases(call: Call, body: wire.PurchaseBatch) -> Answer:
         except LoyaltyError as error:
             return refusal(error, call.exchange)
 
-    return await each(body.items, one)
+    return await each(call, body.items, one)
 
 
 @get(PURCHASES, Permission.PURCHASE_READ, answers={200: PurchaseView}, refusals=(PurchaseNotFound,))
@@ -260,7 +261,8 @@ async def purchase_of(call: Call, body: wire.PurchaseBody) -> tuple[RecordPurcha
 
 
 async def _command(call: Call, body: wire.PurchaseBody) -> RecordPurchase:
-    if not call.principal.at(body.location):
+    location = None if body.location is None else composed(body.location)
+    if not call.principal.at(location):
         raise LocationNotAllowed
     return RecordPurchase(
         source=body.source,
@@ -284,7 +286,7 @@ async def _command(call: Call, body: wire.PurchaseBody) -> RecordPurchase:
         ),
         member=None if body.member is None else await referred(call, body.member),
         till=body.till,
-        location=body.location,
+        location=location,
         channel=body.channel,
         tenders=tuple([Tender(tender.type, tender.amount_minor) for tender in body.tenders]),
         holds=tuple([UseHold(use.id, use.points) for use in body.holds]),

@@ -17,11 +17,10 @@ from loyalty.programs.types import ProgramSettings
 from loyalty.rewards.types import QUANTITY_MAX, STOCK_MAX, Catalogue
 from loyalty.rules.types import Ruleset
 from loyalty.web.faults import CODES, EARLIEST, LATEST
-from loyalty.web.types import Batch
+from loyalty.web.types import BATCH_MAX, Batch
 
 POINTS_MAX = 2**53 - 1
 AMOUNT_MAX = 10**12  # a thousand lines of this still count exactly
-BATCH_MAX = 500
 HOLDS_MAX = 20
 
 
@@ -53,6 +52,9 @@ def _receipt_id(text: str) -> tuple[str, str] | None:
 
 
 Text = Annotated[str, Meta(min_length=1, max_length=128)]
+Location = Annotated[
+    str, Meta(min_length=1, max_length=128, pattern=r"\S", description="Blanks around it do not count.")
+]
 ReceiptId = Annotated[
     str,
     Meta(
@@ -257,7 +259,7 @@ class PurchaseBody(Struct, frozen=True, forbid_unknown_fields=True):
     lines: Annotated[tuple[LineBody, ...], Meta(min_length=1, max_length=1_000)]
     member: MemberName | None = None
     till: Text | None = None
-    location: Text | None = None
+    location: Location | None = None
     channel: Text | None = None
     tenders: Annotated[
         tuple[TenderBody, ...], Meta(max_length=50, description="When given, they sum to the lines.")
@@ -427,7 +429,7 @@ class HoldBody(Struct, frozen=True, forbid_unknown_fields=True):
     minutes: Minutes | None = None
     reference: Annotated[ReceiptId, Meta(description="Your own number for the sale.")] | None = None
     till: Text | None = None
-    location: Text | None = None
+    location: Location | None = None
 
     def check(self, at: str) -> Iterator[Fault]:
         yield from self.member.check(f"{at}/member")
@@ -607,7 +609,7 @@ class KeyBody(Struct, frozen=True, forbid_unknown_fields=True):
     """What a new key may do: the role, and for a till (`pos`) alone its locations (none: anywhere)."""
 
     role: Literal["pos", "support", "manager", "analyst", "auditor", "admin"]
-    locations: Annotated[tuple[Text, ...], Meta(max_length=200)] = ()
+    locations: Annotated[tuple[Location, ...], Meta(max_length=200)] = ()
     expires_at: Instant | None = None
 
     def check(self, at: str) -> Iterator[Fault]:
