@@ -159,7 +159,13 @@ def rewards(currencies: tuple[str, ...]) -> st.SearchStrategy[list[JSON]]:
             )
         ),
         quantity_max=chance(st.sampled_from((1, 3))),
-        when=st.none() | st.none() | st.none() | circumstances,
+        when=st.none()
+        | st.none()
+        | st.none()
+        | circumstances
+        | st.sampled_from(
+            ({"kind": "tenure", "days": 30}, {"kind": "identifier", "any_of": ["phone", "external"]})
+        ),
         returnable=st.booleans(),
     )
     return st.lists(one, min_size=1, max_size=3, unique_by=lambda reward: reward["id"])

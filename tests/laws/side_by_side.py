@@ -1033,7 +1033,7 @@ class Commands(RuleBasedStateMachine):
     @rule(
         n=some_member,
         code=st.sampled_from((*CURRENCIES, *CURRENCIES, "stars")),
-        many=st.sampled_from((3, 4, 20, 25, 50, 102, 150, 300)),
+        many=st.sampled_from((3, 4, 20, 21, 25, 33, 50, 102, 150, 300)),
         place=shapes.places,
         enough=st.booleans(),
     )

@@ -251,8 +251,7 @@ class _HasIdentifier:
         self.any_of = any_of
 
     def holds(self, basket: Basket) -> bool:
-        member = basket.facts.member
-        return member is not None and not self.any_of.isdisjoint(member.identifier_kinds)
+        return not self.any_of.isdisjoint(basket.facts.member.identifier_kinds)
 
     def why(self, basket: Basket) -> Why:
         return Why("identifier", {"any_of": sorted(self.any_of)})

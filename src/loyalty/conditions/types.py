@@ -98,9 +98,9 @@ class LineFacts(Struct, frozen=True, gc=False):
 
 
 class MemberFacts(Struct, frozen=True):
-    """A member as conditions see one; no personal data."""
+    """A member as conditions see one, no personal data; empty when it is nobody, or was not asked for."""
 
-    enrolled_at: datetime
+    enrolled_at: datetime | None = None
     identifier_kinds: frozenset[str] = frozenset()
 
 
@@ -114,4 +114,4 @@ class Facts(Struct, frozen=True):
     ]  # by points currency: minor units per line that may earn; never negative
     channel: str | None = None
     location: str | None = None
-    member: MemberFacts | None = None  # None: nobody's, or not asked for
+    member: MemberFacts = MemberFacts()

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import msgspec
 
-from loyalty.base.errors import Busy, LoyaltyError
+from loyalty.base.errors import LoyaltyError
 from loyalty.base.problems import render
 from loyalty.posting.answers import PurchaseAnswer, QuoteAnswer, QuotedPoints
 from loyalty.posting.book import Book, Keys, Work
@@ -13,6 +13,7 @@ from loyalty.posting.decide.purchase import purchase
 from loyalty.posting.glance import glance
 from loyalty.posting.needs import deep_keys, edge_keys
 from loyalty.posting.runtime import Runtime
+from loyalty.programs.types import ProgramNotFound
 
 
 async def quote(
@@ -26,20 +27,20 @@ async def quote(
         book.names["purchase", command.source, command.external_id] = None
         return deep_keys([submission], book)
 
-    def look(work: Work) -> QuoteAnswer:
-        outcome = purchase(work, command)
+    def look(work: Work) -> Answer:
+        try:
+            outcome = purchase(work, command)
+        except LoyaltyError as refusal:
+            return Answer(*render(refusal, request_id))
         assert isinstance(outcome.answer, PurchaseAnswer)
-        return _quoted(outcome.answer, work)
+        return Answer(200, msgspec.json.encode(_quoted(outcome.answer, work)))
 
     try:
-        quoted = await glance(
+        return await glance(
             runtime, submission, look, edge=lambda history: edge_keys([submission], history), deep=deep
         )
-    except Busy:
-        raise  # the moment is to blame, not the basket
-    except LoyaltyError as refusal:
+    except ProgramNotFound as refusal:
         return Answer(*render(refusal, request_id))
-    return Answer(200, msgspec.json.encode(quoted))
 
 
 def _quoted(answer: PurchaseAnswer, work: Work) -> QuoteAnswer:
