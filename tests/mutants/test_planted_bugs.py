@@ -78,6 +78,23 @@ BUGS = {
     "the floor of a debt is forgotten at the second one": Bug(
         "ledger/undo.py", "floor - account.debt", "floor"
     ),
+    "a hold never lapses": Bug("ledger/settle.py", "put(hold.lapses_at, _LAPSE, hold)", "pass"),
+    "an account does not know that its hold was extended": Bug(
+        "posting/book.py", "book.retimed_accounts.add(key)", "pass"
+    ),
+    "what comes back after its end is told as good": Bug(
+        "ledger/holds.py", "if lot.expires_at is None or lot.expires_at > occurred_at:", "if True:"
+    ),
+    "a cancelled purchase keeps what it captured": Bug(
+        "posting/decide/undo.py",
+        "restored = tuple(_restore(work, member_id, one) for one in detail.captured)",
+        "restored = ()",
+    ),
+    "somebody else's hold pays": Bug(
+        "posting/decide/holds.py",
+        "if member is None or work.book.hold(use.id).owner_id != member.id:",
+        "if member is None:",
+    ),
     "the hours after midnight belong to the new day": Bug(
         "conditions/compile.py", "day -= timedelta(days=1)", "pass", RULES
     ),

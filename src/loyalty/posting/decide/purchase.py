@@ -137,7 +137,7 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
                 {"rule_id": a.rule_id, "points_currency": a.points_currency, "points": a.points}
                 for a in awards
             ],
-            "captured": captured,
+            **({"captured": captured} if captured else {}),
         },
     )
 
