@@ -82,7 +82,7 @@ class _Search:
                 if not key.isprintable():
                     self.judge(key, key)
         for key, inner in _inside(value):
-            kind: Any = type(inner)
+            kind = cast("type[object]", type(inner))
             if kind is str:
                 # Not said of ordinary blanks and joiners, hence the others are asked again.
                 if not inner.isprintable():
