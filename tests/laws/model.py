@@ -106,7 +106,7 @@ class Purchase:
     left: list[int] = field(default_factory=list)  # thousandths per line; a line of quantity 0 counts as one
     judged_on: list[int] = field(default_factory=list)  # what was left when it was judged
     basis: dict[str, list[int]] = field(default_factory=dict)  # what of that could earn
-    judged_by: JSON = field(default_factory=dict)
+    judged_by: JSON = field(default_factory=dict)  # the configuration when it was recorded
     awards: list[Given] = field(default_factory=list)
     taken: list[int] = field(default_factory=list)  # of each award
     paid: list[tuple[Hold, list[tuple[Lot, int]], int, int]] = field(default_factory=list)
@@ -531,7 +531,7 @@ class Model:
         # A till's clock may be ahead: nothing happened later than we heard of it.
         found = Purchase(len(self.receipts), content, min(at, self.now), basket, answer)
         found.left = found.bought
-        then = self.then(found.at)
+        then = found.judged_by = self.then(found.at)
         codes = [currency["code"] for currency in then["settings"]["points_currencies"]]
         found.basis = {code: may_earn(then, code, basket) for code in codes}
         self.receipts[name] = found
@@ -547,9 +547,9 @@ class Model:
         return found
 
     def award(self, purchase: Purchase, member: Member) -> None:
-        """Judge by the rules of then, and credit what they give at the instant of the purchase."""
+        """Judge by the rules that were in force, and credit what they give at the instant of the purchase."""
         purchase.member = member.number
-        configuration = purchase.judged_by = self.then(purchase.at)
+        configuration = purchase.judged_by
         purchase.judged_on = list(purchase.left)
         purchase.basis = {
             code: stays(basis, purchase.bought, purchase.left) for code, basis in purchase.basis.items()

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from loyalty.members.types import MemberStatus
 from loyalty.posting.commands import ChangeMember, ClaimPurchase, Publish
-from loyalty.programs.types import Rolling
-from loyalty.rules.types import Multiplier, Rule
+from loyalty.programs.types import PointsCurrency, Rolling
+from loyalty.rules.types import Multiplier, PerSpend, Rule
 from tests.posting.shop import (
     ANN,
     BASE,
@@ -41,6 +41,16 @@ def test_a_claim_is_judged_by_the_rules_and_dates_of_when_it_was_bought() -> Non
     reply = corner.send(claim(bought["id"]))
     assert (reply.earned, reply["earned"][0]["last_day_on"]) == (10, "2026-12-18")
     assert corner.decisions[-1].occurred_at == ago(days=1)
+
+
+def test_a_program_put_in_force_at_the_instant_of_the_purchase_behind_it_plays_no_part() -> None:
+    """What may earn was told by the one program; by the other's rules it would be a mixture, or not there at all."""
+    corner = shop()
+    bought = corner.send(purchase(of=None))
+    miles = Rule("miles", "miles", "miles", PerSpend(points=1, each_minor=1))
+    corner.done(Publish(program(miles, currencies=(PointsCurrency("miles", "miles"),))))
+    reply = corner.send(claim(bought["id"]))
+    assert [(one["points_currency"], one["points"]) for one in reply["earned"]] == [("points", 10)]
 
 
 def test_a_claim_counts_in_the_caps_of_the_member() -> None:

@@ -154,7 +154,7 @@ def _refuse_contradiction(command: ImportLot) -> None:
 
 
 def claim(work: Work, command: ClaimPurchase) -> Outcome:
-    """A guest's purchase becomes a member's, once, judged with the rules of when it happened.
+    """A guest's purchase becomes a member's, once, judged by the rules that judged it when it was recorded.
 
     The same member's claim again has the first answer, under any key.
     """
@@ -188,7 +188,9 @@ def claim(work: Work, command: ClaimPurchase) -> Outcome:
         raise ClaimTooLate(occurred_at=activity.occurred_at, claim_days_max=days_max)
     content = msgspec.json.decode(activity.content, type=Content)
     detail = msgspec.json.decode(work.book.decision(0, activity.decision_id).detail, type=Detail)
-    judged_by = work.book.history.at(activity.occurred_at)
+    # Not looked up by time: another may have been put in force at the very instant of the purchase, behind it.
+    assert detail.judged_by is not None
+    judged_by = work.book.history.numbered(detail.judged_by)
     basis, left = detail.basis, ()
     if parts:  # what went back is not judged
         bought = returned.units(content.lines)
