@@ -50,14 +50,19 @@ def visible(text: str, *, joiners: bool = False) -> None:
     That is: control characters and line breaks, direction marks, zero-width characters (with `joiners` the two
     that scripts need are allowed), lone surrogates, unassigned code points, heaps of combining marks.
     """
-    marks = 0
-    for character in text:
+    marks: set[str] = set()
+    for character in set(text):
         if " " <= character <= "~":
-            marks = 0
             continue
         category = unicodedata.category(character)
-        marks = marks + 1 if category in ("Mn", "Me") else 0
-        if category in _UNSEEN or marks > _MARKS_IN_A_ROW:
+        if category in _UNSEEN:
             raise TextFault("invalid_characters", "It contains characters that cannot be shown.")
         if category == "Cf" and not (joiners and character in _JOINERS):
             raise TextFault("invalid_characters", "It contains invisible formatting characters.")
+        if category in ("Mn", "Me"):
+            marks.add(character)
+    in_a_row = 0
+    for character in text if marks else ():
+        in_a_row = in_a_row + 1 if character in marks else 0
+        if in_a_row > _MARKS_IN_A_ROW:
+            raise TextFault("invalid_characters", "It contains characters that cannot be shown.")

@@ -5,10 +5,12 @@ body, the query and the parts of the path in its signature. Credential, permissi
 are checked here for every endpoint alike, in the order that docs/api.md tells; a handler gets values it can trust.
 """
 
+import gc
 import hashlib
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager, nullcontext
 from enum import Enum
 from time import monotonic
 from typing import Any, NoReturn, TypeVar, cast, get_type_hints
@@ -31,11 +33,12 @@ from loyalty.members.types import MemberNotFound
 from loyalty.posting.commands import Actor, Answer, Command, Idempotency, MemberRef, Submission
 from loyalty.posting.runtime import Runtime
 from loyalty.web import strict
-from loyalty.web.faults import FAULTS_MAX, faults_of
+from loyalty.web.faults import faults_of
 from loyalty.web.guard import EXCHANGE, Exchange, incident, refusal, send_answer
 from loyalty.web.metrics import Metrics
 from loyalty.web.query import NoQuery, parameters_of, read_query
 from loyalty.web.types import (
+    BATCH_MAX,
     Batch,
     BodyTooLarge,
     IdempotencyKeyInvalid,
@@ -53,6 +56,7 @@ Handler = Callable[..., Awaitable[Answer]]
 T = TypeVar("T")
 
 REGION_TRUST_S = 5.0
+LARGE = 64 * 1024  # bytes of a body
 
 _ENCODER = msgspec.json.Encoder()
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -318,27 +322,44 @@ def decode(shape: type[T], raw: bytes) -> T:
     """
     if not raw:
         raise MalformedBody("The body is empty.")
+    with _no_collection() if len(raw) > LARGE else nullcontext():
+        return _decoded(shape, raw)
+
+
+@contextmanager
+def _no_collection() -> Generator[None, None, None]:
+    """Python's collector looks at a growing value again and again; of a large body that costs more than reading it."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _decoded(shape: type[T], raw: bytes) -> T:
     value = strict.read_json(raw)
-    faults = strict.character_faults(raw, value)
-    if faults and issubclass(shape, Batch):
-        value = _set_apart(raw, value)
-        faults = strict.character_faults(raw, value)
-    return fitted(shape, value, faults)
+    if not strict.may_hide_characters(raw):
+        return fitted(shape, value)
+    if issubclass(shape, Batch):
+        value = _set_apart(value)
+    return fitted(shape, value, strict.character_faults(value))
 
 
 class _Spoilt(msgspec.Struct, frozen=True):
     """An item of a batch whose texts hold forbidden characters: refused in its turn, it harms no other."""
 
     value: Any
-    faults: Sequence[Fault]
 
 
-def _set_apart(raw: bytes, value: Any) -> Any:
+def _set_apart(value: Any) -> Any:
     """The `value` of a batch, spoilt items marked: nobody looks for faults in them until their turn comes."""
     match value:
+        case {"items": [*items]} if len(items) > BATCH_MAX:
+            return value | {"items": [None] * len(items)}  # refused for their number: no turn will come
         case {"items": [*items]}:
-            found = [(item, strict.character_faults(raw, item)) for item in items]
-            return value | {"items": [_Spoilt(item, faults) if faults else item for item, faults in found]}
+            return value | {
+                "items": [_Spoilt(item) if strict.character_faults(item, 1) else item for item in items]
+            }
         case _:
             return value
 
@@ -349,7 +370,8 @@ def fitted(shape: type[T], value: Any, known: Sequence[Fault] = ()) -> T:
     Raises: InvalidBody with every fault, InvalidEncoding where a text holds half of a character.
     """
     if isinstance(value, _Spoilt):
-        value, known = value.value, value.faults
+        value = value.value
+        known = strict.character_faults(value)
     for fault in known:
         if fault.code == "invalid_encoding":
             raise InvalidEncoding(faults=(fault,))
@@ -363,7 +385,7 @@ def fitted(shape: type[T], value: Any, known: Sequence[Fault] = ()) -> T:
             pass
     named = {fault.pointer for fault in known}
     found = [fault for fault in faults_of(shape, value) if fault.pointer not in named]
-    faults = [*known, *found][:FAULTS_MAX]
+    faults = [*known, *found][: strict.FAULTS_MAX]
     raise InvalidBody(
         faults=tuple(faults or [Fault("", "wrong_type", "The body does not have the expected form.")])
     )

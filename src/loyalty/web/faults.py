@@ -17,9 +17,7 @@ import msgspec
 from msgspec import inspect
 
 from loyalty.base.errors import Fault
-from loyalty.web.strict import token
-
-FAULTS_MAX = 100  # a body of ten thousand faults is told the first hundred
+from loyalty.web.strict import FAULTS_MAX, token
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)

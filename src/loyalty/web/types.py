@@ -38,6 +38,9 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     errors: tuple[FaultView, ...] = ()
 
 
+BATCH_MAX = 500  # items of one upload
+
+
 class Batch(Struct, frozen=True, forbid_unknown_fields=True):
     """A body of `items` that are looked at one by one: what is wrong with one harms no other."""
 

@@ -16,11 +16,10 @@ from loyalty.members.types import IdentifierKind
 from loyalty.programs.types import ProgramSettings
 from loyalty.rules.types import Ruleset
 from loyalty.web.faults import CODES, EARLIEST, LATEST
-from loyalty.web.types import Batch
+from loyalty.web.types import BATCH_MAX, Batch
 
 POINTS_MAX = 2**53 - 1
 AMOUNT_MAX = 10**12  # a thousand lines of this still count exactly
-BATCH_MAX = 500
 HOLDS_MAX = 20
 
 
