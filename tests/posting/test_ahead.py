@@ -20,6 +20,7 @@ from tests.conftest import Database
 from tests.posting.live import (
     LiveShop,
     StandingClock,
+    count,
     head_held,
     locked,
     open_shop,
@@ -245,3 +246,53 @@ async def test_an_order_of_many_batches_is_one_chain(runtime: Runtime, database:
     assert sum(batch.ahead for batch in seen) > len(seen) // 2
     report = await verify(runtime.pool.acquire, shop.id)
     assert report.intact, report.findings
+
+
+async def test_what_was_decided_behind_a_batch_that_was_not_stored_is_decided_anew(
+    database: Database,
+) -> None:
+    """Refusals write no block that could tell: the second is a replay only if the first is in the database."""
+    async with serving(database, lock_timeout_ms=1_000) as runtime:
+        shop = await open_shop(runtime)
+        async with one_behind_the_other(database, shop, adjust(-7), adjust(-7), ("k", "k")) as (_, replies):
+            assert [reply.refused for reply in await replies] == [(503, "busy")] * 2
+            assert await count(database, "idempotency_records", shop.id, "key = 'k'") == 0
+        first, again = await shop.send(adjust(-7), "k"), await shop.send(adjust(-7), "k")
+    assert (first.refused, first.replayed) == ((409, "insufficient_points"), False)
+    assert (again.raw, again.replayed) == (first.raw, True)
+
+
+async def test_a_refusal_that_another_process_stored_first_is_the_one_that_all_are_told(
+    runtime: Runtime, database: Database
+) -> None:
+    """The other's record is not committed yet when the first is decided, and the second behind it."""
+    shop = await open_shop(runtime)
+    stored = await shop.send(adjust(-7), "there", request_id="there")
+    same = """INSERT INTO idempotency_records SELECT (jsonb_populate_record(r, '{"key": "k"}')).*
+        FROM idempotency_records r WHERE program_id = $1 AND key = 'there'"""
+    async with locked(database, same, shop.id) as elsewhere:
+        async with head_held(database, shop.id) as head:
+            sent = [asyncio.create_task(shop.send(adjust(-7), "k"))]
+            await until_blocked(database, head)
+            sent.append(asyncio.create_task(shop.send(adjust(-7), "k")))
+            await asyncio.sleep(0)
+        await until_blocked(database, elsewhere)
+    assert [reply.raw for reply in await asyncio.gather(*sent)] == [stored.raw] * 2
+
+
+async def test_two_processes_give_one_answer_to_a_key_that_is_refused(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await open_shop(runtime)
+    bodies: dict[str, set[str]] = {}
+
+    async def insists(at: LiveShop, name: str) -> None:
+        for n in range(40):
+            reply = await at.send(adjust(-7), f"k-{n}", request_id=name)
+            assert reply.refused == (409, "insufficient_points")
+            bodies.setdefault(f"k-{n}", set()).add(str(reply.raw))
+
+    async with serving(database) as elsewhere:
+        both = (shop, shop.elsewhere(elsewhere))
+        await asyncio.gather(*(insists(at, f"{at is shop}-{n}") for n in range(12) for at in both))
+    assert [key for key, found in bodies.items() if len(found) > 1] == []

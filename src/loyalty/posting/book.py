@@ -223,7 +223,11 @@ class Book:
         self.closes_on: Any = None
 
     def follow(self, before: "Book") -> None:
-        """Begin with what the batch before this one changes: a read may not show it yet."""
+        """Begin with what the batch before this one changes: a read may not show it yet.
+
+        Needs: a batch that takes nothing of a person away (an erasure is a batch of its own).
+        """
+        assert not before.removed_identifiers and None not in before.profiles.values()
         self.records.update(before.new_records)
         for name in (*before.new_names, *before.cancelled_names):
             held = self.names[name] = before.names[name]

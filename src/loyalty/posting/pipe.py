@@ -96,11 +96,12 @@ class _Decided(msgspec.Struct, frozen=True):
     rows: list[tuple[int, store.Rows]]
 
 
-class _Ahead(msgspec.Struct, frozen=True):
+class _Ahead(msgspec.Struct):
     """The batch behind the one that is being written, and its decision; None when it must be made under the head."""
 
     batch: list[_Waiting]
     decided: "asyncio.Task[_Decided | None]"
+    counts: bool = False  # what it was decided behind has been committed, and just so
 
 
 class _Queue:
@@ -245,6 +246,8 @@ class Pipe:
                         ahead, queue.ahead = queue.ahead, None
                         batch = ahead.batch
                         decided = await ahead.decided
+                        if not ahead.counts:
+                            decided = None
                     else:
                         batch = self._form(queue, self._first_share(lane, queue))
                     if batch:
@@ -333,7 +336,9 @@ class Pipe:
         while batch:
             attempts += 1
             try:
-                ahead = await self._attempt(lane, queue, batch, decided if attempts == 1 else None)
+                ahead = await self._attempt(
+                    lane, queue, batch, decided if attempts == 1 else None, lonely=refused
+                )
             except _Poisoned as poisoned:
                 self._incident(poisoned.waiting, poisoned.__cause__)
                 batch = [waiting for waiting in batch if waiting is not poisoned.waiting]
@@ -369,14 +374,16 @@ class Pipe:
             self.observe(BatchSeen(len(batch), self._time() - started, attempts, ahead))
 
     async def _attempt(
-        self, lane: Lane, queue: _Queue, batch: list[_Waiting], decided: _Decided | None
+        self, lane: Lane, queue: _Queue, batch: list[_Waiting], decided: _Decided | None, *, lonely: bool
     ) -> bool:
         """One transaction: heads, book, decisions, write, commit; then everyone gets an answer.
 
-        Whether it was written as decided ahead.
+        Whether it was written as decided ahead. `lonely`: nothing is decided behind it, since a part of what it
+        was is still to come.
         """
         program_id, cells = lane
         ahead = decided is not None
+        behind: _Ahead | None = None
         async with self._pool.acquire() as connection:
             try:
                 if decided is None:
@@ -386,7 +393,8 @@ class Pipe:
                     queue.rest = REST
                 if decided is None:
                     decided = await self._decided(connection, lane, batch)
-                self._look_ahead(lane, queue, batch, decided.book)
+                if not lonely:
+                    behind = self._look_ahead(lane, queue, batch, decided.book)
                 await store.append(connection, program_id, decided.rows)
             except BaseException:
                 await store.abandon(connection)
@@ -395,26 +403,30 @@ class Pipe:
                 for waiting, _ in decided.answers:
                     waiting.sent = True
             await connection.execute("COMMIT" if decided.rows else "ROLLBACK")
+        if behind is not None:
+            behind.counts = True
         for waiting, answer in decided.answers:
             waiting.give(answer)
         for waiting, more in decided.elsewhere:
             self._elsewhere(program_id, cells, waiting, more)
         return ahead
 
-    def _look_ahead(self, lane: Lane, queue: _Queue, batch: list[_Waiting], book: Book) -> None:
+    def _look_ahead(self, lane: Lane, queue: _Queue, batch: list[_Waiting], book: Book) -> _Ahead | None:
         """Let the next batch be decided while this one, whose outcome `book` shows, is being written.
 
-        It counts only if its lane's newest block, read under the head, is then the one this batch writes.
+        It counts only if this one is committed now, as `book` shows it, and if its lane's newest block, read under
+        the head, is then the one this batch writes. A block alone does not tell: refusals write none.
         """
         queue.rest = max(0, queue.rest - 1)
         if not queue.waiting or queue.ahead is not None or not self._may_look_ahead(lane, queue):
-            return
+            return None
         if any(isinstance(one.submission.command, _ALONE) for one in (batch[0], queue.waiting[0])):
-            return
+            return None
         following = self._form(queue)
         if following:
             work = self._ahead(lane, following, book)
             queue.ahead = _Ahead(following, asyncio.get_running_loop().create_task(work))
+        return queue.ahead
 
     async def _ahead(self, lane: Lane, batch: list[_Waiting], before: Book) -> _Decided | None:
         try:
