@@ -139,6 +139,40 @@ async def test_an_offer_to_change_the_protocol_does_not_cost_the_body(world: Wor
     assert reply.status == 200, reply
 
 
+SMUGGLED = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+OFFER = ("Connection: Upgrade", "Upgrade: h2c", f"Content-Length: {len(SMUGGLED)}")
+
+
+async def in_pieces(world: World, *pieces: bytes) -> list[int]:
+    """The statuses of everything that is answered to bytes that arrive in pieces, until the connection is closed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+    with contextlib.suppress(ConnectionResetError):
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.05)
+    answers = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    return [int(one.split()[0]) for one in answers.split(b"HTTP/1.1 ")[1:]]
+
+
+@pytest.mark.parametrize("at", [b"pgrade: h2c", b"Upgrade: h2c"])
+async def test_an_offer_in_a_head_that_comes_in_pieces_hides_no_second_request(
+    world: World, at: bytes
+) -> None:
+    head = signed(world, POST, *OFFER)
+    split = head.index(at)
+    statuses = await in_pieces(world, head[:split], head[split:], SMUGGLED.encode())
+    assert statuses == [400]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_an_offer_behind_another_request_hides_no_third(world: World, whole: bool) -> None:
+    two, body = signed(world, GET) + signed(world, POST, *OFFER), SMUGGLED.encode()
+    statuses = await in_pieces(world, *([two + body] if whole else [two, body]))
+    assert statuses == [200, 400], "the first is answered before"
+
+
 async def test_nobody_is_asked_to_send_a_body_that_will_not_be_read(world: World) -> None:
     request = (
         "POST /v1/quotes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer no\r\n"

@@ -35,7 +35,8 @@ _UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
 def _without_upgrade(data: bytes) -> bytes:
     """The same head with an offer to change the protocol made illegible: we stay with HTTP/1.1, as RFC 9110 lets us.
 
-    The parser would otherwise stop behind the head, and the body would be lost.
+    The parser would otherwise stop behind the head, and the body would be lost. Only of a head that came whole and
+    alone is this known for sure; any other that the parser takes for an offer is refused.
     """
     head, end, body = data.partition(b"\r\n\r\n")
     return _UPGRADE.sub(b"x-upgra", head) + end + body
@@ -48,6 +49,7 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._since: float | None = self.loop.time()  # when the head that we wait for began
         self._head_bytes = 0
+        self._refused = False  # what came is no request: nothing more is read
 
     def on_message_begin(self) -> None:
         self._since = self.loop.time()
@@ -58,6 +60,8 @@ class Protocol(HttpToolsProtocol):
         assert self.parser is not None, "it has called us"
         if self.parser.get_http_version() not in ("1.0", "1.1"):
             raise httptools.HttpParserError  # answered 400 like any request that is none
+        if self.parser.should_upgrade():
+            raise httptools.HttpParserError  # what follows would be read as another request
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -65,6 +69,8 @@ class Protocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         in_head = self.cycle is None or self.cycle.response_complete
         if in_head:
             self._head_bytes += len(data)
@@ -81,8 +87,19 @@ class Protocol(HttpToolsProtocol):
         if now - self._since > (BODY_SECONDS_MAX if in_body else HEAD_SECONDS_MAX):
             self.transport.close()
 
+    def on_response_complete(self) -> None:
+        last = not self.pipeline
+        super().on_response_complete()
+        if self._refused and last and not self.transport.is_closing():
+            self._refuse()
+
     def send_400_response(self, msg: str) -> None:
-        """Tell a request that is no HTTP what it is, and close."""
+        """Tell a request that is no HTTP what it is, once those before it are answered, and close."""
+        self._refused = True
+        if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
+            self._refuse()
+
+    def _refuse(self) -> None:
         _, body = render(MalformedRequest(), "none")
         document = json.loads(body)
         del document["request_id"]  # such a request gets none
