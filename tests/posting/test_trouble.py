@@ -5,12 +5,13 @@ import contextlib
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 import structlog
 from structlog.typing import EventDict
 
 from loyalty.base.database import DatabaseUnavailable, ServerBusy
-from loyalty.posting import pipe
+from loyalty.posting import pipe, store
 from loyalty.posting.commands import CloseDay, Submission
 from loyalty.posting.quote import quote
 from loyalty.posting.runtime import Runtime
@@ -328,6 +329,39 @@ async def test_a_commit_that_may_have_gone_through_is_never_told_to_be_refused(d
         await behind
         assert (relay.cut, reply.status, reply.balance) == (1, 201, {"available": 1})
         assert (await shop.send(adjust(1))).balance == {"available": 2}
+
+
+async def test_a_connection_lost_in_the_drivers_hands_is_the_moments_fault(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, append = await open_shop(runtime), store.append
+    lost = [1, 2]
+
+    async def loses(*about: Any) -> None:
+        if lost:
+            raise asyncpg.InternalClientError(f"cannot switch to state {lost.pop()}")
+        await append(*about)
+
+    monkeypatch.setattr(store, "append", loses)
+    assert (await shop.send(adjust(1))).balance == {"available": 1}
+
+
+async def test_an_incident_behind_a_commit_that_may_have_gone_through_does_not_say_that_nothing_was_stored(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with relayed(database.app_url) as (url, relay), serving(database, database_url=url) as runtime:
+        shop, begin = await open_shop(runtime), store.begin
+
+        async def breaks(*about: Any) -> None:
+            if relay.cut:
+                raise RuntimeError
+            await begin(*about)
+
+        monkeypatch.setattr(store, "begin", breaks)
+        relay.drop_next_commit()
+        assert (await shop.send(adjust(1), "k")).refused == (503, "outcome_unknown")
+        monkeypatch.undo()
+        assert (await shop.send(adjust(1), "k")).replayed
 
 
 async def test_a_natural_key_alone_is_enough_to_survive_a_lost_commit(database: Database) -> None:

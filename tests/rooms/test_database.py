@@ -18,6 +18,7 @@ from loyalty.base.database import (
     ServerBusy,
     make_engine,
     reading,
+    refusal_of,
     shared,
     transaction,
 )
@@ -225,3 +226,11 @@ async def test_one_programs_setting_never_reaches_the_next_visit_on_the_same_con
         async with shared(lone) as connection:
             assert (await connection.execute(COUNT)).scalar_one() == 0
     await lone.dispose()
+
+
+def test_a_connection_lost_in_the_drivers_hands_is_the_moments_fault() -> None:
+    orig = Exception("as SQLAlchemy translates it")
+    orig.__cause__ = asyncpg.InternalClientError(
+        "cannot switch to state 2; another operation (1) is in progress"
+    )
+    assert isinstance(refusal_of(DBAPIError("SELECT 1", None, orig)), DatabaseUnavailable)

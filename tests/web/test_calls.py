@@ -4,10 +4,12 @@ import asyncio
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from loyalty.base.database import OutcomeUnknown
 from tests.web.world import World, enrol, new_shop, receipt
 
 
@@ -245,6 +247,21 @@ async def test_a_purchase_explains_itself_also_when_it_earned_nothing(world: Wor
     (rule,) = why.json["explanation"]["rules"]
     assert (rule["rule_id"], rule["points"]) == ("base", 0)
     assert rule["sentence"]
+
+
+async def test_whoever_only_reads_is_never_told_that_the_outcome_is_unknown(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_about: Any) -> None:
+        raise OutcomeUnknown
+
+    monkeypatch.setattr("loyalty.web.api.members.transaction", lost)
+    desk = world.client("support")
+    for searched, code in (
+        (await desk.get("/v1/members?q=maier"), "database_unavailable"),
+        (await desk.post("/v1/members/lookup", {"query": "+43 664 1234567"}), "outcome_unknown"),
+    ):
+        assert (searched.status, searched.json["code"]) == (503, code)
 
 
 async def test_the_feed_tells_everything_once_and_in_order(world: World) -> None:

@@ -14,7 +14,7 @@ from loyalty.access import store
 from loyalty.access.keys import hash_key, kind_of
 from loyalty.access.roles import Role
 from loyalty.access.types import ActorKind, InvalidCredential, Principal
-from loyalty.base.database import shared, transaction
+from loyalty.base.database import reading, shared
 
 TRUST_S = 4
 KEPT_MAX = 10_000
@@ -82,18 +82,18 @@ class Authenticator:
         return known
 
     async def _key(self, hash: bytes, now: datetime) -> _Known | None:
-        async with shared(self._engine) as connection:
+        async with shared(self._engine, writes=False) as connection:
             found = await store.key_by_hash(connection, hash)
         if found is None or found.revoked_at is not None or found.role is None:
             return None
         return _known(found, ActorKind.CLIENT, found.role, now)
 
     async def _token(self, hash: bytes, now: datetime) -> _Known | None:
-        async with shared(self._engine) as connection:
+        async with shared(self._engine, writes=False) as connection:
             found = await store.token_by_hash(connection, hash)
         if found is None or found.revoked_at is not None:
             return None
-        async with transaction(self._engine, found.program_id) as connection:
+        async with reading(self._engine, found.program_id) as connection:
             person = await store.staff_member(connection, found.program_id, found.owner_id)
         return None if person is None else _known(found, ActorKind.STAFF, person.role, now)
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
+import asyncpg
 import msgspec
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
@@ -109,12 +110,12 @@ async def reading(engine: AsyncEngine, program_id: UUID) -> AsyncGenerator[Async
 
 
 @contextlib.asynccontextmanager
-async def shared(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection, None]:
+async def shared(engine: AsyncEngine, *, writes: bool = True) -> AsyncGenerator[AsyncConnection, None]:
     """A connection for the tables that all programs share; rows of a program's own tables are not seen.
 
     Raises: Busy when the database cannot just now.
     """
-    async with _visit(engine, writes=True) as connection:
+    async with _visit(engine, writes=writes) as connection:
         yield connection
 
 
@@ -144,6 +145,8 @@ async def _visit(engine: AsyncEngine, *, writes: bool) -> AsyncGenerator[AsyncCo
 
 def refusal_of(error: DBAPIError) -> Busy | None:
     """What a caller is told about a database error that may pass by itself; None for any other error."""
+    if isinstance(getattr(error.orig, "__cause__", None), asyncpg.InternalClientError):
+        return DatabaseUnavailable()  # the driver, of a connection that was lost while it was used
     state = getattr(error.orig, "sqlstate", None)
     if state in _OF_THE_MOMENT:
         return ServerBusy()

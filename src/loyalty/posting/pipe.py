@@ -84,6 +84,8 @@ class _Waiting:
             self.answer.set_result(answer)
 
     def refuse(self, error: LoyaltyError) -> None:
+        """Tell a refusal; never one of a command whose commit may have gone through."""
+        error = OutcomeUnknown() if self.sent else error
         self.give(Answer(*render(error, self.submission.request_id), headers=retry_headers(error)))
 
 
@@ -260,7 +262,7 @@ class Pipe:
                 queue.ahead.decided.cancel()
                 batch = [*batch, *queue.ahead.batch]
             for waiting in (*batch, *queue.waiting):
-                waiting.refuse(OutcomeUnknown() if waiting.sent else ShuttingDown())
+                waiting.refuse(ShuttingDown())
 
     def _first_share(self, lane: Lane, queue: _Queue) -> int:
         """How many to take when nothing is being written: of many a half, so that two batches follow each other.
@@ -356,7 +358,7 @@ class Pipe:
                         log.warning("batch_again", error=type(error).__name__, commands=len(batch))
                         await asyncio.sleep(random.uniform(0.01, 0.05) * min(attempts, 10))  # noqa: S311 - jitter
                         continue
-                    self._refuse_all(batch, OutcomeUnknown() if unknown else DatabaseUnavailable())
+                    self._refuse_all(batch, DatabaseUnavailable())
                 elif not refused or (_taken(error) and len(batch) == 1 and attempts < TAKEN_MAX):
                     # Once more from a fresh book: another lane may have taken a natural key meanwhile.
                     log.warning("batch_refused", error=type(error).__name__, commands=len(batch))

@@ -52,6 +52,7 @@ _OF_THE_MOMENT = (
     asyncpg.DeadlockDetectedError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the driver, of a connection that was lost while it was used
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
@@ -95,7 +96,9 @@ def _begin(program_id: UUID, cells: Sequence[int]) -> str:
 
 async def abandon(connection: Connection) -> None:
     """Give the heads back without a trace; a lost connection has done so itself."""
-    with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+    with contextlib.suppress(
+        asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError
+    ):
         await connection.execute("ROLLBACK")
 
 

@@ -26,6 +26,7 @@ from loyalty.access.roles import Permission
 from loyalty.access.types import InvalidCredential, Principal
 from loyalty.base.canonical import canonical
 from loyalty.base.clock import random62
+from loyalty.base.database import DatabaseUnavailable, OutcomeUnknown
 from loyalty.base.errors import Fault, LoyaltyError
 from loyalty.base.ids import Ids
 from loyalty.members.identifiers import parse_member_path
@@ -458,6 +459,8 @@ async def answered(
     try:
         return await endpoint.answer(door, scope, receive, exchange)
     except LoyaltyError as error:
+        if isinstance(error, OutcomeUnknown) and endpoint.method == "GET":
+            error = DatabaseUnavailable()  # what may have been written is a line of the audit log
         return refusal(error, exchange)
     except Exception:
         return incident(exchange)

@@ -44,7 +44,7 @@ async def ready(call: Call) -> Answer:
     """
     runtime = call.runtime
     try:
-        async with shared(runtime.engine) as connection:
+        async with shared(runtime.engine, writes=False) as connection:
             query = text("SELECT clock_timestamp(), (SELECT version_num FROM alembic_version)")
             at, schema = (await connection.execute(query)).one()
     except LoyaltyError as error:
