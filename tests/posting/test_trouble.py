@@ -192,6 +192,17 @@ async def test_whoever_waits_too_long_for_the_head_is_told_to_come_again(databas
         assert (later.status, later.replayed, later.balance) == (201, False, {"available": 1})
 
 
+async def test_whoever_gets_no_connection_in_time_is_told_to_come_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "ACQUIRE_S", 0.1)
+    async with serving(database, pool_size=2) as runtime:
+        shop = await open_shop(runtime)
+        async with runtime.pool.acquire(), runtime.pool.acquire(), asyncio.timeout(5):
+            assert (await shop.send(adjust(1), "k")).refused == (503, "busy")
+        assert (await shop.send(adjust(1), "k")).balance == {"available": 1}
+
+
 async def test_whoever_waited_too_long_in_the_queue_is_dropped_before_being_decided(
     database: Database,
 ) -> None:

@@ -345,7 +345,7 @@ class Pipe:
                 self._incident(poisoned.waiting, poisoned.__cause__)
                 batch = [waiting for waiting in batch if waiting is not poisoned.waiting]
                 continue
-            except ProgramNotFound as error:
+            except (ProgramNotFound, ServerBusy) as error:
                 self._refuse_all(batch, error)
             except Exception as error:
                 unknown = any(waiting.sent for waiting in batch)
@@ -386,7 +386,7 @@ class Pipe:
         program_id, cells = lane
         ahead = decided is not None
         behind: _Ahead | None = None
-        async with self._pool.acquire() as connection:
+        async with store.connected(self._pool) as connection:
             try:
                 if decided is None:
                     await store.begin(connection, program_id, cells)

@@ -27,6 +27,7 @@ from loyalty.programs.types import ProgramNotFound, ProgramSettings
 from loyalty.rules.types import CounterKey, Ruleset
 
 GENESIS = bytes(32)
+ACQUIRE_S = 2.0  # how long a free connection is waited for
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -68,6 +69,19 @@ TOO_SLOW = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
 def may_be_run_again(error: Exception) -> bool:
     """Whether the moment was at fault, not what we wrote: asyncpg says ValueError of a value it cannot send."""
     return isinstance(error, _OF_THE_MOMENT) and not isinstance(error, ValueError)
+
+
+@contextlib.asynccontextmanager
+async def connected(pool: asyncpg.Pool) -> AsyncGenerator[Connection, None]:
+    """A connection of the pool. Raises: ServerBusy when none is free in time."""
+    try:
+        connection = await pool.acquire(timeout=ACQUIRE_S)
+    except TimeoutError:
+        raise ServerBusy from None
+    try:
+        yield connection
+    finally:
+        await pool.release(connection)
 
 
 async def begin(connection: Connection, program_id: UUID, cells: Sequence[int]) -> None:
@@ -393,7 +407,7 @@ async def snapshot(pool: asyncpg.Pool, program_id: UUID) -> AsyncGenerator[Conne
     Raises: ServerBusy, DatabaseUnavailable.
     """
     try:
-        async with pool.acquire() as connection:
+        async with connected(pool) as connection:
             try:
                 await connection.execute(
                     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
