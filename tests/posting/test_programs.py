@@ -91,9 +91,10 @@ def test_all_contradictions_of_a_configuration_are_told_at_once() -> None:
     assert pointers == {"/ruleset/rules/1/id", "/ruleset/rules/2/points_currency"}
 
 
-def test_a_zone_that_is_none_is_told_before_anything_needs_it() -> None:
+@pytest.mark.parametrize("zone", ["Mars/Base", "localtime", "Factory", "posixrules", "europe/vienna"])
+def test_a_zone_that_is_none_is_told_before_anything_needs_it(zone: str) -> None:
     good = program()
-    settings = msgspec.structs.replace(good.settings, zone="Mars/Base")
+    settings = msgspec.structs.replace(good.settings, zone=zone)
     reply = Shop().send(Publish(msgspec.structs.replace(good, settings=settings)))
     (fault,) = reply["errors"]
     assert (fault["pointer"], fault["code"]) == ("/settings/zone", "unknown_time_zone")

@@ -1,6 +1,8 @@
 """Whether a configuration can be published: its own contradictions, all named at once."""
 
-from zoneinfo import ZoneInfo, available_timezones
+from functools import cache
+from importlib import resources
+from zoneinfo import ZoneInfo
 
 from loyalty.base.errors import Fault
 from loyalty.posting.configuration import Configuration
@@ -8,12 +10,18 @@ from loyalty.programs.types import ConfigurationInvalid, Rolling
 from loyalty.rules.validate import faults as rule_faults
 
 
+@cache
+def zones() -> frozenset[str]:
+    """The IANA names of the tz database that we bring along: those of the machine differ, and are not all places."""
+    return frozenset(resources.files("tzdata").joinpath("zones").read_text().split()) - {"Factory"}
+
+
 def faults(configuration: Configuration) -> list[Fault]:
     """All faults with JSON pointers into the configuration; empty when it can be published."""
     found: list[Fault] = []
     settings = configuration.settings
     codes = [currency.code for currency in settings.points_currencies]
-    if settings.zone not in available_timezones():
+    if settings.zone not in zones():
         found.append(Fault("/settings/zone", "unknown_time_zone", "There is no such time zone."))
         return found
     for index, currency in enumerate(settings.points_currencies):

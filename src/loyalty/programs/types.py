@@ -82,7 +82,7 @@ class Policies(Struct, frozen=True, forbid_unknown_fields=True):
 class ProgramSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What a program is, apart from its rules."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=120)]
+    name: Annotated[str, Meta(min_length=1, max_length=120, pattern=r"\S")]
     zone: str  # IANA name
     money: Annotated[str, Meta(pattern="^[A-Z]{3}$")]
     points_currencies: Annotated[tuple[PointsCurrency, ...], Meta(min_length=1, max_length=20)]
