@@ -17,6 +17,7 @@ from loyalty.access.types import (
     ApiKey,
     ClientNotFound,
     InvalidCredential,
+    KeyInvalid,
     KeyNotActive,
     KeyNotFound,
     Principal,
@@ -205,6 +206,14 @@ async def test_a_rotation_keeps_client_role_and_locations_and_ends_the_old_key_a
         await Authenticator(engine)(old_text, later(hours=1))
 
 
+async def test_a_location_is_one_however_it_is_written(engine: AsyncEngine) -> None:
+    by = await new_operator(engine)
+    key, _ = await new_key(engine, by, Role.POS, ("Caf\u00e9", " Cafe\u0301 ", "store-12"))
+    assert key.locations == ("Caf\u00e9", "store-12")
+    with pytest.raises(KeyInvalid):
+        await new_key(engine, by, Role.POS, ("store-12", " "))
+
+
 async def test_a_rotation_never_prolongs_a_key(engine: AsyncEngine) -> None:
     by = await new_operator(engine)
     old, _ = await new_key(engine, by, expires_at=later(minutes=5))
@@ -213,7 +222,7 @@ async def test_a_rotation_never_prolongs_a_key(engine: AsyncEngine) -> None:
             connection, by, old.id, old_ends_at=later(hours=1), random=chance(), at=NOW, ids=ids
         )
         kept = await service.list_keys(connection, by.program_id, old.client_id)
-    assert [key.expires_at for key in kept] == [later(minutes=5), None]
+    assert [key.expires_at for key in kept] == [later(minutes=5)] * 2
 
 
 async def test_a_key_that_no_longer_works_cannot_be_rotated(engine: AsyncEngine) -> None:

@@ -209,3 +209,13 @@ async def test_an_identifier_like_path_of_no_form_is_not_found(world: World) -> 
     desk = world.client("support")
     for text in ("identifier:", "identifier:card", "identifier:card:", "identifier:pin:1", "card:6035550001"):
         is_problem(await desk.get(f"/v1/members/{text}"), 404, "member_not_found")
+
+
+async def test_a_sale_is_of_its_location_however_that_is_written(world: World) -> None:
+    till = world.client("till")
+    sold = receipt(location=" store-12 ")
+    assert (await till.post("/v1/purchases", sold, idempotency_key=uuid4().hex)).status == 201
+    again = await till.post("/v1/purchases", sold | {"location": "store-12"}, idempotency_key=uuid4().hex)
+    assert (again.status, again.replayed) == (200, True)
+    nowhere = await till.post("/v1/purchases", receipt(location=" "), idempotency_key=uuid4().hex)
+    assert (nowhere.status, nowhere.json["errors"][0]["pointer"]) == (422, "/location")

@@ -28,6 +28,7 @@ from loyalty.access.types import (
 )
 from loyalty.base.errors import Fault
 from loyalty.base.ids import Ids
+from loyalty.base.text import composed
 
 
 async def create_client(
@@ -65,6 +66,7 @@ async def create_key(
     """
     if await store.client(connection, by.program_id, client_id) is None:
         raise ClientNotFound
+    locations = tuple(dict.fromkeys(composed(one) for one in locations))
     _check_key(role, locations, expires_at, at)
     return await _add_key(
         connection, by, client_id, role, locations, expires_at, random=random, at=at, ids=ids
@@ -78,6 +80,8 @@ def _check_key(role: Role, locations: tuple[str, ...], expires_at: datetime | No
         faults.append(
             Fault("/locations", "unbound_role", f"A key of the role {role} is not bound to locations.")
         )
+    if "" in locations:
+        faults.append(Fault("/locations", "too_short", "A location is named by more than blanks."))
     if expires_at is not None and expires_at <= at:
         faults.append(Fault("/expires_at", "out_of_range", "The key would have expired when it is made."))
     if faults:
@@ -114,7 +118,7 @@ async def rotate_key(
     at: datetime,
     ids: Ids,
 ) -> tuple[ApiKey, str]:
-    """A new key of the same client, role and locations, and its text; the old one ends at `old_ends_at` at the latest.
+    """A new key of the same client, role, locations and end, and its text; the old one ends at `old_ends_at` or before.
 
     Both work until then, and both write in the same idempotency scope.
     Raises: KeyNotFound, KeyNotActive.
@@ -129,7 +133,7 @@ async def rotate_key(
     detail = {"old_ends_at": ends_at}
     await audit.record(connection, by, "key.rotate", str(key_id), at=at, ids=ids, detail=detail)
     return await _add_key(
-        connection, by, old.client_id, old.role, old.locations, None, random=random, at=at, ids=ids
+        connection, by, old.client_id, old.role, old.locations, old.expires_at, random=random, at=at, ids=ids
     )
 
 

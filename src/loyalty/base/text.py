@@ -36,6 +36,11 @@ def clean(raw: str, most: int, *, least: int = 1) -> str:
     return text
 
 
+def composed(text: str) -> str:
+    """`text` in the form under which names are compared: composed (NFC), without blanks around it."""
+    return text if text.isascii() and text == text.strip() else unicodedata.normalize("NFC", text).strip()
+
+
 def bounded(text: str, least: int, most: int) -> None:
     """Raises: TextFault unless the length of `text` is within the bounds."""
     if len(text) < least:

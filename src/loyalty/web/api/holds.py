@@ -8,6 +8,7 @@ from msgspec import Struct
 from loyalty.access.roles import Permission
 from loyalty.base.database import reading
 from loyalty.base.paging import InvalidCursor
+from loyalty.base.text import composed
 from loyalty.ledger import service as ledger
 from loyalty.ledger.service import Owner
 from loyalty.ledger.types import (
@@ -68,7 +69,8 @@ async def place_hold(call: Call, body: wire.HoldBody) -> Answer:
     The answer says until when (`lapses_at`). What is neither captured nor released by then goes back by itself.
     Points that are held do not expire.
     """
-    if not call.principal.at(body.location):
+    location = None if body.location is None else composed(body.location)
+    if not call.principal.at(location):
         raise LocationNotAllowed
     member = await referred(call, body.member)
     return await call.submit(
@@ -79,7 +81,7 @@ async def place_hold(call: Call, body: wire.HoldBody) -> Answer:
             body.minutes,
             body.reference,
             body.till,
-            body.location,
+            location,
         )
     )
 

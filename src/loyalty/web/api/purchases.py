@@ -12,6 +12,7 @@ from loyalty.access.roles import Permission
 from loyalty.base.canonical import canonical
 from loyalty.base.database import reading
 from loyalty.base.errors import LoyaltyError
+from loyalty.base.text import composed
 from loyalty.ledger.types import (
     BalanceLimitExceeded,
     HoldCaptured,
@@ -240,7 +241,8 @@ async def _record(call: Call, body: wire.PurchaseBody, key: str | None) -> Answe
 
 
 async def _command(call: Call, body: wire.PurchaseBody) -> RecordPurchase:
-    if not call.principal.at(body.location):
+    location = None if body.location is None else composed(body.location)
+    if not call.principal.at(location):
         raise LocationNotAllowed
     return RecordPurchase(
         source=body.source,
@@ -264,7 +266,7 @@ async def _command(call: Call, body: wire.PurchaseBody) -> RecordPurchase:
         ),
         member=None if body.member is None else await referred(call, body.member),
         till=body.till,
-        location=body.location,
+        location=location,
         channel=body.channel,
         tenders=tuple([Tender(tender.type, tender.amount_minor) for tender in body.tenders]),
         holds=tuple([UseHold(use.id, use.points) for use in body.holds]),

@@ -51,6 +51,9 @@ def _receipt_id(text: str) -> tuple[str, str] | None:
 
 
 Text = Annotated[str, Meta(min_length=1, max_length=128)]
+Location = Annotated[
+    str, Meta(min_length=1, max_length=128, pattern=r"\S", description="Blanks around it do not count.")
+]
 ReceiptId = Annotated[
     str,
     Meta(
@@ -260,7 +263,7 @@ class PurchaseBody(Struct, frozen=True, forbid_unknown_fields=True):
     lines: Annotated[tuple[LineBody, ...], Meta(min_length=1, max_length=1_000)]
     member: MemberName | None = None
     till: Text | None = None
-    location: Text | None = None
+    location: Location | None = None
     channel: Text | None = None
     tenders: Annotated[
         tuple[TenderBody, ...], Meta(max_length=50, description="When given, they sum to the lines.")
@@ -376,7 +379,7 @@ class HoldBody(Struct, frozen=True, forbid_unknown_fields=True):
     minutes: Minutes | None = None
     reference: Annotated[ReceiptId, Meta(description="Your own number for the sale.")] | None = None
     till: Text | None = None
-    location: Text | None = None
+    location: Location | None = None
 
     def check(self, at: str) -> Iterator[Fault]:
         yield from self.member.check(f"{at}/member")
@@ -499,7 +502,7 @@ class KeyBody(Struct, frozen=True, forbid_unknown_fields=True):
     """What a new key may do: the role, and for a till (`pos`) alone its locations (none: anywhere)."""
 
     role: Literal["pos", "support", "manager", "analyst", "auditor", "admin"]
-    locations: Annotated[tuple[Text, ...], Meta(max_length=200)] = ()
+    locations: Annotated[tuple[Location, ...], Meta(max_length=200)] = ()
     expires_at: Instant | None = None
 
     def check(self, at: str) -> Iterator[Fault]:
