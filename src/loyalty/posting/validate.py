@@ -15,7 +15,7 @@ from loyalty.rules.validate import faults as rule_faults
 @cache
 def zones() -> frozenset[str]:
     """The IANA names of the tz database that we bring along: those of the machine differ, and are not all places."""
-    return frozenset((resources.files("tzdata") / "zones").read_text().split()) - {"Factory"}
+    return frozenset(resources.files("tzdata").joinpath("zones").read_text().split()) - {"Factory"}
 
 
 def faults(configuration: Configuration) -> list[Fault]:

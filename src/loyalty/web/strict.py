@@ -82,12 +82,11 @@ class _Search:
                 if not key.isprintable():
                     self.judge(key, key)
         for key, inner in _inside(value):
-            kind = cast("type[object]", type(inner))
-            if kind is str:
+            if isinstance(inner, str):
                 # Not said of ordinary blanks and joiners, hence the others are asked again.
                 if not inner.isprintable():
                     self.judge(inner, key)
-            elif inner and (kind is list or kind is dict):
+            elif inner and isinstance(inner, dict | list):
                 self.path.append(key)
                 self.look_into(inner)
                 self.path.pop()
