@@ -104,10 +104,8 @@ class Basket:
     @property
     def member_days(self) -> int | None:
         """Local dates since the member was enrolled; None where there is no member."""
-        member = self.facts.member
-        return (
-            None if member is None else (self.local.date() - local_date(member.enrolled_at, self._zone)).days
-        )
+        since = self.facts.member.enrolled_at
+        return None if since is None else (self.local.date() - local_date(since, self._zone)).days
 
     def lines(self, selector: Selector) -> int:
         """The lines that are meant, excluded ones among them."""
