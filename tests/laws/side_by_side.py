@@ -120,7 +120,8 @@ def publishable(configuration: JSON) -> JSON:
             places = (fault.pointer.removeprefix(name) for fault in found if fault.pointer.startswith(name))
             wrong = {int(place.partition("/")[0]) for place in places}
             kind = name.split("/")[-2]
-            part[kind] = [one for n, one in enumerate(part[kind]) if n not in wrong]
+            if wrong:
+                part[kind] = [one for n, one in enumerate(part[kind]) if n not in wrong]
     return configuration
 
 

@@ -29,8 +29,6 @@ MATRIX = {
     "ledger.read":     "-     -      m       m       m       m      m",
     "adjust":          "-     -      m       m       -       -      m",
     "import":          "-     -      -       m       -       -      m",
-    "hold.read":       "m     -      m       m       m       m      m",
-    "hold.write":      "m     -      m       m       -       -      m",
     "reward.read":     "m     -      m       m       m       m      m",
     "redemption.read": "m     -      m       m       m       m      m",
     "redeem":          "m     -      m       m       -       -      m",
