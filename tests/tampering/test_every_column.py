@@ -114,7 +114,8 @@ class Books(NamedTuple):
         name, table = column.name, column.table
         other = OWN.get(str(column), OTHER.get(column.type, "")).format(c=name)
         for rows in ("9", "0", "3", "1", "2", "5"):  # some row that may be changed
-            chosen = f"SELECT tableoid, ctid FROM {table} WHERE program_id = $1 OFFSET {rows} LIMIT 1"
+            changed = f"{name}::text IS DISTINCT FROM ({other})::text"
+            chosen = f"SELECT tableoid, ctid FROM {table} WHERE program_id = $1 AND {changed} OFFSET {rows} LIMIT 1"
             where = f"(tableoid, ctid) = ({chosen})"
             old = await self.link.fetchval(
                 f"SELECT {name}::text FROM {table} WHERE {where}", self.traffic.program
