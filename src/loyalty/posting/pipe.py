@@ -159,7 +159,7 @@ def retry_headers(error: LoyaltyError) -> dict[str, str]:
 
 
 class Pipe:
-    """The lanes of one process. One batch of a lane is in flight at a time; lanes take turns for connections."""
+    """The lanes of one process. One batch of a lane is written at a time; lanes take turns for connections."""
 
     def __init__(
         self,

@@ -307,6 +307,19 @@ async def balances_now(runtime: Runtime, program_id: UUID, member: MemberRef) ->
     return Balances(now, None, settled(stored, in_force.currencies.values(), in_force.zone, now))
 
 
+# The decision and the activity that a natural key stands for.
+_OF_DECISION = (
+    (decisions.c.program_id == activity_keys.c.program_id)
+    & (decisions.c.cell == activity_keys.c.cell)
+    & (decisions.c.id == activity_keys.c.decision_id)
+)
+_OF_ACTIVITY = (
+    (activities.c.program_id == activity_keys.c.program_id)
+    & (activities.c.cell == activity_keys.c.cell)
+    & (activities.c.id == activity_keys.c.activity_id)
+)
+
+
 def _purchases(program_id: UUID) -> "Select[*tuple[Any, ...]]":
     key, activity, decision = activity_keys.c, activities.c, decisions.c
     return (
@@ -328,18 +341,8 @@ def _purchases(program_id: UUID) -> "Select[*tuple[Any, ...]]":
             cast(activity.content, Text),
             decision.answer,
         )
-        .join(
-            decisions,
-            (decision.program_id == key.program_id)
-            & (decision.cell == key.cell)
-            & (decision.id == key.decision_id),
-        )
-        .outerjoin(
-            activities,
-            (activity.program_id == key.program_id)
-            & (activity.cell == key.cell)
-            & (activity.id == key.activity_id),
-        )
+        .join(decisions, _OF_DECISION)
+        .outerjoin(activities, _OF_ACTIVITY)
         .where(key.program_id == program_id, key.kind == "purchase")
     )
 
@@ -359,18 +362,8 @@ def _returns(program_id: UUID) -> "Select[*tuple[Any, ...]]":
             cast(activity.content, Text),
             decision.answer,
         )
-        .join(
-            decisions,
-            (decision.program_id == key.program_id)
-            & (decision.cell == key.cell)
-            & (decision.id == key.decision_id),
-        )
-        .join(
-            activities,
-            (activity.program_id == key.program_id)
-            & (activity.cell == key.cell)
-            & (activity.id == key.activity_id),
-        )
+        .join(decisions, _OF_DECISION)
+        .join(activities, _OF_ACTIVITY)
         .where(key.program_id == program_id, key.kind == "return")
     )
 
