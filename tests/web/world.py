@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -98,15 +99,27 @@ class World:
         return self.clients[-1]
 
     async def raw(self, data: bytes, *, within_s: float = 5.0) -> bytes:
-        """Everything that comes back for these very bytes until the server closes the connection."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            writer.write(data)
-            return await asyncio.wait_for(reader.read(), within_s)
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+        """Everything that comes back for these very bytes until the server closes the connection.
+
+        A server that answers and closes while more is being sent resets what is under way: what came before that
+        stands, and is read whether or not all could be sent.
+        """
+        loop, parts = asyncio.get_running_loop(), list[bytes]()
+
+        async def send(to: socket.socket) -> None:
+            with contextlib.suppress(ConnectionError):
+                await loop.sock_sendall(to, data)
+
+        with socket.socket() as connection:
+            connection.setblocking(False)
+            async with asyncio.timeout(within_s), asyncio.TaskGroup() as group:
+                await loop.sock_connect(connection, ("127.0.0.1", self.port))
+                sending = group.create_task(send(connection))
+                with contextlib.suppress(ConnectionResetError):
+                    while part := await loop.sock_recv(connection, 65_536):
+                        parts.append(part)
+                sending.cancel()
+        return b"".join(parts)
 
     async def hang_up(self) -> None:
         """Close every connection that was opened."""
