@@ -4,9 +4,9 @@ PY := .venv/bin/python
 WORKERS ?= 2
 SEED ?=
 SIZE ?=
-export SEED SIZE
+export SEED SIZE SEEDS OPS FAULTS ONLY KIND WORKERS
 
-.PHONY: help setup demo check test proof mutants bench api migration lock clean
+.PHONY: help setup demo check test proof sim mutants bench api migration lock clean
 
 help: ## list these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -29,8 +29,11 @@ test: setup ## every test except the long evidence, on real servers
 proof: setup ## the long evidence, with seeds and the time of each share (SEED=… SIZE=…)
 	@$(PY) scripts/proof $(ARGS)
 
+sim: setup ## seeded shops against the model, with faults (SEEDS=200 FAULTS=50 SEED= OPS=200; ONLY= KIND= of a failure)
+	@$(PY) -m tests.sim
+
 mutants: setup ## planted bugs, each to be caught by a test
-	@$(PY) scripts/proof mutants $(ARGS)
+	@$(PY) -m tests.mutants $(ARGS)
 
 bench: setup ## speed, as ratios to what the same machine can do
 	@$(PY) -m bench $(ARGS)

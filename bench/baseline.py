@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 
@@ -35,9 +36,9 @@ class Baseline:
         """Install the function and preload members, cards and accounts of the rival's own program."""
         asyncio.run(_prepare(self.cluster.servers.superuser_url, self.members))
         values = (
-            f"timestamptz {_literal(at.isoformat())}, timestamptz {_literal((at + timedelta(days=380)).isoformat())}, "
-            f"{AMOUNT_MINOR}, '\\x{bytes(range(32)).hex()}'::bytea, {_literal(texts.content)}::json, "
-            f"{_literal(texts.detail)}, {_literal(texts.answer)}, {_literal(texts.event)}::json"
+            f"timestamptz {literal(at.isoformat())}, timestamptz {literal((at + timedelta(days=380)).isoformat())}, "
+            f"{AMOUNT_MINOR}, '\\x{bytes(range(32)).hex()}'::bytea, {literal(texts.content)}::json, "
+            f"{literal(texts.detail)}, {literal(texts.answer)}, {literal(texts.event)}::json"
         )
         call = (
             "\\set n :n + 1\n\\set who {who}\n"
@@ -50,32 +51,10 @@ class Baseline:
 
     def run(self, clients: int, seconds: int, *, hot: bool = False) -> Sample:
         """One stretch of pgbench; the figures come from what it prints and from the server."""
-        superuser = self.cluster.servers.superuser_url
-        run = asyncio.run(_value(superuser, "SELECT nextval('bench.baseline_runs')"))
-        cpu_before, own_before = self.cluster.cpu_us(), _children_us()
-        done = subprocess.run(
-            [self.cluster.postgres.bin / "pgbench", "--no-vacuum", "--protocol=prepared",
-             f"--client={clients}", f"--jobs={min(clients, 2)}", f"--time={seconds}",
-             f"--define=run={run}", "--define=n=0", f"--file={self._script('hot' if hot else 'spread')}"],
-            env=self.cluster.pgbench_environ() | {"PGOPTIONS": f"-c loyalty.program={BASELINE_PROGRAM}"},
-            capture_output=True,
-            text=True,
-            timeout=seconds + 60,
-        )  # fmt: skip
-        if done.returncode != 0:
-            raise BaselineBroken(done.stderr[-2000:])
-        count = int(_printed(r"number of transactions actually processed: (\d+)", done.stdout))
-        self.recorded += count
-        rate = float(_printed(r"tps = ([\d.]+)", done.stdout))
-        return Sample(
-            done=count,
-            seconds=count / rate,
-            mean_us=float(_printed(r"latency average = ([\d.]+) ms", done.stdout)) * 1000,
-            cpu_us={
-                "postgres": (self.cluster.cpu_us() - cpu_before) / max(1, count),
-                "client": (_children_us() - own_before) / max(1, count),
-            },
-        )
+        script = self._script("hot" if hot else "spread")
+        sample = pgbench(self.cluster, BASELINE_PROGRAM, script, clients, seconds)
+        self.recorded += sample.done
+        return sample
 
     def search(
         self, seconds: int, *, hot: bool = False, candidates: tuple[int, ...] = CLIENTS
@@ -89,6 +68,34 @@ class Baseline:
 
     def _script(self, name: str) -> Path:
         return self.cluster.home / f"baseline-{name}.pgbench"
+
+
+def pgbench(cluster: Cluster, program_id: UUID, script: Path, clients: int, seconds: int) -> Sample:
+    """One stretch of a script: what pgbench prints, and what it cost. `:run` and `:n` are there for names."""
+    run = asyncio.run(_value(cluster.servers.superuser_url, "SELECT nextval('bench.baseline_runs')"))
+    cpu_before, own_before = cluster.cpu_us(), _children_us()
+    done = subprocess.run(
+        [cluster.postgres.bin / "pgbench", "--no-vacuum", "--protocol=prepared",
+         f"--client={clients}", f"--jobs={min(clients, 2)}", f"--time={seconds}",
+         f"--define=run={run}", "--define=n=0", f"--file={script}"],
+        env=cluster.pgbench_environ() | {"PGOPTIONS": f"-c loyalty.program={program_id}"},
+        capture_output=True,
+        text=True,
+        timeout=seconds + 60,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise BaselineBroken(done.stderr[-2000:])
+    count = int(_printed(r"number of transactions actually processed: (\d+)", done.stdout))
+    rate = float(_printed(r"tps = ([\d.]+)", done.stdout))
+    return Sample(
+        done=count,
+        seconds=count / rate,
+        mean_us=float(_printed(r"latency average = ([\d.]+) ms", done.stdout)) * 1000,
+        cpu_us={
+            "postgres": (cluster.cpu_us() - cpu_before) / max(1, count),
+            "client": (_children_us() - own_before) / max(1, count),
+        },
+    )
 
 
 async def _prepare(superuser_url: str, members: int) -> None:
@@ -127,7 +134,7 @@ def _children_us() -> int:
     return int((times.children_user + times.children_system) * 1_000_000)
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """`text` in SQL and safe from pgbench, which reads a colon before a letter as one of its variables."""
     escaped = text.replace("\\", "\\\\").replace("'", "''")
     return "E'" + re.sub(r":(?=[A-Za-z_])", r"\\072", escaped) + "'"

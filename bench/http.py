@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.error import URLError
+from uuid import UUID
 
 import msgspec
 
@@ -59,9 +60,9 @@ class Site:
     authorization: str
 
     @staticmethod
-    def opened(cluster: Cluster) -> "Site":
-        """A site of the bench's program with a till's key. Needs: the program."""
-        return Site(cluster, f"Bearer {asyncio.run(_key(cluster))}")
+    def opened(cluster: Cluster, program_id: UUID = PROGRAM) -> "Site":
+        """A site of a program of the bench with a till's key. Needs: the program."""
+        return Site(cluster, f"Bearer {asyncio.run(_key(cluster, program_id))}")
 
     def served(self, processes: int, *, profile: Path | None = None) -> AbstractContextManager[Server]:
         """The program as `loyalty serve` runs it in production; under the sampler when `profile` says where to."""
@@ -180,6 +181,11 @@ class Http:
         report, cpu = self._load(server, plan)
         return _sample(report, cpu)
 
+    def writes(self, server: Server, plan: Plan) -> tuple[Sample, int]:
+        """One stretch of requests that write, and how many were answered before, in and after it."""
+        report, cpu = self._load(server, plan)
+        return _sample(report, cpu), report.answered
+
     def _load(self, server: Server, plan: Plan) -> tuple[Report, dict[str, float]]:
         load = subprocess.Popen(
             [sys.executable, "-m", "bench.load"],
@@ -208,14 +214,14 @@ class Http:
         }
 
 
-async def _key(cluster: Cluster) -> str:
+async def _key(cluster: Cluster, program_id: UUID) -> str:
     """The text of a new API key of role pos."""
     now = datetime.now(UTC)
     ids = Ids(lambda: int(time.time() * 1000), lambda: secrets.randbits(62))
-    operator = Principal(ActorKind.OPERATOR, CLIENT, Role.ADMIN, PROGRAM, CLIENT)
+    operator = Principal(ActorKind.OPERATOR, CLIENT, Role.ADMIN, program_id, CLIENT)
     engine = make_engine(cluster.servers.database_url, 1)
     try:
-        async with transaction(engine, PROGRAM) as connection:
+        async with transaction(engine, program_id) as connection:
             client = await create_client(connection, operator, "bench", at=now, ids=ids)
             made = await create_key(
                 connection, operator, client.id, Role.POS, random=secrets.token_bytes(32), at=now, ids=ids

@@ -19,6 +19,7 @@ from bench.sample import percentile
 from bench.world import card
 
 END_OF_HEAD = b"\r\n\r\n"
+MARKS = ("{card}", "{external_id}", "{key}", "{id}")
 LAST_S = 15.0  # how long the last answers may take
 
 
@@ -36,6 +37,7 @@ class Plan(msgspec.Struct, frozen=True):
     body: str = ""
     authorization: str | None = None
     keyed: bool = False  # with an Idempotency-Key of its own per request
+    then: str = ""  # path of a second POST about the {id} that was answered: the two count as one
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -58,6 +60,8 @@ class _Connection(asyncio.Protocol):
         self._left = -1  # bytes of the body still to come; -1: the head is not complete
         self._head = b""
         self._sent = 0.0
+        self._said = b""  # the first answer's body, when a second request follows
+        self._second = False  # the answer to come is that of the second request
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -78,10 +82,17 @@ class _Connection(asyncio.Protocol):
             self._left = length - (len(data) - end - 4)
             if self._status[:1] != b"2" and self._load.first_bad is None:
                 self._load.first_bad = data.decode(errors="replace")[:2000]
+            self._said = data[end + 4 :] if self._load.follows else b""
         else:
             self._left -= len(data)
+            self._said += data if self._load.follows else b""
         if self._left <= 0:
             self._left = -1
+            if self._load.follows and not self._second:
+                self._second = True
+                self._transport.write(self._load.follow_up(self._said))
+                return
+            self._second = False
             self._load.answered(self._status, self._sent)
             self._send()
 
@@ -104,6 +115,8 @@ class _Load:
         self._plan = plan
         self._random = random.Random(plan.run)
         self._pieces = _pieces(plan)
+        self.follows = bool(plan.then)
+        self._then = _pieces(msgspec.structs.replace(plan, path=plan.then, body="{}"))
         self._number = 0
         self._latencies: list[float] = []
         self._count = 0
@@ -113,13 +126,21 @@ class _Load:
         self.first_bad: str | None = None
 
     def request(self) -> bytes:
+        return self._filled(self._pieces)
+
+    def follow_up(self, said: bytes) -> bytes:
+        """The second request, about what the first answer names: `{"id":"…` is how it begins."""
+        return self._filled(self._then, said[7:43])
+
+    def _filled(self, pieces: list[bytes], id: bytes = b"") -> bytes:
         self._number += 1
         values = {
+            b"{id}": id,
             b"{card}": card(self._random.randrange(self._plan.members)).encode(),
             b"{external_id}": f"R-{self._plan.run}-{self._number:010d}".encode(),
             b"{key}": secrets.token_hex(16).encode(),
         }
-        return b"".join([values.get(piece, piece) for piece in self._pieces])
+        return b"".join([values.get(piece, piece) for piece in pieces])
 
     def answered(self, status: bytes, sent: float) -> None:
         self._count += 1
@@ -166,13 +187,13 @@ def _pieces(plan: Plan) -> list[bytes]:
     if plan.body:
         head += ["Content-Type: application/json", f"Content-Length: {len(stand_in.encode())}"]
     pieces = ["\r\n".join([*head, "", ""]) + plan.body]
-    for mark in ("{card}", "{external_id}", "{key}"):
+    for mark in MARKS:
         pieces = [part for piece in pieces for part in _around(piece, mark)]
     return [piece.encode() for piece in pieces]
 
 
 def _around(piece: str, mark: str) -> list[str]:
-    if piece in ("{card}", "{external_id}", "{key}"):
+    if piece in MARKS:
         return [piece]
     parts: list[str] = []
     for part in piece.split(mark):

@@ -16,6 +16,7 @@ import uvloop
 from bench.cluster import Cluster
 from bench.sample import Sample, Stretch, sampled
 from bench.world import BEFORE, CLIENT, LINES, MEMBERS, PROGRAM, SOURCE, card, file
+from loyalty.base.collector import settle_collector
 from loyalty.base.settings import Settings
 from loyalty.members.types import Identifier, IdentifierKind
 from loyalty.posting.commands import (
@@ -116,6 +117,7 @@ class Pipe:
             redis_url=self.cluster.servers.redis_url,
             secret_key=bytes(range(32)),
         )
+        settle_collector()
         async with open_runtime(settings) as runtime:
             yield runtime
 

@@ -17,7 +17,7 @@ from bench.http import Site
 from bench.run import Bench, Size
 
 TICK_S = 0.001
-SHOWN = 40
+SHOWN = 60
 DUMP = "BENCH_PROFILE"  # where a server under the sampler leaves its counts
 
 

@@ -25,6 +25,8 @@ HEADLINE = (
     "quote_over_noop",
     "balance_over_noop",
     "evaluate_100_us",
+    "redeem_http_over_baseline",
+    "hold_http_over_baseline",
 )
 
 
@@ -50,11 +52,16 @@ ROWS = (
     Row("the same, all on one account", "pipe_hot_over_baseline", "–", "pipe_hot_per_s", "baseline_hot_per_s"),
     Row("lone command, latency", "lone_command_over_baseline_latency", "≤ 2",
         "lone_command_mean_us", "baseline_1_mean_us", " µs"),
+    Row("redemption over HTTP, 128 clients", "redeem_http_over_baseline", "–",
+        "redeem_http_per_s", "baseline_redeem_per_s"),
+    Row("hold and capture over HTTP (two calls), 128 clients", "hold_http_over_baseline", "–",
+        "hold_http_per_s", "baseline_hold_per_s"),
     Row("quote", "quote_over_noop", "≥ 0.6", "quote_per_s", "quote_noop_per_s"),
     Row("balance", "balance_over_noop", "≥ 0.7", "balance_per_s", "balance_noop_per_s"),
 )  # fmt: skip
 CONTENDERS = ("pipe", "pipe_hot", "lone_command", "purchase_http_1p", "purchase_http_2p", "http8", "baseline",
-              "baseline_beside_http", "quote", "balance")  # fmt: skip
+              "baseline_beside_http", "redeem_http", "baseline_redeem", "hold_http", "baseline_hold", "quote",
+              "balance")  # fmt: skip
 
 
 def headline(figures: Figures) -> str:

@@ -19,7 +19,8 @@ from bench.http import CONNECTIONS, Http, Site
 from bench.pipe import SUBMITTERS, Pipe
 from bench.rows import check, check_books, texts_of_one
 from bench.sample import Figure, Sample, Stretch, figure, in_turns
-from bench.world import BEFORE, MEMBERS, PROGRAM, occurred_at
+from bench.spending import WORK, Spending
+from bench.world import BEFORE, MEMBERS, PROGRAM, SPENDING_PROGRAM, occurred_at
 
 
 class Void(Exception):
@@ -60,7 +61,8 @@ SIZES = {
     "small": Size(members=MEMBERS, turns=3, seconds=4, search_seconds=2, calls=5_000),
     "full": Size(members=MEMBERS, turns=5, seconds=12, search_seconds=5, calls=50_000),
 }
-ROWS = ("evaluate", "reads", "pipe", "lone", "http")  # reads first: members have but the lots they begin with
+# Reads come first: members have but the lots they begin with.
+ROWS = ("evaluate", "reads", "spend", "pipe", "lone", "http")
 
 
 @dataclass
@@ -224,6 +226,25 @@ class Bench:
         self._ratio("quote_over_noop", "quote_per_s", "quote_noop_per_s")
         self._ratio("balance_over_noop", "balance_per_s", "balance_noop_per_s")
 
+    def row_spend(self) -> None:
+        """Redemptions, and holds placed and taken, against functions that do just that; both at their best."""
+        size = self.size
+        spending = Spending(self.cluster, occurred_at(datetime.now(UTC)), size.members)
+        spending.prepare()
+        best = {work: self._best_of(work, spending) for work in WORK}
+        with ExitStack() as stack:
+            served = stack.enter_context(Site.opened(self.cluster, SPENDING_PROGRAM).served(2))
+            contenders: dict[str, Callable[[], Sample]] = {}
+            for work in WORK:
+                contenders[f"{work}_http"] = partial(
+                    spending.run, work, served, size.connections, size.stretch
+                )
+                contenders[f"baseline_{work}"] = partial(spending.rival, work, best[work], size.seconds)
+            self._turns(contenders)
+        for work in WORK:
+            self._ratio(f"{work}_http_over_baseline", f"{work}_http_per_s", f"baseline_{work}_per_s")
+        spending.check()
+
     # --- what rows share -----------------------------------------------------------------------------------
 
     def _best_clients(self) -> None:
@@ -233,7 +254,15 @@ class Bench:
             self.best_hot = self._best("hot", hot=True)
 
     def _best(self, name: str, *, hot: bool) -> int:
-        rates = self.baseline.search(self.size.search_seconds, hot=hot, candidates=self.size.clients)
+        return self._fastest(
+            name, self.baseline.search(self.size.search_seconds, hot=hot, candidates=self.size.clients)
+        )
+
+    def _best_of(self, work: str, spending: Spending) -> int:
+        return self._fastest(work, spending.search(work, self.size.search_seconds, self.size.clients))
+
+    def _fastest(self, name: str, rates: dict[int, float]) -> int:
+        """The number of clients at which a rival is fastest."""
         shown = ", ".join(f"{clients}: {rate:,.0f}/s" for clients, rate in rates.items())
         self.say(f"  baseline {name} by clients  {shown}")
         best = max(rates, key=rates.__getitem__)

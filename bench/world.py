@@ -8,16 +8,18 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
+from asyncpg.pgproto.pgproto import UUID  # the kind that a server has, which reads its ids with the driver
 
 RULES = Path(__file__).with_name("rules.json")
 SOURCE = "store-12-pos"
 CLIENT = UUID("01900000-0000-7000-8000-00000000000c")
 PROGRAM = UUID("01900000-0000-7000-8000-0000000000a0")
 BASELINE_PROGRAM = UUID("01900000-0000-7000-8000-0000000000b0")
+SPENDING_PROGRAM = UUID("01900000-0000-7000-8000-0000000000a1")
+SPENDING_BASELINE_PROGRAM = UUID("01900000-0000-7000-8000-0000000000b1")
 MEMBERS = 10_000
 BEFORE = 3  # purchases of each member before anything is measured
 

@@ -41,8 +41,17 @@ class Database:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if hasattr(config, "workerinput"):
-        return
+    if not hasattr(config, "workerinput") and HOME not in os.environ:
+        claim_home()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        leave_home()
+
+
+def claim_home() -> None:
+    """Make a home for the servers of this run, known from now on by the environment; remove what dead runs left."""
     PLACE.mkdir(mode=0o711, exist_ok=True)
     with locked(PLACE / "lock"):
         for left in PLACE.glob("*/"):
@@ -57,8 +66,9 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ[HOME] = str(home)
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput") and _claims:
+def leave_home() -> None:
+    """Stop the servers of this run and remove its home."""
+    if _claims:
         _remove(Path(os.environ[HOME]))
         _claims.pop().close()
 
@@ -70,6 +80,17 @@ def _remove(home: Path) -> None:
 
 @pytest.fixture(scope="session")
 def servers() -> Servers:
+    return start_servers()
+
+
+@pytest.fixture(scope="module")
+def database(servers: Servers) -> Iterator[Database]:
+    with fresh_database() as database:
+        yield database
+
+
+def start_servers() -> Servers:
+    """The servers of this run with a migrated database to copy; started by whoever comes first."""
     home = Path(os.environ[HOME])
     servers = ensure(home, durable=False)
     with locked(home / "template.lock"):
@@ -80,13 +101,16 @@ def servers() -> Servers:
     return servers
 
 
-@pytest.fixture(scope="module")
-def database(servers: Servers) -> Iterator[Database]:
+@contextlib.contextmanager
+def fresh_database() -> Iterator[Database]:
+    """A database of one's own on the servers of this run, for the length of a block."""
     home, name = Path(os.environ[HOME]), f"t_{uuid.uuid4().hex[:12]}"
     apart(_create(home, name, "template"))
     postgres = Postgres(home, durable=False)
-    yield Database(*(postgres.url(role, name) for role in (APP, OWNER, "postgres")))
-    apart(_execute(postgres.url("postgres", "postgres"), f"DROP DATABASE {name} WITH (FORCE)"))
+    try:
+        yield Database(*(postgres.url(role, name) for role in (APP, OWNER, "postgres")))
+    finally:
+        apart(_execute(postgres.url("postgres", "postgres"), f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture(scope="session")

@@ -98,9 +98,10 @@ def test_a_recovery_is_waited_for_however_long_it_takes(
     killed = status(home)["postgres"] or 0
     os.kill(killed, signal.SIGKILL)
     monkeypatch.setattr("loyalty.embedded.postgres.QUIET_S", 1)
-    monkeypatch.setattr("loyalty.embedded.postgres.RETRY_S", 0)
+    # Long enough for the killed one to be gone on a busy machine, and over before the recovery is.
+    monkeypatch.setattr("loyalty.embedded.postgres.RETRY_S", 2)
     with ThreadPoolExecutor(1) as thread:
-        held = thread.submit(hold_recovery, home, killed, 2.5)
+        held = thread.submit(hold_recovery, home, killed, 4)
         assert ask(ensure(home).owner_database_url, "SELECT count(*) FROM large") == 200_000
         held.result()
     assert any("Waiting for PostgreSQL" in record.message for record in caplog.records)

@@ -99,6 +99,8 @@ async def busy(house: House) -> Theirs:
         "reward": "their-mug",
         "redemption": redemption["id"],
         "number": "2",
+        "points_currency": "points",
+        "adjustment": (await made("/v1/adjustments", adjustment(member, 7_000)))["id"],
     }
     for n in range(2):
         await made("/v1/purchases", purchase(member, f"their-receipt-{n}"))
@@ -110,7 +112,7 @@ async def busy(house: House) -> Theirs:
                 reply = await client.get(path + limit)
                 if reply.status == 200 and (cursor := reply.json.get("next_cursor")):
                     cursors.append(cursor)
-    shown = {value for name, value in ids.items() if name != "number"}
+    shown = {value for name, value in ids.items() if name not in ("number", "points_currency")}
     shown |= {CARD, "Gundula", "Fremdling", "their-receipt", key["key"]["prefix"]}
     return Theirs(ids, receipt, cursors, shown)
 
@@ -128,7 +130,8 @@ def bodies(endpoint: Endpoint, theirs: Theirs, ours: str) -> list[JSON | None]:
             held = {"member": {"id": ours}, "holds": [{"id": theirs.ids["hold"]}]}
             return [sale | name for name in (*named, held)]
         case "/v1/holds":
-            return [{"points_currency": "points", "points": 5} | name for name in named]
+            wishes = [{"points_currency": "points", "points": 5}, {"reward": "their-mug"}, {"reward": "bag"}]
+            return [wish | name for wish in wishes for name in named]
         case "/v1/purchases/batch":
             return [{"items": [sale | name for name in named]}]
         case "/v1/purchases/cancel":
@@ -139,8 +142,22 @@ def bodies(endpoint: Endpoint, theirs: Theirs, ours: str) -> list[JSON | None]:
         case "/v1/purchases/exchanges":
             back = {"source": "till-1", "external_id": uuid4().hex, "occurred_at": sale["occurred_at"]}
             return [{"returned": back | {"of": THEIR_RECEIPT}, "purchase": sale}]
+        case path if path.endswith("/pin"):
+            return [{"pin": "4711"}]
         case "/v1/adjustments":
             return [points | name for name in named]
+        case "/v1/write-offs":
+            return [{"points_currency": "points"} | name for name in named]
+        case "/v1/transfers":
+            move = {"points_currency": "points", "points": 5}
+            mine = {"id": ours}
+            sides = [
+                ({"from": mine, "to": one}, {"from": one, "to": mine})
+                for one in (name["member"] for name in named)
+            ]
+            return [move | side for pair in sides for side in pair]
+        case path if path.endswith("freeze"):
+            return [{"reason": "stolen_card"}]
         case path if "lot" in path:
             if path.endswith("batch"):
                 return [{"items": [lot | name | {"external_id": uuid4().hex} for name in named]}]
@@ -148,8 +165,9 @@ def bodies(endpoint: Endpoint, theirs: Theirs, ours: str) -> list[JSON | None]:
         case path if path.endswith("/claim"):
             return [{"member": {"id": ours}}, *named]
         case "/v1/redemptions":
-            wishes: list[JSON] = [{"reward": "bag"}, {"points_currency": "points", "points": 5}]
-            return [wish | name for wish in wishes for name in named]
+            wishes = [{"reward": "bag"}, {"points_currency": "points", "points": 5}]
+            theirs_held = {"member": {"id": ours}, "hold": theirs.ids["hold"]}
+            return [wish | name for wish in wishes for name in (*named, theirs_held)]
         case path if path.endswith("/stock"):
             return [{"set": 5, "reason": "delivery"}]
         case path if path.endswith("/cancel"):

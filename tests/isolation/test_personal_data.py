@@ -41,6 +41,8 @@ PERSON: JSON = {
     "unknown guest": "walk-in-Hieronymus-12",
     "unknown email": "nobody.hieronymus@mail.plantedshop.example",
     "refused phone": "+436641112223",
+    "pin": "839175204628",
+    "wrong pin": "839175204629",
 }
 
 
@@ -89,6 +91,11 @@ async def live(client: Client) -> str:
         taken = await tell(client, "POST", "/v1/redemptions", paid, 201)
         await tell(client, "POST", f"/v1/redemptions/{taken['id']}/cancel", {"reason": "changed_mind"}, 200)
         await tell(client, "GET", f"/v1/members/identifier:{kind}:{quote(p[kind])}/redemptions", None, 200)
+    await tell(client, "POST", f"/v1/members/{member}/pin", {"pin": p["pin"]}, 200)
+    await tell(client, "POST", f"/v1/members/{member}/pin", {"pin": p["pin"] + "0"}, 422)
+    paid = {"points_currency": "points", "points": 1, "member": {"id": member}}
+    await tell(client, "POST", "/v1/redemptions", paid | {"pin": p["pin"]}, 201)
+    await tell(client, "POST", "/v1/redemptions", paid | {"pin": p["wrong pin"]}, 403)
     await tell(client, "GET", f"/v1/members?q={quote(p['name'])}", None, 200)
     await tell(client, "GET", f"/v1/members?q={quote(p['email'])}&limit=nonsense", None, 400)
     changed = {"profile": profile | {"name": p["new name"]}, "attributes": {"diet": p["attribute"]}}

@@ -54,6 +54,16 @@ async def test_looking_twice_or_at_once_closes_a_day_once(desk: Desk) -> None:
     assert await closed(desk, program) == [date(2026, 3, 27) + timedelta(days=day) for day in range(5)]
 
 
+async def test_a_program_with_many_days_leaves_the_others_their_turn(desk: Desk) -> None:
+    far, near = await sandbox(desk), await sandbox(desk)
+    await desk.advance_clock(far, START + timedelta(days=9))
+    await desk.advance_clock(near, START + timedelta(days=2))
+    await close_days(desk.runtime, most=3)
+    assert [len(await closed(desk, program)) for program in (far, near)] == [3, 2]
+    await close_days(desk.runtime)
+    assert len(await closed(desk, far)) == 9
+
+
 async def test_a_live_program_closes_the_days_of_real_time(desk: Desk, clock: HandClock) -> None:
     program = await desk.create_program(ProgramKind.LIVE, SHOP)
     clock.ahead = timedelta(days=2)

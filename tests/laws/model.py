@@ -27,6 +27,14 @@ class No(Exception):
         self.status, self.code, self.reasons = status, code, reasons
 
 
+class WrongPin(No):
+    """A refusal that counts."""
+
+    def __init__(self, member: int) -> None:
+        super().__init__(403, "pin_wrong")
+        self.member = member
+
+
 class Again(Exception):
     """This was asked before: the first answer, whose number is given."""
 
@@ -45,18 +53,25 @@ class Lot:
     expires: datetime | None
     arrived: datetime  # when its points last came
     known: datetime  # when it was recorded
+    earned: datetime
     pending: int = 0
     available: int = 0
     held: int = 0
     redeemed: int = 0
     expired: int = 0
     revoked: int = 0
+    given: int = 0  # to other members
     lent: int = 0  # paid for the debt of another lot
     owed: int = 0  # revoked without being there
 
     @property
     def ends(self) -> datetime:
         return self.expires or NEVER
+
+    @property
+    def turn(self) -> tuple[datetime, datetime, int]:
+        """Which is spent first: what ends first, then what was earned first."""
+        return self.ends, self.earned, self.issue
 
 
 @dataclass
@@ -72,6 +87,9 @@ class Hold:
     lapses: datetime
     grace: datetime | None  # until when points are good that come back after their end
     parts: list[tuple[Lot, int]]
+    reward: str | None = None
+    quantity: int = 0
+    terms: JSON = field(default_factory=dict)  # the reward as it was then
     state: str = "open"
     captured: int = 0
     ended: datetime | None = None
@@ -88,6 +106,29 @@ class Member:
     status: str = "active"
     lots: dict[str, list[Lot]] = field(default_factory=dict)  # by points currency
     counters: dict[tuple[str, str], int] = field(default_factory=dict)  # by rule and period
+    frozen: set[str] = field(default_factory=set)  # points currencies
+    changed: datetime | None = None  # when its identifiers last changed
+    pin: int = 0  # version
+    wrong: int = 0  # in a row
+    locked: datetime | None = None
+
+
+@dataclass
+class Proposal:
+    """What somebody wants done by hand."""
+
+    kind: str
+    member: int
+    code: str
+    points: int
+    by: str
+    lapses: datetime
+    state: str = "proposed"
+
+
+Actor = tuple[str, str, str]  # kind, name, role
+Proof = tuple[int, bool] | None  # which version of a PIN, and whether it was right
+SYSTEM: Actor = ("client", "system", "admin")
 
 
 @dataclass
@@ -150,6 +191,8 @@ class Model:
         self.redemptions: list[Redemption] = []
         self.stocks: dict[str, int] = {}
         self.issued = 0
+        self.proposals: list[Proposal] = []
+        self.used: dict[tuple[Any, ...], int] = {}  # what limits have counted
         self.closed: date | None = None
 
     def do(self, command: str, *about: Any) -> Any:
@@ -157,8 +200,10 @@ class Model:
         before = pickle.dumps(vars(self))
         try:
             return getattr(self, command)(*about)
-        except (No, Again):
+        except (No, Again) as other:
             vars(self).update(pickle.loads(before))
+            if isinstance(other, WrongPin):
+                self.count_wrong(self.members[other.member])
             raise
 
     # --- configuration and time ---------------------------------------------------------------------------
@@ -238,13 +283,48 @@ class Model:
         member = self.member(named)
         if self.identifiers.get(identifier, member.number) != member.number:
             raise No(409, "identifier_taken")
+        if identifier not in self.identifiers:
+            member.changed = self.now
         self.identifiers[identifier] = member.number
 
     def set_status(self, named: int, status: str) -> None:
         self.member(named).status = status
 
+    def set_pin(self, named: int) -> None:
+        member = self.member(named)
+        member.pin, member.wrong, member.locked = member.pin + 1, 0, None
+
+    def prove(self, member: Member, points: int, by: Actor, proof: Proof) -> None:
+        """The PIN is asked for, or came unasked."""
+        policy = self.policies.get("spending_pin", {})
+        above = policy.get("above")
+        asked = above is not None and points > above and by[2] in policy.get("roles", ("pos",))
+        if proof is None and not asked:
+            return
+        if not member.pin:
+            if asked:
+                raise No(403, "pin_required")
+            return
+        if member.locked and self.now < member.locked:
+            raise No(403, "pin_locked")
+        if proof is None:
+            raise No(403, "pin_required")
+        if proof[0] != member.pin:
+            raise No(409, "pin_changed")
+        if not proof[1]:
+            raise WrongPin(member.number)
+        member.wrong, member.locked = 0, None
+
+    def count_wrong(self, member: Member) -> None:
+        policy = self.policies.get("spending_pin", {})
+        member.wrong, member.locked = member.wrong + 1, None
+        if member.wrong >= policy.get("attempts", 3):
+            member.wrong = 0
+            member.locked = self.now + timedelta(minutes=policy.get("locked_minutes", 30))
+
     def erase(self, named: int) -> None:
         member = self.member(named)
+        member.pin = 0
         for lots in member.lots.values():
             self.settle(lots)
             for hold in self.open_holds(lots):
@@ -265,18 +345,18 @@ class Model:
         """
         holds = self.open_holds(lots) if holds is None else holds
         while True:
-            due: list[tuple[datetime, int, datetime, int, Any]] = [
-                (max(lot.activates, lot.arrived), 0, lot.ends, lot.issue, lot)
+            due: list[tuple[datetime, int, tuple[datetime, datetime, int], Any]] = [
+                (max(lot.activates, lot.arrived), 0, lot.turn, lot)
                 for lot in lots
                 if lot.pending and lot.activates
             ]
-            due += [(hold.lapses, 1, NEVER, hold.number, hold) for hold in holds if hold.parts]
-            due += [
-                (max(lot.ends, lot.arrived), 2, lot.ends, lot.issue, lot) for lot in lots if lot.available
-            ]
-            if not due or min(due, key=lambda d: d[:4])[0] > self.now:
+            due += [(hold.lapses, 1, (NEVER, NEVER, hold.number), hold) for hold in holds if hold.parts]
+            due += [(max(lot.ends, lot.arrived), 2, lot.turn, lot) for lot in lots if lot.available]
+            if not due:
                 return
-            at, what, _, _, lot = min(due, key=lambda d: d[:4])
+            at, what, _, lot = min(due, key=lambda d: d[:3])
+            if at > self.now:
+                return
             if what == 1:
                 self.end(lot, "lapsed", at)
                 self.repay(lots)
@@ -284,12 +364,12 @@ class Model:
                 lot.expired, lot.available = lot.expired + lot.available, 0
             else:
                 lot.available, lot.pending, lot.arrived = lot.pending, 0, at
-                if at > lot.known:
+                if at >= lot.known:
                     self.repay(lots)
 
     @staticmethod
     def spending(lots: list[Lot]) -> list[Lot]:
-        return sorted((lot for lot in lots if lot.available), key=lambda lot: (lot.ends, lot.issue))
+        return sorted((lot for lot in lots if lot.available), key=lambda lot: lot.turn)
 
     def debt(self, lots: list[Lot]) -> int:
         return sum(lot.owed - lot.lent for lot in lots)
@@ -335,7 +415,7 @@ class Model:
         self.settle(lots)
         self.bounded(lots, points)
         self.issued += 1
-        lot = Lot(self.issued, points, activates, expires, at, self.now)
+        lot = Lot(self.issued, points, activates, expires, at, self.now, at)
         if activates is not None and activates > at:
             lot.pending = points
         else:
@@ -355,15 +435,47 @@ class Model:
     def open_holds(self, lots: list[Lot]) -> list[Hold]:
         return [hold for hold in self.holds if hold.lots is lots and hold.parts]
 
-    def place_hold(self, named: int, code: str, points: int, minutes: int | None) -> Hold:
+    def place_hold(
+        self, named: int, code: str, points: int, minutes: int | None, proof: Proof = None
+    ) -> Hold:
         member = self.active(named)
         if not self.currency(self.present, code).get("spendable", True):
             raise No(422, "points_not_spendable")
+        return self.set_aside(member, code, points, self.deadline(minutes, self.now), SYSTEM, proof)
+
+    def hold_reward(
+        self,
+        named: int,
+        id: str,
+        quantity: int,
+        place: JSON,
+        minutes: int | None,
+        by: Actor,
+        proof: Proof = None,
+    ) -> Hold:
+        member = self.active(named)
+        reward = self.offered(id)
         lapses = self.deadline(minutes, self.now)
-        if sum(lot.available for lot in self.settled(member, code)) < points:
-            raise No(409, "insufficient_points")
-        lots = member.lots[code]
-        self.settle(lots)
+        self.can_be_had(member, reward, quantity, place)
+        points = reward["points"] * quantity
+        hold = self.set_aside(member, reward["points_currency"], points, lapses, by, proof)
+        hold.reward, hold.quantity, hold.terms = id, quantity, reward
+        return hold
+
+    def promised(self, reward: str) -> list[Hold]:
+        """The holds that set some of a reward aside now."""
+        return [h for h in self.holds if h.reward == reward and h.state == "open" and h.lapses > self.now]
+
+    def kept_back(self, reward: str) -> int:
+        """How many of a stock are promised."""
+        return sum(hold.quantity for hold in self.promised(reward) if hold.terms.get("stocked"))
+
+    def set_aside(
+        self, member: Member, code: str, points: int, lapses: datetime, by: Actor, proof: Proof
+    ) -> Hold:
+        lots = self.takeable(member, code, points)
+        self.spent(member, code, points, by)
+        self.prove(member, points, by, proof)
         parts: list[tuple[Lot, int]] = []
         wanted = points
         for lot in self.spending(lots):
@@ -402,11 +514,17 @@ class Model:
         hold.parts, hold.state, hold.ended = [], state, at
         return back, over
 
-    def open(self, number: int) -> Hold:
-        """A hold that can still be taken of; what fell due on its account is settled."""
+    def open(self, number: int, *, plain: bool = False) -> Hold:
+        """A hold that can still be taken of, of nothing but points; what fell due on its account is settled."""
         hold = self.known(number)
-        if hold.state != "open":
-            raise No(409, f"hold_{hold.state}")
+        if hold.state == "captured":
+            raise No(409, "hold_captured")
+        if hold.state == "released":
+            raise No(409, "hold_released")
+        if hold.state == "lapsed":
+            raise No(409, "hold_lapsed")
+        if plain and hold.reward is not None:
+            raise No(409, "hold_for_reward")
         if self.members[hold.member].status == "blocked":
             raise No(409, "member_blocked")
         return hold
@@ -425,10 +543,10 @@ class Model:
         return hold
 
     def capture_hold(
-        self, number: int, wanted: int | None, rest: bool
+        self, number: int, wanted: int | None, rest: bool, plain: bool = True
     ) -> tuple[Hold, list[tuple[Lot, int]], int, int]:
         """The hold, what was taken of which lots, what came back of the rest, and what of it was over."""
-        hold = self.open(number)
+        hold = self.open(number, plain=plain)
         left = hold.held if wanted is None else wanted
         if left > hold.held:
             raise No(409, "insufficient_points")
@@ -457,20 +575,169 @@ class Model:
         self.repay(hold.lots)
         return hold, back, over
 
-    def adjust(self, named: int, code: str, points: int) -> None:
+    # --- by hand ----------------------------------------------------------------------------------------------
+
+    def policy(self, name: str, limit: str, default: Any = None) -> Any:
+        return self.policies.get(name, {}).get(limit, default)
+
+    def today(self) -> date:
+        return self.now.astimezone(ZoneInfo(self.present["settings"]["zone"])).date()
+
+    def adjust(self, named: int, code: str, points: int, reason: str, by: Actor) -> int | None:
+        """The number of the proposal when another person has to decide."""
         member = self.active(named)
         self.currency(self.present, code)
+        reasons = [known["code"] for known in self.policy("adjustments", "reasons", ())]
+        if reason == "waived" or (reasons and reason not in reasons):
+            raise No(422, "reason_unknown")
+        above = self.policy("adjustments", "approval_above")
+        if above is not None and abs(points) > above:
+            return self.propose("adjustment", member, code, points, by)
+        most = self.policy("adjustments", "daily_max")
+        if most is not None:
+            self.count(("by hand", by[1], code, self.today()), abs(points), most, "adjustment_limit")
+        self.move(member, code, points, by)
+        return None
+
+    def count(self, what: tuple[Any, ...], points: int, most: int | None, code: str) -> None:
+        """Count against a limit, unless that would go beyond it."""
+        used = self.used.get(what, 0) + points
+        if most is not None and used > most:
+            raise No(409, code)
+        self.used[what] = used
+
+    def move(self, member: Member, code: str, points: int, by: Actor | None) -> None:
+        """Credit, or debit within the limits against theft; whom nobody is named for, a second person let pass."""
         if points > 0:
             self.credit(member, code, points, self.now, *self.dates(self.present, code, self.now))
             return
-        lots = member.lots.get(code, [])
-        if sum(lot.available for lot in self.settled(member, code)) < -points:
-            raise No(409, "insufficient_points")
+        lots = self.takeable(member, code, -points)
+        if by is not None:
+            self.spent(member, code, -points, by)
+        self.spend(lots, -points)
+
+    def takeable(self, member: Member, code: str, points: int) -> list[Lot]:
+        """The member's lots, if so many points may be taken of them."""
+        if code in member.frozen:
+            raise No(409, "account_frozen")
+        lots = member.lots.setdefault(code, [])
         self.settle(lots)
-        wanted = -points
+        if sum(lot.available for lot in lots) < points:
+            raise No(409, "insufficient_points")
+        return lots
+
+    def spend(self, lots: list[Lot], points: int) -> list[tuple[Lot, int]]:
+        """Which lots gave how much."""
+        parts: list[tuple[Lot, int]] = []
         for lot in self.spending(lots):
-            taken = min(wanted, lot.available)
-            lot.available, lot.redeemed, wanted = lot.available - taken, lot.redeemed + taken, wanted - taken
+            part = min(points, lot.available)
+            lot.available, lot.redeemed, points = lot.available - part, lot.redeemed + part, points - part
+            if part:
+                parts.append((lot, part))
+        return parts
+
+    def spent(self, member: Member, code: str, points: int, by: Actor) -> None:
+        """Count what is spent against what may be spent in a day, in a week, and at one till."""
+        limits, today, refused = self.policies.get("spending_limits", {}), self.today(), "spending_limit"
+        hours, day = limits.get("changed_hours", 0), ("day", member.number, code, today)
+        lower = member.changed is not None and self.now < member.changed + timedelta(hours=hours)
+        if lower and self.used.get(day, 0) + points > limits.get("changed_day_max", 0):
+            raise No(409, "spending_limit")
+        if hours or limits.get("member_day_max") is not None:
+            self.count(day, points, limits.get("member_day_max"), refused)
+        if limits.get("member_week_max") is not None:
+            week = today - timedelta(days=today.weekday())
+            self.count(("week", member.number, code, week), points, limits["member_week_max"], refused)
+        if limits.get("till_day_max") is not None and by[2] == "pos":
+            self.count(("till", by[1], code, today), points, limits["till_day_max"], refused)
+
+    def propose(self, kind: str, member: Member, code: str, points: int, by: Actor) -> int:
+        lapses = self.now + timedelta(days=self.policy("adjustments", "proposal_days", 7))
+        self.proposals.append(Proposal(kind, member.number, code, points, by[1], lapses))
+        return len(self.proposals) - 1
+
+    def write_off(self, named: int, code: str, by: Actor) -> int:
+        member = self.member(named)
+        self.currency(self.present, code)
+        owed = self.debt(self.settled(member, code))
+        if not owed:
+            raise No(409, "nothing_owed")
+        return self.propose("write_off", member, code, owed, by)
+
+    def judge_proposal(self, number: int, approve: bool, by: Actor) -> None:
+        if number >= len(self.proposals):
+            raise No(404, "proposal_not_found")
+        proposal = self.proposals[number]
+        if by[0] != "staff":
+            raise No(403, "people_only")
+        if by[1] == proposal.by:
+            raise No(403, "own_proposal")
+        if proposal.state != "proposed":
+            raise No(409, "proposal_decided")
+        if self.now >= proposal.lapses:
+            raise No(409, "proposal_lapsed")
+        proposal.state = "approved" if approve else "rejected"
+        if not approve:
+            return
+        if proposal.kind == "adjustment":
+            self.move(self.active(proposal.member), proposal.code, proposal.points, None)
+            return
+        member = self.member(proposal.member)
+        owed = self.debt(self.settled(member, proposal.code))
+        if not owed:
+            raise No(409, "nothing_owed")
+        self.credit(member, proposal.code, min(owed, proposal.points), self.now, None, None)
+
+    def freeze(self, named: int, code: str, frozen: bool) -> None:
+        member = self.member(named)
+        self.currency(self.present, code)
+        (member.frozen.add if frozen else member.frozen.discard)(code)
+
+    def transfer(
+        self, giving: int, taking: int, code: str, points: int, by: Actor, proof: Proof = None
+    ) -> int:
+        """The fee."""
+        giver, taker = self.active(giving), self.active(taking)
+        self.currency(self.present, code)
+        if giver is taker:
+            raise No(422, "transfer_to_self")
+        policy = self.policies.get("transfers", {})
+        if not policy.get("enabled"):
+            raise No(409, "transfers_off")
+        if not self.currency(self.present, code).get("spendable", True):
+            raise No(422, "points_not_spendable")
+        if not policy.get("minimum", 1) <= points <= policy.get("maximum", POINTS_MAX):
+            raise No(422, "transfer_out_of_range")
+        fee = policy.get("fee_points", 0) + points * policy.get("fee_bps", 0) // 10_000
+        lots = self.takeable(giver, code, points + fee)
+        if policy.get("giver_max") is not None:
+            today = self.today()
+            begins = {
+                "day": today,
+                "week": today - timedelta(days=today.weekday()),
+                "month": today.replace(day=1),
+            }[policy.get("period", "day")]
+            what = ("give", giver.number, code, policy.get("period", "day"), begins)
+            self.count(what, points, policy["giver_max"], "transfer_limit")
+        self.spent(giver, code, points + fee, by)
+        self.prove(giver, points + fee, by, proof)
+        theirs = taker.lots.setdefault(code, [])
+        self.settle(theirs)
+        if sum(lot.pending + lot.available + lot.held for lot in theirs) + points > POINTS_MAX:
+            raise No(409, "balance_limit_exceeded")
+        left = points
+        for lot in self.spending(lots):
+            part = min(left, lot.available)
+            if part:
+                lot.available, lot.given, left = lot.available - part, lot.given + part, left - part
+                self.issued += 1
+                dates = lot.activates, lot.expires, self.now, self.now, lot.earned
+                child = Lot(self.issued, part, *dates, available=part)
+                theirs.append(child)
+        self.spend(lots, fee)
+        self.settle(theirs)
+        self.repay(theirs)
+        return fee
 
     def import_lot(
         self,
@@ -687,7 +954,7 @@ class Model:
         return {code: points for code, points in due.items() if points}
 
     def restore(self, purchase: Purchase) -> None:
-        """What was spent comes back by what was paid, to the lots taken last first; what is over expires at once."""
+        """What was spent comes back by what was paid, to the lots taken last first."""
         paid = [line["amount_minor"] for line in purchase.about["lines"]]
         weights = paid if any(paid) else purchase.bought
         for n, (hold, parts, *_) in enumerate(purchase.paid):
@@ -697,17 +964,34 @@ class Model:
             purchase.given[n] = points - kept
             if not wanted:
                 continue
-            self.settle(hold.lots)
-            self.bounded(hold.lots, wanted)
+            last: list[tuple[Lot, int]] = []
             for lot, taken in reversed(parts):
                 skipped = min(over, taken)
                 back = min(wanted, taken - skipped)
                 over, wanted = over - skipped, wanted - back
-                if back:
-                    lot.redeemed, lot.available = lot.redeemed - back, lot.available + back
-                    lot.arrived = max(lot.arrived, self.now)
-            self.settle(hold.lots)
-            self.repay(hold.lots)
+                last += [(lot, back)] if back else []
+            self.put_back(hold.lots, last)
+
+    def put_back(self, lots: list[Lot], parts: list[tuple[Lot, int]], *, erased: bool = False) -> int:
+        """Spent points go back to their lots. What is over by now gets a new end, or is lost: so many."""
+        self.settle(lots)
+        self.bounded(lots, sum(points for _, points in parts))
+        days, lost = self.policies.get("returned_days", 0), 0
+        for lot, points in parts:
+            lot.redeemed -= points
+            if erased or (lot.ends <= self.now and not days):
+                lot.expired, lost = lot.expired + points, lost + points
+            else:
+                lot.available += points
+                lot.arrived = max(lot.arrived, self.now)
+        # What is still good pays a debt before what gets a new end.
+        late = [lot for lot, _ in parts if lot.ends <= self.now and lot.available]
+        self.repay(lots, [lot for lot in lots if lot not in late])
+        on = self.now.astimezone(self.zone).date() + timedelta(days=days)
+        for lot in late:
+            lot.expires = midnight(on, self.zone)
+        self.repay(lots)
+        return lost
 
     def exchange(self, back: tuple[Any, ...], bought: tuple[Any, ...], answer: int) -> Any:
         """Both or neither; known again by both names."""
@@ -749,18 +1033,51 @@ class Model:
 
     # --- redemptions ------------------------------------------------------------------------------------------
 
-    def redeem(self, named: int, id: str, quantity: int, place: JSON, answer: int) -> Redemption:
-        member = self.active(named)
+    def offered(self, id: str) -> JSON:
         reward = next((r for r in self.present.get("rewards", []) if r["id"] == id), None)
         if reward is None:
             raise No(404, "reward_not_found")
+        return reward
+
+    def can_be_had(self, member: Member, reward: JSON, quantity: int, place: JSON) -> None:
         if quantity > reward.get("quantity_max", 10):
             raise No(422, "quantity_too_large")
         against = self.why_not(member, reward, quantity, place)
-        if against and against != ["insufficient_points"]:
+        if set(against) - {"account_frozen", "insufficient_points"}:
             raise No(409, "reward_unavailable", against)
-        if against:
-            raise No(409, "insufficient_points")
+
+    def own_hold(self, member: Member, number: int | None) -> Hold | None:
+        """The hold that a redemption names: open, and the member's own."""
+        if number is None:
+            return None
+        if number >= len(self.holds):
+            raise No(404, "hold_not_found")
+        if self.holds[number].member != member.number:
+            raise No(409, "hold_of_another_member")
+        return self.open(number)
+
+    def redeem(
+        self,
+        named: int,
+        id: str,
+        quantity: int | None,
+        place: JSON,
+        answer: int,
+        by: Actor,
+        held: int | None = None,
+        proof: Proof = None,
+    ) -> Redemption:
+        member = self.active(named)
+        hold = self.own_hold(member, held)
+        if hold is not None and hold.reward is not None:
+            reward, quantity = hold.terms, quantity or hold.quantity
+            if hold.reward != id:
+                raise No(409, "hold_for_reward")
+            if quantity > reward.get("quantity_max", 10):
+                raise No(422, "quantity_too_large")
+        else:
+            reward, quantity = self.offered(id), quantity or 1
+            self.can_be_had(member, reward, quantity, place)
         if reward.get("stocked"):
             self.stocks[id] -= quantity
         self.use(member, self.limit_of(reward, self.now), quantity)
@@ -773,6 +1090,9 @@ class Model:
             quantity,
             place,
             answer,
+            by,
+            hold,
+            proof,
         )
 
     def why_not(self, member: Member, reward: JSON, quantity: int, place: JSON) -> list[str]:
@@ -783,15 +1103,19 @@ class Model:
             found.append("not_before")
         if reward.get("to_on") and local.date() > date.fromisoformat(reward["to_on"]):
             found.append("over")
-        if reward.get("stocked") and self.stocks.get(reward["id"], 0) < quantity:
+        left = self.stocks.get(reward["id"], 0) - self.kept_back(reward["id"])
+        if reward.get("stocked") and left < quantity:
             found.append("sold_out")
         limit = reward.get("member_limit")
         key = self.limit_of(reward, self.now)
-        if limit and key and member.counters.get(key, 0) + quantity > limit["quantity"]:
+        own = sum(hold.quantity for hold in self.promised(reward["id"]) if hold.member == member.number)
+        if limit and key and member.counters.get(key, 0) + own + quantity > limit["quantity"]:
             found.append("limit_reached")
         when = reward.get("when")
         parts = [] if when is None else demanded(when)
         found += [part["kind"] for part in parts if not self.fits(part, member, place, local)]
+        if reward["points_currency"] in member.frozen:
+            found.append("account_frozen")
         held = sum(lot.available for lot in self.settled(member, reward["points_currency"]))
         if held < reward["points"] * quantity:
             found.append("insufficient_points")
@@ -830,8 +1154,21 @@ class Model:
         if key is not None:
             member.counters[key] = max(0, member.counters.get(key, 0) + many)
 
-    def pay(self, named: int, code: str, points: int, place: JSON, answer: int) -> Redemption:
+    def pay(
+        self,
+        named: int,
+        code: str,
+        points: int,
+        place: JSON,
+        answer: int,
+        by: Actor,
+        held: int | None = None,
+        proof: Proof = None,
+    ) -> Redemption:
         member = self.active(named)
+        hold = self.own_hold(member, held)
+        if hold is not None and hold.reward is not None:
+            raise No(409, "hold_for_reward")
         pay = self.currency(self.present, code).get("pay")
         if pay is None:
             raise No(422, "payment_not_offered")
@@ -845,7 +1182,7 @@ class Model:
         if key and member.counters.get(key, 0) + points > pay["day_max"]:
             raise No(409, "day_limit_reached")
         self.use(member, key, points)
-        return self.take(member, code, points, pay, None, 1, place, answer)
+        return self.take(member, code, points, pay, None, 1, place, answer, by, hold, proof)
 
     def take(
         self,
@@ -857,17 +1194,19 @@ class Model:
         quantity: int,
         place: JSON,
         answer: int,
+        by: Actor,
+        hold: Hold | None,
+        proof: Proof,
     ) -> Redemption:
-        lots = member.lots.setdefault(code, [])
-        self.settle(lots)
-        if sum(lot.available for lot in lots) < points:
+        if hold is None:
+            lots = self.takeable(member, code, points)
+            self.spent(member, code, points, by)
+            self.prove(member, points, by, proof)
+            parts = self.spend(lots, points)
+        elif hold.code != code:
             raise No(409, "insufficient_points")
-        parts: list[tuple[Lot, int]] = []
-        for lot in self.spending(lots):
-            part = min(points, lot.available)
-            lot.available, lot.redeemed, points = lot.available - part, lot.redeemed + part, points - part
-            if part:
-                parts.append((lot, part))
+        else:
+            _, parts, _, _ = self.capture_hold(hold.number, points, True, plain=False)
         taken = Redemption(member.number, code, parts, self.now, terms, reward, quantity, place, answer)
         self.redemptions.append(taken)
         return taken
@@ -895,27 +1234,8 @@ class Model:
             raise No(409, "not_returnable")
         member = self.members[taken.member]
         lots = member.lots[taken.code]
-        self.settle(lots)
         points = sum(part for _, part in taken.parts)
-        self.bounded(lots, points)
-        lost = 0
-        days = self.policies.get("returned_days", 0)
-        for lot, part in taken.parts:
-            lot.redeemed -= part
-            if member.status == "erased" or (lot.ends <= self.now and not days):
-                lot.expired, lost = lot.expired + part, lost + part
-            else:
-                lot.available += part
-                if lot.ends > self.now:
-                    lot.arrived = self.now
-        # What is still good pays a debt before what gets a new end.
-        late = [lot for lot, _ in taken.parts if lot.ends <= self.now and lot.available]
-        self.repay(lots, [lot for lot in lots if lot not in late])
-        for lot in late:
-            lot.arrived = self.now
-            on = self.now.astimezone(self.zone).date() + timedelta(days=days)
-            lot.expires = midnight(on, self.zone)
-        self.repay(lots)
+        lost = self.put_back(lots, taken.parts, erased=member.status == "erased")
         if taken.reward is not None:
             if taken.terms.get("stocked"):
                 self.stocks[taken.reward] += taken.quantity
@@ -926,13 +1246,10 @@ class Model:
         return taken, lost
 
     def stock(self, id: str, to: int | None, by: int) -> int:
-        reward = next((r for r in self.present.get("rewards", []) if r["id"] == id), None)
-        if reward is None:
-            raise No(404, "reward_not_found")
-        if not reward.get("stocked"):
+        if not self.offered(id).get("stocked"):
             raise No(409, "stock_not_kept")
         after = self.stocks.get(id, 0) + by if to is None else to
-        if not 0 <= after <= 10**9:
+        if not self.kept_back(id) <= after <= 10**9:
             raise No(409, "stock_out_of_range")
         self.stocks[id] = after
         return after

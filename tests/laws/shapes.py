@@ -136,7 +136,7 @@ pays = given(
     points_min=st.sampled_from((4, 20)),
     step=chance(st.sampled_from((1, 5))),
     points_max=chance(st.sampled_from((100, 5_000))),
-    day_max=chance(st.sampled_from((150, 400))),
+    day_max=chance(st.sampled_from((25, 150))),
     returnable=st.booleans(),
 )
 

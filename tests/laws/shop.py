@@ -61,11 +61,17 @@ class Shop:
         return await self.runtime.pipe.submit(self.submission(command, key, **more))
 
     def submission(
-        self, command: Command, key: str | None = None, *, kind: str = "client", scope: UUID | None = None
+        self,
+        command: Command,
+        key: str | None = None,
+        *,
+        kind: str = "client",
+        scope: UUID | None = None,
+        role: str = "admin",
     ) -> Submission:
         """What the edge would hand to the pipe."""
         told = Idempotency(key or uuid4().hex, scope or self.client, (digest(msgspec.to_builtins(command)),))
-        actor = Actor(kind, scope or self.client, "admin")
+        actor = Actor(kind, scope or self.client, role)
         return Submission(self.program, command, actor, uuid4().hex, told)
 
 

@@ -41,11 +41,74 @@ policies = st.fixed_dictionaries(
 )
 
 
+# Among random rules always some that give something, and bonuses that hang on what is bought.
+reasons = st.builds(
+    lambda least: {"kind": "minimum_spend", "amount_minor": least}, st.sampled_from((300, 900, 1_500, 3_000))
+) | st.builds(lambda sku: {"kind": "has_line", "lines": {"skus": [sku]}}, st.sampled_from(shapes.SKUS))
+caps = shapes.chance(
+    st.builds(lambda points: {"points": points, "period": "month"}, st.sampled_from((5, 40, 100)))
+)
+givers = st.tuples(
+    shapes.given(
+        id=st.just("base"),
+        gives=st.sampled_from(
+            tuple({"kind": "per_spend", "points": 1, "each_minor": each} for each in (10, 37, 100))
+        ),
+        member_cap=caps,
+    ),
+    shapes.given(
+        id=st.just("bonus"),
+        gives=st.sampled_from(tuple({"kind": "fixed", "points": points} for points in (7, 50, 333))),
+        when=reasons,
+        member_cap=caps,
+        on_return=st.sampled_from((None, "all_if_unmet", "all_if_unmet")),
+    ),
+    shapes.given(
+        id=st.just("double"),
+        gives=st.sampled_from(
+            (
+                {"kind": "multiplier", "factor_bps": 20_000, "lines": {"categories": ["coffee"]}},
+                {"kind": "multiplier", "factor_bps": 13_333},
+            )
+        ),
+        when=shapes.chance(reasons),
+    ),
+)
+rulesets = st.builds(
+    lambda excluded, certain, others: {
+        "version": 1,
+        "rules": [{"name": "a rule", "points_currency": "points"} | rule for rule in certain] + others,
+        "excluded": excluded,
+    },
+    shapes.chance(shapes.named),
+    givers,
+    shapes.rules(CURRENCIES),
+)
+
+
+@st.composite
+def baskets(draw: st.DrawFn) -> JSON:
+    """As in shapes, but with something to pay."""
+    basket = draw(shapes.baskets())
+    basket.pop("tenders", None)
+    for line in basket["lines"]:
+        line["amount_minor"] += draw(st.sampled_from((0, 25, 333, 700, 1_000, 1_400)))
+        line["quantity_milli"] = draw(st.sampled_from((0, 512, 1_000, 2_000, 3_000)))
+    total = sum(line["amount_minor"] for line in basket["lines"])
+    if draw(st.booleans()):
+        gift = draw(st.integers(0, total))
+        basket["tenders"] = [
+            {"type": "gift", "amount_minor": gift},
+            {"type": "card", "amount_minor": total - gift},
+        ]
+    return basket
+
+
 def configured(ruleset: JSON, points: JSON) -> Configuration:
     named = [{"code": code, "name": code, "pending_days": 0} | points for code in CURRENCIES]
     whole = {
         "settings": {"name": "Shop", "zone": "Europe/Berlin", "money": "USD", "points_currencies": named},
-        "ruleset": {"version": 1} | ruleset,
+        "ruleset": {name: part for name, part in ruleset.items() if part},
     }
     return msgspec.convert(publishable(whole), Configuration)
 
@@ -69,7 +132,7 @@ class History(NamedTuple):
 
 @st.composite
 def histories(draw: st.DrawFn) -> History:
-    basket = draw(shapes.baskets())
+    basket = draw(baskets())
     pieces: list[tuple[str, int]] = []
     for line in basket["lines"]:
         whole = line["quantity_milli"]
@@ -85,13 +148,13 @@ def histories(draw: st.DrawFn) -> History:
         else:
             parts.append({id: units})
     return History(
-        draw(shapes.rulesets(CURRENCIES)),
+        draw(rulesets),
         draw(policies),
-        draw(shapes.baskets()),
+        draw(baskets()),
         basket,
         draw(st.integers(0, 400)),
         parts,
-        draw(shapes.rulesets(CURRENCIES)),
+        draw(rulesets),
     )
 
 

@@ -88,7 +88,7 @@ def test_what_is_in_force_is_exported_and_can_be_published_again(
 
 
 def test_a_file_that_is_no_program_is_told_with_the_place(shell: Shell, tmp_path: Path) -> None:
-    text = (EXAMPLES / "journey-a.toml").read_text().replace("points = 1", 'points = "one"')
+    text = (EXAMPLES / "journey-a.toml").read_text().replace("points = 1,", 'points = "one",')
     (tmp_path / "wrong.toml").write_text(text)
     assert "/rules/0" in shell("program", "create", str(tmp_path / "wrong.toml"), ends=Exit.USAGE)
     assert "cannot be read" in shell("program", "create", str(tmp_path / "none.toml"), ends=Exit.USAGE)

@@ -22,8 +22,16 @@ from loyalty.embedded.system import free_port
 pytestmark = [pytest.mark.proof, pytest.mark.realdata]
 
 PURCHASES = 14_489
-CALLS = 10
-PURCHASE, LOTS, CANCEL, CLAIM = 2, 4, 7, 8  # their places among the printed calls
+CALLS = 13
+PURCHASE, LOTS, PAY, HOLD, RETURN, CANCEL, CLAIM = (
+    2,
+    4,
+    7,
+    8,
+    9,
+    10,
+    11,
+)  # their places among the printed calls
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +99,17 @@ def test_the_demo_serves_proves_and_goes_on_where_it_stopped(environ: dict[str, 
         first = pasted(said)
         assert len(first) == CALLS
         again = pasted(said)
-        for call in (PURCHASE, CANCEL, CLAIM):
+        for call in (PURCHASE, PAY, HOLD, RETURN, CANCEL, CLAIM):
             assert again[call] == first[call], "what is pasted again is done once"
         assert any("coffee" in line for line in first[PURCHASE]["receipt"]["lines"])
         assert first[CANCEL]["id"] == first[PURCHASE]["id"]
-        (taken,), (given,) = first[CANCEL]["revoked"], first[CLAIM]["earned"]
-        assert taken["points"] == given["points"] == first[PURCHASE]["earned"][0]["points"]
+        (part,), (rest,), (given,) = (
+            first[RETURN]["revoked"],
+            first[CANCEL]["revoked"],
+            first[CLAIM]["earned"],
+        )
+        assert part["points"] and rest["points"]
+        assert part["points"] + rest["points"] == given["points"] == first[PURCHASE]["earned"][0]["points"]
         assert first[LOTS]["data"]
         old = said
         with httpx2.Client(base_url=told["base_url"]) as client:
@@ -115,6 +128,19 @@ def test_the_demo_serves_proves_and_goes_on_where_it_stopped(environ: dict[str, 
         assert pasted(old)[PURCHASE] == first[PURCHASE], "a call printed before the restart still works"
         assert json.loads(file.read_text())["api_keys"] == told["api_keys"]
         assert len(pasted(said)) == CALLS
+
+
+def test_a_reset_removes_nothing_where_no_demo_was_made(tmp_path: Path) -> None:
+    (tmp_path / "postgres").mkdir()
+    refused = subprocess.run(
+        [*loyalty("demo"), "--reset"],
+        env=os.environ | {"LOYALTY_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "nothing is removed" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["postgres"]
 
 
 def test_a_port_in_use_is_told_with_what_to_do(environ: dict[str, str]) -> None:

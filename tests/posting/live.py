@@ -62,7 +62,8 @@ class LiveShop:
 
     async def send(self, command: Command, key: str | None = None, **more: Any) -> Reply:
         """The answer of one command under `key`, or a key of its own."""
-        asked = submission(self.id, command, key or uuid4().hex, by=self.client, **more)
+        more.setdefault("by", self.client)
+        asked = submission(self.id, command, key or uuid4().hex, **more)
         return Reply.of(await self.runtime.pipe.submit(asked))
 
     async def done(self, *commands: Command) -> Reply:

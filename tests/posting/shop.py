@@ -30,11 +30,14 @@ from loyalty.posting.commands import (
     Enrol,
     ExchangePurchase,
     ExtendHold,
+    Freeze,
     FulfilRedemption,
+    HoldReward,
     Idempotency,
     ImportLot,
     MemberRef,
     PayWithPoints,
+    PinProof,
     Place,
     PlaceHold,
     Publish,
@@ -46,6 +49,8 @@ from loyalty.posting.commands import (
     ReturnLine,
     ReturnPurchase,
     Submission,
+    TransferPoints,
+    Unfreeze,
 )
 from loyalty.posting.configuration import Configuration, History, Published
 from loyalty.posting.decide import decide
@@ -56,6 +61,7 @@ from loyalty.rules.types import CapPeriod, MemberCap, PerSpend, Rule, Ruleset
 NOW = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)  # half past four in Berlin
 SECRET, OLD_SECRET = bytes(range(32)), bytes(range(32, 64))
 TILL = UUID(int=0x711)
+SUE, MAX = UUID(int=0x50E), UUID(int=0x3A8)  # people at the desk: support and its manager
 ACTOR = Actor("client", TILL, "pos")
 DIGESTS = Digests(SECRET)
 
@@ -170,6 +176,23 @@ def adjust(points: int, of: str = ANN, reason: str = "goodwill") -> Adjust:
     return Adjust(card(of), "points", points, reason)
 
 
+def give(points: int, to: str = BOB, of: str = ANN, **more: Any) -> TransferPoints:
+    return TransferPoints(card(of), card(to), "points", points, **more)
+
+
+def with_pin(command: Any, *, right: bool = True, version: int = 1) -> Any:
+    """A command that came with a PIN which the edge held against this version of the member's."""
+    return msgspec.structs.replace(command, pin=PinProof(version, right))
+
+
+def freeze(of: str = ANN) -> Freeze:
+    return Freeze(card(of), "points", "stolen_card")
+
+
+def unfreeze(of: str = ANN) -> Unfreeze:
+    return Unfreeze(card(of), "points", "card_found")
+
+
 def imported(points: int, row: str = "1", *, of: str = ANN, at: datetime = NOW, **more: Any) -> ImportLot:
     return ImportLot(card(of), "points", points, "old-system", row, at, **more)
 
@@ -190,12 +213,27 @@ def release(hold_id: str) -> ReleaseHold:
     return ReleaseHold(UUID(hold_id))
 
 
-def redeem(reward: str = "mug", quantity: int = 1, *, of: str = ANN, **place: Any) -> Redeem:
-    return Redeem(card(of), reward, quantity, Place(**place))
+def hold_reward(
+    reward: str = "mug", quantity: int = 1, *, of: str = ANN, minutes: int | None = None, **place: Any
+) -> HoldReward:
+    return HoldReward(card(of), reward, quantity, minutes, Place(**place))
 
 
-def pay(points: int, *, of: str = ANN, code: str = "points", **place: Any) -> PayWithPoints:
-    return PayWithPoints(card(of), code, points, Place(**place))
+def redeem(
+    reward: str = "mug",
+    quantity: int | None = None,
+    *,
+    of: str = ANN,
+    hold_id: str | None = None,
+    **place: Any,
+) -> Redeem:
+    return Redeem(card(of), reward, quantity, Place(**place), UUID(hold_id) if hold_id else None)
+
+
+def pay(
+    points: int, *, of: str = ANN, code: str = "points", hold_id: str | None = None, **place: Any
+) -> PayWithPoints:
+    return PayWithPoints(card(of), code, points, Place(**place), UUID(hold_id) if hold_id else None)
 
 
 def cancel_redemption(of: "Reply", reason: str = "changed_mind") -> CancelRedemption:
@@ -224,7 +262,7 @@ def submission(
     asked = canonical((type(command).__name__, msgspec.to_builtins(_plain(command))))
     told = None if key is None else Idempotency(key, by, digests.of(b"request", asked))
     request_id = more.pop("request_id", "request-1")
-    actor = Actor("client", by, "pos", more.pop("bound_to", ()))
+    actor = Actor(more.pop("kind", "client"), by, more.pop("role", "pos"), more.pop("bound_to", ()))
     return Submission(program_id, command, actor, request_id, told, **more)
 
 
@@ -308,6 +346,7 @@ class Shop:
     @now.setter
     def now(self, instant: datetime) -> None:
         self.book.now = instant
+        self.book._reserved.clear()  # a book of the road has one instant for ever
 
     def send(self, command: Command, key: str | None = None, **more: Any) -> Reply:
         """The answer of one command under `key`, or a key of its own; what it needs is found missing."""
@@ -375,6 +414,11 @@ class Shop:
             book.stocks.setdefault(reward, 0)
         for id in keys.identified:
             book.kinds.setdefault(id, frozenset())
+        for id in keys.actors:
+            book.counted.setdefault(id, set()).update(keys.periods)
+        for id in keys.proposals:
+            book.proposals.setdefault(id, None)
+        book.owners.update(keys.owners)
         book.lots_complete.update(keys.open_lots)
 
     def _take_configuration(self) -> None:

@@ -12,21 +12,31 @@ import pytest
 from loyalty.base.calendar import CapPeriod
 from loyalty.conditions.types import HasIdentifier
 from loyalty.ledger.verify import verify
-from loyalty.members.types import Identifier, IdentifierKind, MemberStatus
+from loyalty.members.types import Identifier, IdentifierKind, MemberStatus, Profile
 from loyalty.posting import store
 from loyalty.posting.commands import (
     AddIdentifier,
     Adjust,
+    Approve,
     ChangeMember,
     Command,
     EraseMember,
     Publish,
+    Reject,
+    SetPin,
     UseHold,
 )
 from loyalty.posting.pipe import BatchSeen
 from loyalty.posting.runtime import Runtime
-from loyalty.programs.types import PointsCurrency
-from loyalty.rewards.types import MemberLimit
+from loyalty.programs.types import (
+    Adjustments,
+    PayPolicy,
+    PointsCurrency,
+    SpendingLimits,
+    SpendingPin,
+    Transfers,
+)
+from loyalty.rewards.types import MemberLimit, Reward
 from tests.conftest import Database
 from tests.posting.live import (
     LiveShop,
@@ -40,6 +50,8 @@ from tests.posting.live import (
 )
 from tests.posting.shop import (
     ANN,
+    BOB,
+    MAX,
     NOW,
     Reply,
     adjust,
@@ -52,33 +64,48 @@ from tests.posting.shop import (
     enrol,
     exchange,
     extend,
+    freeze,
     fulfil,
+    give,
     give_back,
     hold,
+    hold_reward,
     line,
+    pay,
     program,
     purchase,
     redeem,
     release,
     reward,
     stocked,
+    unfreeze,
+    with_pin,
 )
 
 
 @contextlib.asynccontextmanager
 async def one_behind_the_other(
-    database: Database, shop: LiveShop, first: Command, second: Command, keys: tuple[str | None, str | None]
+    database: Database,
+    shop: LiveShop,
+    first: Command,
+    second: Command,
+    keys: tuple[str | None, str | None],
+    **more: Any,
 ) -> AsyncIterator[tuple[list[BatchSeen], "asyncio.Future[list[Reply]]"]]:
     """In the block `first` waits to be written and `second` stands behind it in the lane, decided where it can be."""
     seen: list[BatchSeen] = []
     shop.runtime.pipe.observe = seen.append
     async with locked(database, "LOCK TABLE blocks, idempotency_records IN EXCLUSIVE MODE") as writer:
         async with head_held(database, shop.id) as head:
-            sent = [asyncio.create_task(shop.send(first, keys[0]))]
+            sent = [asyncio.create_task(shop.send(first, keys[0], **more))]
             await until_blocked(database, head)
-            sent.append(asyncio.create_task(shop.send(second, keys[1])))
+            sent.append(asyncio.create_task(shop.send(second, keys[1], **more)))
             await asyncio.sleep(0)
         await until_blocked(database, writer)
+        # Else its last read may come late enough to find what `first` has written by then.
+        decided = [queue.ahead.decided for queue in shop.runtime.pipe._queues.values() if queue.ahead]
+        if decided:
+            await asyncio.wait(decided)
         replies = asyncio.gather(*sent)
         yield seen, replies
     await replies
@@ -91,9 +118,10 @@ async def pair(
     first: Command,
     second: Command,
     keys: tuple[str | None, str | None] = (None, None),
+    **more: Any,
 ) -> tuple[list[bool], list[Reply]]:
     """Of two commands, the second in the batch behind the first: which were decided ahead, and the answers."""
-    async with one_behind_the_other(database, shop, first, second, keys) as (seen, replies):
+    async with one_behind_the_other(database, shop, first, second, keys, **more) as (seen, replies):
         pass
     answers = await replies
     assert [batch.commands for batch in seen] == [1, 1]
@@ -199,6 +227,16 @@ async def test_a_claim_of_the_batch_before_takes_what_was_left(runtime: Runtime,
     assert (await shop.send(give_back("B-3", {"1": 1001}))).refused == (409, "exceeds_purchase")
 
 
+async def test_a_purchase_claimed_in_the_batch_before_is_still_found_by_its_id(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await open_shop(runtime)
+    bought = await shop.done(purchase("R-1", of=None))
+    back = give_back("B-1", purchase_id=UUID(bought["id"]))
+    ahead, (claimed, returned) = await pair(database, shop, claim(bought["id"]), back)
+    assert (ahead, claimed.earned, returned.balance) == (CAN_BE_AHEAD, 10, {})
+
+
 async def test_a_return_of_the_batch_before_is_known_by_its_name(
     runtime: Runtime, database: Database
 ) -> None:
@@ -273,12 +311,82 @@ async def test_a_hold_that_the_batch_before_extended_does_not_lapse_at_its_first
         assert (await verify(runtime.pool.acquire, shop.id)).intact
 
 
+async def test_what_the_batch_before_set_aside_of_a_stock_is_promised(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await open_shop(runtime, rewards=(reward(1, stocked=True),), members=(ANN, BOB))
+    await shop.done(adjust(10), adjust(10, BOB), stocked(1))
+    ahead, (held, other) = await pair(database, shop, hold_reward(), redeem(of=BOB))
+    assert (ahead, held.status, other.refused) == (CAN_BE_AHEAD, 201, (409, "reward_unavailable"))
+    ahead, (_, other) = await pair(database, shop, extend(held["id"], 60), redeem(of=BOB))
+    assert (ahead, other.refused) == (CAN_BE_AHEAD, (409, "reward_unavailable"))
+    ahead, (_, taken) = await pair(database, shop, release(held["id"]), redeem(of=BOB))
+    assert (ahead, taken.status) == (CAN_BE_AHEAD, 201)
+    assert (await verify(runtime.pool.acquire, shop.id)).intact
+
+
+async def test_what_was_redeemed_from_a_hold_in_the_batch_before_is_taken_once(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await open_shop(runtime, rewards=(reward(1, stocked=True),), members=(ANN, BOB))
+    await shop.done(adjust(10), adjust(10, BOB), stocked(2))
+    id = (await shop.done(hold_reward()))["id"]
+    ahead, (taken, again) = await pair(database, shop, redeem(hold_id=id), redeem(hold_id=id))
+    assert (ahead, taken.status, again.refused) == (CAN_BE_AHEAD, 201, (409, "hold_captured"))
+    ahead, (held, taken) = await pair(database, shop, hold_reward(), redeem(of=BOB))
+    assert (ahead, held.status, taken.refused) == (CAN_BE_AHEAD, 201, (409, "reward_unavailable"))
+    assert (await verify(runtime.pool.acquire, shop.id)).intact
+
+
+async def test_a_promise_that_the_batch_before_extended_does_not_end_at_its_first_deadline(
+    database: Database,
+) -> None:
+    clock = StandingClock()
+    async with serving(database, clock) as runtime:
+        shop = await open_shop(runtime, rewards=(reward(1, stocked=True),), members=(ANN, BOB))
+        await shop.done(adjust(10), adjust(10, BOB), stocked(1))
+        id = (await shop.done(hold_reward()))["id"]
+        await pair(database, shop, extend(id, 60), purchase("R-2", 0))
+        clock.at = NOW + timedelta(minutes=30)
+        assert (await shop.send(redeem(of=BOB))).refused == (409, "reward_unavailable")
+        clock.at = NOW + timedelta(minutes=60)
+        assert (await shop.send(redeem(of=BOB))).status == 201
+        assert (await shop.send(redeem(hold_id=id))).refused == (409, "hold_lapsed")
+        assert (await verify(runtime.pool.acquire, shop.id)).intact
+
+
+async def test_wrong_pins_of_the_batch_before_are_counted(runtime: Runtime, database: Database) -> None:
+    asks = SpendingPin(above=1, attempts=2)
+    pays = PayPolicy(points=1, each_minor=1)
+    shop = await open_shop(runtime, pay=pays, policies={"spending_pin": asks})
+    ahead, (_, spent) = await pair(database, shop, adjust(100), SetPin(card(ANN), "scrypt$"))
+    bad = with_pin(pay(5), right=False)
+    ahead, (first, second) = await pair(database, shop, bad, bad)
+    assert (ahead, first["attempts_left"], second["attempts_left"]) == (CAN_BE_AHEAD, 1, 0)
+    ahead, (_, spent) = await pair(database, shop, SetPin(card(ANN), "scrypt$$"), with_pin(pay(5)))
+    assert (ahead, spent.refused) == (CAN_BE_AHEAD, (409, "pin_changed"))
+    assert (await shop.send(with_pin(pay(5), version=2))).status == 201
+
+
 async def test_what_the_batch_before_took_is_out_of_stock(runtime: Runtime, database: Database) -> None:
     shop = await open_shop(runtime, rewards=(reward(1, stocked=True),))
     await shop.done(adjust(10), stocked(1))
     ahead, (first, second) = await pair(database, shop, redeem(), redeem())
     assert (ahead, first.status, second.refused) == (CAN_BE_AHEAD, 201, (409, "reward_unavailable"))
     assert (await shop.send(stocked(by=1)))["stock"] == 1
+
+
+async def test_what_was_promised_earlier_is_kept_behind_a_batch_that_took_of_the_stock(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await open_shop(runtime, rewards=(reward(1, stocked=True),), members=(ANN, BOB))
+    held = await shop.done(adjust(10), adjust(10, BOB), stocked(2), hold_reward())
+    ahead, (taken, other) = await pair(database, shop, redeem(of=BOB), redeem(of=BOB))
+    assert (ahead, taken.status, other.refused) == (CAN_BE_AHEAD, 201, (409, "reward_unavailable"))
+    ahead, (set_to, other) = await pair(database, shop, stocked(1), stocked(0))
+    assert (ahead, set_to["reserved"], other.refused) == (CAN_BE_AHEAD, 1, (409, "stock_out_of_range"))
+    assert (await shop.send(redeem(hold_id=held["id"]))).status == 201
+    assert (await verify(runtime.pool.acquire, shop.id)).intact
 
 
 async def test_what_the_batch_before_gave_back_can_be_taken(runtime: Runtime, database: Database) -> None:
@@ -409,3 +517,86 @@ async def test_two_processes_give_one_answer_to_a_key_that_is_refused(
         both = (shop, shop.elsewhere(elsewhere))
         await asyncio.gather(*(insists(at, f"{at is shop}-{n}") for n in range(12) for at in both))
     assert [key for key, found in bodies.items() if len(found) > 1] == []
+
+
+# --- what is done by hand ---------------------------------------------------------------------------------------
+
+STAFF: dict[str, Any] = {"kind": "staff"}
+
+
+async def desk(runtime: Runtime, rewards: tuple[Reward, ...] = (), **policies: Any) -> LiveShop:
+    """Ann and Bob, four eyes above 100 points, free transfers."""
+    policies = {
+        "adjustments": Adjustments(approval_above=100),
+        "transfers": Transfers(enabled=True),
+    } | policies
+    return await open_shop(runtime, members=(ANN, BOB), policies=policies, rewards=rewards)
+
+
+async def test_an_account_frozen_in_the_batch_before_gives_nothing(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await desk(runtime)
+    await shop.done(adjust(50))
+    ahead, (_, spent) = await pair(database, shop, freeze(), adjust(-1))
+    assert (ahead, spent.refused) == (CAN_BE_AHEAD, (409, "account_frozen"))
+    ahead, (_, spent) = await pair(database, shop, unfreeze(), adjust(-1))
+    assert (ahead, spent.status) == (CAN_BE_AHEAD, 201)
+
+
+async def test_an_account_frozen_in_the_batch_before_redeems_nothing(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await desk(runtime, rewards=(reward(40),))
+    await shop.done(adjust(50))
+    ahead, (_, taken) = await pair(database, shop, freeze(), redeem())
+    assert (ahead, taken.refused) == (CAN_BE_AHEAD, (409, "account_frozen"))
+    ahead, (_, taken) = await pair(database, shop, unfreeze(), redeem())
+    assert (ahead, taken.status) == (CAN_BE_AHEAD, 201)
+
+
+async def test_points_given_in_the_batch_before_can_be_given_on(runtime: Runtime, database: Database) -> None:
+    shop = await desk(runtime)
+    await shop.done(adjust(50))
+    ahead, (_, back) = await pair(database, shop, give(30), give(20, to=ANN, of=BOB))
+    assert (ahead, back.status, back.balance) == (CAN_BE_AHEAD, 201, {"available": 10})
+    ahead, (_, spent) = await pair(database, shop, give(30), adjust(-11, of=ANN))
+    assert (ahead, spent.refused) == (CAN_BE_AHEAD, (409, "insufficient_points"))
+
+
+async def test_a_proposal_decided_in_the_batch_before_is_decided(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await desk(runtime)
+    proposal = UUID((await shop.send(adjust(500)))["id"])
+    first, second = (Approve(proposal), Reject(proposal))
+    ahead, (done, late) = await pair(database, shop, first, second, by=MAX, **STAFF)
+    assert (ahead, done.status, late.refused) == (CAN_BE_AHEAD, 200, (409, "proposal_decided"))
+    assert (await shop.send(adjust(1))).balance == {"available": 501}
+
+
+async def test_a_proposal_whose_member_the_batch_before_changed_finds_its_points(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await desk(runtime)
+    await shop.done(adjust(50))
+    proposal = UUID((await shop.send(adjust(500)))["id"])
+    change = ChangeMember(card(ANN), profile=Profile(name="Ann"))
+    ahead, (_, approved) = await pair(database, shop, change, Approve(proposal), by=MAX, **STAFF)
+    assert (ahead, approved.balance) == (CAN_BE_AHEAD, {"available": 550})
+
+
+async def test_limits_count_the_batch_before(runtime: Runtime, database: Database) -> None:
+    limits = SpendingLimits(member_day_max=50, changed_hours=1, changed_day_max=40)
+    desk_policy = Adjustments(daily_max=150)
+    shop = await desk(runtime, (reward(21),), spending_limits=limits, adjustments=desk_policy)
+    await shop.done(adjust(60))
+    ahead, (_, spent) = await pair(database, shop, adjust(-30), adjust(-21))
+    assert (ahead, spent["limit"]) == (CAN_BE_AHEAD, "member_day")
+    ahead, (_, spent) = await pair(database, shop, enrol("6035550009"), redeem())
+    assert (ahead, spent["limit"]) == (CAN_BE_AHEAD, "member_day")
+    ahead, (_, given) = await pair(database, shop, adjust(30), adjust(31))
+    assert (ahead, given.refused) == (CAN_BE_AHEAD, (409, "adjustment_limit"))
+    change = ChangeMember(card(ANN), profile=Profile(name="Ann"))
+    ahead, (_, spent) = await pair(database, shop, change, adjust(-11))
+    assert (ahead, spent["limit"]) == (CAN_BE_AHEAD, "after_change")

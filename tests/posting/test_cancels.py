@@ -99,8 +99,17 @@ def test_spent_points_are_owed_by_default_and_repaid_by_the_next_that_come() -> 
     reply = corner.send(cancel("R-1"))
     assert reply["revoked"] == [{"points_currency": "points", "points": 10, "forgiven": 0, "debt": 8}]
     assert reply.balance == {"debt": 8}
-    assert corner.send(purchase("R-2", 1_200)).balance == {"available": 4}
-    assert corner.entries == ["earn", "adjust_debit", "revoke", "earn", "repay"]
+    part = corner.send(purchase("R-2", 500))
+    assert (part.balance, part["receipt"]["lines"]) == (
+        {"debt": 3},
+        ["5 points: 5 for the basket", "5 points paid what was owed", "3 points still owed", "Balance 0"],
+    )
+    rest = corner.send(purchase("R-3", 700))
+    assert (rest.balance, rest["receipt"]["lines"]) == (
+        {"available": 4},
+        ["7 points: 7 for the basket", "3 points paid what was owed", "Balance 4"],
+    )
+    assert corner.entries == ["earn", "adjust_debit", "revoke", "earn", "repay", "earn", "repay"]
 
 
 def test_other_points_of_the_member_pay_before_she_owes() -> None:

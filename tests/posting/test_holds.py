@@ -238,9 +238,9 @@ def test_an_erased_member_has_no_holds() -> None:
 # --- over the end of a lot ------------------------------------------------------------------------------------
 
 
-def short_lived(grace: int = 0) -> tuple[Shop, str]:
+def short_lived(grace: int = 0, **program: Any) -> tuple[Shop, str]:
     """100 points that are good for two days more, 60 of them held for three days."""
-    corner = shop(expiry=Rolling(days=30), hold_grace_days=grace)
+    corner = shop(expiry=Rolling(days=30), hold_grace_days=grace, **program)
     corner.done(imported(100, at=NOW - timedelta(days=28)))
     return corner, corner.send(hold(60, minutes=3 * 1_440))["id"]
 
@@ -366,7 +366,7 @@ def test_a_cancel_gives_what_was_captured_back_to_its_lots() -> None:
     corner.done(purchase("R-1", holds=(use(id, 40),)))
     taken = [entry for entry in corner.decisions[-1].entries if entry.kind == "capture"]
     reply = corner.send(cancel("R-1"))
-    assert reply["restored"] == [{"points_currency": "points", "points": 40, "expired": 0}]
+    assert reply["restored"] == [{"points_currency": "points", "points": 40, "expired": 0, "reinstated": 0}]
     assert (reply["revoked"][0]["points"], reply.balance) == (10, {"available": 60})
     assert reply["receipt"]["lines"][:2] == ["10 points taken back", "40 points given back"]
     restored = corner.decisions[-1].entries[0]
@@ -381,9 +381,22 @@ def test_what_expired_meanwhile_comes_back_and_expires_and_the_cancel_says_so() 
     corner.done(purchase("R-1", 0, holds=(use(id),)))
     pass_time(corner, days=3)
     reply = corner.send(cancel("R-1"))
-    assert reply["restored"] == [{"points_currency": "points", "points": 60, "expired": 60}]
+    assert reply["restored"] == [{"points_currency": "points", "points": 60, "expired": 60, "reinstated": 0}]
     assert reply.balance == {}
     assert corner.entries[-2:] == ["restore", "expire"]
+
+
+def test_what_expired_meanwhile_is_good_for_some_days_where_the_program_says_so() -> None:
+    corner, id = short_lived(policies={"returned_days": 2})
+    corner.done(purchase("R-1", 0, holds=(use(id),)))
+    pass_time(corner, days=3)
+    reply = corner.send(cancel("R-1"))
+    assert reply["restored"] == [{"points_currency": "points", "points": 60, "expired": 0, "reinstated": 60}]
+    assert (reply.balance, corner.entries[-3:]) == ({"available": 60}, ["restore", "expire", "reinstate"])
+    pass_time(corner, days=1)
+    assert corner.send(purchase("R-2", 0, at=corner.now)).balance == {"available": 60}
+    pass_time(corner, days=1)
+    assert corner.send(purchase("R-3", 0, at=corner.now)).balance == {}
 
 
 def test_points_that_come_back_are_there_to_pay_for_what_is_taken_back() -> None:

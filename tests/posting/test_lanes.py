@@ -36,11 +36,17 @@ from tests.posting.shop import (
     claim,
     enrol,
     exchange,
+    extend,
     give_back,
+    hold_reward,
     imported,
     line,
     program,
     purchase,
+    redeem,
+    release,
+    reward,
+    stocked,
 )
 
 CELLS = 8
@@ -104,6 +110,22 @@ async def test_the_life_of_a_member_goes_down_the_road_wherever_she_lives(runtim
     assert (await shop.send(EraseMember(card(her)))).status == 200
     assert (await shop.send(adjust(1, of="second"))).refused == (404, "member_not_found")
     assert (await shop.send(adjust(1, of=ANN))).balance == {"available": 1}
+
+
+async def test_a_reward_is_promised_in_the_members_lane_and_the_programs(runtime: Runtime) -> None:
+    shop = await open_shop(runtime, rewards=(reward(1, stocked=True),))
+    her, _ = await away(shop)
+    await shop.done(adjust(10, of=her), adjust(10), stocked(2))
+    held = (await shop.done(hold_reward(of=her)))["id"]
+    assert (await shop.send(redeem(quantity=2))).refused == (409, "reward_unavailable")
+    await shop.done(extend(held, 60), redeem(of=her, hold_id=held))
+    other = (await shop.done(hold_reward(of=her)))["id"]
+    assert (await shop.send(redeem())).refused == (409, "reward_unavailable")
+    await shop.done(release(other), hold_reward(of=her), EraseMember(card(her)))
+    counted = await shop.done(stocked(by=0))
+    assert (counted["stock"], counted["reserved"]) == (1, 0)
+    await shop.done(redeem())
+    assert (await verify(runtime.pool.acquire, shop.id)).intact
 
 
 async def test_a_claim_takes_the_guest_from_the_programs_lane_to_the_members(

@@ -11,6 +11,7 @@ from loyalty.posting.book import ActivityKey, Needs, StoredRecord
 from loyalty.posting.commands import (
     AddIdentifier,
     AdvanceClock,
+    Approve,
     CloseDay,
     Command,
     EraseMember,
@@ -39,12 +40,19 @@ from tests.posting.shop import (
     claim,
     enrol,
     extend,
+    freeze,
+    give,
     hold,
+    hold_reward,
     imported,
+    pay,
     program,
     purchase,
+    redeem,
     release,
+    reward,
     shop,
+    stocked,
     submission,
 )
 
@@ -95,9 +103,33 @@ def test_what_touches_held_points_reads_all_open_lots_and_holds_of_its_member_at
     id = corner.send(hold(10))["id"]
     (account,) = {account.id for account in corner.book.accounts.values()}
     corner.book.lots_complete.clear()
-    for command in (hold(1), extend(id), capture(id), release(id), purchase(holds=(UseHold(UUID(id)),))):
+    for command in (extend(id), capture(id), release(id), purchase(holds=(UseHold(UUID(id)),))):
         corner.book.names.setdefault(("purchase", "pos", "R-1"), None)
         assert deep_keys([asked(command)], corner.book).open_lots == {account}
+
+
+def test_a_redemption_names_its_hold_and_what_it_is_for() -> None:
+    corner = shop(rewards=(reward(1, stocked=True),))
+    corner.done(adjust(10), stocked(1))
+    id = corner.done(hold_reward())["id"]
+    for command in (redeem(hold_id=id), pay(1, hold_id=id)):
+        assert edge_keys([asked(command)], corner.book.history).holds == {UUID(id)}
+    corner.book.stocks.clear()
+    for command in (redeem(hold_id=id), hold_reward()):
+        assert deep_keys([asked(command)], corner.book).stocks == {"mug"}
+    assert needed(corner, redeem(hold_id=id)).keys.stocks == {"mug"}
+
+
+def test_what_is_set_aside_of_a_stock_asks_for_the_programs_own_lane() -> None:
+    corner = Shop(program(rewards=(reward(1, stocked=True),)), cells=CELLS, held=range(CELLS))
+    for number in range(40):
+        corner.done(enrol(str(number)))
+    away = next(n for n in range(40) if lane_of(corner.book.identified(carded(str(n))) or UUID(int=0)))
+    corner.done(adjust(10, str(away)), stocked(2))
+    id = corner.done(hold_reward(of=str(away)))["id"]
+    del corner.book.lanes[0]
+    for command in (hold_reward(of=str(away)), redeem(of=str(away), hold_id=id), extend(id, 60), release(id)):
+        assert needed(corner, command).cells == {0}
 
 
 def test_a_hold_or_a_lot_that_was_not_read_is_asked_for() -> None:
@@ -180,13 +212,27 @@ def test_a_purchase_needs_the_open_lots_of_an_account_on_which_something_is_due(
     assert deep_keys([asked(purchase("R-2"))], corner.book).open_lots == {account.id}
 
 
-@pytest.mark.parametrize("command", [adjust(-5), EraseMember(card(ANN))], ids=["debit", "erase"])
-def test_what_takes_points_needs_the_open_lots(command: Command) -> None:
+def test_what_ends_all_points_needs_the_open_lots() -> None:
     corner = shop()
     corner.done(purchase("R-1"))
     (account,) = corner.book.accounts.values()
-    assert deep_keys([asked(command)], reread(corner).book).open_lots == {account.id}
+    assert deep_keys([asked(EraseMember(card(ANN)))], reread(corner).book).open_lots == {account.id}
+
+
+@pytest.mark.parametrize(
+    "command", [adjust(-5), give(5), hold(5), freeze()], ids=["debit", "transfer", "hold", "freeze"]
+)
+def test_what_takes_points_needs_all_that_may_stand_against_it(command: Command) -> None:
+    corner = shop(members=(ANN, BOB))
+    corner.done(purchase("R-1"))
+    (account,) = corner.book.accounts.values()
+    assert deep_keys([asked(command)], reread(corner).book).owners == {account.owner_id}
     assert not deep_keys([asked(adjust(5))], corner.book).deep
+
+
+def test_deciding_a_proposal_needs_the_proposal() -> None:
+    id = UUID(int=7)
+    assert deep_keys([asked(Approve(id))], shop().book).proposals == {id}
 
 
 def test_a_cancel_needs_the_purchase_and_a_repeat_the_first_decision() -> None:

@@ -149,6 +149,15 @@ def test_a_bonus_is_lost_whole_once_what_is_left_would_not_have_earned_it() -> N
     assert corner.balance() == {}
 
 
+def test_whether_a_bonus_is_lost_the_rules_of_then_say() -> None:
+    corner = shop(BASE, BONUS)
+    corner.done(purchase(lines=BASKET))
+    corner.now = NOW + timedelta(minutes=1)
+    low = Rule("bonus", "for 1.00", "points", Fixed(50), MinimumSpend(100), on_return=OnReturn.ALL_IF_UNMET)
+    corner.done(Publish(program(BASE, low)))
+    assert taken(corner.send(give_back("B-1", {"coffee": 1000}))) == [53]
+
+
 def test_a_bonus_shared_by_default_goes_line_by_line() -> None:
     shared = Rule("bonus", "for 15.00 and more", "points", Fixed(50), MinimumSpend(1500))
     corner = shop(BASE, shared)

@@ -109,7 +109,7 @@ def test_every_reason_against_a_reward_is_told_at_once() -> None:
     reply = made.send(redeem(quantity=2, location="north"))
     assert why_not(reply) == {
         "not_before": {"from_on": "2026-12-01", "from_at": "2026-11-30T23:00:00Z"},
-        "sold_out": {"stock": 0, "quantity": 2},
+        "sold_out": {"stock": 0, "reserved": 0, "quantity": 2},
         "limit_reached": {"limit": 1, "used": 0, "period": "month", "until": "2026-11-30T23:00:00Z"},
         "location": {"location": "north"},
         "insufficient_points": {"wanted": 1000, "available": 120, "missing": 880},
@@ -249,7 +249,7 @@ def test_a_stock_is_set_and_changed_for_a_reason_and_never_falls_below_zero() ->
 def test_what_is_redeemed_leaves_the_stock_until_nothing_is_left() -> None:
     made = corner(reward(1, stocked=True))
     made.done(stocked(3), redeem(quantity=2))
-    assert why_not(made.send(redeem(quantity=2))) == {"sold_out": {"stock": 1, "quantity": 2}}
+    assert why_not(made.send(redeem(quantity=2))) == {"sold_out": {"stock": 1, "reserved": 0, "quantity": 2}}
     made.done(redeem())
     assert made.book.stocks == {"mug": 0}
     noted = [msgspec.json.decode(one.detail, type=Detail).stocked for one in made.decisions[-3:]]

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from loyalty.ledger.asof import replay, settle_here
+from loyalty.ledger.types import POINTS_MAX
 from tests.pure.books import Books, balance, day
 
 MOMENT = timedelta(microseconds=1)
@@ -53,6 +54,15 @@ def test_a_credit_recorded_late_shows_from_when_it_happened() -> None:
         (0, 67, 0, 0),
         (0, 60, 0, 0),
     )
+
+
+def test_points_that_never_were_there_together_may_be_so_as_of_a_past_instant() -> None:
+    """A lot that ended was recorded first; then one as large as an account can hold, dated before that end."""
+    books = Books()
+    books.credit(100, day(10), expires=day(30))
+    books.settle(day(40))
+    books.credit(POINTS_MAX, day(5), expires=day(90))
+    assert [read(books, day(n))[1] for n in (7, 20, 35)] == [POINTS_MAX, POINTS_MAX + 100, POINTS_MAX]
 
 
 def test_what_no_sweep_has_written_yet_is_due_all_the_same() -> None:

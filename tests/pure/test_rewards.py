@@ -57,7 +57,8 @@ def reward(points: int = 100, **more: Any) -> Reward:
 
 
 def here(points: int = 100, *, at: datetime = NOON, **more: Any) -> Circumstances:
-    fields: dict[str, Any] = {"zone": BERLIN, "blocked": False, "used": 0, "stock": 1} | more
+    fields: dict[str, Any] = {"zone": BERLIN, "blocked": False, "frozen": False, "used": 0, "stock": 1} | more
+    fields.setdefault("reserved", 0)
     member = MemberFacts(NOON - timedelta(days=10), frozenset({"card"}))
     return Circumstances(facts=Facts(at, (), {}, member=member), points=points, **fields)
 
@@ -94,6 +95,7 @@ situations = st.builds(
     here,
     st.integers(0, 600),
     blocked=st.booleans(),
+    frozen=st.booleans(),
     used=st.integers(0, 5),
     stock=st.integers(0, 5),
 )
@@ -107,7 +109,7 @@ def test_more_is_never_easier_to_have(one: Reward, circumstances: Circumstances,
 @given(rewards, situations)
 def test_each_reason_goes_away_when_its_cause_does(one: Reward, circumstances: Circumstances) -> None:
     """With what is missing, and at another date, only conditions are left."""
-    eased = msgspec.structs.replace(circumstances, points=10**6, blocked=False, used=0, stock=5)
+    eased = msgspec.structs.replace(circumstances, points=10**6, blocked=False, frozen=False, used=0, stock=5)
     when = {"tenure", "identifier", "channel", "any", "not"}
     before = set(words(one, circumstances))
     assert set(words(one, eased)) == before & (when | {"not_before", "over"})

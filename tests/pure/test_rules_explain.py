@@ -44,18 +44,18 @@ def balance(available: int, points_currency: str = "points") -> Balance:
 
 
 def test_a_receipt_says_how_many_points_and_what_for() -> None:
-    lines = receipt_lines(COMPILED, (award(BASKET, 13), award(COFFEE, 28)), (balance(1_041),), NAMES)
+    lines = receipt_lines(COMPILED, (award(BASKET, 13), award(COFFEE, 28)), {}, (balance(1_041),), NAMES)
     assert lines == ("41 points: 13 for the basket, 28 extra for coffee", "Balance 1,041")
 
 
 def test_a_receipt_says_when_a_limit_cut_the_points() -> None:
-    lines = receipt_lines(COMPILED, (award(COFFEE, 8, 28),), (balance(8),), NAMES)
+    lines = receipt_lines(COMPILED, (award(COFFEE, 8, 28),), {}, (balance(8),), NAMES)
     assert lines[0] == "8 points: 8 extra for coffee (limit reached)"
 
 
 def test_a_receipt_keeps_kinds_of_points_apart() -> None:
     both = (award(BASKET, 13), award(VISIT, 2))
-    lines = receipt_lines(COMPILED, both, (balance(1_013), balance(2, "stars"), balance(5, "old")), NAMES)
+    lines = receipt_lines(COMPILED, both, {}, (balance(1_013), balance(2, "stars"), balance(5, "old")), NAMES)
     assert lines == (
         "13 points: 13 for the basket",
         "2 Sterne: 2 für Ihren Besuch",
@@ -66,8 +66,11 @@ def test_a_receipt_keeps_kinds_of_points_apart() -> None:
 
 
 def test_a_receipt_without_points_says_so_to_a_member_and_nothing_to_a_guest() -> None:
-    assert receipt_lines(COMPILED, (), (balance(7),), NAMES) == ("No points for this purchase", "Balance 7")
-    assert receipt_lines(COMPILED, (), (), NAMES) == ()
+    assert receipt_lines(COMPILED, (), {}, (balance(7),), NAMES) == (
+        "No points for this purchase",
+        "Balance 7",
+    )
+    assert receipt_lines(COMPILED, (), {}, (), NAMES) == ()
 
 
 def test_a_narrow_printer_gets_short_lines_of_plain_letters() -> None:

@@ -15,6 +15,8 @@ from loyalty.posting.configuration import Configuration
 from loyalty.posting.files import dump, in_file, load
 from loyalty.posting.validate import faults
 from loyalty.programs.types import (
+    AdjustmentReason,
+    Adjustments,
     ConfigurationInvalid,
     NeverExpires,
     PointsCurrency,
@@ -22,6 +24,9 @@ from loyalty.programs.types import (
     ProgramKind,
     ProgramSettings,
     Rolling,
+    SpendingLimits,
+    SpendingPin,
+    Transfers,
     UnknownIdentifier,
 )
 from loyalty.rules.types import PerSpend, Ruleset
@@ -31,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples" / "programs").glob("*.toml"))
 DOCUMENTED = (ROOT / "docs" / "rules.md").read_text().split("```toml\n")[1].split("```")[0]
 
-texts = st.text(min_size=1, max_size=60)
+texts = st.text(min_size=1, max_size=60).filter(str.strip)  # a name says something
 expiries = st.just(NeverExpires()) | st.builds(
     Rolling, st.none() | st.integers(1, 900), st.none() | st.integers(1, 90), st.sampled_from(RoundUp)
 )
@@ -50,6 +55,24 @@ policies = st.builds(
     late_days_max=st.none() | st.integers(0, 36_600),
     unknown_card=st.sampled_from(UnknownIdentifier),
     phone_region=st.sampled_from(("US", "DE")),
+    adjustments=st.builds(
+        Adjustments,
+        st.lists(
+            st.builds(AdjustmentReason, st.sampled_from(("goodwill", "correction")), texts), max_size=4
+        ).map(tuple),
+        approval_above=st.none() | st.integers(0, 10**6),
+        proposal_days=st.integers(1, 365),
+    ),
+    transfers=st.builds(
+        Transfers,
+        st.booleans(),
+        period=st.sampled_from(("day", "week", "month")),
+        fee_bps=st.integers(0, 10_000),
+    ),
+    spending_limits=st.builds(
+        SpendingLimits, st.none() | st.integers(0, 10**6), changed_hours=st.integers(0, 9)
+    ),
+    spending_pin=st.builds(SpendingPin, st.none() | st.integers(0, 10**6), attempts=st.integers(1, 20)),
 )
 programs = st.builds(
     ProgramSettings,
@@ -87,7 +110,9 @@ def test_the_documented_file_can_be_published() -> None:
     assert faults(configuration) == []
 
 
-@pytest.mark.parametrize("kind", [ProgramSettings, Policies, PointsCurrency])
+@pytest.mark.parametrize(
+    "kind", [ProgramSettings, Policies, Adjustments, Transfers, SpendingLimits, SpendingPin, PointsCurrency]
+)
 def test_every_setting_is_described_with_its_default(kind: type[msgspec.Struct]) -> None:
     guide = (ROOT / "docs" / "program.md").read_text("utf-8")
     for field in msgspec.structs.fields(kind):
@@ -158,6 +183,25 @@ def test_contradictions_are_told_by_their_place_in_the_file() -> None:
     text = text.replace('["coffee"]', '["gift-card"]')
     found = [(fault.pointer, fault.detail[-9:]) for fault in in_file(text, faults(load(text)[1]))]
     assert found == [("/rules/1/gives/lines", "(line 25)"), ("/rules/1/when/0/to_on", "(line 31)")]
+
+
+def test_what_may_be_done_by_hand_stands_in_tables_of_its_own() -> None:
+    guide = (ROOT / "docs" / "adjustments.md").read_text().split("```toml\n")[1].split("```")[0]
+    head, rules = DOCUMENTED.split("\n[[points_currencies]]", 1)
+    text = f"{head}\n{guide}\n[[points_currencies]]{rules}"
+    kind, configuration = load(text)
+    assert faults(configuration) == []
+    assert configuration.settings.policies.transfers.fee(250) == 4
+    again = dump(kind, configuration)
+    assert load(again) == (kind, configuration)
+    tables = [line for line in guide.splitlines() if line.startswith("[")]
+    assert [line for line in again.splitlines() if line.startswith("[program.")] == tables
+    wrong = text.replace("maximum = 500", "maximum = 5").replace('code = "correction"', 'code = "waived"')
+    found = [(fault.pointer, fault.code) for fault in in_file(wrong, faults(load(wrong)[1]))]
+    assert found == [
+        ("/program/policies/adjustments/reasons/1/code", "reserved"),
+        ("/program/policies/transfers/maximum", "contradictory_range"),
+    ]
 
 
 def test_long_lists_are_written_one_name_a_line() -> None:

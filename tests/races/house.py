@@ -39,6 +39,11 @@ CONFIGURATION: JSON = {
                 "pay": {"points": 1, "each_minor": 1},
             }
         ],
+        "policies": {
+            "adjustments": {"approval_above": 5_000},
+            "transfers": {"enabled": True},
+            "spending_pin": {"above": 4_700, "roles": ["admin"], "attempts": 3},
+        },
     },
     "ruleset": {
         "version": 1,
@@ -75,12 +80,17 @@ class House:
     program: UUID
     key: str
     apis: list[Api]
+    environ: dict[str, str] = field(default_factory=dict[str, str])  # of the processes
     contended: int = 0  # crowds in which one process waited for the head that the other held
     _open: list[Client] = field(default_factory=list)
 
-    def crowd(self, size: int) -> list[Client]:
-        """Clients that spread evenly over the processes."""
-        made = [Client(self.apis[n % len(self.apis)].port, self.key) for n in range(size)]
+    def crowd(self, size: int, keys: Sequence[str] = ()) -> list[Client]:
+        """Clients that spread evenly over the processes, with the house's key or in turn with some credentials."""
+        held = keys or (self.key,)
+        made = [
+            Client(self.apis[n % len(self.apis)].port, held[n // len(self.apis) % len(held)])
+            for n in range(size)
+        ]
         self._open += made
         return made
 
@@ -124,6 +134,12 @@ class House:
             return True
         finally:
             await link.close()
+
+    async def people(self, number: int) -> list[str]:
+        """Tokens of so many managers."""
+        async with open_desk(load_settings(self.environ)) as desk:
+            staff = [await desk.add_staff(self.program, f"M{n}", Role.MANAGER) for n in range(number)]
+            return [(await desk.issue_token(self.program, one.id, timedelta(days=1)))[1] for one in staff]
 
     async def member(self, points: int = 0) -> str:
         """The id of a new member with a balance."""
@@ -182,7 +198,7 @@ async def opened(
     """A house whose processes run for the length of a block."""
     program, key = await open_program(app_url, redis_url, CONFIGURATION, **more)
     apis = [Api(environ(app_url, redis_url, **more)) for _ in range(processes)]
-    house = House(app_url, superuser_url, program, key, apis)
+    house = House(app_url, superuser_url, program, key, apis, environ(app_url, redis_url, **more))
     try:
         await asyncio.gather(*(api.start() for api in apis))
         yield house

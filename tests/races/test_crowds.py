@@ -190,7 +190,7 @@ async def test_parts_of_a_hold_that_many_want_are_taken_until_nothing_is_left(
 @ROUNDS
 async def test_the_last_ten_of_a_reward_go_to_ten_of_a_hundred(house: House, rounds: int) -> None:
     crowd = house.crowd(100)
-    members = [await house.member(10**6) for _ in crowd]
+    members = [await house.member(5_000) for _ in crowd]
     async for _ in house.rounds(rounds):
         stock = await house.ask("/v1/rewards/mug/stock", {"set": 10, "reason": "delivery"})
         assert stock.json["stock"] == 10
@@ -202,6 +202,53 @@ async def test_the_last_ten_of_a_reward_go_to_ten_of_a_hundred(house: House, rou
                 assert [one["reason"] for one in reply.json["reasons"]] == ["sold_out"]
         left = await house.ask("/v1/rewards/mug/stock", {"add": 0, "reason": "count"})
         assert left.json["stock"] == 0
+    await house.whole()
+
+
+@ROUNDS
+async def test_the_last_ten_of_a_reward_are_promised_to_ten_of_a_hundred_and_had_once(
+    house: House, rounds: int
+) -> None:
+    """Some want to set it aside, some to take it at once; then five ask at the same time for what each was promised."""
+    crowd = house.crowd(100)
+    members = [await house.member(5_000) for _ in crowd]
+    async for _ in house.rounds(rounds):
+        stock = await house.ask("/v1/rewards/mug/stock", {"set": 10, "reason": "delivery"})
+        assert (stock.json["stock"], stock.json["reserved"]) == (10, 0)
+        bodies = [wish(member, "mug") for member in members]
+        replies = await house.together(crowd, "/v1/holds", bodies, [uuid4().hex for _ in crowd])
+        assert told(replies) == {(201, "done"): 10, (409, "reward_unavailable"): 90}
+        counted = await house.ask("/v1/rewards/mug/stock", {"add": 0, "reason": "count"})
+        assert (counted.json["stock"], counted.json["reserved"]) == (10, 10)
+        promised = [
+            wish(member, "mug") | {"hold": reply.json["id"]}
+            for member, reply in zip(members, replies, strict=True)
+            if reply.status == 201
+        ]
+        some = house.crowd(50)
+        replies = await house.together(some, "/v1/redemptions", promised * 5, [uuid4().hex for _ in some])
+        assert told(replies) == {(201, "done"): 10, (409, "hold_captured"): 40}
+        counted = await house.ask("/v1/rewards/mug/stock", {"add": 0, "reason": "count"})
+        assert (counted.json["stock"], counted.json["reserved"]) == (0, 0)
+    await house.whole()
+
+
+@ROUNDS
+async def test_of_sixty_wrong_pins_three_count_and_then_it_is_locked(house: House, rounds: int) -> None:
+    """Guessing in parallel over two processes gives nobody a fourth attempt, and the right PIN no way round."""
+    crowd = house.crowd(60)
+    async for _ in house.rounds(rounds):
+        member = await house.member(4_900)
+        assert (await house.ask(f"/v1/members/{member}/pin", {"pin": "4711"})).status == 200
+        bodies = [payment(member, 4_800) | {"pin": f"{n:04}"} for n in range(60)]
+        replies = await house.together(crowd, "/v1/redemptions", bodies, [uuid4().hex for _ in crowd])
+        assert told(replies) == {(403, "pin_wrong"): 3, (403, "pin_locked"): 57}
+        left = sorted(reply.json["attempts_left"] for reply in replies if "attempts_left" in reply.json)
+        assert left == [0, 1, 2]
+        late = await house.ask("/v1/redemptions", payment(member, 4_800) | {"pin": "4711"})
+        assert (late.status, late.json["code"]) == (403, "pin_locked")
+        balances = (await house.crowd(1)[0].get(f"/v1/members/{member}/balances")).json["balances"]
+        assert balances[0]["available"] == 4_900
     await house.whole()
 
 

@@ -15,10 +15,12 @@ from tests.races.test_crowds import (
     test_of_a_purchase_and_its_cancel_the_first_to_come_decides,
     test_of_one_line_no_more_goes_back_than_was_bought,
     test_of_returns_of_many_sizes_and_a_cancel_all_take_the_whole_together,
+    test_of_sixty_wrong_pins_three_count_and_then_it_is_locked,
     test_one_card_asked_for_by_a_hundred_has_one_member,
     test_one_receipt_of_fifty_members_belongs_to_the_first,
     test_one_receipt_under_a_hundred_keys_is_one_purchase,
     test_one_request_sent_two_hundred_times_is_done_once,
+    test_the_last_ten_of_a_reward_are_promised_to_ten_of_a_hundred_and_had_once,
     test_the_last_ten_of_a_reward_go_to_ten_of_a_hundred,
 )
 
@@ -31,10 +33,12 @@ __all__ = [
     "test_of_a_purchase_and_its_cancel_the_first_to_come_decides",
     "test_of_one_line_no_more_goes_back_than_was_bought",
     "test_of_returns_of_many_sizes_and_a_cancel_all_take_the_whole_together",
+    "test_of_sixty_wrong_pins_three_count_and_then_it_is_locked",
     "test_one_card_asked_for_by_a_hundred_has_one_member",
     "test_one_receipt_of_fifty_members_belongs_to_the_first",
     "test_one_receipt_under_a_hundred_keys_is_one_purchase",
     "test_one_request_sent_two_hundred_times_is_done_once",
+    "test_the_last_ten_of_a_reward_are_promised_to_ten_of_a_hundred_and_had_once",
     "test_the_last_ten_of_a_reward_go_to_ten_of_a_hundred",
 ]
 

@@ -20,8 +20,8 @@ from tests.conftest import Database
 from tests.rooms.rows import PROGRAM_A, PROGRAM_B, fill, rows_of
 
 
-def _guards(name: str = "0006_guards.py") -> Any:
-    spec = importlib.util.spec_from_file_location("guards", Path(DIRECTORY) / "versions" / name)
+def _migration(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, Path(DIRECTORY) / "versions" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -29,9 +29,16 @@ def _guards(name: str = "0006_guards.py") -> Any:
     return module
 
 
-GUARDS = _guards()
+GUARDS = _migration("0006_guards")
 # Later migrations bring their guards with them.
-LATER = ("holds", "returns", *_guards("0011_rewards.py").BY_PROGRAM)
+LATER = (
+    "holds",
+    "returns",
+    *_migration("0011_rewards").BY_PROGRAM,
+    *_migration("0012_proposals_and_freezes").TABLES,
+    "reservations",
+    "member_pins",
+)
 BY_PROGRAM: list[str] = sorted((*GUARDS.BY_PROGRAM, *LATER))
 APPEND_ONLY: list[str] = sorted((*GUARDS.APPEND_ONLY, "returns"))
 REFUSED = asyncpg.InsufficientPrivilegeError
@@ -103,9 +110,14 @@ async def test_a_row_for_another_program_cannot_be_written(app: AsyncEngine, tab
         "UPDATE lots SET is_open = false",
         "UPDATE identifiers SET cell = 3",
         "UPDATE stocks SET stock = 3",
+        "UPDATE reservations SET ends_at = now()",
         "UPDATE redemptions SET state = 'cancelled'",
+        "UPDATE freezes SET frozen = false",
+        "UPDATE member_changes SET changed_at = now()",
+        "UPDATE member_pins SET failed = 9",
         "DELETE FROM identifiers",
         "DELETE FROM member_profiles",
+        "DELETE FROM member_pins",
         "DELETE FROM idempotency_records",
     ],
 )
@@ -156,6 +168,26 @@ async def test_even_the_owner_is_refused_any_change_of_what_is_append_only(
         with pytest.raises(REFUSED, match="append-only"):
             await link.execute(f"DELETE FROM {part}")
     await link.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE proposals SET points = 1",
+        "UPDATE proposals SET member_id = id",
+        "UPDATE proposals SET proposed_by = id",
+        "UPDATE proposals SET lapses_at = now()",
+        "DELETE FROM proposals",
+        "DELETE FROM freezes",
+        "DELETE FROM member_changes",
+    ],
+)
+async def test_the_application_is_refused_to_rewrite_what_was_proposed_or_to_forget_a_freeze(
+    app: AsyncEngine, change: str
+) -> None:
+    with pytest.raises(DBAPIError, match="permission denied"):
+        async with transaction(app, PROGRAM_A) as connection:
+            await connection.execute(text(change))
 
 
 async def test_the_application_cannot_go_round_the_policies_through_a_partition(database: Database) -> None:

@@ -56,11 +56,11 @@ async def test_untouched_books_are_whole(runtime: Runtime, pool: Any) -> None:
     assert report.findings == ()
     assert report.intact
     figures = report.figures
-    assert figures.decisions == figures.blocks == 97  # one command at a time
-    assert figures.accounts == 8
+    assert figures.decisions == figures.blocks == 141  # one command at a time
+    assert figures.accounts == 9
     assert figures.entries > 60
-    assert figures.counters == 9
-    assert figures.redemptions == 12
+    assert figures.counters == 14
+    assert figures.redemptions == 14
     assert msgspec.json.decode(msgspec.json.encode(report), type=Report) == report
 
 
@@ -138,7 +138,7 @@ async def test_the_operator_verifies_and_keeps_a_checkpoint(
     assert await command_line("checkpoint", *program, "--out", file) == Exit.OK
     assert await command_line("verify", *program, "--checkpoint", file) == Exit.OK
     told = capsys.readouterr().out
-    assert told.startswith("verify: 1 program, 97 blocks, 97 decisions, ")
+    assert told.startswith("verify: 1 program, 141 blocks, 141 decisions, ")
     assert ", 2 checkpoints, 0 broken, " in told
 
     await superuser.execute(change("accounts", "available = available + 1", AN_ACCOUNT), traffic.program)
@@ -150,6 +150,15 @@ async def test_the_operator_verifies_and_keeps_a_checkpoint(
     assert await command_line("verify", *program, "--json") == Exit.DIFFERENCES
     (report,) = msgspec.json.decode(capsys.readouterr().out, type=list[Report])
     assert report.findings[0].table == "accounts"
+
+    kept = file.read_bytes()
+    assert await command_line("checkpoint", *program, "--out", file) == Exit.USAGE
+    assert "is there already" in capsys.readouterr().err
+    assert file.read_bytes() == kept
+
+    file.write_text("\n")
+    assert await command_line("verify", *program, "--checkpoint", file) == Exit.USAGE
+    assert "it notes no block" in capsys.readouterr().err
 
     file.write_text("not a checkpoint")
     assert await command_line("verify", *program, "--checkpoint", file) == Exit.USAGE
@@ -332,6 +341,11 @@ TAMPERED = {
         remove("engagement_events", f"position = (SELECT max(position) FROM engagement_events {OF})"),
         "engagement_events",
         "missing",
+    ),
+    "more of a stock promised than there is": (
+        change("reservations", "quantity = 99, ends_at = '2099-01-01'", "true"),
+        "stocks",
+        "are promised",
     ),
     "a cap counter": (change("counters", "points = 0", "true"), "counters", "decisions counted"),
     "a cap counter removed": (remove("counters", "true"), "counters", "decisions counted"),

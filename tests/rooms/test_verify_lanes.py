@@ -31,7 +31,7 @@ async def test_every_lane_is_read_to_its_end(runtime: Runtime, pool: Any) -> Non
     report = await verify(pool.acquire, traffic.program)
     assert report.findings == ()
     assert [lane.cell for lane in report.lanes] == list(range(8))
-    assert report.figures.accounts == 8
+    assert report.figures.accounts == 9
     noted = await checkpoints(pool.acquire, traffic.program)
     assert len([one for one in noted if one.closes_on is not None]) == 8, "a day is closed in every lane"
     assert (await verify(pool.acquire, traffic.program, checkpoint=noted)).intact

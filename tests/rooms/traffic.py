@@ -6,19 +6,23 @@ from uuid import UUID
 
 import msgspec
 
-from loyalty.members.types import Identifier, IdentifierKind
+from loyalty.members.types import Identifier, IdentifierKind, Profile
 from loyalty.posting.commands import (
     Adjust,
     Answer,
+    Approve,
     CancelPurchase,
     CancelRedemption,
     CaptureHold,
+    ChangeMember,
     ChangeStock,
     CloseDay,
     Command,
     Enrol,
     ExtendHold,
+    Freeze,
     FulfilRedemption,
+    HoldReward,
     ImportLot,
     MemberRef,
     PayWithPoints,
@@ -28,9 +32,12 @@ from loyalty.posting.commands import (
     ReceiptName,
     RecordPurchase,
     Redeem,
+    Reject,
     ReleaseHold,
     ReturnLine,
     ReturnPurchase,
+    TransferPoints,
+    Unfreeze,
 )
 from loyalty.posting.runtime import Runtime
 from tests.laws.shop import Shop, digest, open_shop
@@ -51,7 +58,11 @@ CONFIGURATION: dict[str, Any] = {
             },
             {"code": "miles", "name": "miles", "pending_days": 14},
         ],
-        "policies": {"late_days_max": None},
+        "policies": {
+            "late_days_max": None,
+            "adjustments": {"approval_above": 1000, "daily_max": 1000},
+            "transfers": {"enabled": True, "fee_points": 1, "giver_max": 500},
+        },
     },
     "ruleset": {
         "version": 1,
@@ -145,6 +156,26 @@ class Traffic:
     ) -> None:
         await self.post(Adjust(self.who(member), currency, points, reason))
 
+    async def judge(self, verdict: type[Approve] | type[Reject], proposal: str) -> None:
+        """As a person who proposed nothing."""
+        answer = await self.shop.send(verdict(UUID(proposal)), kind="staff", scope=UUID(int=0x3A8))
+        assert answer.status == 200, answer.body
+
+    async def by_hand(self) -> None:
+        """Proposals of every fate, an account frozen and one no longer, points given away, a profile changed."""
+        for verdict in (Approve, Reject, None):
+            for member in range(4):
+                adjust = Adjust(self.who(member), "points", 1200 + member, "goodwill", "CASE-1")
+                proposal = (await self.post(adjust))["id"]
+                if verdict is not None:
+                    await self.judge(verdict, proposal)
+        for member in range(4):
+            await self.post(Freeze(self.who(member), "points", "stolen_card"))
+            await self.post(ChangeMember(self.who(member), profile=Profile(name="Zoe")))
+        for member in range(3):
+            await self.post(Unfreeze(self.who(member), "points", "card_found"))
+            await self.post(TransferPoints(self.who(member), self.who(4), "points", 10))
+
     async def bring(self, member: int, points: int, at: datetime) -> None:
         self._receipts += 1
         row = f"row-{self._receipts}"
@@ -169,6 +200,13 @@ class Traffic:
     async def redeem(self, member: int, quantity: int = 1) -> UUID:
         place = Place("north", "pos", "till-1", "A-1")
         return UUID((await self.post(Redeem(self.who(member), "mug", quantity, place)))["id"])
+
+    async def hold_reward(self, member: int, quantity: int = 1) -> UUID:
+        place = Place("north", "pos", "till-1", "A-2")
+        return UUID((await self.post(HoldReward(self.who(member), "mug", quantity, 1_440, place)))["id"])
+
+    async def redeem_held(self, member: int, hold: UUID, quantity: int) -> None:
+        await self.post(Redeem(self.who(member), "mug", quantity, hold_id=hold))
 
     async def pay(self, member: int, points: int) -> UUID:
         return UUID((await self.post(PayWithPoints(self.who(member), "points", points)))["id"])
@@ -211,10 +249,15 @@ async def a_month(runtime: Runtime, now: datetime = START + timedelta(days=40)) 
         await traffic.fulfil(redemption)
     for redemption in taken[1::3]:
         await traffic.cancel_redemption(redemption)
+    await traffic.by_hand()
     await traffic.close((now - timedelta(days=1)).date())
     await traffic.buy(3, 4400, now - timedelta(hours=1))
     for _ in range(3):
         await traffic.capture(await traffic.hold(0, 10), 4)
         await traffic.release(await traffic.hold(0, 10))
         await traffic.capture(await traffic.hold(0, 10), 4, release_rest=True)
+    for member in range(2):
+        await traffic.redeem_held(member, await traffic.hold_reward(member, 2), 1 + member)
+        await traffic.release(await traffic.hold_reward(member))
+        await traffic.hold_reward(member)
     return traffic

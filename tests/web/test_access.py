@@ -158,6 +158,8 @@ async def test_another_programs_things_are_told_like_missing_ones(world: World) 
     client = await theirs.post("/v1/clients", {"name": "x"}, idempotency_key="c")
     key = await theirs.post(f"/v1/clients/{client.json['id']}/keys", {"role": "pos"}, idempotency_key="k")
     run = await theirs.post("/v1/verification-runs", {}, idempotency_key="v")
+    much = {"member": {"id": member}, "points_currency": "points", "points": 2_000_000, "reason": "goodwill"}
+    proposal = await theirs.post("/v1/adjustments", much, idempotency_key="p")
     entry = sale.json["earned"][0]["entry_id"]
     some = {"member": {"id": member}, "points_currency": "points", "points": 5}
     held = await theirs.post("/v1/holds", some, idempotency_key="h")
@@ -174,6 +176,8 @@ async def test_another_programs_things_are_told_like_missing_ones(world: World) 
         "redemption": redemption.json["id"],
         "reward": "their-mug",
         "number": "2",
+        "points_currency": "points",
+        "adjustment": proposal.json["id"],
     }
     bodies: dict[str, Any] = {
         "claim_purchase": {"member": {"id": await enrol(ours)}},
@@ -183,14 +187,16 @@ async def test_another_programs_things_are_told_like_missing_ones(world: World) 
         "create_key": {"role": "pos"},
         "cancel_redemption": {"reason": "changed_mind"},
         "change_stock": {"set": 5, "reason": "delivery"},
+        "set_pin": {"pin": "4711"},
+        "freeze_account": {"reason": "stolen_card"},
+        "unfreeze_account": {"reason": "card_found"},
     }
     seen = 0
     for endpoint in GUARDED:
         if not endpoint.parts:
             continue
-        missing = {
-            name: {int: "99", str: "no-such"}.get(kind, str(uuid4())) for name, kind in endpoint.parts.items()
-        }
+        others = {int: "99", str: "no-such"}
+        missing = {name: others.get(kind) or str(uuid4()) for name, kind in endpoint.parts.items()}
         told = []
         for ids in (foreign, missing):
             body = None if endpoint.method == "GET" else bodies.get(endpoint.name, {})

@@ -5,6 +5,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -216,6 +217,22 @@ async def test_points_are_given_and_taken_by_hand_and_stand_in_the_statement(wor
     assert (decision.json["kind"], decision.json["answer"]) == ("adjust", debit.json)
 
 
+async def test_the_statement_names_what_a_line_is_about(world: World) -> None:
+    till, desk = world.client("pos"), world.client("support")
+    member = await enrol(desk)
+    sale = receipt(member={"id": member})
+    await till.post("/v1/purchases", sale, idempotency_key=uuid4().hex)
+    back = {"source": "till", "external_id": uuid4().hex, "occurred_at": sale["occurred_at"]}
+    back["of"] = {name: sale[name] for name in ("source", "external_id")}
+    assert (await till.post("/v1/purchases/returns", back, idempotency_key=uuid4().hex)).status == 201
+    credit = {"member": {"id": member}, "points_currency": "points", "points": 100, "reason": "goodwill"}
+    await desk.post("/v1/adjustments", credit, idempotency_key=uuid4().hex)
+    lines = (await desk.get(f"/v1/members/{member}/entries")).json["data"]
+    assert [line["kind"] for line in lines] == ["adjust_credit", "revoke", "earn"]
+    told = [None, {name: back[name] for name in ("source", "external_id")}, back["of"]]
+    assert [line["known_as"] for line in lines] == told
+
+
 async def test_balances_as_of_the_past_stay_as_they_were(world: World) -> None:
     desk = world.client("support")
     member = await enrol(desk)
@@ -237,6 +254,16 @@ async def test_balances_as_of_the_past_stay_as_they_were(world: World) -> None:
     unknown = await desk.get(f"{path}?as_of=2026-01-06T00:00:00Z&recorded_by=2026-01-06T00:00:00Z")
     figures = [one.json["balances"][0]["available"] for one in (before, then, unknown)]
     assert figures == [0, 40, 0]
+
+
+async def test_balances_as_of_an_instant_to_come_are_refused(world: World) -> None:
+    desk = world.client("support")
+    path = f"/v1/members/{await enrol(desk)}/balances?as_of="
+    soon, late = (quote((datetime.now(UTC) + timedelta(seconds=s)).isoformat()) for s in (5, 60))
+    assert (await desk.get(path + soon)).status == 200  # the caller's clock is a little ahead
+    refused = await desk.get(path + late)
+    assert (refused.status, refused.json["code"]) == (422, "in_future")
+    assert refused.json["errors"][0]["pointer"] == "/as_of"
 
 
 async def test_a_purchase_explains_itself_also_when_it_earned_nothing(world: World) -> None:
@@ -311,10 +338,25 @@ async def test_a_configuration_is_judged_published_and_read_by_number(world: Wor
     listed = await manager.get(f"{path}?limit=1")
     assert (len(listed.json["data"]), listed.json["next_cursor"] is not None) == (1, True)
     contradictory = {**wanted, "settings": {**wanted["settings"], "zone": "Mars/Base"}}
+    contradictory["ruleset"] = {"rules": [{**wanted["ruleset"]["rules"][0], "points_currency": "stars"}]}
     judged = await manager.post(f"{path}/validate", contradictory)
-    assert [fault["pointer"] for fault in judged.json["faults"]] == ["/settings/zone"]
+    assert [(fault["pointer"], fault["code"]) for fault in judged.json["faults"]] == [
+        ("/settings/zone", "unknown_time_zone"),
+        ("/ruleset/rules/0/points_currency", "unknown_points_currency"),
+        ("/settings/zone", "configuration_fixed"),
+    ]
     refused = await manager.post(path, contradictory, idempotency_key=uuid4().hex)
     assert (refused.status, refused.json["code"]) == (422, "configuration_invalid")
+    others = [{**wanted["settings"]["points_currencies"][0], "code": "miles"}]
+    moved = {**wanted, "ruleset": {"rules": []}}
+    moved["settings"] = {**wanted["settings"], "money": "CHF", "points_currencies": others}
+    judged = await manager.post(f"{path}/validate", moved)
+    assert [(fault["pointer"], fault["code"]) for fault in judged.json["faults"]] == [
+        ("/settings/money", "configuration_fixed"),
+        ("/settings/points_currencies", "configuration_fixed"),
+    ]
+    refused = await manager.post(path, moved, idempotency_key=uuid4().hex)
+    assert (refused.status, refused.json["code"]) == (409, "configuration_fixed")
 
 
 async def test_a_program_says_what_is_in_force_and_what_is_scheduled(world: World) -> None:
@@ -371,7 +413,7 @@ async def test_a_key_is_shown_once_works_is_rotated_and_ends(world: World) -> No
     log = await admin.get("/v1/audit-log?limit=3")
     assert [entry["action"] for entry in log.json["data"]] == ["key.revoke", "key.create", "key.rotate"]
     staff = await admin.get("/v1/staff")
-    assert [person["name"] for person in staff.json["data"]] == ["Ida"]
+    assert [person["name"] for person in staff.json["data"]] == ["Ida", "Max"]
 
 
 async def test_a_verification_is_queued_and_can_be_asked_after(world: World) -> None:

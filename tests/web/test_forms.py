@@ -84,6 +84,7 @@ GOOD: dict[type, JSON] = {
     wire.ReturnByReceiptBody: _RETURN_BY_RECEIPT,
     wire.ExchangeBody: {"returned": _RETURN_BY_RECEIPT, "purchase": _PURCHASE},
     wire.ClaimBody: {"member": _MEMBER},
+    wire.PinBody: {"pin": "4711"},
     wire.EnrolBody: {
         "identifiers": [{"kind": "card", "value": "1"}],
         "profile": {"name": "Ida", "birthday_on": "1990-01-01"},
@@ -105,6 +106,9 @@ GOOD: dict[type, JSON] = {
     },
     wire.ExtendBody: {"minutes": 20},
     wire.CaptureBody: {"points": 5, "release_rest": True},
+    wire.WriteOffBody: {"member": _MEMBER, "points_currency": "points", "reference": "CASE-7"},
+    wire.TransferBody: {"from": _MEMBER, "to": _MEMBER, "points_currency": "points", "points": 5},
+    wire.FreezeBody: {"reason": "stolen_card"},
     wire.ImportLotBody: _LOT,
     wire.ImportItem: {**_LOT, "idempotency_key": "k"},
     wire.ImportBatch: {"items": [_LOT]},

@@ -159,6 +159,15 @@ async def test_every_write_has_a_largest_body(world: World, endpoint: Endpoint) 
     is_problem(parsed(await world.raw(streamed)), 413, "body_too_large")
 
 
+@pytest.mark.parametrize("megabytes", [2, 8])
+async def test_whoever_sends_too_much_hears_so_however_long_he_sends(world: World, megabytes: int) -> None:
+    """The connection is not reset over the answer while the rest is under way."""
+    desk = world.client("admin")
+    for _ in range(5):
+        told = await desk.call("POST", "/v1/members", b" " * (megabytes << 20), Idempotency_Key="k")
+        is_problem(told, 413, "body_too_large")
+
+
 WRONG_PURCHASES: list[tuple[JSON, str, str]] = [
     ({"lines": None}, "/lines", "required"),
     ({"lines": []}, "/lines", "too_few_items"),

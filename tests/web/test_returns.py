@@ -84,6 +84,17 @@ async def test_a_return_is_repeated_like_a_purchase(world: World) -> None:
     assert is_problem(differs, 409, "activity_differs")["differs"] == ["/till"]
 
 
+async def test_every_line_of_a_cancelled_purchase_is_returned_one_without_quantity_too(world: World) -> None:
+    till = world.client("pos")
+    lines = [{"line_id": str(n), "sku": "S", "quantity": str(n), "amount_minor": 500} for n in range(2)]
+    sale = receipt(lines=lines)
+    assert (await post(till, "", sale)).status == 201
+    name = {part: sale[part] for part in ("source", "external_id")}
+    assert (await post(till, "/cancel", name)).status == 201
+    read = await till.get(f"/v1/purchases?source={name['source']}&external_id={name['external_id']}")
+    assert [line["state"] for line in read.json["content"]["lines"]] == ["returned", "returned"]
+
+
 async def test_every_refusal_of_a_return_says_what_is_wrong(world: World) -> None:
     till = world.client("pos")
     name, sale = await sold(till)
@@ -107,6 +118,7 @@ async def test_every_refusal_of_a_return_says_what_is_wrong(world: World) -> Non
     is_problem(await post(till, path, back()), 409, "purchase_cancelled")
     for body, pointer, code in [
         (back(lines=[]), "/lines", "too_few_items"),
+        (back(location="  "), "/location", "invalid_format"),
         (back(lines=[{"line_id": "1"}] * 2), "/lines/1/line_id", "duplicate_line_id"),
         (back(lines=[{"line_id": "1", "quantity": "-1"}]), "/lines/0/quantity", "out_of_range"),
         (back(occurred_at="1960-01-01T00:00:00Z"), "/occurred_at", "out_of_range"),
@@ -142,6 +154,17 @@ async def test_an_exchange_happens_whole_or_not_at_all(world: World) -> None:
     assert "/returned/lines" in {fault["pointer"] for fault in problem["errors"]}
     for who in ("support", "manager"):
         is_problem(await post(world.client(who), "/exchanges", body), 403, "not_allowed")
+
+
+async def test_a_location_is_the_same_however_its_letters_are_composed(world: World) -> None:
+    bound, written = world.client("till"), "Cafe\u0301"
+    name, _ = await sold(bound, location=written)
+    body = back(of=name, location=written, lines=[{"line_id": "2"}])
+    assert (await post(bound, "/returns", body)).status == 201
+    again = await post(bound, "/returns", body | {"location": "Café"})
+    assert (again.status, again.json["status"]) == (200, "returned")
+    path = f"/v1/returns?source={body['source']}&external_id={body['external_id']}"
+    assert (await bound.get(path)).json["location"] == "Café"
 
 
 async def test_a_till_of_one_store_takes_back_what_another_sold(world: World) -> None:

@@ -69,7 +69,7 @@ async def test_a_till_asks_what_a_member_can_have_and_why_not_the_rest(world: Wo
     assert (tea["available"], tea["reasons"]) == (True, [])
     assert mug["available"] is False
     assert mug["reasons"] == [
-        {"reason": "sold_out", "detail": {"stock": 0, "quantity": 1}},
+        {"reason": "sold_out", "detail": {"stock": 0, "reserved": 0, "quantity": 1}},
         {"reason": "insufficient_points", "detail": {"wanted": 500, "available": 380, "missing": 120}},
     ]
     (tea,) = [(await till.get(f"/v1/rewards/tea?member={member}")).json]
@@ -132,6 +132,64 @@ async def test_a_reward_is_redeemed_read_handed_over_and_stays(world: World, sho
     decision = (await desk.get(f"/v1/decisions/{taken.json['decision_id']}")).json
     assert decision["detail"]["redemption"]["parts"]
     assert decision["activity_id"] == taken.json["id"]
+
+
+async def test_a_reward_is_set_aside_shown_as_such_and_redeemed_out_of_its_hold(
+    world: World, shop: Shop
+) -> None:
+    till, desk, member = world.client("pos", shop), world.client("manager", shop), await rich(world, shop)
+    await post(desk, "/v1/rewards/mug/stock", {"set": 2, "reason": "delivery"})
+    wish = {"member": {"id": member}, "reward": "mug", "location": "store-12"}
+    held = await post(till, "/v1/holds", wish | {"channel": "app", "minutes": 30, "reference": "R-1"}, "one")
+    assert (held.status, held.json["reward"], held.json["quantity"], held.json["held"]) == (
+        201,
+        "mug",
+        1,
+        500,
+    )
+    assert (
+        await post(till, "/v1/holds", wish | {"channel": "app", "minutes": 30, "reference": "R-1"}, "one")
+    ).replayed
+    path = f"/v1/holds/{held.json['id']}"
+    read = (await till.get(path)).json
+    assert [read[name] for name in ("state", "reward", "quantity", "points", "location")] == [
+        "open", "mug", 1, 500, "store-12",
+    ]  # fmt: skip
+    assert [one["reward"] for one in (await till.get(f"/v1/members/{member}/holds")).json["data"]] == ["mug"]
+    shown = (await till.get(f"/v1/rewards/mug?member={await rich(world, shop)}")).json
+    assert (shown["stock"], shown["reserved"], shown["available"]) == (2, 1, True)
+    own = (await till.get(f"/v1/rewards/mug?member={member}")).json
+    assert own["reasons"] == [], "a second one"
+    captured = await post(till, f"{path}/capture", {})
+    assert (captured.status, captured.json["code"], captured.json["reward"]) == (
+        409,
+        "hold_for_reward",
+        "mug",
+    )
+    taken = await post(till, "/v1/redemptions", wish | {"hold": held.json["id"], "till": "7"})
+    assert (taken.status, taken.json["points"], taken.json["money_minor"]) == (201, 500, 250), taken.body
+    assert taken.json["captured"]["hold_id"] == held.json["id"]
+    statement = (await desk.get(f"/v1/members/{member}/entries")).json["data"]
+    assert statement[0]["words"] == "500 points spent of those set aside: a reward"
+    assert (await till.get(path)).json["state"] == "captured"
+    path = f"/v1/redemptions/{taken.json['id']}"
+    assert (await till.get(path)).json["quantity"] == 1
+    back = await post(till, f"{path}/cancel", {"reason": "changed_mind"})
+    assert (back.status, back.json["balances"][0]["available"]) == (200, 1000)
+    counted = await post(desk, "/v1/rewards/mug/stock", {"add": 0, "reason": "count"})
+    assert (counted.json["stock"], counted.json["reserved"]) == (2, 0)
+
+
+async def test_a_sale_is_paid_out_of_a_hold(world: World, shop: Shop) -> None:
+    till, member = world.client("pos", shop), await rich(world, shop)
+    points = {"member": {"id": member}, "points_currency": "points"}
+    held = (await post(till, "/v1/holds", points | {"points": 500})).json["id"]
+    paid = await post(till, "/v1/redemptions", points | {"points": 300, "hold": held})
+    assert (paid.status, paid.json["money_minor"], paid.json["captured"]["released"]) == (201, 300, 200)
+    again = await post(till, "/v1/redemptions", points | {"points": 200, "hold": held})
+    assert (again.status, again.json["code"]) == (409, "hold_captured")
+    other = await post(till, "/v1/redemptions", points | {"points": 200, "hold": str(uuid4())})
+    assert (other.status, other.json["code"]) == (404, "hold_not_found")
 
 
 async def test_what_is_cancelled_comes_back_and_twice_is_once(world: World, shop: Shop) -> None:
@@ -210,6 +268,12 @@ MISFORMED: list[tuple[str, JSON, str, str]] = [
     ("/v1/redemptions", {"points_currency": "points", "points": 5, "quantity": 1}, "/quantity", "choose_one"),
     ("/v1/redemptions", {"reward": "mug", "quantity": 0}, "/quantity", "out_of_range"),
     ("/v1/redemptions", {"reward": "Mug"}, "/reward", "invalid_format"),
+    ("/v1/redemptions", {"reward": "mug", "hold": "x"}, "/hold", "invalid_id"),
+    ("/v1/holds", {}, "", "choose_one"),
+    ("/v1/holds", {"reward": "mug", "points": 5}, "", "choose_one"),
+    ("/v1/holds", {"points_currency": "points", "points": 5, "quantity": 1}, "/quantity", "choose_one"),
+    ("/v1/holds", {"points_currency": "points", "points": 5, "channel": "app"}, "/channel", "choose_one"),
+    ("/v1/holds", {"reward": "mug", "quantity": 1001}, "/quantity", "out_of_range"),
     ("/v1/redemptions", {"reward": "mug", "reference": " x"}, "/reference", "invalid_characters"),
     ("/v1/redemptions", {"points_currency": "points", "points": 2**53}, "/points", "out_of_range"),
     ("/v1/rewards/mug/stock", {"reason": "x"}, "", "choose_one"),

@@ -50,7 +50,12 @@ CONFIGURATION: JSON = {
                 "pay": {"points": 1, "each_minor": 1},
             }
         ],
-        "policies": {"phone_region": "AT", "unknown_external": "guest", "unknown_phone": "enrol"},
+        "policies": {
+            "phone_region": "AT",
+            "unknown_external": "guest",
+            "unknown_phone": "enrol",
+            "adjustments": {"approval_above": 1_000_000},
+        },
     },
     "ruleset": {
         "version": 1,
@@ -72,7 +77,9 @@ class Shop:
 
     program_id: UUID
     client_id: UUID
-    keys: dict[str, str]  # by role, and `till` (bound to store-12), `staff`
+    keys: dict[
+        str, str
+    ]  # by role, and `till` (bound to store-12 and Café), and of people: `staff` (support), `chief` (manager)
     members: list[UUID] = field(default_factory=list)
 
 
@@ -188,18 +195,19 @@ async def new_shop(
             client.id,
             Role.POS,
             random=secrets.token_bytes(32),
-            locations=("store-12",),
+            locations=("store-12", "Café"),
             **made,
         )
-        person = await create_staff(connection, by, "Ida", Role.SUPPORT, **made)
-        _, keys["staff"] = await issue_staff_token(
-            connection,
-            by,
-            person.id,
-            expires_at=now + timedelta(days=1),
-            random=secrets.token_bytes(32),
-            **made,
-        )
+        for key, name, role in (("staff", "Ida", Role.SUPPORT), ("chief", "Max", Role.MANAGER)):
+            person = await create_staff(connection, by, name, role, **made)
+            _, keys[key] = await issue_staff_token(
+                connection,
+                by,
+                person.id,
+                expires_at=now + timedelta(days=1),
+                random=secrets.token_bytes(32),
+                **made,
+            )
     return Shop(program_id, client.id, keys)
 
 

@@ -28,6 +28,7 @@ class Permission(StrEnum):
     MEMBER_ENROL = "member.enrol"
     MEMBER_WRITE = "member.write"  # profile, status, further identifiers
     MEMBER_ERASE = "member.erase"
+    PIN_SET = "pin.set"  # another PIN for a member, without knowing the old one
     QUOTE = "quote"
     PURCHASE_READ = "purchase.read"
     PURCHASE_WRITE = "purchase.write"
@@ -37,7 +38,11 @@ class Permission(StrEnum):
     HOLD_READ = "hold.read"
     HOLD_WRITE = "hold.write"  # place, extend, capture, release
     LEDGER_READ = "ledger.read"  # statements, entries, decisions and their explanations
-    ADJUST = "adjust"
+    ADJUST = "adjust"  # give and take by hand, and propose what needs another person
+    ADJUST_DECIDE = "adjust.decide"  # approve and reject what others proposed
+    TRANSFER = "transfer"
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
     IMPORT = "import"
     REWARD_READ = "reward.read"  # the catalogue, also as one member may have it
     REDEMPTION_READ = "redemption.read"
@@ -57,6 +62,10 @@ class Permission(StrEnum):
 
 _P = Permission
 
+# Support gives goodwill below the program's threshold and proposes what is above it; a manager decides. Stopping a
+# theft cannot wait for a manager, lifting the stop can: that is what a thief would ask support for. A till moves no
+# points between people: whoever steals its key could empty every account. Nor does it set a PIN: that is what the PIN
+# is against; support does when it has made sure who calls.
 _READ_BOOKS = {
     _P.MEMBER_LOOKUP,
     _P.MEMBER_READ,
@@ -76,6 +85,9 @@ _SERVE = {
     _P.PURCHASE_RETURN,
     _P.PURCHASE_CLAIM,
     _P.HOLD_WRITE,  # a sale by phone, and a hold that a till forgot
+    _P.ADJUST,
+    _P.TRANSFER,
+    _P.FREEZE,
     _P.REDEEM,
     _P.REDEMPTION_CHANGE,
 }
@@ -101,12 +113,14 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
         }
     ),
     Role.MEMBER: frozenset({_P.SELF_READ}),
-    Role.SUPPORT: frozenset(_READ_BOOKS | _SERVE | {_P.MEMBER_ERASE, _P.ADJUST}),
+    Role.SUPPORT: frozenset(_READ_BOOKS | _SERVE | {_P.MEMBER_ERASE, _P.PIN_SET}),
     Role.MANAGER: frozenset(
         _READ_BOOKS
         | _SERVE
         | {
-            _P.ADJUST,
+            _P.ADJUST_DECIDE,
+            _P.PIN_SET,
+            _P.UNFREEZE,
             _P.IMPORT,
             _P.STOCK_WRITE,
             _P.CONFIG_PUBLISH,

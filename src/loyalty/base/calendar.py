@@ -8,6 +8,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+CLOCK_DIFFERENCE_MAX = timedelta(seconds=10)  # so far apart still means now: the caller's clock is another
+
 
 class RoundUp(StrEnum):
     """The end of the calendar period to which a date is rounded up."""

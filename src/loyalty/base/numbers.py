@@ -40,16 +40,12 @@ def split_largest_remainder(total: int, weights: Sequence[int]) -> tuple[int, ..
         parts = [0] * len(weights)
         parts[weights.index(whole)] = total
         return tuple(parts)
-    parts: list[int] = []
-    excesses: list[int] = []
-    left = total
-    for weight in weights:
-        share = total * weight
-        part = share // whole
-        parts.append(part)
-        excesses.append(part * whole - share)  # minus the remainder: a sort puts the largest first
-        left -= part
+    shares = [total * weight for weight in weights]
+    parts = [share // whole for share in shares]
+    left = total - sum(parts)
     if left:
+        # Minus the remainders, so that a sort puts the largest first.
+        excesses = [part * whole - share for part, share in zip(parts, shares, strict=True)]
         for position in sorted(range(len(parts)), key=excesses.__getitem__)[:left]:
             parts[position] += 1
     return tuple(parts)

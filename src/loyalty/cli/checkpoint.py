@@ -27,8 +27,10 @@ def note(*, program: UUID | None = None, out: Path | None = None) -> None:
     program
         Id of the program; not needed where there is only one.
     out
-        File to write, replaced as a whole; default: stdout.
+        File to write; one that is there is refused, what was noted before is worth keeping. Default: stdout.
     """
+    if out is not None and out.exists():
+        raise CommandError(f"{out} is there already: name another file, no note is overwritten", Exit.USAGE)
     noted = at_desk(lambda desk: _note(desk, program))
     text = to_lines(noted)
     if out is None:
@@ -40,7 +42,7 @@ def note(*, program: UUID | None = None, out: Path | None = None) -> None:
         os.replace(unfinished, out)
     except OSError as error:
         raise CommandError(f"{out} cannot be written: {error.strerror}", Exit.USAGE) from error
-    say(f"Noted {len(noted)} blocks in {out}.")
+    say(f"Noted {len(noted)} block{'s' * (len(noted) != 1)} in {out}.")
 
 
 async def _note(desk: Desk, program: UUID | None) -> list[Checkpoint]:

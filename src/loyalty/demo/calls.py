@@ -63,15 +63,15 @@ def ready_calls(
 ) -> list[Call]:
     """The main calls about `member` (an external id): `purchase_id` is explained, the guest's `guest_id` claimed.
 
-    `at` dates the purchase that one of them makes and another cancels, and names its receipt: pasted again it is
-    the same one.
+    `at` dates the purchase that one of them makes and others undo, and names its receipt: pasted again it is the
+    same one.
     """
 
     def line(role: str, path: str, body: dict[str, Any] | None = None, key: str | None = None) -> str:
         parts = ["curl", "-sS", "-H", f"@{header_file(home, role)}"]
         if key is not None:
             parts += ["-H", f"Idempotency-Key: {key}"]
-        parts.append(base_url + path)
+        parts += ["-w", r"\n", base_url + path]
         if body is not None:
             parts += ["-d", msgspec.json.encode(body).decode()]
         return shlex.join(parts)
@@ -79,6 +79,14 @@ def ready_calls(
     receipt = f"DEMO-{at:%Y%m%d-%H%M%S}"
     sale = basket(receipt, at, member)
     name = {field: sale[field] for field in ("source", "external_id")}
+    points = {"member": {"external": member}, "points_currency": "points", "points": 20}
+    back = {
+        "source": sale["source"],
+        "external_id": f"{receipt}-return",
+        "occurred_at": sale["occurred_at"],
+        "of": name,
+        "lines": [{"line_id": "1", "quantity": "1"}],
+    }
     who = f"/v1/members/identifier:external:{member}"
     return [
         Call("Who is at the till? Card, phone, e-mail or number in one field",
@@ -89,11 +97,16 @@ def ready_calls(
              line("pos", "/v1/purchases", sale, receipt)),
         Call("What the member holds, and what expires next", line("support", f"{who}/balances")),
         Call("The same points lot by lot, each with its last day", line("support", f"{who}/lots?limit=5")),
-        Call("The member's statement in words", line("support", f"{who}/entries?limit=5")),
+        Call("The statement of the member, in words", line("support", f"{who}/entries?limit=5")),
         Call("Why that many points?", line("support", f"/v1/purchases/{purchase_id}/explanation")),
-        Call("That purchase cancelled: what it earned is taken back",
+        Call("20 points pay 0.20 of a basket", line("pos", "/v1/redemptions", points, f"{receipt}-pay")),
+        Call("20 more are set aside for an order, until it is paid or a quarter of an hour has passed",
+             line("pos", "/v1/holds", points, f"{receipt}-hold")),
+        Call("One of the two packets of the purchase above comes back, and its points",
+             line("pos", "/v1/purchases/returns", back, f"{receipt}-return")),
+        Call("Then the whole purchase is cancelled: what was left of its points is taken back",
              line("pos", "/v1/purchases/cancel", name, f"{receipt}-cancel")),
-        Call("A guest bought the same a moment ago; now it is this member's",
+        Call("A guest bought the same a moment ago; now it is bought by this member",
              line("pos", f"/v1/purchases/{guest_id}/claim", {"member": {"external": member}}, f"{receipt}-claim")),
         Call("Everything that happened, for other systems", line("analyst", "/v1/engagement-events?limit=3")),
     ]  # fmt: skip

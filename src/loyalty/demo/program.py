@@ -9,7 +9,7 @@ from msgspec import Struct
 from loyalty.access.roles import Role
 from loyalty.base.settings import Settings
 from loyalty.demo.calls import header_file, headers
-from loyalty.demo.state import State, read_state, write_private, write_state
+from loyalty.demo.state import State, begin, made_here, read_state, write_private, write_state
 from loyalty.operating.desk import Desk, open_desk
 from loyalty.posting.files import load
 from loyalty.replay import completejourney
@@ -17,6 +17,10 @@ from loyalty.replay.shift import whole_weeks
 
 FILE = Path(__file__).resolve().parents[3] / "examples" / "programs" / "demo.toml"
 _STAFF = {"support": "Sam (support)", "manager": "Mia (manager)"}
+
+
+class NotOurs(Exception):
+    """The installation holds programs and no demo."""
 
 
 class Prepared(Struct, frozen=True):
@@ -33,8 +37,12 @@ async def prepare(settings: Settings) -> Prepared:
     home = settings.home
     async with open_desk(settings) as desk:
         state = read_state(home)
-        made_now = state is None or state.program_id not in {program.id for program in await desk.programs()}
+        there = {program.id for program in await desk.programs()}
+        if there and not made_here(home):
+            raise NotOurs
+        made_now = state is None or state.program_id not in there
         if state is None or made_now:
+            begin(home)
             state = await _make(desk)
             write_state(home, state)
         now = (await desk.in_force(state.program_id)).settings

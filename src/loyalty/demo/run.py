@@ -25,8 +25,8 @@ import msgspec
 from loyalty.base import migrations
 from loyalty.base.settings import Settings
 from loyalty.demo.calls import basket, ready_calls
-from loyalty.demo.program import Prepared, prepare
-from loyalty.demo.state import Serving, State, announced, directory, forget, write_state
+from loyalty.demo.program import NotOurs, Prepared, prepare
+from loyalty.demo.state import Serving, State, announced, directory, forget, made_here, write_state
 from loyalty.embedded import destroy, provide
 from loyalty.operating.processes import Child, until_ready
 from loyalty.replay.completejourney import completejourney
@@ -62,8 +62,13 @@ def demo(settings: Settings, *, everything: bool, stop: Callable[[], Awaitable[o
 
 
 def reset(settings: Settings) -> None:
-    """Remove the demo's data, the servers' included. Raises: DemoError while the demo runs."""
+    """Remove the demo's data, the servers' included. Raises: DemoError while it runs, and where it never ran."""
     if settings.home.is_dir():
+        if not made_here(settings.home):
+            raise DemoError(
+                f"No demo has been made in {settings.home}: nothing is removed. What else is there goes with"
+                " `loyalty servers reset --yes`"
+            )
         with _alone(settings, "stop it with Ctrl-C or `kill`, then reset again"):
             destroy(settings.home)
             forget(settings.home)
@@ -72,7 +77,13 @@ def reset(settings: Settings) -> None:
 
 
 async def _story(settings: Settings, everything: bool, began: float, say: Say) -> None:
-    prepared = await prepare(settings)
+    try:
+        prepared = await prepare(settings)
+    except NotOurs:
+        raise DemoError(
+            f"{settings.home} holds programs of your own. Give the demo a place of its own: unset LOYALTY_HOME,"
+            " or set it to another directory"
+        ) from None
     say(
         f"program    {prepared.name} ({prepared.zone}), {'made' if prepared.made_now else 'found'}:"
         f" {prepared.state.program_id}"
@@ -97,7 +108,7 @@ async def _story(settings: Settings, everything: bool, began: float, say: Say) -
                 purchase_id = await _interesting(support, statement)
             now = datetime.now(ZoneInfo(prepared.zone))
             guest_id = await _guest(base_url, state.api_keys["pos"], now)
-            _tell_statement(statement, say)
+            _tell_statement(statement, ZoneInfo(prepared.zone), say)
             _tell_product(settings, base_url, purchase_id, guest_id, now, say)
             await watch()
 
@@ -172,17 +183,18 @@ async def _guest(base_url: str, api_key: str, now: datetime) -> str:
     return answer.json()["id"]
 
 
-def _tell_statement(statement: list[dict[str, Any]], say: Say) -> None:
+def _tell_statement(statement: list[dict[str, Any]], zone: ZoneInfo, say: Say) -> None:
     say(f"statement  of member {MEMBERS[0]}, newest first")
     for line in statement[:6]:
-        say(f"           {line['occurred_at'][:10]}  {line['words']:60}  balance {line['available']:,}")
+        on = datetime.fromisoformat(line["occurred_at"]).astimezone(zone).date()
+        say(f"           {on}  balance {line['available']:>6,}  {line['words']}")
 
 
 def _tell_product(
     settings: Settings, base_url: str, purchase_id: str, guest_id: str, now: datetime, say: Say
 ) -> None:
     say("")
-    say("The API is running. Paste any of these:")
+    say("The API is running. Paste these, from top to bottom:")
     for call in ready_calls(base_url, settings.home, MEMBERS[0], purchase_id, guest_id, now):
         say("")
         say(f"# {call.what}")

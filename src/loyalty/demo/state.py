@@ -17,7 +17,7 @@ from msgspec import Struct
 
 T = TypeVar("T", bound=Struct)
 
-_STATE, _SERVING = "demo-state.json", "demo.json"
+_STATE, _SERVING, _BEGUN = "demo-state.json", "demo.json", "begun"
 
 
 class State(Struct, frozen=True):
@@ -45,6 +45,16 @@ class Serving(Struct, frozen=True):
 def read_state(home: Path) -> State | None:
     """What an earlier run left; None when there was none, or one of another release."""
     return _read(home / _STATE, State)
+
+
+def made_here(home: Path) -> bool:
+    """Whether a demo was ever begun in this home, by whatever release."""
+    return (home / _STATE).exists() or (directory(home) / _BEGUN).exists()
+
+
+def begin(home: Path) -> None:
+    """Mark the home as the demo's, before anything is made in it: the run may be killed at any moment."""
+    write_private(directory(home) / _BEGUN, b"")
 
 
 def write_state(home: Path, state: State) -> None:

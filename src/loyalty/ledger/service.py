@@ -161,6 +161,8 @@ def hold_view(hold: PlacedHold, now: datetime) -> HoldView:
         till=hold.till,
         location=hold.location,
         decision_id=hold.deadlines[0].decision_id,
+        reward=hold.reward,
+        quantity=hold.quantity,
     )
 
 

@@ -91,7 +91,7 @@ def words(entry: Entry, name: str, zone: ZoneInfo, decision_kind: str | None = N
         case EntryKind.HOLD:
             return f"{count(*moved)} set aside"
         case EntryKind.CAPTURE:
-            return f"{count(*moved)} spent of those set aside"
+            return f"{count(*moved)} spent of those set aside{_why(entry)}"
         case EntryKind.RELEASE | EntryKind.LAPSE:
             back = f"{count((Bucket.HELD, Bucket.AVAILABLE))} set aside came back"
             lost = moved.get((Bucket.AVAILABLE, Bucket.EXPIRED), 0)

@@ -172,6 +172,9 @@ holds = Table(
     Column("reference", WORD),
     Column("till", WORD),
     Column("location", WORD),
+    Column("reward", WORD),
+    Column("quantity", Integer),
+    Column("priced_by", Integer),
     Index(
         "holds_open", "program_id", "cell", "account_id", "held_at", postgresql_where=text("state = 'open'")
     ),

@@ -153,7 +153,10 @@ class Deadline(msgspec.Struct, frozen=True):
 
 
 class PlacedHold(Hold, kw_only=True):
-    """A hold as it is stored: whose points, for what, and every deadline it ever had, the last one in force."""
+    """A hold as it is stored: whose points, for what, and every deadline it ever had, the last one in force.
+
+    One that was placed for a reward sets so many of it aside too, at the price of its configuration.
+    """
 
     owner_id: UUID
     points_currency: str
@@ -162,6 +165,9 @@ class PlacedHold(Hold, kw_only=True):
     reference: str | None = None  # the caller's own number for the sale
     till: str | None = None
     location: str | None = None
+    reward: str | None = None  # None: plain points
+    quantity: int | None = None
+    priced_by: int | None = None  # number of the configuration
 
 
 class Redate(msgspec.Struct, frozen=True):
@@ -303,6 +309,8 @@ class HoldView(msgspec.Struct, frozen=True):
     till: str | None
     location: str | None
     decision_id: UUID  # what placed it
+    reward: str | None  # null: plain points
+    quantity: int | None  # of the reward, set aside with its points
 
 
 class StatementLine(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Tables of members, their profiles and identifiers; personal data sits here and nowhere else."""
 
-from sqlalchemy import Column, Index, SmallInteger, Table
+from sqlalchemy import Column, Index, Integer, SmallInteger, Table
 
 from loyalty.base.schema import DOCUMENT, ID, INSTANT, METADATA, WORD
 
@@ -22,6 +22,18 @@ member_profiles = Table(
     Column("cell", SmallInteger, primary_key=True),
     Column("member_id", ID, primary_key=True),
     Column("profile", DOCUMENT, nullable=False),
+)
+
+member_pins = Table(
+    "member_pins",
+    METADATA,
+    Column("program_id", ID, primary_key=True),
+    Column("cell", SmallInteger, primary_key=True),
+    Column("member_id", ID, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("hash", WORD, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("locked_until", INSTANT),
 )
 
 identifiers = Table(

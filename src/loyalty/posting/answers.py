@@ -38,7 +38,7 @@ class Receipt(Struct, frozen=True):
 
 
 class Captured(Struct, frozen=True):
-    """What a purchase took of one hold, and what became of the rest of it."""
+    """What a purchase or a redemption took of one hold, and what became of the rest of it."""
 
     hold_id: UUID
     points_currency: str
@@ -96,7 +96,8 @@ class Restored(Struct, frozen=True):
 
     points_currency: str
     points: int
-    expired: int  # of them, those whose end had come meanwhile
+    expired: int  # of them, those whose end had come meanwhile: lost
+    reinstated: int = 0  # of them, those whose end had come meanwhile and that got a new one
 
 
 class ReturnAnswer(Struct, frozen=True):
@@ -149,10 +150,70 @@ class AdjustmentAnswer(Struct, frozen=True):
     points_currency: str
     points: int  # as asked: credit above zero, debit below
     reason: str
+    reference: str | None
     earned: tuple[Earned, ...]
     balances: tuple[Balance, ...]
     recorded_at: datetime
     decision_id: UUID
+
+
+class ProposalAnswer(Struct, frozen=True):
+    """A proposal as the command left it; what was earned and the balances are there once it is approved."""
+
+    id: UUID
+    kind: Literal["adjustment", "write_off"]
+    state: Literal["proposed", "approved", "rejected"]
+    member_id: UUID
+    points_currency: str
+    points: int
+    reason: str
+    reference: str | None
+    lapses_at: datetime
+    earned: tuple[Earned, ...]
+    balances: tuple[Balance, ...]
+    recorded_at: datetime
+    decision_id: UUID
+
+
+class TransferAnswer(Struct, frozen=True):
+    """The giver's side; what the taker holds is the taker's own."""
+
+    id: UUID
+    giver_id: UUID
+    taker_id: UUID
+    points_currency: str
+    points: int  # what the taker received
+    fee: int  # what it cost the giver beside them
+    balances: tuple[Balance, ...]  # the giver's
+    recorded_at: datetime
+    decision_id: UUID
+
+
+class FreezeAnswer(Struct, frozen=True):
+    member_id: UUID
+    points_currency: str
+    frozen: bool
+    reason: str
+    since: datetime
+    decision_id: UUID
+
+
+class AttemptAnswer(Struct, frozen=True):
+    """What a refused attempt met: the limit, what was used of it, and until when it holds."""
+
+    limit: str
+    points_currency: str
+    wanted: int
+    maximum: int
+    used: int
+    until: datetime
+
+
+class WrongPinAnswer(Struct, frozen=True):
+    """What a wrong PIN left: further attempts, or the instant until which none is taken."""
+
+    attempts_left: int
+    until: datetime | None
 
 
 class ImportAnswer(Struct, frozen=True):
@@ -181,8 +242,11 @@ class HoldAnswer(Struct, frozen=True):
     released: int  # given back by this command, or by the lapse that it found due
     expired: int  # over since they were set aside: they did not come back
     balances: tuple[Balance, ...]
+    receipt: Receipt
     recorded_at: datetime
     decision_id: UUID
+    reward: str | None = None  # null: plain points
+    quantity: int | None = None  # of the reward, set aside with its points
 
 
 class RedemptionAnswer(Struct, frozen=True):
@@ -202,6 +266,7 @@ class RedemptionAnswer(Struct, frozen=True):
     configuration: int  # number of the one that priced it
     recorded_at: datetime
     decision_id: UUID
+    captured: Captured | None = None  # where the points come from a hold
 
 
 class FulfilledAnswer(Struct, frozen=True):
@@ -230,11 +295,12 @@ class ReturnedAnswer(Struct, frozen=True):
 
 class StockAnswer(Struct, frozen=True):
     reward: str
-    stock: int  # how many there are now
+    stock: int  # how many there are now, those that are set aside among them
     change: int
     reason: str
     recorded_at: datetime
     decision_id: UUID
+    reserved: int = 0  # of them, how many are set aside
 
 
 class PublishedAnswer(Struct, frozen=True):

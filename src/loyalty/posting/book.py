@@ -4,18 +4,30 @@ Pure. `Book` is what load put in and what accepted commands added; `Work` is one
 a refusal leaves no trace. What is missing is asked for by raising `Needs`; store.py reads and writes it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from copy import copy
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from loyalty.base.errors import LawBroken
 from loyalty.conditions.types import Facts
 from loyalty.ledger import postings
 from loyalty.ledger.settle import next_due, settle
-from loyalty.ledger.types import Account, Decision, Entry, EntryDraft, HoldNotFound, Lot, PlacedHold
+from loyalty.ledger.types import (
+    POINTS_MAX,
+    Account,
+    Decision,
+    Entry,
+    EntryDraft,
+    EntryKind,
+    HoldNotFound,
+    Lot,
+    PlacedHold,
+)
 from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier, Member, MemberErased, MemberNotFound, MemberStatus, Profile
 from loyalty.posting.commands import MemberRef, Submission
@@ -30,23 +42,26 @@ ActivityName = tuple[str, str, str]  # kind, source, external_id
 class Keys(Struct):
     """What a batch wants read. The first group is known from the commands, the second only after reading it."""
 
-    idempotency: set[tuple[UUID, str]]
-    activity_names: set[ActivityName]
-    identifiers: set[Identifier]
-    members: set[UUID]
-    periods: set[str]
-    open_lots: set[UUID]  # accounts
-    decisions: set[tuple[int, UUID]]
-    activities: set[tuple[int, UUID]]
-    holds: set[UUID]
-    lots: set[tuple[int, UUID]]  # open or not
-    redemptions: set[tuple[int, UUID]]
-    stocks: set[str]
-    identified: set[UUID]  # members whose kinds of identifiers count
+    idempotency: set[tuple[UUID, str]] = field(default_factory=set[tuple[UUID, str]])
+    activity_names: set[ActivityName] = field(default_factory=set[ActivityName])
+    identifiers: set[Identifier] = field(default_factory=set[Identifier])
+    members: set[UUID] = field(default_factory=set[UUID])
+    actors: set[UUID] = field(default_factory=set[UUID])  # clients and staff: their counters
+    periods: set[str] = field(default_factory=set[str])
+    holds: set[UUID] = field(default_factory=set[UUID])
+    open_lots: set[UUID] = field(default_factory=set[UUID])  # accounts
+    owners: set[UUID] = field(default_factory=set[UUID])  # members from whom points are taken
+    decisions: set[tuple[int, UUID]] = field(default_factory=set[tuple[int, UUID]])
+    activities: set[tuple[int, UUID]] = field(default_factory=set[tuple[int, UUID]])
+    lots: set[tuple[int, UUID]] = field(default_factory=set[tuple[int, UUID]])  # open or not
+    redemptions: set[tuple[int, UUID]] = field(default_factory=set[tuple[int, UUID]])
+    stocks: set[str] = field(default_factory=set[str])
+    identified: set[UUID] = field(default_factory=set[UUID])  # members whose kinds of identifiers count
+    proposals: set[UUID] = field(default_factory=set[UUID])
 
     @staticmethod
     def none() -> "Keys":
-        return Keys(set(), set(), set(), set(), set(), set(), set(), set(), set(), set(), set(), set(), set())
+        return Keys()
 
     @property
     def shallow(self) -> bool:
@@ -63,12 +78,14 @@ class Keys(Struct):
     def deep(self) -> bool:
         return bool(
             self.open_lots
+            or self.owners
             or self.decisions
             or self.activities
             or self.lots
             or self.redemptions
             or self.stocks
             or self.identified
+            or self.proposals
         )
 
 
@@ -128,6 +145,68 @@ class StoredDecision(Struct, frozen=True):
     detail: str
     answer_status: int
     answer: str
+
+
+class Proposal(Struct, frozen=True):
+    """What one person wants done by hand and another one decides. Its id tells its member's lane.
+
+    It lapses by itself when its time has come: that is read off `lapses_at`, not written.
+    """
+
+    id: UUID
+    kind: str  # adjustment, write_off
+    member_id: UUID
+    points_currency: str
+    points: int  # credit above zero, debit below; of a write-off: at most so many
+    reason: str
+    reference: str | None
+    proposed_by_kind: str
+    proposed_by: UUID
+    proposed_at: datetime
+    lapses_at: datetime
+    proposed_in: UUID  # decision
+    state: str = "proposed"  # proposed, approved, rejected
+    decided_by: UUID | None = None  # always a person
+    decided_at: datetime | None = None
+    decided_in: UUID | None = None
+
+
+class Freeze(Struct, frozen=True):
+    """Whether anything may be taken from an account, and since when that is so."""
+
+    frozen: bool
+    reason: str
+    since: datetime
+    decision_id: UUID
+
+
+class Pin(Struct, frozen=True):
+    """A member's PIN as it is kept: its slow hash, wrong attempts in a row, and until when it is locked."""
+
+    version: int
+    hash: str
+    failed: int = 0
+    locked_until: datetime | None = None
+
+
+class Reservation(Struct, frozen=True):
+    """So many of a stocked reward are set aside for a hold until an instant.
+
+    It ends by itself with the hold: the instant is the hold's deadline, or when it was released or redeemed.
+    """
+
+    quantity: int
+    ends_at: datetime
+
+
+class Attempt(Struct, frozen=True):
+    """A line of the audit log about something that was refused."""
+
+    id: UUID
+    action: str
+    target: UUID
+    outcome: str
+    detail: str  # JSON
 
 
 class Event(Struct, frozen=True):
@@ -218,7 +297,16 @@ class Book:
         self.returns: dict[UUID, tuple[Part, ...]] = {}  # by purchase; of every activity that is here
         self.redemptions: dict[UUID, Redemption | None] = {}
         self.stocks: dict[str, int] = {}
+        self.reservations: dict[
+            str, dict[UUID, Reservation]
+        ] = {}  # by reward and hold; of every stock that is here
+        self._reserved: dict[str, int] = {}  # of these, how many are alive
         self.kinds: dict[UUID, frozenset[str]] = {}  # of identifiers, as stored, by member
+        self.proposals: dict[UUID, Proposal | None] = {}
+        self.owners: set[UUID] = set()  # of these members all accounts, freezes and the last change were read
+        self.freezes: dict[tuple[UUID, str], Freeze] = {}
+        self.pins: dict[UUID, Pin] = {}
+        self.changes: dict[UUID, datetime] = {}  # when profile or identifiers of a member last changed
         # What this batch changes, for the writer: new rows, and rows that stood before.
         self.new_records: dict[tuple[UUID, str], StoredRecord] = {}
         self.new_names: dict[ActivityName, ActivityKey] = {}
@@ -239,6 +327,12 @@ class Book:
         self.changed_counters: set[tuple[UUID, CounterKey]] = set()
         self.changed_redemptions: dict[UUID, tuple[int, Redemption]] = {}
         self.changed_stocks: set[str] = set()
+        self.changed_reservations: dict[tuple[str, UUID], Reservation] = {}
+        self.changed_proposals: set[UUID] = set()
+        self.changed_freezes: set[tuple[UUID, str]] = set()
+        self.new_changes: set[UUID] = set()
+        self.changed_pins: set[UUID] = set()
+        self.attempts: list[tuple[Submission, Attempt]] = []
         self.published: tuple[int, datetime, Configuration] | None = None
         self.clock_to: datetime | None = None
         self.closes_on: Any = None
@@ -267,16 +361,31 @@ class Book:
             self.put_hold(hold)
         for key in before.changed_counters:
             self.counters[key] = before.counters[key]
+        for id in before.changed_proposals:
+            self.proposals[id] = before.proposals[id]
+        for key in before.changed_freezes:
+            self.freezes[key] = before.freezes[key]
+        for id in before.new_changes:
+            self.changes[id] = before.changes[id]
+        for id in before.changed_pins:
+            self.pins[id] = before.pins[id]
         for id, (_, activity) in (*before.new_activities.items(), *before.changed_activities.items()):
             self.activities[id] = activity
             self.returns[id] = before.returns.get(id, ())
+            if id in before.names_of:
+                self.names_of[id] = before.names_of[id]
         for _, _, part in before.new_returns:
             id = part.returned.purchase_id
             self.returns[id] = before.returns[id]
         for id, (_, redemption) in before.changed_redemptions.items():
             self.redemptions[id] = redemption
         for reward in before.changed_stocks:
+            # A stock that is known is not read, so all that is promised of it must come along.
             self.stocks[reward] = before.stocks[reward]
+            for hold_id, reservation in before.reservations.get(reward, {}).items():
+                self.reserve(reward, hold_id, reservation)
+        for (reward, hold_id), reservation in before.changed_reservations.items():
+            self.reserve(reward, hold_id, reservation)
         for lane in before.lanes.values():
             for decision in lane.decisions:
                 self.decisions[decision.id] = before.decisions[decision.id]
@@ -303,16 +412,17 @@ class Book:
 
     def new_member_id(self) -> UUID:
         """An id whose rows live in a lane that the batch holds."""
-        while True:
-            id = self.ids()
-            if self.cells == 1 or cell_of(id, self.cells) in self.lanes:
-                return id
+        return self.new_id_in(self.lanes)
 
     def new_id_at(self, cell: int) -> UUID:
-        """An id that tells the lane of what bears it, for what is later named by its id alone."""
+        """An id that tells by itself that its row lives in `cell`."""
+        return self.new_id_in((cell,))
+
+    def new_id_in(self, cells: Container[int]) -> UUID:
+        """An id that tells by itself that its row lives in one of `cells`."""
         while True:
             id = self.ids()
-            if self.cells == 1 or cell_of(id, self.cells) == cell:
+            if self.cells == 1 or cell_of(id, self.cells) in cells:
                 return id
 
     def need_cells(self, cells: Iterable[int]) -> None:
@@ -442,6 +552,23 @@ class Book:
             raise Needs(keys)
         return self.stocks[reward]
 
+    def reserved(self, reward: str) -> int:
+        """How many of a reward's stock are set aside now; all that is was read with the stock."""
+        self.stock(reward)
+        if reward not in self._reserved:
+            self._reserved[reward] = sum(map(self.alive, self.reservations.get(reward, {}).values()))
+        return self._reserved[reward]
+
+    def reserve(self, reward: str, hold_id: UUID, reservation: Reservation) -> None:
+        mine = self.reservations.setdefault(reward, {})
+        if reward in self._reserved:
+            self._reserved[reward] += self.alive(reservation) - self.alive(mine.get(hold_id))
+        mine[hold_id] = reservation
+
+    def alive(self, reservation: Reservation | None) -> int:
+        """How many a reservation sets aside now: none once its time is over."""
+        return 0 if reservation is None or reservation.ends_at <= self.now else reservation.quantity
+
     def identifier_kinds(self, member_id: UUID) -> frozenset[str]:
         """The kinds of identifiers that a member has."""
         if member_id not in self.kinds and member_id not in self.newcomers:
@@ -456,12 +583,47 @@ class Book:
 
     def counter(self, owner_id: UUID, key: CounterKey) -> int:
         """Points counted so far; a period that was not read is asked for."""
-        if key.period not in self.counted.get(owner_id, ()) and owner_id not in self.newcomers:
-            keys = Keys.none()
-            keys.periods.add(key.period)
-            keys.members.add(owner_id)
-            raise Needs(keys)
+        self.know_counters([(owner_id, key)])
         return self.counters.get((owner_id, key), 0)
+
+    def know_counters(self, wanted: Iterable[tuple[UUID, CounterKey]]) -> None:
+        """Ask for all of these that were not read, at once."""
+        keys: Keys | None = None  # made when needed: this is asked some times for every purchase
+        for owner_id, key in wanted:
+            if key.of_program:
+                self.need_cells([0])
+            if key.period not in self.counted.get(owner_id, ()) and owner_id not in self.newcomers:
+                keys = keys or Keys.none()
+                keys.periods.add(key.period)
+                (keys.actors if key.of_program else keys.members).add(owner_id)
+        if keys is not None:
+            raise Needs(keys)
+
+    def know_owner(self, owner_id: UUID) -> None:
+        """Ask for all that stands against taking points from a member, and for its accounts."""
+        if owner_id not in self.owners and owner_id not in self.newcomers:
+            raise Needs(Keys(owners={owner_id}))
+
+    def freeze(self, owner_id: UUID, points_currency: str) -> Freeze | None:
+        """What was last said about freezing an account, if anything was."""
+        self.know_owner(owner_id)
+        return self.freezes.get((owner_id, points_currency))
+
+    def changed_at(self, member_id: UUID) -> datetime | None:
+        """When profile or identifiers of a member last changed; None: not since it was enrolled."""
+        self.know_owner(member_id)
+        return self.changes.get(member_id)
+
+    def pin(self, member_id: UUID) -> Pin | None:
+        """A member's PIN, if it has one."""
+        self.know_owner(member_id)
+        return self.pins.get(member_id)
+
+    def proposal(self, id: UUID) -> Proposal | None:
+        self.home(id)
+        if id not in self.proposals:
+            raise Needs(Keys(proposals={id}))
+        return self.proposals[id]
 
 
 class Considered(Struct, frozen=True):
@@ -476,6 +638,22 @@ class Considered(Struct, frozen=True):
     evaluation: Evaluation  # while no cap has counted anything
 
 
+class Share(Struct, frozen=True):
+    """What one lane has of a command that changes rows of several."""
+
+    entries: list[Entry]
+    used: list[tuple[UUID, CounterKey, int]]
+
+
+class Made(Struct, frozen=True):
+    """A decision, with what other lanes have of it and what members of any lane are told."""
+
+    decision: Decision
+    cell: int
+    counterparts: tuple[tuple[int, Decision], ...]
+    events: tuple[tuple[int, Event], ...]
+
+
 class Work:
     """One command's changes. `accept` lays them over the book; dropping it leaves the book as it was."""
 
@@ -486,7 +664,7 @@ class Work:
         self.now = book.now
         self.decision_id = book.ids()
         self.part_of: UUID | None = None  # the decision of an exchange, while its parts are decided
-        self.parts: list[tuple[Decision, int, list[Event]]] = []  # decisions of this command before its last
+        self.parts: list[Made] = []  # decisions of this command before its last
         self.entries: list[Entry] = []
         self.events: list[Event] = []
         self.accounts: dict[tuple[UUID, str], Account] = {}
@@ -494,6 +672,12 @@ class Work:
         self.holds: dict[UUID, dict[UUID, PlacedHold]] = {}  # by account
         self._complete: set[UUID] = set()
         self.counted: dict[tuple[UUID, CounterKey], int] = {}
+        self.used: list[tuple[UUID, CounterKey, int]] = []  # limits that are no rule's cap, and by how much
+        self.proposal: Proposal | None = None  # made or decided by this command
+        self.freezes: dict[tuple[UUID, str], Freeze] = {}
+        self.changes: dict[UUID, datetime] = {}
+        self.pins: dict[UUID, Pin] = {}
+        self.attempts: list[Attempt] = []
         self.new_names: dict[ActivityName, ActivityKey] = {}
         self.cancelled: set[ActivityName] = set()
         self.identifiers: dict[Identifier, UUID] = {}
@@ -506,13 +690,14 @@ class Work:
         self.new_returns: list[tuple[int, UUID, Part]] = []
         self.redemptions: dict[UUID, tuple[int, Redemption]] = {}
         self.stocks: dict[str, int] = {}
+        self.reservations: dict[tuple[str, UUID], Reservation] = {}
         self.published: tuple[int, datetime, Configuration] | None = None
         self.clock_to: datetime | None = None
         self.closes_on: Any = None
         self.touched: set[int] = set()
         self._deltas: list[tuple[Entry, Account, int, int, int, int]] = []
 
-    @property
+    @cached_property
     def policies(self) -> Loaded:
         """The configuration that governs what is decided now."""
         return self.book.history.at(self.book.now)
@@ -616,12 +801,15 @@ class Work:
             id=id or self.book.ids(),
             decision_id=self.decision_id,
         )
+        # Not in `apply`: as of a past instant points may stand side by side that never did in the books.
+        if account.pending + account.available + account.held > POINTS_MAX:
+            raise LawBroken(f"{entry.kind} leaves account {account.id} with more than can be counted")
         self.entries.append(entry)
         self._deltas.append((entry, account, *before))
         return entry
 
-    def deltas(self) -> list[dict[str, Any]]:
-        """What each entry changed, for the engagement event of this command."""
+    def deltas(self, of: Callable[[UUID], bool]) -> list[dict[str, Any]]:
+        """What each entry on the accounts of some owners changed, for the engagement event that tells them."""
         return [
             {
                 "entry_id": entry.id,
@@ -635,7 +823,16 @@ class Work:
                 "debt": entry.debt - debt,
             }
             for entry, account, pending, available, held, debt in self._deltas
+            if of(account.owner_id)
         ]
+
+    def repaid(self, points_currency: str) -> int:
+        """Points of this command's entries that paid what was owed."""
+        return sum(
+            debt - entry.debt
+            for entry, account, *_, debt in self._deltas
+            if entry.kind is EntryKind.REPAY and account.points_currency == points_currency
+        )
 
     def stock(self, reward: str) -> int:
         """How many of a reward there are."""
@@ -645,6 +842,34 @@ class Work:
         """Change how many of a reward there are."""
         self.stocks[reward] = self.stock(reward) + by
         self.touched.add(0)
+
+    def reserved(self, reward: str) -> int:
+        """How many of them are set aside."""
+        book = self.book
+        known = book.reserved(reward)
+        for (name, hold_id), mine in self.reservations.items():
+            if name == reward:
+                known += book.alive(mine) - book.alive(book.reservations.get(reward, {}).get(hold_id))
+        return known
+
+    def reserve(self, reward: str, hold_id: UUID, quantity: int, ends_at: datetime) -> None:
+        """Say until when a hold sets so many of a reward aside; the program's own lane keeps it."""
+        self.book.need_cells([0])
+        self.reservations[reward, hold_id] = Reservation(quantity, ends_at)
+        self.touched.add(0)
+
+    def freeze(self, owner_id: UUID, points_currency: str) -> Freeze | None:
+        """What is said about freezing an account, this command's word first."""
+        key = (owner_id, points_currency)
+        if key in self.freezes or owner_id in self.new_members:
+            return self.freezes.get(key)
+        return self.book.freeze(*key)
+
+    def pin(self, member_id: UUID) -> Pin | None:
+        """A member's PIN, this command's word first."""
+        if member_id in self.pins or member_id in self.new_members:
+            return self.pins.get(member_id)
+        return self.book.pin(member_id)
 
     def counter(self, owner_id: UUID, key: CounterKey) -> int:
         mine = self.counted.get((owner_id, key))
@@ -656,24 +881,44 @@ class Work:
         """Raise (or give back, below zero) what a cap has counted."""
         self.counted[owner_id, key] = max(0, self.counter(owner_id, key) + points)
 
+    def use(self, owner_id: UUID, key: CounterKey, points: int) -> None:
+        """Raise (or give back, below zero) a limit that is no rule's cap; the decision says so."""
+        self.count(owner_id, key, points)
+        self.used.append((owner_id, key, points))
+
+    def shares(self, cell: int) -> "dict[int, Share]":
+        """Entries and raised limits by the lane whose rows they change; `cell` is the decision's own, the first."""
+        shares = {cell: Share(self.entries, self.used)}
+        if self.book.cells == 1:
+            return shares
+        shares[cell] = Share([], [])
+        for entry, account, *_ in self._deltas:
+            shares.setdefault(self.book.home(account.owner_id), Share([], [])).entries.append(entry)
+        for owner_id, key, points in self.used:
+            home = 0 if key.of_program else self.book.home(owner_id)
+            shares.setdefault(home, Share([], [])).used.append((owner_id, key, points))
+        return shares
+
     # --- acceptance ----------------------------------------------------------------------------------------
 
-    def set_aside(self, decision: Decision, cell: int) -> None:
+    def set_aside(self, made: Made) -> None:
         """One of several decisions of this command is made; what follows belongs to the next."""
-        self.parts.append((decision, cell, self.events))
-        self.entries, self.events, self._deltas = [], [], []
+        self.parts.append(made)
+        self.entries, self.events, self.used, self._deltas = [], [], [], []
         self.decision_id = self.book.ids()
 
-    def accept(self, decision: Decision, cell: int) -> None:
+    def accept(self, last: Made) -> None:
         """Lay this command's changes over the book: the commands behind it see them."""
         book = self.book
-        for made, home, events in (*self.parts, (decision, cell, self.events)):
-            lane = book.lanes[home]
-            lane.decisions.append(made)
-            for event in events:
-                lane.events.append((book.ids(), made.id, event))
-            book.decisions[made.id] = StoredDecision(
-                made.id, made.kind, made.detail, made.answer_status, made.answer
+        for made in (*self.parts, last):
+            decision = made.decision
+            book.lanes[made.cell].decisions.append(decision)
+            for cell, counterpart in made.counterparts:
+                book.lanes[cell].decisions.append(counterpart)
+            for cell, event in made.events:
+                book.lanes[cell].events.append((book.ids(), decision.id, event))
+            book.decisions[decision.id] = StoredDecision(
+                decision.id, decision.kind, decision.detail, decision.answer_status, decision.answer
             )
         for touched in self.touched:
             book.lanes[touched].touched = True
@@ -698,6 +943,16 @@ class Work:
         for key, points in self.counted.items():
             book.counters[key] = points
             book.changed_counters.add(key)
+        if self.proposal is not None:
+            book.proposals[self.proposal.id] = self.proposal
+            book.changed_proposals.add(self.proposal.id)
+        book.freezes.update(self.freezes)
+        book.changed_freezes.update(self.freezes)
+        book.changes.update(self.changes)
+        book.new_changes.update(self.changes)
+        book.pins.update(self.pins)
+        book.changed_pins.update(self.pins)
+        book.attempts.extend((self.submission, attempt) for attempt in self.attempts)
         for name, held in self.new_names.items():
             book.names[name] = book.new_names[name] = held
             if name[0] == "purchase":
@@ -734,6 +989,9 @@ class Work:
         for reward, stock in self.stocks.items():
             book.stocks[reward] = stock
             book.changed_stocks.add(reward)
+        for key, reservation in self.reservations.items():
+            book.reserve(*key, reservation)
+            book.changed_reservations[key] = reservation
         book.published = self.published or book.published
         if self.clock_to is not None:
             book.clock_to = book.sandbox_clock = self.clock_to

@@ -18,10 +18,11 @@ from loyalty.rewards.types import Reason, Reward
 
 
 class Shown(Struct, frozen=True):
-    """A reward, what is left of it, and what keeps the member from it; no reasons without a member."""
+    """A reward, how many there are and are set aside, what keeps the member from it; no reasons without a member."""
 
     reward: Reward
     stock: int | None
+    reserved: int | None
     reasons: tuple[Reason, ...] | None
 
 
@@ -67,6 +68,7 @@ async def catalogue(
             Shown(
                 offer.reward,
                 work.stock(offer.reward.id) if offer.reward.stocked else None,
+                work.reserved(offer.reward.id) if offer.reward.stocked else None,
                 None if known is None else reasons(offer, circumstances(work, known, offer, place)),
             )
             for offer in _offers(work.book)

@@ -29,6 +29,13 @@ class MemberRef(Struct, frozen=True, omit_defaults=True):
     identifier: Identifier | None = None
 
 
+class PinProof(Struct, frozen=True):
+    """What became of a PIN that came with a command: whether it was that version of the member's. Never the PIN."""
+
+    version: int
+    right: bool
+
+
 class PurchaseLine(Struct, frozen=True, omit_defaults=True):
     line_id: str
     sku: str
@@ -72,6 +79,13 @@ class ChangeMember(Struct, frozen=True, tag="change_member"):
 
 class EraseMember(Struct, frozen=True, tag="erase"):
     member: MemberRef
+
+
+class SetPin(Struct, frozen=True, tag="set_pin"):
+    """A member has another PIN from now on; only its slow hash goes down the road."""
+
+    member: MemberRef
+    hash: str
 
 
 class RecordPurchase(Struct, frozen=True, tag="purchase", omit_defaults=True):
@@ -141,13 +155,58 @@ class ClaimPurchase(Struct, frozen=True, tag="claim"):
     member: MemberRef
 
 
-class Adjust(Struct, frozen=True, tag="adjust"):
-    """A manual credit (`points` > 0) or debit (< 0) with a reason."""
+class Adjust(Struct, frozen=True, tag="adjust", omit_defaults=True):
+    """A manual credit (`points` > 0) or debit (< 0) with a reason; large ones become a proposal."""
 
     member: MemberRef
     points_currency: str
     points: int
     reason: str  # reason code: a stable word
+    reference: str | None = None  # the ticket or case it belongs to
+
+
+class WriteOff(Struct, frozen=True, tag="write_off", omit_defaults=True):
+    """Proposes that what a member owes is let go."""
+
+    member: MemberRef
+    points_currency: str
+    reference: str | None = None
+
+
+class Approve(Struct, frozen=True, tag="approve"):
+    """A second person lets a proposal happen."""
+
+    proposal_id: UUID
+
+
+class Reject(Struct, frozen=True, tag="reject"):
+    """A second person ends a proposal."""
+
+    proposal_id: UUID
+
+
+class TransferPoints(Struct, frozen=True, tag="transfer", omit_defaults=True):
+    """Points of one member become another's."""
+
+    giver: MemberRef
+    taker: MemberRef
+    points_currency: str
+    points: int
+    pin: PinProof | None = None  # the giver's
+
+
+class Freeze(Struct, frozen=True, tag="freeze"):
+    """Nothing is taken from an account until it is unfrozen; earning goes on."""
+
+    member: MemberRef
+    points_currency: str
+    reason: str
+
+
+class Unfreeze(Struct, frozen=True, tag="unfreeze"):
+    member: MemberRef
+    points_currency: str
+    reason: str
 
 
 class ImportLot(Struct, frozen=True, tag="import_lot", omit_defaults=True):
@@ -174,6 +233,27 @@ class PlaceHold(Struct, frozen=True, tag="place_hold", omit_defaults=True):
     reference: str | None = None  # the caller's own number for the sale
     till: str | None = None
     location: str | None = None
+    pin: PinProof | None = None
+
+
+class Place(Struct, frozen=True, omit_defaults=True):
+    """Where something is redeemed, and the caller's own number of it."""
+
+    location: str | None = None
+    channel: str | None = None
+    till: str | None = None
+    reference: str | None = None
+
+
+class HoldReward(Struct, frozen=True, tag="hold_reward", omit_defaults=True):
+    """Sets a reward aside for a member, and the points that it costs."""
+
+    member: MemberRef
+    reward: str
+    quantity: int = 1
+    minutes: int | None = None
+    place: Place = Place()
+    pin: PinProof | None = None
 
 
 class ExtendHold(Struct, frozen=True, tag="extend_hold"):
@@ -197,22 +277,15 @@ class ReleaseHold(Struct, frozen=True, tag="release_hold"):
     hold_id: UUID
 
 
-class Place(Struct, frozen=True, omit_defaults=True):
-    """Where something is redeemed, and the caller's own number of it."""
-
-    location: str | None = None
-    channel: str | None = None
-    till: str | None = None
-    reference: str | None = None
-
-
 class Redeem(Struct, frozen=True, tag="redeem", omit_defaults=True):
-    """A member takes a reward for points."""
+    """A member takes a reward for points: those of an account, or of a hold, which is then over."""
 
     member: MemberRef
     reward: str
-    quantity: int = 1
+    quantity: int | None = None  # None: all that the hold sets aside of the reward; else one
     place: Place = Place()
+    hold_id: UUID | None = None
+    pin: PinProof | None = None
 
 
 class PayWithPoints(Struct, frozen=True, tag="pay", omit_defaults=True):
@@ -222,6 +295,8 @@ class PayWithPoints(Struct, frozen=True, tag="pay", omit_defaults=True):
     points_currency: str
     points: int
     place: Place = Place()
+    hold_id: UUID | None = None
+    pin: PinProof | None = None
 
 
 class FulfilRedemption(Struct, frozen=True, tag="fulfil"):
@@ -267,14 +342,22 @@ Command = (
     | AddIdentifier
     | ChangeMember
     | EraseMember
+    | SetPin
     | RecordPurchase
     | CancelPurchase
     | ReturnPurchase
     | ExchangePurchase
     | ClaimPurchase
     | Adjust
+    | WriteOff
+    | Approve
+    | Reject
+    | TransferPoints
+    | Freeze
+    | Unfreeze
     | ImportLot
     | PlaceHold
+    | HoldReward
     | ExtendHold
     | CaptureHold
     | ReleaseHold

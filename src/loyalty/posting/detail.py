@@ -11,6 +11,9 @@ from msgspec import Struct
 
 from loyalty.rules.types import Award
 
+# Kind of what a lane has of a decision that stands in another lane under the same id.
+COUNTERPART = "counterpart"
+
 
 class AwardedLot(Struct, frozen=True):
     """Which lot holds the points of one points currency of this decision."""
@@ -63,6 +66,15 @@ class Redeemed(Struct, frozen=True, omit_defaults=True):
     reference: str | None = None
 
 
+class Received(Struct, frozen=True):
+    """Points that came to another member than the one the decision is about."""
+
+    owner_id: UUID
+    points_currency: str
+    account_id: UUID
+    points: int
+
+
 class Detail(Struct, frozen=True, omit_defaults=True):
     """Stored as JSON in `decisions.detail`."""
 
@@ -71,8 +83,10 @@ class Detail(Struct, frozen=True, omit_defaults=True):
     judged_by: int | None = None  # number of the configuration whose rules judged (in force at `occurred_at`)
     awards: tuple[Award, ...] = ()
     counted: tuple[tuple[str, str, int], ...] = ()  # rule id, period, points: cap counters raised
+    used: tuple[tuple[UUID, str, str, int], ...] = ()  # whose, limit, period, points: other counters raised
     lots: tuple[AwardedLot, ...] = ()
     captured: tuple[CapturedHold, ...] = ()
+    received: tuple[Received, ...] = ()
     undoes: UUID | None = None  # decision that this one undoes
     back: tuple[int, ...] = ()  # points taken of each of its awards, in their order
     given: tuple[int, ...] = ()  # points given back of each of its captured holds, in their order
@@ -82,4 +96,5 @@ class Detail(Struct, frozen=True, omit_defaults=True):
     part_of: UUID | None = None  # decision of the exchange that this one belongs to
     redemption: Redeemed | None = None
     stocked: tuple[tuple[str, int], ...] = ()  # rewards whose stock changed, and by how much
+    counterpart_of: int | None = None  # cell of the decision of this id that tells what was decided
     note: dict[str, Any] = {}  # small facts of commands without rules

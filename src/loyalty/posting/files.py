@@ -152,8 +152,10 @@ def dump(kind: ProgramKind, configuration: Configuration) -> str:
     program = {"kind": kind.value} | settings
     currencies, policies = program.pop("points_currencies"), program.pop("policies", {})
     blocks = [["[program]", *_pairs(program)]]
+    tables = {name: policies.pop(name) for name, value in list(policies.items()) if isinstance(value, dict)}
     if policies:
         blocks.append(["[program.policies]", *_pairs(policies)])
+    blocks += [[f"[program.policies.{name}]", *_pairs(table)] for name, table in tables.items()]
     blocks += [["[[points_currencies]]", *_pairs(currency)] for currency in currencies]
     if ruleset.excluded is not None:
         blocks.append(["[excluded]", *_pairs(_plain(ruleset.excluded))])

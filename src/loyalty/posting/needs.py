@@ -13,6 +13,7 @@ from loyalty.posting.book import Book, Keys
 from loyalty.posting.commands import (
     AddIdentifier,
     Adjust,
+    Approve,
     CancelPurchase,
     CancelRedemption,
     CaptureHold,
@@ -23,16 +24,23 @@ from loyalty.posting.commands import (
     EraseMember,
     ExchangePurchase,
     ExtendHold,
+    Freeze,
     FulfilRedemption,
+    HoldReward,
     ImportLot,
     MemberRef,
     PayWithPoints,
     PlaceHold,
     RecordPurchase,
     Redeem,
+    Reject,
     ReleaseHold,
     ReturnPurchase,
+    SetPin,
     Submission,
+    TransferPoints,
+    Unfreeze,
+    WriteOff,
 )
 from loyalty.posting.configuration import History
 
@@ -60,15 +68,25 @@ def edge_keys(submissions: Iterable[Submission], history: History) -> Keys:
             case (
                 ClaimPurchase()
                 | Adjust()
+                | WriteOff()
+                | Freeze()
+                | Unfreeze()
                 | PlaceHold()
+                | HoldReward()
                 | ChangeMember()
                 | EraseMember()
-                | Redeem()
-                | PayWithPoints() as command
+                | SetPin() as command
             ):
                 _member(keys, command.member)
+            case Redeem() | PayWithPoints() as command:
+                _member(keys, command.member)
+                if command.hold_id is not None:
+                    keys.holds.add(command.hold_id)
             case ExtendHold() | CaptureHold() | ReleaseHold() as command:
                 keys.holds.add(command.hold_id)
+            case TransferPoints() as command:
+                _member(keys, command.giver)
+                _member(keys, command.taker)
             case AddIdentifier() as command:
                 _member(keys, command.member)
                 keys.identifiers.add(command.identifier)
@@ -114,20 +132,34 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
                 else:
                     _due(keys, book, command.member)
             case Adjust() as command:
-                _due(keys, book, command.member, always=command.points < 0)
-            case EraseMember() | PlaceHold() | PayWithPoints() as command:
+                if command.points < 0:
+                    _owner(keys, book, command.member)
+                else:
+                    _due(keys, book, command.member)
+            case WriteOff() as command:
+                _due(keys, book, command.member)
+            case PlaceHold() | PayWithPoints() | Freeze() | Unfreeze() | SetPin() as command:
+                _owner(keys, book, command.member)
+            case TransferPoints() as command:
+                _owner(keys, book, command.giver)
+                _due(keys, book, command.taker)
+            case Approve() | Reject() as command:
+                if book.proposals.get(command.proposal_id) is None:
+                    keys.proposals.add(command.proposal_id)
+            case EraseMember() as command:
                 _due(keys, book, command.member, always=True)
             case ExtendHold() | CaptureHold() | ReleaseHold() as command:
                 hold = book.holds.get(command.hold_id)
                 if hold is not None:
                     _due(keys, book, MemberRef(id=hold.owner_id), always=True)
-            case Redeem() as command:
-                _due(keys, book, command.member, always=True)
+            case Redeem() | HoldReward() as command:
+                _owner(keys, book, command.member)
                 offer = book.history.at(book.now).offers.get(command.reward)
                 if offer is not None and offer.reward.stocked:
                     keys.stocks.add(command.reward)
-                if offer is not None and offer.asks_identifiers:
-                    keys.identified.update(_ids(book, command.member))
+                member_id = _named(book, command.member)
+                if offer is not None and offer.asks_identifiers and member_id is not None:
+                    keys.identified.add(member_id)
             case ChangeStock() as command:
                 keys.stocks.add(command.reward)
             case FulfilRedemption() | CancelRedemption() as command:
@@ -142,6 +174,8 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
     keys.activities = {
         key for key in keys.activities if key[1] not in book.activities and key[0] in book.lanes
     }
+    keys.proposals = {id for id in keys.proposals if cell_of(id, book.cells) in book.lanes}
+    keys.owners = {id for id in keys.owners if cell_of(id, book.cells) in book.lanes}
     return keys
 
 
@@ -203,18 +237,26 @@ def _due_at_once(book: Book, occurred_at: datetime) -> bool:
     )
 
 
-def _ids(book: Book, ref: MemberRef) -> tuple[UUID, ...]:
+def _named(book: Book, ref: MemberRef) -> UUID | None:
     """The id of a member that is named, where it is known."""
-    id = ref.id if ref.identifier is None else book.identifiers.get(ref.identifier)
-    return () if id is None else (id,)
+    return ref.id if ref.identifier is None else book.identifiers.get(ref.identifier)
+
+
+def _owner(keys: Keys, book: Book, ref: MemberRef) -> None:
+    """All accounts of a member from whom points are taken, and what may stand against it."""
+    member_id = _named(book, ref)
+    if member_id is not None and member_id not in book.owners:
+        keys.owners.add(member_id)
 
 
 def _due(keys: Keys, book: Book, ref: MemberRef, *, always: bool = False) -> None:
     """The open lots of a member's accounts that something is due on, or of all of them."""
-    for member_id in _ids(book, ref):
-        for code in book.history.now.currencies:
-            account = book.accounts.get((member_id, code))
-            if account is not None and account.id not in book.lots_complete:
-                due = account.next_due_at is not None and account.next_due_at <= book.now
-                if due or always:
-                    keys.open_lots.add(account.id)
+    member_id = _named(book, ref)
+    if member_id is None:
+        return
+    for code in book.history.now.currencies:
+        account = book.accounts.get((member_id, code))
+        if account is not None and account.id not in book.lots_complete:
+            due = account.next_due_at is not None and account.next_due_at <= book.now
+            if due or always:
+                keys.open_lots.add(account.id)

@@ -6,11 +6,14 @@ What may go wrong, and who then gets which answer, is docs/road.md.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import random
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -29,6 +32,7 @@ from loyalty.posting.book import Book, Considered, Needs
 from loyalty.posting.commands import (
     AdvanceClock,
     Answer,
+    Approve,
     CancelRedemption,
     CaptureHold,
     CloseDay,
@@ -39,8 +43,10 @@ from loyalty.posting.commands import (
     FulfilRedemption,
     MemberRef,
     Publish,
+    Reject,
     ReleaseHold,
     Submission,
+    TransferPoints,
 )
 from loyalty.posting.configuration import History
 from loyalty.posting.decide import consider, decide
@@ -53,7 +59,7 @@ log = structlog.get_logger()
 
 BATCH_MAX = 128
 MANY = 8  # waiting commands that are worth two batches
-BREATH = 16  # commands decided before others get the processor
+BREATH = 8  # commands decided before others get the processor
 NEEDS_MAX = 8  # visits to the database for one command before it counts as broken
 LANES_MAX = 3  # times a command may come back for other lanes
 REST = 32  # batches decided under the head alone, once another process was seen to write between two of ours
@@ -105,7 +111,8 @@ class _Ahead(msgspec.Struct):
     """The batch behind the one that is being written, and its decision; None when it must be made under the head."""
 
     batch: list[_Waiting]
-    decided: "asyncio.Task[_Decided | None]"
+    decided: "asyncio.Future[_Decided | None]"
+    reads: asyncio.Event  # set once its first read is about to be sent, or is not needed
     counts: bool = False  # what it was decided behind has been committed, and just so
 
 
@@ -202,7 +209,7 @@ class Pipe:
             return self._refusal(submission, ServerBusy())
         # Now, while the batch before it is at the database, rather than later under its heads.
         waiting.considered = self._considered(submission)
-        return await asyncio.shield(waiting.answer)
+        return await waiting.answer  # a cancelled caller cancels this future; `give` then has nobody to tell
 
     def _considered(self, submission: Submission) -> Considered | None:
         history = self._histories.known(submission.program_id)
@@ -231,14 +238,17 @@ class Pipe:
         queue = self._queues.get(lane)
         if queue is None:
             queue = self._queues[lane] = _Queue()
-            task = asyncio.get_running_loop().create_task(self._drain(lane, queue))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(self._drain(lane, queue))
         elif len(queue.waiting) >= self._queue_max or queue.bytes >= self._queue_bytes_max:
             return False
         queue.waiting.append(waiting)
         queue.bytes += waiting.submission.size
         return True
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _drain(self, lane: Lane, queue: _Queue) -> None:
         """Batch after batch until the lane is empty; the slot is given back in between, so lanes take turns."""
@@ -262,7 +272,6 @@ class Pipe:
             del self._queues[lane]
             # Only at the end of our time, or after an error of our own: nobody is left without an answer.
             if queue.ahead is not None:
-                queue.ahead.decided.cancel()
                 batch = [*batch, *queue.ahead.batch]
             for waiting in (*batch, *queue.waiting):
                 waiting.refuse(ShuttingDown())
@@ -304,18 +313,25 @@ class Pipe:
             return (cell_of(command.hold_id, self._cells),)
         if isinstance(command, FulfilRedemption | CancelRedemption):
             return (cell_of(command.redemption_id, self._cells),)
+        if isinstance(command, Approve | Reject):
+            return (cell_of(command.proposal_id, self._cells),)
+        if isinstance(command, TransferPoints):  # both heads from the beginning
+            sides = [await self._home(submission.program_id, ref) for ref in (command.giver, command.taker)]
+            return tuple(sorted(set(sides)))
         named = command.purchase if isinstance(command, ExchangePurchase) else command
         ref: MemberRef | None = getattr(named, "member", None)
-        if ref is None:
-            return (0,)
+        return (0 if ref is None else await self._home(submission.program_id, ref),)
+
+    async def _home(self, program_id: UUID, ref: MemberRef) -> int:
+        """Where a member lives, as far as that can be known without its lane's head."""
         if ref.id is not None:
-            return (cell_of(ref.id, self._cells),)
+            return cell_of(ref.id, self._cells)
         assert ref.identifier is not None
         try:
-            found = await store.cell_of_identifier(self._pool, submission.program_id, ref.identifier)
+            found = await store.cell_of_identifier(self._pool, program_id, ref.identifier)
         except Busy:
             found = None
-        return (self._lane_of(ref.identifier) if found is None else found,)
+        return self._lane_of(ref.identifier) if found is None else found
 
     def _lane_of(self, identifier: Identifier) -> int:
         """Where a stranger is enrolled: whoever else sends the same identifier now meets him in one lane."""
@@ -403,6 +419,8 @@ class Pipe:
                     decided = await self._decided(connection, lane, batch)
                 if not lonely:
                     behind = self._look_ahead(lane, queue, batch, decided.book)
+                if behind is not None:
+                    await behind.reads.wait()  # so that the database reads while the rows are put into words
                 await store.append(connection, program_id, decided.rows)
             except BaseException:
                 await store.abandon(connection)
@@ -432,16 +450,23 @@ class Pipe:
             return None
         following = self._form(queue)
         if following:
-            work = self._ahead(lane, following, book)
-            queue.ahead = _Ahead(following, asyncio.get_running_loop().create_task(work))
+            loop = asyncio.get_running_loop()
+            queue.ahead = _Ahead(following, loop.create_future(), asyncio.Event())
+            self._spawn(self._ahead(lane, queue.ahead, book))
         return queue.ahead
 
-    async def _ahead(self, lane: Lane, batch: list[_Waiting], before: Book) -> _Decided | None:
+    async def _ahead(self, lane: Lane, ahead: _Ahead, before: Book) -> None:
+        """Decide it; giving the connection back keeps nobody waiting."""
         try:
-            async with store.snapshot(self._pool, lane[0]) as connection:
-                return await self._decided(connection, lane, batch, before)
-        except Exception:
-            return None  # whatever it was, it is met again under the head, and answered there
+            # Whatever goes wrong is met again under the head, and answered there.
+            with contextlib.suppress(Exception):
+                async with store.snapshot(self._pool, lane[0]) as connection:
+                    ahead.reads.set()
+                    ahead.decided.set_result(await self._decided(connection, lane, ahead.batch, before))
+        finally:
+            ahead.reads.set()
+            if not ahead.decided.done():
+                ahead.decided.set_result(None)
 
     def _may_look_ahead(self, lane: Lane, queue: _Queue) -> bool:
         """Whether a batch may be decided ahead: others leave the lane alone, and a connection is free for it."""
@@ -496,7 +521,8 @@ class Pipe:
                 now = max(now, lane.recorded_at)
             if lane.last_id is not None:
                 last_id = max(last_id, lane.last_id) if last_id else lane.last_id
-        ids = Ids(self._clock.now_ms, lambda: self._random.getrandbits(62), last_id)
+        made_ms = self._clock.now_ms()  # one instant for all ids of a batch, as for all it decides
+        ids = Ids(lambda: made_ms, partial(self._random.getrandbits, 62), last_id)
         return Book(program_id, history, loaded.lanes, now, ids, self._cells, loaded.sandbox_clock)
 
     async def _decide(

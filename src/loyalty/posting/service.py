@@ -1,16 +1,19 @@
-"""What was posted, read back: a purchase by receipt or id, a decision, an entry, a member's balances.
+"""What was posted, read back: a purchase by receipt or id, a decision, an entry, a member's balances, what waits for
+a second person, what is frozen.
 
 Nothing is locked. What a till asks all day, the balances, is read on the road's own connections in one statement.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row, Select, Text, cast, select
+from sqlalchemy import ARRAY, Row, Select, Text, any_, cast, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from loyalty.base.schema import ID
 from loyalty.ledger.service import settled
 from loyalty.ledger.store import Held
 from loyalty.ledger.tables import accounts, blocks, decisions, entries, postings
@@ -18,9 +21,11 @@ from loyalty.ledger.types import Account, Balances, Lot
 from loyalty.members.cells import cell_of
 from loyalty.members.types import MemberNotFound
 from loyalty.posting import store
-from loyalty.posting.commands import MemberRef
+from loyalty.posting.book import Pin, Proposal
+from loyalty.posting.commands import MemberRef, ReceiptName
+from loyalty.posting.detail import COUNTERPART
 from loyalty.posting.runtime import Runtime
-from loyalty.posting.tables import activities, activity_keys, returns
+from loyalty.posting.tables import activities, activity_keys, freezes, proposals, returns
 
 
 class PostedPurchase(msgspec.Struct, frozen=True):
@@ -191,7 +196,7 @@ async def decision(
             & (blocks.c.cell == d.cell)
             & (blocks.c.number == d.block_number),
         )
-        .where(d.program_id == program_id, d.cell.in_(range(cells)), d.id == id)
+        .where(d.program_id == program_id, d.cell.in_(range(cells)), d.id == id, d.kind != COUNTERPART)
     )
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else PostedDecision(*row)
@@ -239,11 +244,45 @@ async def entry(connection: AsyncConnection, program_id: UUID, id: UUID, cells: 
     return PostedEntry(*values)
 
 
-_BALANCES = f"""
-WITH who AS MATERIALIZED (
+# A member by its identifier, or by its id and cell: see `_named`.
+_WHO = """who AS MATERIALIZED (
     SELECT cell, member_id AS id FROM identifiers WHERE program_id = $1 AND kind = $2 AND value = $3
     UNION ALL SELECT $5::smallint, $4::uuid WHERE $4::uuid IS NOT NULL
-), m AS MATERIALIZED (
+)"""
+_PIN = f"""
+WITH {_WHO}
+SELECT p.version, p.hash, p.failed, p.locked_until FROM who, LATERAL (
+    SELECT * FROM member_pins WHERE program_id = $1 AND cell = who.cell AND member_id = who.id OFFSET 0) p
+WHERE NOT EXISTS (SELECT FROM idempotency_records WHERE program_id = $1 AND scope = $6 AND key = $7)
+"""
+
+
+def _named(member: MemberRef, cells: int) -> tuple[str | None, str | None, UUID | None, int | None]:
+    """Kind and value of the identifier that names a member, or the id and its cell: $2 to $5 of who it is."""
+    named, id = member.identifier, member.id
+    if named is not None:
+        return named.kind.value, named.value, None, None
+    return None, None, id, None if id is None else cell_of(id, cells)
+
+
+async def kept_pin(
+    runtime: Runtime, program_id: UUID, member: MemberRef, scope: UUID, key: str
+) -> tuple[Pin | None, bool]:
+    """A member's PIN to hold another one against, and whether it is locked now.
+
+    None where that would tell nothing: there is none, or the request under this key was answered before.
+    """
+    who = _named(member, runtime.settings.cells)
+    async with store.snapshot(runtime.pool, program_id) as connection:
+        row = await connection.fetchrow(_PIN, program_id, *who, scope, key)
+    if row is None:
+        return None, False
+    pin = Pin(*row)
+    return pin, pin.locked_until is not None and await runtime.now(program_id) < pin.locked_until
+
+
+_BALANCES = f"""
+WITH {_WHO}, m AS MATERIALIZED (
     SELECT f.* FROM who, LATERAL (
         SELECT * FROM members WHERE program_id = $1 AND cell = who.cell AND id = who.id OFFSET 0) f
 )
@@ -275,16 +314,9 @@ async def balances_now(runtime: Runtime, program_id: UUID, member: MemberRef) ->
 
     Raises: MemberNotFound.
     """
-    named, id = member.identifier, member.id
+    who = _named(member, runtime.settings.cells)
     async with store.snapshot(runtime.pool, program_id) as connection:
-        row = await connection.fetchrow(
-            _BALANCES,
-            program_id,
-            None if named is None else named.kind.value,
-            None if named is None else named.value,
-            id,
-            None if id is None else cell_of(id, runtime.settings.cells),
-        )
+        row = await connection.fetchrow(_BALANCES, program_id, *who)
         assert row is not None, "a statement without a table of its own"
         unmerged, number, clock, held = row
         history = await runtime.histories.of(connection, program_id)
@@ -368,6 +400,72 @@ def _returns(program_id: UUID) -> "Select[*tuple[Any, ...]]":
     )
 
 
+async def names_of(
+    connection: AsyncConnection, program_id: UUID, activity_ids: Collection[UUID]
+) -> dict[UUID, ReceiptName]:
+    """Under which number of which system the shop knows purchases, returns, cancels and imported rows, by activity."""
+    key = activity_keys.c
+    query = select(key.activity_id, key.source, key.external_id).where(
+        key.program_id == program_id, key.activity_id == any_(literal(list(activity_ids), ARRAY(ID)))
+    )
+    return {id: ReceiptName(*name) for id, *name in await connection.execute(query)}
+
+
 async def _purchase(connection: AsyncConnection, query: "Select[*tuple[Any, ...]]") -> PostedPurchase | None:
     row: Row[*tuple[Any, ...]] | None = (await connection.execute(query)).one_or_none()
     return None if row is None else PostedPurchase(*row)
+
+
+_PROPOSAL = [proposals.c[name] for name in Proposal.__struct_fields__]
+
+
+async def proposal(connection: AsyncConnection, program_id: UUID, id: UUID, cells: int) -> Proposal | None:
+    p = proposals.c
+    query = select(*_PROPOSAL).where(p.program_id == program_id, p.cell == cell_of(id, cells), p.id == id)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else Proposal(*row)
+
+
+async def open_proposals(
+    connection: AsyncConnection,
+    program_id: UUID,
+    cells: int,
+    now: datetime,
+    *,
+    after: UUID | None,
+    limit: int,
+) -> list[Proposal]:
+    """Proposals that can be decided at `now`, of all lanes, in the order of their ids."""
+    p = proposals.c
+    query = (
+        select(*_PROPOSAL)
+        .where(
+            p.program_id == program_id,
+            p.cell.in_(range(cells)),
+            p.state == "proposed",
+            p.lapses_at > now,
+        )
+        .order_by(p.id)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(p.id > after)
+    return [Proposal(*row) for row in await connection.execute(query)]
+
+
+async def frozen(
+    connection: AsyncConnection, program_id: UUID, member_id: UUID, cells: int
+) -> list[tuple[str, str, datetime]]:
+    """Points currency, reason and beginning of each freeze in force."""
+    f = freezes.c
+    query = (
+        select(f.points_currency, f.reason, f.since)
+        .where(
+            f.program_id == program_id,
+            f.cell == cell_of(member_id, cells),
+            f.member_id == member_id,
+            f.frozen,
+        )
+        .order_by(f.points_currency)
+    )
+    return [(row[0], row[1], row[2]) for row in await connection.execute(query)]

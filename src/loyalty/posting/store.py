@@ -21,7 +21,21 @@ from loyalty.ledger.chain import block_hash
 from loyalty.ledger.types import Account, Deadline, Decision, Entry, HoldState, Lot, PlacedHold
 from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier, IdentifierKind, Member, MemberStatus
-from loyalty.posting.book import Activity, ActivityKey, Book, Keys, Lane, StoredDecision, StoredRecord
+from loyalty.posting.book import (
+    Activity,
+    ActivityKey,
+    Attempt,
+    Book,
+    Freeze,
+    Keys,
+    Lane,
+    Pin,
+    Proposal,
+    Reservation,
+    StoredDecision,
+    StoredRecord,
+)
+from loyalty.posting.commands import Submission
 from loyalty.posting.configuration import Configuration, Published
 from loyalty.posting.detail import ReturnedPart
 from loyalty.posting.returned import Part
@@ -126,7 +140,8 @@ async def left_clean(connection: Connection) -> None:
 
 
 HOLD = """ROW(h.id, h.account_id, h.held_at, h.lapses_at, h.parts::text, h.good_until, h.captured, h.state,
-    h.ended_at, h.owner_id, h.points_currency, h.points, h.deadlines::text, h.reference, h.till, h.location)"""
+    h.ended_at, h.owner_id, h.points_currency, h.points, h.deadlines::text, h.reference, h.till, h.location, h.reward,
+    h.quantity, h.priced_by)"""
 
 _LOAD = f"""
 WITH who AS MATERIALIZED (
@@ -201,8 +216,8 @@ async def load(
         [name[1] for name in names],
         [identifier.kind.value for identifier in identifiers],
         [identifier.value for identifier in identifiers],
-        members,
-        [cell_of(member, total) for member in members],
+        [*members, *keys.actors],
+        [*(cell_of(member, total) for member in members), *(0 for _ in keys.actors)],
         list(keys.periods),
         [name[2] for name in names],
         holds,
@@ -243,7 +258,7 @@ def fill(book: Book, keys: Keys, rest: tuple[Any, ...]) -> None:
         account = Account(*row)
         book.accounts.setdefault((account.owner_id, account.points_currency), account)
         book.lot_owner.setdefault(account.id, account.owner_id)
-    for id, *_ in members:
+    for id in (*(row[0] for row in members), *keys.actors):
         book.counted.setdefault(id, set()).update(keys.periods)
         book.accounted.add(id)
     for owner_id, rule_id, period, points in counters:
@@ -293,13 +308,19 @@ WITH acts AS MATERIALIZED (
 ), found AS MATERIALIZED (
     SELECT d.* FROM wanted w, LATERAL (
         SELECT * FROM decisions WHERE program_id = $1 AND cell = w.cell AND id = w.id OFFSET 0) d
+    WHERE d.kind <> 'counterpart'
 ), reds AS MATERIALIZED (
     SELECT r.* FROM unnest($11::uuid[], $12::smallint[]) u(id, cell), LATERAL (
         SELECT * FROM redemptions WHERE program_id = $1 AND cell = u.cell AND id = u.id OFFSET 0) r
+), props AS MATERIALIZED (
+    SELECT p.* FROM unnest($18::uuid[], $19::smallint[]) u(id, cell), LATERAL (
+        SELECT * FROM proposals WHERE program_id = $1 AND cell = u.cell AND id = u.id OFFSET 0) p
 ), owners AS MATERIALIZED (
     SELECT a.member_id AS id, d.cell FROM acts a JOIN found d ON d.id = a.awarded_by
     WHERE a.member_id IS NOT NULL
     UNION SELECT member_id, cell FROM reds
+    UNION SELECT member_id, cell FROM props
+    UNION SELECT id, cell FROM unnest($16::uuid[], $17::smallint[]) u(id, cell)
 ), accs AS MATERIALIZED (
     SELECT a.* FROM owners o, LATERAL (
         SELECT * FROM accounts WHERE program_id = $1 AND cell = o.cell AND owner_id = o.id
@@ -342,9 +363,23 @@ SELECT
   ARRAY(SELECT ROW(s.reward, s.stock)
         FROM (SELECT unnest($13::text[]) AS reward UNION SELECT reward FROM reds WHERE reward IS NOT NULL) u, LATERAL (
             SELECT * FROM stocks WHERE program_id = $1 AND reward = u.reward OFFSET 0) s),
+  ARRAY(SELECT ROW(v.reward, v.hold_id, v.quantity, v.ends_at)
+        FROM (SELECT unnest($13::text[]) AS reward UNION SELECT reward FROM reds WHERE reward IS NOT NULL) u, LATERAL (
+            SELECT * FROM reservations WHERE program_id = $1 AND reward = u.reward AND ends_at > $20
+            ORDER BY ends_at OFFSET 0) v),
   ARRAY(SELECT ROW(i.member_id, i.kind)
         FROM unnest($14::uuid[], $15::smallint[]) u(id, cell), LATERAL (
-            SELECT * FROM identifiers WHERE program_id = $1 AND cell = u.cell AND member_id = u.id OFFSET 0) i)
+            SELECT * FROM identifiers WHERE program_id = $1 AND cell = u.cell AND member_id = u.id OFFSET 0) i),
+  ARRAY(SELECT id FROM owners),
+  ARRAY(SELECT ROW(f.member_id, f.points_currency, f.frozen, f.reason, f.since, f.decision_id)
+        FROM owners o, LATERAL (
+            SELECT * FROM freezes WHERE program_id = $1 AND cell = o.cell AND member_id = o.id OFFSET 0) f),
+  ARRAY(SELECT ROW(c.member_id, c.changed_at) FROM owners o, LATERAL (
+            SELECT * FROM member_changes WHERE program_id = $1 AND cell = o.cell AND member_id = o.id OFFSET 0) c),
+  ARRAY(SELECT ROW(id, kind, member_id, points_currency, points, reason, reference, proposed_by_kind, proposed_by,
+                   proposed_at, lapses_at, proposed_in, state, decided_by, decided_at, decided_in) FROM props),
+  ARRAY(SELECT ROW(n.member_id, n.version, n.hash, n.failed, n.locked_until) FROM owners o, LATERAL (
+            SELECT * FROM member_pins WHERE program_id = $1 AND cell = o.cell AND member_id = o.id OFFSET 0) n)
 """
 
 
@@ -358,6 +393,7 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
     # An id does not tell the cell of its purchase: it is looked for in every lane of the batch.
     activities = [(cell, id) for id in {id for _, id in keys.activities} for cell in book.lanes]
     redemptions, identified = list(keys.redemptions), list(keys.identified)
+    owners, proposals = list(keys.owners), list(keys.proposals)
     row = await connection.fetchrow(
         _DEEP,
         book.program_id,
@@ -375,6 +411,11 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
         list(keys.stocks),
         identified,
         [cell_of(id, book.cells) for id in identified],
+        owners,
+        [cell_of(id, book.cells) for id in owners],
+        proposals,
+        [cell_of(id, book.cells) for id in proposals],
+        book.now,
     )
     assert row is not None
     for kind, source, external_id, *held in row[0]:
@@ -417,11 +458,25 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
                 book.stocks.setdefault(reward, 0)
         for reward, stock in row[12]:
             book.stocks.setdefault(reward, stock)
+        for reward, hold_id, *reservation in row[13]:
+            book.reservations.setdefault(reward, {}).setdefault(hold_id, Reservation(*reservation))
     kinds: dict[UUID, set[str]] = {id: set() for id in identified}
-    for id, kind in row[13]:
+    for id, kind in row[14]:
         kinds[id].add(kind)
     for id, found in kinds.items():
         book.kinds.setdefault(id, frozenset(found))
+    book.owners.update(row[15])
+    for member_id, points_currency, *freeze in row[16]:
+        book.freezes.setdefault((member_id, points_currency), Freeze(*freeze))
+    for member_id, changed_at in row[17]:
+        book.changes.setdefault(member_id, changed_at)
+    for id in proposals:
+        book.proposals.setdefault(id, None)
+    for values in row[18]:
+        if book.proposals.get(values[0]) is None:
+            book.proposals[values[0]] = Proposal(*values)
+    for member_id, *pin in row[19]:
+        book.pins.setdefault(member_id, Pin(*pin))
 
 
 async def load_more(connection: Connection, book: Book, keys: Keys) -> None:
@@ -562,6 +617,8 @@ class _Removal(_Part):
 _MEMBERS = _Part("members", key="program_id, cell, id", changes="status")
 _PROFILES = _Part("member_profiles", key="program_id, cell, member_id", changes="profile")
 _PROFILES_GONE = _Removal("member_profiles")
+_PINS = _Part("member_pins", key="program_id, cell, member_id", changes="version, hash, failed, locked_until")
+_PINS_GONE = _Removal("member_pins")
 _IDENTIFIERS = _Part("identifiers")
 _IDENTIFIERS_GONE = _Removal("identifiers")
 _NAMES = _Part("activity_keys")
@@ -589,12 +646,26 @@ _LOTS = _Part(
 )
 _HOLDS = _Part(
     "holds",
+    row="holds_row_2",
     key="program_id, cell, id",
     changes="captured, state, lapses_at, good_until, ended_at, parts, deadlines",
     only_if="holds.state = 'open'",
 )
 _COUNTERS = _Part("counters", key="program_id, cell, owner_id, period, rule_id", changes="points")
 _RETURNS = _Part("returns")
+_PROPOSALS = _Part(
+    "proposals",
+    key="program_id, cell, id",
+    changes="state, decided_by, decided_at, decided_in",
+    only_if="proposals.state = 'proposed'",
+)
+_FREEZES = _Part(
+    "freezes",
+    key="program_id, cell, member_id, points_currency",
+    changes="frozen, reason, since, decision_id",
+)
+_CHANGES = _Part("member_changes", key="program_id, cell, member_id", changes="changed_at")
+_ATTEMPTS = _Part("audit_log")
 _DECISIONS = _Part("decisions")
 _ENTRIES = _Part("entries")
 _POSTINGS = _Part("postings")
@@ -602,6 +673,7 @@ _EVENTS = _Part("engagement_events")
 _RECORDS = _Part("idempotency_records")
 _REDEMPTIONS = _Part("redemptions", key="program_id, cell, id", changes="state, changed_at, changed_by")
 _STOCKS = _Part("stocks", key="program_id, reward", changes="stock")
+_RESERVATIONS = _Part("reservations", key="program_id, reward, hold_id", changes="ends_at")
 _CONFIGURATIONS = _Part("configurations", row="configurations_row_2")
 _CLOCK = _Part("sandbox_clocks", key="program_id", changes="now_at")
 _BLOCK = _Part("blocks")
@@ -668,6 +740,7 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
     def mine(owner_id: UUID) -> bool:
         return total == 1 or cell_of(owner_id, total) == cell
 
+    erased = [id for id, profile in book.profiles.items() if profile is None and mine(id)]
     rows: Rows = [
         (
             _MEMBERS,
@@ -685,7 +758,16 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
                 if profile is not None and mine(id)
             ],
         ),
-        (_PROFILES_GONE, [id for id, profile in book.profiles.items() if profile is None and mine(id)]),
+        (_PROFILES_GONE, erased),
+        (
+            _PINS,
+            [
+                (program_id, cell, id, p.version, p.hash, p.failed, p.locked_until)
+                for id in sorted(book.changed_pins)
+                if mine(id) and (p := book.pins[id])
+            ],
+        ),
+        (_PINS_GONE, erased),
         (
             _IDENTIFIERS,
             sorted(
@@ -756,7 +838,7 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
             [
                 (program_id, cell, owner_id, key.rule_id, key.period, book.counters[owner_id, key])
                 for owner_id, key in book.changed_counters
-                if mine(owner_id)
+                if (cell == 0 if key.of_program else mine(owner_id))
             ],
         ),
         (
@@ -777,6 +859,32 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
             if cell == 0
             else [],
         ),
+        (
+            _RESERVATIONS,
+            [
+                (program_id, *key, one.quantity, one.ends_at)
+                for key, one in sorted(book.changed_reservations.items())
+            ]
+            if cell == 0
+            else [],
+        ),
+        (
+            _PROPOSALS,
+            [
+                (program_id, cell, *msgspec.structs.astuple(p))
+                for id in book.changed_proposals
+                if (p := book.proposals[id]) is not None and mine(p.member_id)
+            ],
+        ),
+        (
+            _FREEZES,
+            [
+                (program_id, cell, *key, f.frozen, f.reason, f.since, f.decision_id)
+                for key in book.changed_freezes
+                if mine(key[0]) and (f := book.freezes[key])
+            ],
+        ),
+        (_CHANGES, [(program_id, cell, id, book.changes[id]) for id in book.new_changes if mine(id)]),
         (_DECISIONS, [_decision_row(program_id, cell, d, lane.number + 1) for d in lane.decisions]),
         (_ENTRIES, [_entry_row(program_id, cell, entry, recorded_at) for entry in entries]),
         (
@@ -816,6 +924,8 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
                 ),
             )
         )
+        # Like the whole audit log it keeps real time.
+        rows.append((_ATTEMPTS, [_attempt_row(program_id, *one, written_at) for one in book.attempts]))
         if book.published is not None:
             number, effective_at, configuration = book.published
             rows.append(
@@ -879,6 +989,13 @@ def _return_row(program_id: UUID, cell: int, id: UUID, part: Part) -> tuple[Any,
         msgspec.json.encode(part.taken).decode(),
         msgspec.json.encode(part.given).decode(),
     )
+
+
+def _attempt_row(
+    program_id: UUID, submission: Submission, a: Attempt, written_at: datetime
+) -> tuple[Any, ...]:
+    actor = submission.actor
+    return (program_id, a.id, written_at, actor.kind, actor.id, a.action, str(a.target), a.outcome, a.detail)
 
 
 def _account_row(program_id: UUID, cell: int, a: Account) -> tuple[Any, ...]:
@@ -950,6 +1067,9 @@ def _hold_row(program_id: UUID, cell: int, hold: PlacedHold) -> tuple[Any, ...]:
         hold.reference,
         hold.till,
         hold.location,
+        hold.reward,
+        hold.quantity,
+        hold.priced_by,
     )
 
 

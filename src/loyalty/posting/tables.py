@@ -1,4 +1,4 @@
-"""Tables of posting: activities and their keys, what was returned, counters of caps, idempotency records."""
+"""Tables of posting: activities and their keys, returns, proposals, freezes, counters of caps, idempotency records."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, SmallInteger, Table, Text, text
 
@@ -59,6 +59,52 @@ activity_keys = Table(
     Column("decision_id", ID, nullable=False),
     Column("content_digest", LargeBinary, nullable=False),
     Index("activity_keys_activity", "program_id", "activity_id"),
+)
+
+proposals = Table(
+    "proposals",
+    METADATA,
+    Column("program_id", ID, primary_key=True),
+    Column("cell", SmallInteger, primary_key=True),
+    Column("id", ID, primary_key=True),
+    Column("kind", WORD, nullable=False),
+    Column("member_id", ID, nullable=False),
+    Column("points_currency", WORD, nullable=False),
+    Column("points", BigInteger, nullable=False),
+    Column("reason", WORD, nullable=False),
+    Column("reference", WORD),
+    Column("proposed_by_kind", WORD, nullable=False),
+    Column("proposed_by", ID, nullable=False),
+    Column("proposed_at", INSTANT, nullable=False),
+    Column("lapses_at", INSTANT, nullable=False),
+    Column("proposed_in", ID, nullable=False),
+    Column("state", WORD, nullable=False),
+    Column("decided_by", ID),
+    Column("decided_at", INSTANT),
+    Column("decided_in", ID),
+    Index("proposals_open", "program_id", "cell", "id", postgresql_where=text("state = 'proposed'")),
+)
+
+freezes = Table(
+    "freezes",
+    METADATA,
+    Column("program_id", ID, primary_key=True),
+    Column("cell", SmallInteger, primary_key=True),
+    Column("member_id", ID, primary_key=True),
+    Column("points_currency", WORD, primary_key=True),
+    Column("frozen", Boolean, nullable=False),
+    Column("reason", WORD, nullable=False),
+    Column("since", INSTANT, nullable=False),
+    Column("decision_id", ID, nullable=False),
+)
+
+member_changes = Table(
+    "member_changes",
+    METADATA,
+    Column("program_id", ID, primary_key=True),
+    Column("cell", SmallInteger, primary_key=True),
+    Column("member_id", ID, primary_key=True),
+    Column("changed_at", INSTANT, nullable=False),
 )
 
 counters = Table(

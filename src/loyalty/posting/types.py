@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from loyalty.base.errors import Busy, Conflict, Internal, NotFound, PreconditionFailed, Refused
+from loyalty.base.errors import Busy, Conflict, Forbidden, Internal, NotFound, PreconditionFailed, Refused
 
 
 class IdempotencyKeyReused(Refused):
@@ -97,7 +97,106 @@ class HoldTooLong(Refused):
 
 class HoldOfAnotherMember(Conflict):
     code: ClassVar[str] = "hold_of_another_member"
-    title: ClassVar[str] = "The hold does not belong to the member who buys."
+    title: ClassVar[str] = "The hold does not belong to the member who buys or redeems."
+
+
+class HoldForReward(Conflict):
+    code: ClassVar[str] = "hold_for_reward"
+    title: ClassVar[str] = "The hold is for a reward: it is redeemed for that, or released."
+
+
+class ReasonUnknown(Refused):
+    code: ClassVar[str] = "reason_unknown"
+    title: ClassVar[str] = "The program does not know this reason."
+
+
+class AdjustmentLimit(Conflict):
+    code: ClassVar[str] = "adjustment_limit"
+    title: ClassVar[str] = "More than this credential may give or take by hand on one day."
+
+
+class ProposalNotFound(NotFound):
+    code: ClassVar[str] = "proposal_not_found"
+    title: ClassVar[str] = "There is no such proposal."
+
+
+class PeopleOnly(Forbidden):
+    code: ClassVar[str] = "people_only"
+    title: ClassVar[str] = "A person with a staff token decides this, never an API key."
+
+
+class OwnProposal(Forbidden):
+    code: ClassVar[str] = "own_proposal"
+    title: ClassVar[str] = "Whoever proposed it does not decide it."
+
+
+class ProposalDecided(Conflict):
+    code: ClassVar[str] = "proposal_decided"
+    title: ClassVar[str] = "The proposal has been decided already."
+
+
+class ProposalLapsed(Conflict):
+    code: ClassVar[str] = "proposal_lapsed"
+    title: ClassVar[str] = "The time to decide this proposal has passed."
+
+
+class NothingOwed(Conflict):
+    code: ClassVar[str] = "nothing_owed"
+    title: ClassVar[str] = "The account owes nothing."
+
+
+class AccountFrozen(Conflict):
+    code: ClassVar[str] = "account_frozen"
+    title: ClassVar[str] = "Nothing is taken from the account while it is frozen."
+
+
+class TransfersOff(Conflict):
+    code: ClassVar[str] = "transfers_off"
+    title: ClassVar[str] = "The program does not let members give points to each other."
+
+
+class TransferToSelf(Refused):
+    code: ClassVar[str] = "transfer_to_self"
+    title: ClassVar[str] = "Giver and taker are the same member."
+
+
+class TransferOutOfRange(Refused):
+    code: ClassVar[str] = "transfer_out_of_range"
+    title: ClassVar[str] = "The program lets fewer, or more, points be given at once."
+
+
+class TransferLimit(Conflict):
+    code: ClassVar[str] = "transfer_limit"
+    title: ClassVar[str] = "More than one member may give within this time."
+
+
+class SpendingLimit(Conflict):
+    """The attempt is recorded though it is refused (docs/ledger.md, "Refused and recorded")."""
+
+    code: ClassVar[str] = "spending_limit"
+    title: ClassVar[str] = "More than may be spent within this time."
+
+
+class PinRequired(Forbidden):
+    code: ClassVar[str] = "pin_required"
+    title: ClassVar[str] = "So many points need the member's PIN."
+
+
+class PinWrong(Forbidden):
+    """The attempt is counted and recorded though it is refused (docs/pin.md)."""
+
+    code: ClassVar[str] = "pin_wrong"
+    title: ClassVar[str] = "This is not the member's PIN."
+
+
+class PinLocked(Forbidden):
+    code: ClassVar[str] = "pin_locked"
+    title: ClassVar[str] = "The PIN is locked after too many wrong ones."
+
+
+class PinChanged(Conflict):
+    code: ClassVar[str] = "pin_changed"
+    title: ClassVar[str] = "The member's PIN was changed while it was checked."
 
 
 class DatesContradict(Refused):

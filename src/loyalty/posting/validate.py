@@ -7,7 +7,14 @@ from zoneinfo import ZoneInfo
 
 from loyalty.base.errors import Fault
 from loyalty.posting.configuration import Configuration
-from loyalty.programs.types import ConfigurationInvalid, PointsCurrency, Rolling
+from loyalty.programs.types import (
+    OWN_CAUSES,
+    ConfigurationInvalid,
+    PointsCurrency,
+    Policies,
+    ProgramSettings,
+    Rolling,
+)
 from loyalty.rewards.validate import faults as reward_faults
 from loyalty.rules.validate import faults as rule_faults
 
@@ -19,13 +26,13 @@ def zones() -> frozenset[str]:
 
 
 def faults(configuration: Configuration) -> list[Fault]:
-    """All faults with JSON pointers into the configuration; empty when it can be published."""
+    """All faults with JSON pointers into the configuration; empty when it contradicts itself nowhere."""
     found: list[Fault] = []
     settings = configuration.settings
     codes = [currency.code for currency in settings.points_currencies]
-    if settings.zone not in zones():
+    zone = ZoneInfo(settings.zone) if settings.zone in zones() else None
+    if zone is None:
         found.append(Fault("/settings/zone", "unknown_time_zone", "There is no such time zone."))
-        return found
     for index, currency in enumerate(settings.points_currencies):
         at = f"/settings/points_currencies/{index}"
         if currency.code in codes[:index]:
@@ -39,11 +46,29 @@ def faults(configuration: Configuration) -> list[Fault]:
     if policies.hold_minutes > policies.hold_days_max * 1_440:
         detail = "A hold would last longer than one may last."
         found.append(Fault("/settings/policies/hold_minutes", "contradictory_range", detail))
-    for fault in rule_faults(configuration.ruleset, codes, ZoneInfo(settings.zone)):
+    found += _policy_faults(settings.policies)
+    for fault in rule_faults(configuration.ruleset, codes, zone or ZoneInfo("UTC")):
         found.append(Fault(f"/ruleset{fault.pointer}", fault.code, fault.detail))
     currencies = {currency.code: currency for currency in settings.points_currencies}
     for fault in reward_faults(configuration.rewards, currencies):
         found.append(Fault(f"/rewards{fault.pointer}", fault.code, fault.detail))
+    return found
+
+
+def changes_what_is_fixed(configuration: Configuration, current: ProgramSettings) -> list[Fault]:
+    """What a program's later configuration may not change of the one before it, `current`."""
+    settings = configuration.settings
+    detail = "What amounts and dates were recorded in stays as it is."
+    found = [
+        Fault(f"/settings/{name}", "configuration_fixed", detail)
+        for name in ("money", "zone")
+        if getattr(settings, name) != getattr(current, name)
+    ]
+    kept = {currency.code for currency in settings.points_currencies}
+    for currency in current.points_currencies:
+        if currency.code not in kept:
+            detail = f"{currency.code} stays a points currency, whoever has any or not."
+            found.append(Fault("/settings/points_currencies", "configuration_fixed", detail))
     return found
 
 
@@ -60,6 +85,20 @@ def _pay_faults(currency: PointsCurrency, at: str) -> Iterator[Fault]:
             yield Fault(f"{at}/{name}", "contradictory_range", f"The smallest payment has {least} points.")
     if least * pay.each_minor < pay.points:
         yield Fault(at, "worth_nothing", f"{least} points would pay nothing.")
+
+
+def _policy_faults(policies: Policies) -> Iterator[Fault]:
+    reasons = [reason.code for reason in policies.adjustments.reasons]
+    for index, code in enumerate(reasons):
+        at = f"/settings/policies/adjustments/reasons/{index}/code"
+        if code in reasons[:index]:
+            yield Fault(at, "duplicate", "The reason is named twice.")
+        if code in OWN_CAUSES:
+            yield Fault(at, "reserved", f"The books use {code} for something of their own.")
+    transfers = policies.transfers
+    if transfers.maximum is not None and transfers.maximum < transfers.minimum:
+        at = "/settings/policies/transfers/maximum"
+        yield Fault(at, "contradictory_range", "The maximum is below the minimum.")
 
 
 def refuse_invalid(configuration: Configuration) -> None:

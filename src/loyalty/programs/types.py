@@ -86,6 +86,77 @@ class BlindReturns(StrEnum):
     RECORD = "record"  # known from then on, and moves no points
 
 
+_Some = Annotated[int, Meta(ge=1, le=2**53 - 1)]
+_Any = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+
+# Causes that entries bear by themselves: no reason of an adjustment.
+OWN_CAUSES = frozenset(
+    {
+        "member_erased",
+        "payment",
+        "purchase_cancelled",
+        "purchase_returned",
+        "redemption_cancelled",
+        "reward",
+        "transfer_fee",
+        "waived",
+    }
+)
+
+
+class AdjustmentReason(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why points are given or taken by hand: the code stands in the books, the name on the desk's screen."""
+
+    code: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,63}$")]
+    name: Annotated[str, Meta(min_length=1, max_length=60)]
+
+
+class Adjustments(Struct, frozen=True, forbid_unknown_fields=True):
+    """What may be given or taken by hand. Figures count in each points currency by itself."""
+
+    reasons: Annotated[tuple[AdjustmentReason, ...], Meta(max_length=100)] = ()  # none: any stable word
+    approval_above: _Any | None = None  # more points than this wait for a second person; None: none do
+    daily_max: _Any | None = None  # by one person or client on one program day without a second person
+    proposal_days: Annotated[int, Meta(ge=1, le=365)] = 7  # how long a proposal waits
+
+
+class Transfers(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether and how members give points to each other. The fee is the giver's, on top of what is given."""
+
+    enabled: bool = False
+    minimum: _Some = 1
+    maximum: _Some | None = None  # of one transfer
+    giver_max: _Some | None = None  # given by one member within one `period`, in each points currency
+    period: Literal["day", "week", "month"] = "day"  # of the program's calendar
+    fee_points: _Any = 0
+    fee_bps: Annotated[int, Meta(ge=0, le=10_000)] = 0  # of the points given, rounded down
+
+    def fee(self, points: int) -> int:
+        """What giving `points` costs the giver beside them."""
+        return self.fee_points + points * self.fee_bps // 10_000
+
+
+class SpendingLimits(Struct, frozen=True, forbid_unknown_fields=True):
+    """Against theft: how much may leave by spending, in each points currency, before it is refused."""
+
+    member_day_max: _Any | None = None
+    member_week_max: _Any | None = None  # from Monday
+    till_day_max: _Any | None = None  # over all members at one till
+    # So long after profile or identifiers of a member changed, the day's limit is this lower one.
+    changed_hours: Annotated[int, Meta(ge=0, le=8_760)] = 0
+    changed_day_max: _Any = 0
+
+
+class SpendingPin(Struct, frozen=True, forbid_unknown_fields=True):
+    """Against theft: when a member's PIN must come with what spends, sets aside or gives away points."""
+
+    above: _Any | None = None  # more points than this at once ask for it; None: nothing does
+    roles: Annotated[tuple[Literal["pos", "support", "manager", "admin"], ...], Meta(min_length=1)] = ("pos",)
+    attempts: Annotated[int, Meta(ge=1, le=20)] = 3  # wrong ones, one after the other, that lock it
+    locked_minutes: Annotated[int, Meta(ge=1, le=525_600)] = 30
+
+
 class Policies(Struct, frozen=True, forbid_unknown_fields=True):
     late_days_max: Annotated[int, Meta(ge=0, le=36_600)] | None = 30  # None: any age (replays)
     future_minutes_max: Annotated[int, Meta(ge=0, le=1_440)] = 15
@@ -97,9 +168,13 @@ class Policies(Struct, frozen=True, forbid_unknown_fields=True):
     unknown_email: UnknownIdentifier = UnknownIdentifier.REFUSE
     unknown_external: UnknownIdentifier = UnknownIdentifier.REFUSE
     blind_returns: BlindReturns = BlindReturns.REFUSE
-    # For how many local days points are good again that a cancelled redemption gives back after their end; 0: lost.
+    # For how many local days points that were spent are good again when they come back after their end; 0: lost.
     returned_days: Annotated[int, Meta(ge=0, le=3_650)] = 0
     phone_region: Annotated[str, Meta(pattern="^[A-Z]{2}$")] = "US"  # country of phone numbers without prefix
+    adjustments: Adjustments = Adjustments()
+    transfers: Transfers = Transfers()
+    spending_limits: SpendingLimits = SpendingLimits()
+    spending_pin: SpendingPin = SpendingPin()
 
 
 class ProgramSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,7 +200,7 @@ class ProgramNotFound(NotFound):
 
 class ConfigurationInvalid(Refused):
     code: ClassVar[str] = "configuration_invalid"
-    title: ClassVar[str] = "The configuration contradicts itself."
+    title: ClassVar[str] = "The configuration has faults."
 
 
 class ClockBackwards(Conflict):

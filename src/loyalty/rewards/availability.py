@@ -36,14 +36,16 @@ class Circumstances(Struct, frozen=True):
     zone: ZoneInfo
     points: int  # available in the reward's points currency
     blocked: bool
-    used: int  # of the member's limit, in the period of the moment
+    frozen: bool  # the account in the reward's points currency
+    used: int  # of the member's limit, in the period of the moment; what the member has set aside counts too
     stock: int  # of a stocked reward
+    reserved: int  # of these, how many are set aside
 
 
 def reasons(offer: Offer, here: Circumstances, quantity: int = 1) -> tuple[Reason, ...]:
     """Everything that keeps the member from having `quantity` of a reward; empty: it can be had.
 
-    Order: member, dates, stock, limit, conditions in their order, points. Raises: QuantityTooLarge.
+    Order: member, dates, stock, limit, conditions in their order, account, points. Raises: QuantityTooLarge.
     """
     return tuple(_reasons(offer, here, quantity))
 
@@ -59,8 +61,8 @@ def _reasons(offer: Offer, here: Circumstances, quantity: int) -> Iterator[Reaso
     if reward.to_on is not None and on > reward.to_on:
         ended_at = midnight(reward.to_on + timedelta(days=1), zone)
         yield Reason("over", {"to_on": reward.to_on, "ended_at": ended_at})
-    if reward.stocked and here.stock < quantity:
-        yield Reason("sold_out", {"stock": here.stock, "quantity": quantity})
+    if reward.stocked and here.stock - here.reserved < quantity:
+        yield Reason("sold_out", {"stock": here.stock, "reserved": here.reserved, "quantity": quantity})
     limit = reward.member_limit
     if limit is not None and here.used + quantity > limit.quantity:
         after = day_after(on, limit.period)
@@ -79,6 +81,8 @@ def _reasons(offer: Offer, here: Circumstances, quantity: int) -> Iterator[Reaso
             if not check.holds(basket):
                 why = check.why(basket)
                 yield Reason(why.reason, why.figures)
+    if here.frozen:
+        yield Reason("account_frozen", {})
     if here.points < cost:
         missing = cost - here.points
         yield Reason("insufficient_points", {"wanted": cost, "available": here.points, "missing": missing})

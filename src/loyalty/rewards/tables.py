@@ -1,4 +1,4 @@
-"""Tables of rewards: what is left of them, and what was redeemed."""
+"""Tables of rewards: how many there are, what of them is set aside, and what was redeemed."""
 
 from sqlalchemy import BigInteger, Column, Index, Integer, SmallInteger, Table
 
@@ -10,6 +10,17 @@ stocks = Table(
     Column("program_id", ID, primary_key=True),
     Column("reward", WORD, primary_key=True),
     Column("stock", BigInteger, nullable=False),
+)
+
+reservations = Table(
+    "reservations",
+    METADATA,
+    Column("program_id", ID, primary_key=True),
+    Column("reward", WORD, primary_key=True),
+    Column("hold_id", ID, primary_key=True),
+    Column("quantity", Integer, nullable=False),
+    Column("ends_at", INSTANT, nullable=False),
+    Index("reservations_end", "program_id", "reward", "ends_at"),
 )
 
 redemptions = Table(

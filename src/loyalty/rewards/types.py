@@ -127,7 +127,7 @@ class StockNotKept(Conflict):
 
 class StockOutOfRange(Conflict):
     code: ClassVar[str] = "stock_out_of_range"
-    title: ClassVar[str] = "The stock would fall below zero or rise above what is kept."
+    title: ClassVar[str] = "The stock would fall below what is set aside of it, or rise above what is kept."
 
 
 class DayLimitReached(Conflict):

@@ -34,6 +34,9 @@ class Balance(Protocol):
     @property
     def available(self) -> int: ...
 
+    @property
+    def debt(self) -> int: ...
+
 
 class Revoked(Protocol):
     """What of points taken back a receipt prints."""
@@ -61,10 +64,11 @@ class Restored(Protocol):
 def receipt_lines(
     compiled: Compiled,
     awards: Sequence[Award],
+    repaid: Mapping[str, int],
     balances: Sequence[Balance],
     currencies: Mapping[str, PointsCurrency],
 ) -> tuple[str, ...]:
-    """What a receipt says: one line for each points currency that earned, then the balances.
+    """What a receipt says: one line for each points currency that earned, what of it paid a debt, then the balances.
 
     Empty for a guest, who has neither awards nor balances. Needs: `currencies` by code.
     """
@@ -78,7 +82,13 @@ def receipt_lines(
     ]
     if balances and not lines:
         lines.append("No points for this purchase")
-    return (*lines, *_balances(balances, currencies))
+    for code, points in repaid.items():
+        if points:
+            lines.append(f"{points:,} {_called(code, currencies)} paid what was owed")
+    for one in balances:
+        if one.debt:
+            lines.append(f"{one.debt:,} {_called(one.points_currency, currencies)} still owed")
+    return (*lines, *balance_lines(balances, currencies))
 
 
 def back_lines(
@@ -94,10 +104,11 @@ def back_lines(
     lines += [f"{one.points:,} {_called(one.points_currency, currencies)} given back" for one in restored]
     lines = lines or [otherwise]
     lines += [f"{one.debt:,} {name} owed" for one, name in named if one.debt]
-    return (*lines, *_balances(balances, currencies))
+    return (*lines, *balance_lines(balances, currencies))
 
 
-def _balances(balances: Sequence[Balance], currencies: Mapping[str, PointsCurrency]) -> list[str]:
+def balance_lines(balances: Sequence[Balance], currencies: Mapping[str, PointsCurrency]) -> list[str]:
+    """What a receipt says last: what is there now."""
     if len(balances) == 1:
         return [f"Balance {balances[0].available:,}"]
     return [f"Balance {b.available:,} {_called(b.points_currency, currencies)}" for b in balances]

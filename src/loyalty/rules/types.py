@@ -83,10 +83,18 @@ class Ruleset(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CounterKey(Struct, frozen=True, order=True):
-    """What a cap counts: points of one rule in one period (2026-05-04, 2026-W19, 2026-05, 2026 or ever)."""
+    """What is counted: points of one rule in one period (2026-05-04, 2026-W19, 2026-05, 2026 or ever).
+
+    Other limits than a rule's cap have a word with a colon in the rule's place, which no rule can have.
+    """
 
     rule_id: str
     period: str
+
+    @property
+    def of_program(self) -> bool:
+        """Whether what it counts is no member's, so that the counter lives in the program's own lane."""
+        return self.rule_id.startswith(("actor:", "till:"))
 
 
 class Award(Struct, frozen=True, omit_defaults=True):

@@ -48,6 +48,7 @@ _GROUPS = (
     "Holds",
     "Returns",
     "Members",
+    "Adjustments",
     "Points",
     "Rewards",
     "Ledger",

@@ -5,12 +5,12 @@ body, the query and the parts of the path in its signature. Credential, permissi
 are checked here for every endpoint alike, in the order that docs/api.md tells; a handler gets values it can trust.
 """
 
-import gc
+import asyncio
 import hashlib
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import nullcontext
 from enum import Enum
 from time import monotonic
 from typing import Any, NoReturn, TypeVar, cast, get_type_hints
@@ -26,6 +26,7 @@ from loyalty.access.roles import Permission
 from loyalty.access.types import InvalidCredential, Principal
 from loyalty.base.canonical import canonical
 from loyalty.base.clock import random62
+from loyalty.base.collector import no_collection
 from loyalty.base.database import DatabaseUnavailable, OutcomeUnknown
 from loyalty.base.errors import Fault, LoyaltyError
 from loyalty.base.ids import Ids
@@ -34,8 +35,9 @@ from loyalty.members.types import MemberNotFound
 from loyalty.posting.commands import Actor, Answer, Command, Idempotency, MemberRef, Submission
 from loyalty.posting.runtime import Runtime
 from loyalty.web import strict
+from loyalty.web.exchange import Exchange
 from loyalty.web.faults import faults_of
-from loyalty.web.guard import EXCHANGE, Exchange, incident, refusal, send_answer
+from loyalty.web.guard import EXCHANGE, incident, refusal, send_answer
 from loyalty.web.metrics import Metrics
 from loyalty.web.query import NoQuery, parameters_of, read_query
 from loyalty.web.types import (
@@ -87,6 +89,14 @@ class Pages(msgspec.Struct, frozen=True):
     errors: bytes  # catalogue of codes, HTML
 
 
+class Hashing:
+    """Turns for what takes a processor for long (pins.py)."""
+
+    def __init__(self, at_once: int) -> None:
+        self.free = asyncio.Semaphore(at_once)
+        self.waiting = 0
+
+
 class Door:
     """What the endpoints of one application share: the runtime, once it is open, and who is behind a credential."""
 
@@ -102,6 +112,7 @@ class Door:
         """Calls are served from now on."""
         self._runtime = runtime
         self.ids = Ids(runtime.clock.now_ms, random62)
+        self.hashing = Hashing(2)  # each takes a processor and 16 MiB for its time
         self._authenticator = Authenticator(runtime.engine)
 
     def close(self) -> None:
@@ -326,18 +337,8 @@ def decode(shape: type[T], raw: bytes) -> T:
     """
     if not raw:
         raise MalformedBody("The body is empty.")
-    with _no_collection() if len(raw) > LARGE else nullcontext():
+    with no_collection() if len(raw) > LARGE else nullcontext():
         return _decoded(shape, raw)
-
-
-@contextmanager
-def _no_collection() -> Generator[None, None, None]:
-    """Python's collector looks at a growing value again and again; of a large body that costs more than reading it."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _decoded(shape: type[T], raw: bytes) -> T:
@@ -488,8 +489,8 @@ def route(endpoint: Endpoint, door: Door) -> HTTPRouteHandler:
         exchange: Exchange = scope[EXCHANGE]
         answer = await answered(endpoint, door, scope, request.receive, exchange)
 
-        async def respond(_scope: Scope, _receive: Receive, send: Send) -> None:
-            await send_answer(send, answer, exchange)
+        async def respond(_scope: Scope, receive: Receive, send: Send) -> None:
+            await send_answer(send, answer, exchange, receive)
 
         return respond
 
@@ -515,9 +516,8 @@ class Shortcuts:
                 scope["path_params"] = {
                     name[1:-1]: part for name, part in zip(wanted, parts, strict=True) if name[:1] == "{"
                 }
-                await send_answer(
-                    send, await answered(endpoint, self._door, scope, receive, exchange), exchange
-                )
+                answer = await answered(endpoint, self._door, scope, receive, exchange)
+                await send_answer(send, answer, exchange, receive)
                 return True
         return False
 
@@ -534,8 +534,8 @@ def options(path: str, methods: Iterable[str]) -> HTTPRouteHandler:
         exchange = cast("Exchange", cast("dict[str, Any]", request.scope)[EXCHANGE])
         exchange.route = path
 
-        async def respond(_scope: Scope, _receive: Receive, send: Send) -> None:
-            await send_answer(send, Answer(204, b"", headers={"allow": allowed}), exchange)
+        async def respond(_scope: Scope, receive: Receive, send: Send) -> None:
+            await send_answer(send, Answer(204, b"", headers={"allow": allowed}), exchange, receive)
 
         return respond
 

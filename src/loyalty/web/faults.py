@@ -24,6 +24,7 @@ LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
 CODES: dict[str, str] = {
     "required": "The field is missing.",
+    "reserved": "The books use the word for something of their own.",
     "unknown_field": "The object has no such field.",
     "wrong_type": "The value is of another kind than the field.",
     "not_integer": "The number is written with a fraction or an exponent; whole numbers only.",
@@ -51,6 +52,7 @@ CODES: dict[str, str] = {
     "duplicate_line_id": "Two lines have the same line_id.",
     "unknown_line": "The purchase has no such line.",
     "total_mismatch": "The parts do not add up to the whole.",
+    "configuration_fixed": "Money, zone and points currencies of a program stay as they are.",
     "contradictory_range": "The end lies before the beginning, or the two exclude each other.",
     "unbound_role": "Keys of this role are not bound to locations.",
     # of names and identifiers

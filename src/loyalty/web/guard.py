@@ -4,14 +4,14 @@ Headers, host and path are checked here once for all, before any routing. Nothin
 an unexpected exception is logged under the request's id and told as `internal_error`.
 """
 
+import asyncio
+import contextlib
 import re
 import secrets
 from collections.abc import Awaitable, Callable
 from itertools import count
-from time import perf_counter_ns
 from typing import Any
 from urllib.parse import unquote_to_bytes
-from uuid import UUID
 
 import structlog
 from litestar.types import ASGIApp, Message, Receive, Send
@@ -27,6 +27,7 @@ from loyalty.base.errors import (
 )
 from loyalty.base.problems import MEDIA_TYPE, render
 from loyalty.posting.commands import Answer
+from loyalty.web.exchange import Exchange
 from loyalty.web.metrics import Metrics
 from loyalty.web.types import HostNotServed, IncompleteBody, InternalError, MalformedRequest, RouteNotFound
 
@@ -36,6 +37,8 @@ HEADER_BYTES_MAX = 32 * 1024
 HEADERS_MAX = 100
 PATH_BYTES_MAX = 2_048
 QUERY_BYTES_MAX = 8_192
+DROPPED_MAX = 16 * 1024 * 1024  # bytes of a body that is read although it was refused as too large
+REST_S = 0.5  # a sender who is silent for so long has stopped, or waits for the answer
 
 # Headers that this program reads; each may come once.
 _READ = frozenset(
@@ -56,31 +59,6 @@ _PLAIN_PATH = re.compile(rb"/|/docs/|(?:/[A-Za-z0-9_.:~@!$'()*+,=-]+)+")
 _ESCAPED_PATH = re.compile(rb"(?:/(?:[A-Za-z0-9_.:~@!$'()*+,=-]|%[0-9A-Fa-f]{2})+)+")
 
 _log = structlog.stdlib.get_logger("loyalty.web")
-
-
-class Exchange:
-    """One request and its answer: its id, the headers we read, and what the log line says about it."""
-
-    __slots__ = (
-        "credential_id",
-        "headers",
-        "method",
-        "program_id",
-        "request_id",
-        "route",
-        "started_ns",
-        "status",
-    )
-
-    def __init__(self, request_id: str, method: str) -> None:
-        self.request_id = request_id
-        self.method = method
-        self.started_ns = perf_counter_ns()
-        self.headers: dict[bytes, bytes] = {}
-        self.route = "-"  # the template, never the path: a path may name a member
-        self.program_id: UUID | None = None
-        self.credential_id: UUID | None = None
-        self.status = 0
 
 
 Serve = Callable[[dict[str, Any], Receive, Send, Exchange], Awaitable[bool]]
@@ -122,12 +100,12 @@ class Guard:
             if self._shortcuts is None or not await self._shortcuts(scope, receive, send_noted, exchange):
                 await self.application(scope, receive, send_noted)
         except LoyaltyError as error:
-            await send_answer(send_noted, refusal(error, exchange), exchange)
+            await send_answer(send_noted, refusal(error, exchange), exchange, receive)
         except Exception:
             answer = incident(exchange)
             if exchange.status:
                 raise  # the answer had begun: only cutting the connection tells the caller
-            await send_answer(send_noted, answer, exchange)
+            await send_answer(send_noted, answer, exchange, receive)
         finally:
             self.metrics.note_request(exchange)
 
@@ -206,8 +184,8 @@ _NO_SNIFF = (b"x-content-type-options", b"nosniff")
 _REPLAYED = (b"idempotent-replayed", b"true")
 
 
-async def send_answer(send: Send, answer: Answer, exchange: Exchange) -> None:
-    """Send an answer whole."""
+async def send_answer(send: Send, answer: Answer, exchange: Exchange, receive: Receive) -> None:
+    """Send an answer whole. One that refuses a body too large outlives what of the body is still under way."""
     headers = [
         _NO_STORE,
         _NO_SNIFF,
@@ -221,4 +199,21 @@ async def send_answer(send: Send, answer: Answer, exchange: Exchange) -> None:
     if answer.replayed:
         headers.append(_REPLAYED)
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+    too_large = answer.status == 413
+    await send({"type": "http.response.body", "body": answer.body, "more_body": too_large})
+    if too_large:
+        await _drop(receive)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _drop(receive: Receive) -> None:
+    """Read what still comes of a body, up to a bound, until the sender rests or is done.
+
+    A connection that is closed while somebody sends is reset, and the answer on it lost.
+    """
+    size, more = 0, True
+    with contextlib.suppress(TimeoutError):
+        while more and size < DROPPED_MAX:
+            message = await asyncio.wait_for(receive(), REST_S)
+            size += len(message.get("body", b""))
+            more = message.get("more_body", False)

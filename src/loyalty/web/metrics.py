@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from time import perf_counter_ns
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
@@ -18,9 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from loyalty.base.settings import LogFormat
-
-if TYPE_CHECKING:
-    from loyalty.web.guard import Exchange
+from loyalty.web.exchange import Exchange
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
@@ -64,7 +61,7 @@ class Metrics:
         self._by_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._by_command: dict[tuple[str, str], Counter] = {}
 
-    def note_request(self, exchange: "Exchange") -> None:
+    def note_request(self, exchange: Exchange) -> None:
         """Count an answered request and write its log line."""
         elapsed_ns = perf_counter_ns() - exchange.started_ns
         key = (exchange.method, exchange.route, exchange.status)
@@ -131,7 +128,7 @@ class AccessLog:
         self._write = write or _to_stderr
         self._lines: list[str] = []
 
-    def note(self, exchange: "Exchange", elapsed_ns: int) -> None:
+    def note(self, exchange: Exchange, elapsed_ns: int) -> None:
         """Have the request's line written soon."""
         line = _Line(
             exchange.method,

@@ -294,13 +294,14 @@ def _parameters(endpoint: Endpoint, shapes: _Shapes) -> Iterable[JSON]:
         # A parameter that is not given is left out; it is never the text "null".
         choices = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
         schema = choices[0] if len(choices) == 1 else schema
-        if field.default not in (msgspec.NODEFAULT, None):
+        if field.default not in (msgspec.NODEFAULT, None, ()):
             schema = {**schema, "default": field.default}
         yield {
             "name": field.encode_name,
             "in": "query",
             "required": field.required,
             "schema": {key: value for key, value in schema.items() if key != "description"},
+            **({"style": "form", "explode": False} if schema.get("type") == "array" else {}),
             **({"description": schema["description"]} if "description" in schema else {}),
         }
     if endpoint.keyed:

@@ -103,6 +103,14 @@ def _value(parameter: Parameter, text: str) -> Any:
             if text not in words:
                 raise InvalidParameter(f"{name} must be one of: {', '.join(words)}.", parameter=name)
             return kind.cls(text)
+        case inspect.VarTupleType(item_type=inspect.EnumType(cls=cls)):
+            words, given = [member.value for member in cls], text.split(",")
+            if len(set(given)) < len(given) or not set(given) <= set(words):
+                raise InvalidParameter(
+                    f"{name} must be some of: {', '.join(words)}; each once, separated by commas.",
+                    parameter=name,
+                )
+            return tuple(map(cls, given))
         case inspect.StrType():
             least, most = kind.min_length or 0, kind.max_length or VALUE_MAX
             if not least <= len(text) <= most:

@@ -19,6 +19,7 @@ import structlog
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from loyalty.base.collector import settle_collector
 from loyalty.base.logs import configure_logs
 from loyalty.base.settings import Settings
 from loyalty.web.app import make_app
@@ -64,6 +65,7 @@ def _work(settings: Settings, *, alone: bool) -> int:
     if alone and settings.metrics_port is not None:
         start_http_server(settings.metrics_port, settings.host, app.metrics.registry)
     log.info("serving", host=settings.host, port=settings.port, pid=os.getpid())
+    settle_collector()
     server.run(sockets=[bound])
     return 0 if server.started else 1
 

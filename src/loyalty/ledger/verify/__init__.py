@@ -9,11 +9,13 @@ from uuid import UUID
 
 from loyalty.ledger.verify import checkpoint as checkpoint_files
 from loyalty.ledger.verify.accounts import AccountReader
+from loyalty.ledger.verify.activities import activities
 from loyalty.ledger.verify.checkpoint import Checkpoint
+from loyalty.ledger.verify.desk import DeskReader
 from loyalty.ledger.verify.frame import Connect, Notes, Progress, snapshot
 from loyalty.ledger.verify.lanes import LaneReader
 from loyalty.ledger.verify.links import LinkReader
-from loyalty.ledger.verify.redeemed import redemptions, stocks
+from loyalty.ledger.verify.redeemed import redemptions, reservations, stocks
 from loyalty.ledger.verify.report import Figures, Finding, Findings, LaneFigures, Report
 
 __all__ = ["Checkpoint", "Connect", "Figures", "Finding", "LaneFigures", "Progress", "Report", "verify"]
@@ -60,10 +62,12 @@ async def verify(
         told = _teller(progress, "links", len(lanes) + 4)
         for reader in readers:
             await links.counters(reader.cell, reader.last_id)
+            await DeskReader(connect, program_id, reader.cell, notes, findings).read(reader.last_id)
             await reader.rows_beyond()
             await links.keyless(reader.cell)
             await links.holds(reader.cell)
             await links.returns(reader.cell)
+            await activities(connect, program_id, reader.cell, findings)
             await redemptions(connect, program_id, reader.cell, findings, figures)
             told(1)
         await links.idempotency_records()
@@ -72,6 +76,7 @@ async def verify(
         told(1)
         await links.configurations()
         told(1)
+        await reservations(connect, program_id, findings)
         await stocks(connect, program_id, [(one.cell, one.last_id) for one in readers], notes, findings)
         told(1)
         for decision_id, net in notes.one_sided():

@@ -71,8 +71,13 @@ class _Credited(msgspec.Struct):
     points_currency: str
 
 
+class _Received(_Credited):
+    owner_id: UUID
+
+
 class _Credits(msgspec.Struct):
-    lots: tuple[_Credited, ...] = ()
+    lots: tuple[_Credited, ...] = ()  # the decision's own member's
+    received: tuple[_Received, ...] = ()
 
 
 _credits = msgspec.json.Decoder(_Credits).decode
@@ -341,11 +346,13 @@ class AccountReader:
             account = opened[entry_id]
             owner, currency = account.row["owner_id"], account.row["points_currency"]
             try:
-                credited = _credits(detail).lots
+                told = _credits(detail)
             except msgspec.MsgspecError:
                 continue  # the lane's reader names it
-            if member_id != owner or not any(
-                one.account_id == account.id and one.points_currency == currency for one in credited
+            credited = [(member_id, one) for one in told.lots]
+            credited += [(one.owner_id, one) for one in told.received]
+            if (owner, account.id, currency) not in (
+                (whose, one.account_id, one.points_currency) for whose, one in credited
             ):
                 key: dict[str, object] = {"id": account.id, "owner_id": owner, "points_currency": currency}
                 self._broken(account.id, "accounts", key, "was opened for another owner or points currency")

@@ -60,6 +60,8 @@ def from_lines(text: bytes) -> list[Checkpoint]:
                 found.append(msgspec.json.decode(line, type=Checkpoint))
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise CheckpointFileWrong(f"line {place}: {error}") from error
+    if not found:
+        raise CheckpointFileWrong("it notes no block")
     return found
 
 

@@ -52,20 +52,35 @@ Counted = dict[tuple[UUID, str, str], int]  # owner, rule, period: points
 Stocked = dict[str, int]  # reward: how many
 
 
+# Decisions about what is done by hand: a row beside the ledger must say what the newest of them says.
+BY_HAND = ("propose", "approve", "reject", "freeze", "unfreeze", "identifier", "change_member")
+
+# What must be read of a decision's detail, as SQL.
+TELLING = (
+    "CASE WHEN "
+    + " OR ".join(f"""strpos(detail, '"{field}"') > 0""" for field in ("counted", "used", "stocked"))
+    + f" OR kind IN {BY_HAND} THEN detail END"
+)
+
+
 class Changes(msgspec.Struct, frozen=True):
     """What a decision's detail says of figures that stand outside the chain."""
 
     counted: tuple[tuple[str, str, int], ...] = ()  # against caps of its member: rule, period, points
+    used: tuple[tuple[UUID, str, str, int], ...] = ()  # against other limits: whose, which, period, points
     stocked: tuple[tuple[str, int], ...] = ()  # reward, by how much its stock changed
 
 
 read_changes = msgspec.json.Decoder(Changes).decode  # raises MsgspecError when the detail cannot be read
 
 
-def count_in(sums: Counted, member_id: UUID, changes: Changes) -> None:
-    """Add what a decision counted against its member's caps, below zero what it gave back."""
-    for rule, period, points in changes.counted:
-        key = (member_id, rule, period)
+def count_in(sums: Counted, member_id: UUID | None, changes: Changes) -> None:
+    """Add what a decision counted, below zero what it gave back: against its member's caps, and against limits of
+    whom it names.
+    """
+    counted = [] if member_id is None else [(member_id, *one) for one in changes.counted]
+    for owner_id, rule, period, points in (*counted, *changes.used):
+        key = (owner_id, rule, period)
         sums[key] = sums.get(key, 0) + points
 
 
@@ -91,6 +106,7 @@ class Notes:
             CREATE TABLE accounts (cell INT, id BLOB, entries INT, first BLOB, PRIMARY KEY (cell, id)) WITHOUT ROWID;
             CREATE TABLE counters (cell INT, owner BLOB, rule TEXT, period TEXT, points INT, found INT DEFAULT 0,
                                    PRIMARY KEY (cell, owner, rule, period)) WITHOUT ROWID;
+            CREATE TABLE said (cell INT, about TEXT, key TEXT, says TEXT, PRIMARY KEY (cell, about, key)) WITHOUT ROWID;
             CREATE TABLE transfers (decision BLOB PRIMARY KEY, net INT) WITHOUT ROWID;
             BEGIN;
             """
@@ -155,6 +171,24 @@ class Notes:
 
     def stocks(self) -> Stocked:
         return dict(self._stocks)
+
+    def said(self, cell: int, about: str, key: str, says: str) -> None:
+        """What the newest decision about a row says of it."""
+        self._notes.execute(
+            "INSERT INTO said VALUES (?, ?, ?, ?) ON CONFLICT (cell, about, key) DO UPDATE SET says = excluded.says",
+            (cell, about, key, says),
+        )
+
+    def take_said(self, cell: int, about: str, key: str) -> str | None:
+        """The same, once: what is left over at the end has no row."""
+        row = self._notes.execute(
+            "DELETE FROM said WHERE cell = ? AND about = ? AND key = ? RETURNING says", (cell, about, key)
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def left_said(self, cell: int) -> list[tuple[str, str]]:
+        """Tables and keys of rows that decisions speak of and nobody met."""
+        return self._notes.execute("SELECT about, key FROM said WHERE cell = ?", (cell,)).fetchall()
 
     def transferred(self, nets: dict[UUID, int]) -> None:
         """Points that a decision's entries put into `transferred`, less what they took out."""

@@ -27,7 +27,9 @@ from loyalty.ledger.chain import (
     pack_redate,
 )
 from loyalty.ledger.types import Redate
+from loyalty.ledger.verify.desk import Heard, hear
 from loyalty.ledger.verify.frame import (
+    TELLING,
     Connect,
     Counted,
     Notes,
@@ -47,11 +49,11 @@ SELECT number, id, format, recorded_at, config_number, closes_on, first_position
        hash, last_id
 FROM blocks WHERE program_id = $1 AND cell = $2 AND number > $3 AND number <= $4 ORDER BY number LIMIT $5
 """
-_DECISIONS = """
+_DECISIONS = f"""
 SELECT id, block_number, kind, member_id, activity_id, actor_kind, actor_id, occurred_at, evaluator,
        sha256(convert_to(detail, 'UTF8')), answer_status, sha256(convert_to(answer, 'UTF8')),
-       CASE WHEN strpos(detail, '"counted"') > 0 OR strpos(detail, '"stocked"') > 0 THEN detail END,
-       CASE WHEN starts_with(detail, '{"content_sha256":"') THEN substr(detail, 20, 64) END
+       {TELLING},
+       CASE WHEN starts_with(detail, '{{"content_sha256":"') THEN substr(detail, 20, 64) END
 FROM decisions WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4 ORDER BY id
 """
 _ENTRIES = """
@@ -486,9 +488,9 @@ class LaneReader:
         if changed is not None:
             try:
                 changes = read_changes(changed)
-                if member_id is not None:
-                    count_in(sums, member_id, changes)
+                count_in(sums, member_id, changes)
                 stock_in(stocks, changes)
+                hear(self.notes, self.cell, Heard(id, kind, member_id, recorded_at, answer_status, changed))
             except msgspec.MsgspecError:
                 self._broken("decisions", {"id": id}, "has a detail that cannot be read")
         parts = [

@@ -9,7 +9,16 @@ import msgspec
 
 from loyalty.base.ids import NIL
 from loyalty.ledger.types import Deadline
-from loyalty.ledger.verify.frame import Connect, Counted, Notes, count_in, read_changes, snapshot, stream
+from loyalty.ledger.verify.frame import (
+    TELLING,
+    Connect,
+    Counted,
+    Notes,
+    count_in,
+    read_changes,
+    snapshot,
+    stream,
+)
 from loyalty.ledger.verify.report import Figures, Findings
 
 CHUNK = 10_000
@@ -22,8 +31,8 @@ ORDER BY owner_id, rule_id, period LIMIT $6
 _COUNTER = """
 SELECT points FROM counters WHERE program_id = $1 AND cell = $2 AND owner_id = $3 AND rule_id = $4 AND period = $5
 """
-_NEWER = """
-SELECT id, member_id, CASE WHEN strpos(detail, '"counted"') > 0 THEN detail END
+_NEWER = f"""
+SELECT id, member_id, {TELLING}
 FROM decisions WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id
 """
 _RECORDS = """
@@ -72,8 +81,17 @@ SELECT (SELECT count(*) FROM chunk), (SELECT id FROM chunk ORDER BY id DESC LIMI
                        ELSE r.state = 'cancelled' END))
 """
 _HOLDS = """
-SELECT id, lapses_at, good_until, reference, till, location, deadlines::text FROM holds
-WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id LIMIT $4
+WITH chunk AS MATERIALIZED (
+    SELECT id, lapses_at, good_until, reference, till, location, reward, quantity, priced_by, deadlines,
+           coalesce(ended_at, lapses_at) AS ends_at
+    FROM holds WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id LIMIT $4
+)
+SELECT c.id, c.lapses_at, c.good_until, c.reference, c.till, c.location, c.reward, c.quantity, c.priced_by,
+       c.deadlines::text, c.ends_at, v.quantity AS reserved, v.ends_at AS reserved_until
+FROM chunk c LEFT JOIN LATERAL (
+    SELECT quantity, ends_at FROM reservations
+    WHERE program_id = $1 AND reward = c.reward AND hold_id = c.id OFFSET 0) v ON true
+ORDER BY c.id
 """
 _DEADLINES = """
 SELECT id, deadlines::text FROM holds WHERE program_id = $1 AND cell = $2 AND id = ANY($3::uuid[])
@@ -139,6 +157,9 @@ class PublishDetail(msgspec.Struct, frozen=True):
     note: Note
 
 
+_AS_PLACED = ("reference", "till", "location", "reward", "quantity", "priced_by")
+
+
 class _Held(msgspec.Struct, frozen=True):
     """What a decision that set a deadline notes of its hold."""
 
@@ -148,6 +169,10 @@ class _Held(msgspec.Struct, frozen=True):
     reference: str | None = None
     till: str | None = None
     location: str | None = None
+    reward: str | None = None
+    quantity: int | None = None
+    priced_by: int | None = None
+    reserves: bool = False  # so many of the reward's stock
 
 
 class _HeldDetail(msgspec.Struct, frozen=True):
@@ -244,7 +269,7 @@ class LinkReader:
         async for page in stream(connection, _NEWER, self.program_id, cell, last_id):
             for id, member_id, detail in page:
                 last_id = id
-                if detail is not None and member_id is not None:
+                if detail is not None:
                     try:
                         count_in(sums, member_id, read_changes(detail))
                     except msgspec.MsgspecError:
@@ -325,7 +350,10 @@ class LinkReader:
                 self.findings.add("holds", "holds", {"cell": cell, "id": hold_id}, what)
 
     async def holds(self, cell: int) -> None:
-        """Every deadline of a hold is one that a decision set, the last of them in force; the first placed it."""
+        """Every deadline of a hold is one that a decision set, the last of them in force; the first placed it.
+
+        What it sets aside of a stock is set aside until it ends.
+        """
         after: UUID = NIL
         while True:
             async with snapshot(self.connect, self.program_id) as connection:
@@ -336,9 +364,15 @@ class LinkReader:
                     row["id"]: row for row in await connection.fetch(_SET, self.program_id, cell, named)
                 }
             for row in rows:
-                if not _set_so(row, had[row["id"]], decided):
+                placed = _set_so(row, had[row["id"]], decided)
+                if placed is None:
                     what = "says other than the decisions that placed and extended it"
                     self.findings.add("holds", "holds", {"cell": cell, "id": row["id"]}, what)
+                    continue
+                meant = (placed.quantity, row["ends_at"]) if placed.reserves else (None, None)
+                if meant != (row["reserved"], row["reserved_until"]):
+                    key: dict[str, object] = {"reward": row["reward"], "hold_id": row["id"]}
+                    self.findings.add("reservations", "reservations", key, "does not say what its hold says")
             if len(rows) < CHUNK:
                 return
             after = rows[-1]["id"]
@@ -406,28 +440,27 @@ class LinkReader:
             after = tuple(rows[-1])[:3] if len(rows) == CHUNK else None  # type: ignore[assignment]
 
 
-def _set_so(row: Any, deadlines: tuple[Deadline, ...], decided: dict[UUID, Any]) -> bool:
-    """Whether a hold's deadlines are those that decisions noted, and the rest of its row what placed it."""
+def _set_so(row: Any, deadlines: tuple[Deadline, ...], decided: dict[UUID, Any]) -> _Held | None:
+    """What placed a hold, where its deadlines are those that decisions noted and the rest of its row as placed."""
     if not deadlines or (deadlines[-1].lapses_at, deadlines[-1].good_until) != (
         row["lapses_at"],
         row["good_until"],
     ):
-        return False
+        return None
+    placed: _Held | None = None
     for place, one in enumerate(deadlines):
         decision = decided.get(one.decision_id)
         if decision is None or decision["kind"] != ("extend_hold" if place else "place_hold"):
-            return False
+            return None
         try:
             note = _held(decision["detail"]).note
         except msgspec.MsgspecError:
-            return False
+            return None
         said = (row["id"], one.lapses_at, one.good_until, one.set_at)
         if said != (note.hold_id, note.lapses_at, note.good_until, decision["occurred_at"]):
-            return False
-        if not place and (row["reference"], row["till"], row["location"]) != (
-            note.reference,
-            note.till,
-            note.location,
-        ):
-            return False
-    return True
+            return None
+        if not place:
+            placed = note
+            if any(row[name] != getattr(note, name) for name in _AS_PLACED):
+                return None
+    return placed

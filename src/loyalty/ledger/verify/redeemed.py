@@ -1,4 +1,7 @@
-"""What stands beside the chain of what points became: redemptions and stocks follow from decisions alone."""
+"""What stands beside the chain of what points became: redemptions and stocks follow from decisions alone.
+
+What is set aside of a stock is compared with its holds (links.py); here only whether there is such a hold.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -37,7 +40,25 @@ LEFT JOIN decisions d ON d.program_id = $1 AND d.cell = c.cell AND d.id = c.deci
 LEFT JOIN decisions s ON s.program_id = $1 AND s.cell = c.cell AND s.id = c.changed_by
 ORDER BY c.id
 """
+_RESERVATIONS = """
+WITH chunk AS MATERIALIZED (
+    SELECT reward, hold_id FROM reservations WHERE program_id = $1 AND (reward, hold_id) > ($2, $3)
+    ORDER BY reward, hold_id LIMIT $4
+)
+SELECT c.reward, c.hold_id, EXISTS (
+    SELECT FROM heads, LATERAL (
+        SELECT FROM holds
+        WHERE program_id = $1 AND holds.cell = heads.cell AND id = c.hold_id AND reward = c.reward OFFSET 0) h
+    WHERE heads.program_id = $1)
+FROM chunk c ORDER BY c.reward, c.hold_id
+"""
 _STOCKS = "SELECT reward, stock FROM stocks WHERE program_id = $1"
+_PROMISED = """
+SELECT reward, sum(quantity) FROM reservations
+WHERE program_id = $1 AND ends_at > (
+    SELECT recorded_at FROM blocks WHERE program_id = $1 AND cell = 0 ORDER BY number DESC LIMIT 1)
+GROUP BY reward
+"""
 _NEWER = """
 SELECT id, CASE WHEN strpos(detail, '"stocked"') > 0 THEN detail END
 FROM decisions WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id
@@ -59,6 +80,19 @@ async def redemptions(
         after = rows[-1][0] if len(rows) == CHUNK else None
 
 
+async def reservations(connect: Connect, program_id: UUID, findings: Findings) -> None:
+    """Everything that is set aside of a stock is so for a hold of any lane."""
+    after: tuple[str, UUID] | None = ("", NIL)
+    while after is not None:
+        async with snapshot(connect, program_id) as connection:
+            rows: list[Any] = await connection.fetch(_RESERVATIONS, program_id, *after, CHUNK)
+        for reward, hold_id, held in rows:
+            if not held:
+                key: dict[str, object] = {"reward": reward, "hold_id": hold_id}
+                findings.add("reservations", "reservations", key, "no hold sets it aside")
+        after = (rows[-1][0], rows[-1][1]) if len(rows) == CHUNK else None
+
+
 async def stocks(
     connect: Connect,
     program_id: UUID,
@@ -66,12 +100,13 @@ async def stocks(
     notes: Notes,
     findings: Findings,
 ) -> None:
-    """Every stock is the sum of what decisions of all lanes brought and took.
+    """Every stock is the sum of what decisions of all lanes brought and took, and covers what is promised of it.
 
     `ends`: of each lane the last id that the chain's reader saw; what was decided meanwhile is added.
     """
     async with snapshot(connect, program_id) as connection:
         stored = {row[0]: row[1] for row in await connection.fetch(_STOCKS, program_id)}
+        promised = {row[0]: row[1] for row in await connection.fetch(_PROMISED, program_id)}
         sums = notes.stocks()
         for cell, last_id in ends:
             async for page in stream(connection, _NEWER, program_id, cell, last_id):
@@ -90,3 +125,7 @@ async def stocks(
             findings.add("stocks", "stocks", {"reward": reward}, f"{found}, but decisions come to {decided}")
         elif reward not in sums:
             findings.add("stocks", "stocks", {"reward": reward}, "was never decided")
+    for reward, quantity in sorted(promised.items()):
+        if quantity > stored.get(reward, 0):
+            found = f"says {stored.get(reward, 0)}, but {quantity} are promised"
+            findings.add("stocks", "stocks", {"reward": reward}, found)

@@ -15,6 +15,7 @@ from loyalty.posting.commands import (
     Adjust,
     AdvanceClock,
     Answer,
+    Approve,
     CancelPurchase,
     CancelRedemption,
     CaptureHold,
@@ -26,35 +27,64 @@ from loyalty.posting.commands import (
     EraseMember,
     ExchangePurchase,
     ExtendHold,
+    Freeze,
     FulfilRedemption,
+    HoldReward,
     ImportLot,
     PayWithPoints,
     PlaceHold,
     Publish,
     RecordPurchase,
     Redeem,
+    Reject,
     ReleaseHold,
     ReturnPurchase,
+    SetPin,
     Submission,
+    TransferPoints,
+    Unfreeze,
+    WriteOff,
 )
 from loyalty.posting.configuration import History
-from loyalty.posting.decide import holds, people, points, program, purchase, redemption, returns, undo
+from loyalty.posting.decide import (
+    adjustments,
+    freezes,
+    holds,
+    limits,
+    people,
+    pins,
+    points,
+    program,
+    purchase,
+    redemption,
+    returns,
+    transfers,
+    undo,
+)
 from loyalty.posting.decide.outcome import Outcome, Replay, decided
-from loyalty.posting.types import IdempotencyKeyReused
+from loyalty.posting.types import IdempotencyKeyReused, PinWrong, SpendingLimit
 
 _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     Enrol: people.enrol,
     AddIdentifier: people.add_identifier,
     ChangeMember: people.change,
     EraseMember: people.erase,
+    SetPin: people.set_pin,
     RecordPurchase: purchase.purchase,
     CancelPurchase: undo.cancel,
     ReturnPurchase: returns.give_back,
     ExchangePurchase: returns.exchange,
     ClaimPurchase: points.claim,
-    Adjust: points.adjust,
+    Adjust: adjustments.adjust,
+    WriteOff: adjustments.write_off,
+    Approve: adjustments.approve,
+    Reject: adjustments.reject,
+    TransferPoints: transfers.transfer_points,
+    Freeze: freezes.freeze,
+    Unfreeze: freezes.unfreeze,
     ImportLot: points.import_lot,
     PlaceHold: holds.place,
+    HoldReward: redemption.hold,
     ExtendHold: holds.extend,
     CaptureHold: holds.capture,
     ReleaseHold: holds.release,
@@ -66,6 +96,12 @@ _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     Publish: program.publish,
     AdvanceClock: program.advance_clock,
     CloseDay: program.close_day,
+}
+
+# What is refused and recorded all the same: the decision of such an attempt.
+_RECORDED: dict[type[LoyaltyError], Callable[[Work, Any], Outcome]] = {
+    SpendingLimit: limits.attempt,
+    PinWrong: pins.attempt,
 }
 
 
@@ -97,6 +133,9 @@ def decide(book: Book, submission: Submission, considered: Considered | None = N
         return Answer(200, stored.answer.encode(), replayed=True)
     except LoyaltyError as refusal:
         status, body = render(refusal, submission.request_id)
+        if attempt := _RECORDED.get(type(refusal)):
+            work = Work(book, submission)
+            work.accept(decided(work, attempt(work, refusal)))
         _remember(book, submission, status, None, body.decode())
         return Answer(status, body)
     return _accept(book, submission, work, outcome)
@@ -114,10 +153,10 @@ def _again(book: Book, submission: Submission, record: StoredRecord) -> Answer:
 
 
 def _accept(book: Book, submission: Submission, work: Work, outcome: Outcome) -> Answer:
-    decision = decided(work, outcome)
-    work.accept(decision, outcome.cell)
-    _remember(book, submission, outcome.status, (outcome.cell, decision.id), None)
-    return Answer(outcome.status, decision.answer.encode())
+    made = decided(work, outcome)
+    work.accept(made)
+    _remember(book, submission, outcome.status, (made.cell, made.decision.id), None)
+    return Answer(outcome.status, made.decision.answer.encode())
 
 
 def _remember(

@@ -1,7 +1,7 @@
 """Holds: points set aside for a sale, with a deadline; extended, captured wholly or in part, released.
 
 Order of checks: the hold (and whether the caller's location may see it), what became of it, its member, the figures.
-What a hold does to lots stands in ledger/holds.py.
+What a hold does to lots stands in ledger/holds.py; placing one for a reward and redeeming it in redemption.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,60 +17,115 @@ from loyalty.ledger.types import (
     Account,
     Bucket,
     Deadline,
-    EntryKind,
+    Entry,
     HoldNotFound,
     HoldState,
+    InsufficientPoints,
     PlacedHold,
 )
 from loyalty.members.types import Member
 from loyalty.posting.answers import Captured, HoldAnswer
 from loyalty.posting.book import Work
-from loyalty.posting.commands import CaptureHold, ExtendHold, PlaceHold, ReleaseHold, UseHold
-from loyalty.posting.decide.outcome import Outcome, active, balances, currency_of, reaches
+from loyalty.posting.commands import (
+    CaptureHold,
+    ExtendHold,
+    PinProof,
+    Place,
+    PlaceHold,
+    ReleaseHold,
+    UseHold,
+)
+from loyalty.posting.decide import pins
+from loyalty.posting.decide.limits import within_limits
+from loyalty.posting.decide.outcome import (
+    Outcome,
+    active,
+    balances,
+    currency_of,
+    moved_receipt,
+    reaches,
+    spendable,
+)
 from loyalty.posting.detail import CapturedHold, Detail
-from loyalty.posting.types import HoldOfAnotherMember, HoldTooLong, PointsNotSpendable
+from loyalty.posting.types import HoldForReward, HoldOfAnotherMember, HoldTooLong, PointsNotSpendable
+from loyalty.rewards.types import Reward
 
 
 def place(work: Work, command: PlaceHold) -> Outcome:
-    """Set points aside, those that expire first. Raises: InsufficientPoints, HoldTooLong, PointsNotSpendable."""
+    """Set points aside, those that expire first.
+
+    Raises: HoldTooLong, PointsNotSpendable, AccountFrozen, InsufficientPoints, SpendingLimit.
+    """
     member = active(work.book.resolve(command.member))
     currency = currency_of(work, command.points_currency)
     if not currency.spendable:
         raise PointsNotSpendable(points_currency=currency.code)
-    deadline = _deadline(work, currency.code, _wanted(work, command.minutes))
+    until = first_deadline(work, currency.code, command.minutes)
+    place = Place(command.location, None, command.till, command.reference)
+    return set_aside(work, member, currency.code, command.points, until, place, command.pin)
+
+
+def first_deadline(work: Work, code: str, minutes: int | None) -> Deadline:
+    """Until when a new hold is to last. Raises: HoldTooLong."""
+    deadline = _deadline(work, code, _wanted(work, minutes))
     _refuse_too_long(work, work.now, deadline)
-    account = work.open_account(member.id, currency.code)
+    return deadline
+
+
+def set_aside(
+    work: Work,
+    member: Member,
+    code: str,
+    points: int,
+    deadline: Deadline,
+    place: Place,
+    pin: PinProof | None,
+    promised: tuple[Reward, int] | None = None,
+) -> Outcome:
+    """Hold points of a member, and with them so many of a reward.
+
+    Raises: AccountFrozen, InsufficientPoints, SpendingLimit, PinRequired, PinLocked, PinChanged, PinWrong.
+    """
+    account = work.open_account(member.id, code)
+    spendable(work, account)
     made, draft = holds.hold(
         account,
         work.open_lots(account),
-        command.points,
+        points,
         work.now,
         hold_id=work.book.new_id_at(work.book.home(member.id)),
         lapses_at=deadline.lapses_at,
         good_until=deadline.good_until,
     )
+    within_limits(work, member.id, code, points, place.till)
+    pins.proven(work, member.id, points, pin)
     hold = PlacedHold(
         **msgspec.structs.asdict(made),
         owner_id=member.id,
-        points_currency=currency.code,
-        points=command.points,
+        points_currency=code,
+        points=points,
         deadlines=(deadline,),
-        reference=command.reference,
-        till=command.till,
-        location=command.location,
+        reference=place.reference,
+        till=place.till,
+        location=place.location,
     )
-    work.put_hold(hold)
-    work.post(account, draft, hold.id)
-    opened = {
-        "points_currency": currency.code,
-        "points": command.points,
+    opened: dict[str, object] = {
+        "points_currency": code,
+        "points": points,
         "lapses_at": deadline.lapses_at,
-        "reference": command.reference,
-        "till": command.till,
-        "location": command.location,
+        "reference": place.reference,
+        "till": place.till,
+        "location": place.location,
     }
-    note = {**opened, "good_until": deadline.good_until}
-    return _outcome(work, "place_hold", hold, note, "loyalty.points.held", opened, status=201)
+    note: dict[str, object] = {"good_until": deadline.good_until}
+    if promised is not None:
+        reward, hold.quantity = promised
+        hold.reward, hold.priced_by = reward.id, work.policies.number
+        opened |= {"reward": hold.reward, "quantity": hold.quantity}
+        note |= {"priced_by": hold.priced_by, "reserves": reward.stocked}
+    _put(work, hold)
+    work.post(account, draft, hold.id)
+    return _outcome(work, "place_hold", hold, {**opened, **note}, "loyalty.points.held", opened, status=201)
 
 
 def extend(work: Work, command: ExtendHold) -> Outcome:
@@ -88,17 +143,17 @@ def extend(work: Work, command: ExtendHold) -> Outcome:
         good_until=deadline.good_until,
         deadlines=(*hold.deadlines, deadline),
     )
-    work.put_hold(hold)
+    _put(work, hold)
     told = {"lapses_at": deadline.lapses_at}
     note = {**told, "good_until": deadline.good_until}
     return _outcome(work, "extend_hold", hold, note, "loyalty.points.hold_extended", told)
 
 
 def capture(work: Work, command: CaptureHold) -> Outcome:
-    """Take points for good. Raises: InsufficientPoints when fewer are held."""
-    account, hold = _open(work, command.hold_id)
+    """Take points for good. Raises: HoldForReward, InsufficientPoints when fewer are held."""
+    account, hold = plain(_open(work, command.hold_id))
     active(work.book.member(hold.owner_id))
-    hold = _take(work, account, hold, command.points, release_rest=command.release_rest)
+    hold, _ = _take(work, account, hold, command.points, release_rest=command.release_rest)
     moved = _moved(work, hold.id)
     told = {"points_currency": hold.points_currency, "points": moved[0], "released": moved[1]}
     return _outcome(work, "capture_hold", hold, told, "loyalty.points.captured", told)
@@ -117,7 +172,7 @@ def release(work: Work, command: ReleaseHold) -> Outcome:
 def give_back(work: Work, account: Account, hold: PlacedHold, cause: str | None = None) -> PlacedHold:
     """Release what is left of an open hold; what its return makes due is settled."""
     hold, draft = holds.release(account, work.open_lots(account), hold, work.now, cause)
-    work.put_hold(hold)
+    _put(work, hold)
     work.post(account, draft)
     work.settle(account)
     return hold
@@ -129,28 +184,65 @@ def pay(
     """Capture what a purchase names of its member's holds and release the rest of each.
 
     Returns what the answer says and what undoing it needs. A refusal names the place of its hold in the body.
-    Raises: HoldNotFound, HoldOfAnotherMember, HoldLapsed, HoldCaptured, HoldReleased, InsufficientPoints.
+    Raises: HoldNotFound, HoldOfAnotherMember, HoldLapsed, HoldCaptured, HoldReleased, HoldForReward,
+    InsufficientPoints.
     """
     said: list[Captured] = []
     kept: list[CapturedHold] = []
     for index, use in enumerate(uses):
         try:
-            if not reaches(work, work.book.hold(use.id).location):
-                raise HoldNotFound
-            if member is None or work.book.hold(use.id).owner_id != member.id:
-                raise HoldOfAnotherMember(hold_id=use.id)
-            account, hold = _open(work, use.id)
-            _take(work, account, hold, use.points, release_rest=True)
+            account, hold = plain(of_member(work, member, use.id))
+            _, entry = _take(work, account, hold, use.points, release_rest=True)
         except LoyaltyError as refusal:
             refusal.facts["pointer"] = f"/holds/{index}"
             raise
-        taken, released, expired = _moved(work, hold.id)
-        said.append(Captured(hold.id, hold.points_currency, taken, released, expired))
-        for entry in work.entries:
-            if entry.kind is EntryKind.CAPTURE and entry.corrects_entry_id == hold.id:
-                parts = tuple((posting.lot_id, posting.points) for posting in entry.postings)
-                kept.append(CapturedHold(hold.id, entry.id, hold.points_currency, parts))
+        said.append(_captured(work, hold))
+        parts = tuple((posting.lot_id, posting.points) for posting in entry.postings)
+        kept.append(CapturedHold(hold.id, entry.id, hold.points_currency, parts))
     return tuple(said), tuple(kept)
+
+
+def spend(
+    work: Work, account: Account, hold: PlacedHold, points_currency: str, points: int, cause: str
+) -> tuple[Entry, Captured]:
+    """Take what a redemption costs out of a hold and give the rest of it back.
+
+    They were set aside before: neither a freeze nor a limit on spending, which counted them then, stands against it.
+    Raises: InsufficientPoints.
+    """
+    if hold.points_currency != points_currency:
+        raise InsufficientPoints(wanted=points, available=0)
+    _, entry = _take(work, account, hold, points, release_rest=True, cause=cause)
+    return entry, _captured(work, hold)
+
+
+def of_member(work: Work, member: Member | None, id: UUID) -> tuple[Account, PlacedHold]:
+    """An open hold of the member who spends, and its account.
+
+    Raises: HoldNotFound, HoldOfAnotherMember, HoldLapsed, HoldCaptured, HoldReleased.
+    """
+    if not reaches(work, work.book.hold(id).location):
+        raise HoldNotFound
+    if member is None or work.book.hold(id).owner_id != member.id:
+        raise HoldOfAnotherMember(hold_id=id)
+    return _open(work, id)
+
+
+def plain(found: tuple[Account, PlacedHold]) -> tuple[Account, PlacedHold]:
+    """A hold of nothing but points. Raises: HoldForReward."""
+    if found[1].reward is not None:
+        raise HoldForReward(hold_id=found[1].id, reward=found[1].reward)
+    return found
+
+
+def set_aside_of(work: Work, member_id: UUID, reward: str) -> int:
+    """How many of a reward a member's open holds set aside."""
+    found = 0
+    for code in work.policies.currencies:
+        account = work.account(member_id, code)
+        if account is not None and account.held:
+            found += sum(hold.quantity or 0 for hold in work.open_holds(account) if hold.reward == reward)
+    return found
 
 
 def _found(work: Work, id: UUID) -> tuple[Account, PlacedHold]:
@@ -168,15 +260,37 @@ def _open(work: Work, id: UUID) -> tuple[Account, PlacedHold]:
 
 
 def _take(
-    work: Work, account: Account, hold: PlacedHold, points: int | None, *, release_rest: bool
-) -> PlacedHold:
-    hold, draft = holds.capture(hold, hold.held if points is None else points, work.now)
-    work.put_hold(hold)
-    work.post(account, draft)
+    work: Work,
+    account: Account,
+    hold: PlacedHold,
+    points: int | None,
+    *,
+    release_rest: bool,
+    cause: str | None = None,
+) -> tuple[PlacedHold, Entry]:
+    hold, draft = holds.capture(hold, hold.held if points is None else points, work.now, cause)
+    _put(work, hold)
+    entry = work.post(account, draft)
     if release_rest and hold.parts:
         hold = give_back(work, account, hold)
         hold.state = HoldState.CAPTURED
-    return hold
+    return hold, entry
+
+
+def _put(work: Work, hold: PlacedHold) -> None:
+    """Keep a new or changed hold; what it sets aside of a stock ends at its deadline, or now that it is over."""
+    work.put_hold(hold)
+    if hold.reward is None:
+        return
+    assert hold.quantity is not None
+    assert hold.priced_by is not None
+    if work.book.history.numbered(hold.priced_by).offers[hold.reward].reward.stocked:
+        work.reserve(hold.reward, hold.id, hold.quantity, hold.ended_at or hold.lapses_at)
+
+
+def _captured(work: Work, hold: PlacedHold) -> Captured:
+    taken, released, expired = _moved(work, hold.id)
+    return Captured(hold.id, hold.points_currency, taken, released, expired)
 
 
 def _moved(work: Work, hold_id: UUID) -> tuple[int, int, int]:
@@ -220,6 +334,9 @@ def _outcome(
     status: int = 200,
 ) -> Outcome:
     taken, released, expired = _moved(work, hold.id)
+    placed = hold.points if kind == "place_hold" else 0
+    moved = {"set aside": placed, "spent": taken, "given back": released, "had expired": expired}
+    after = balances(work, hold.owner_id)
     return Outcome(
         kind=kind,
         cell=work.book.home(hold.owner_id),
@@ -242,9 +359,12 @@ def _outcome(
             taken=taken,
             released=released,
             expired=expired,
-            balances=balances(work, hold.owner_id),
+            balances=after,
+            receipt=moved_receipt(work, hold.points_currency, moved, after),
             recorded_at=work.now,
             decision_id=work.decision_id,
+            reward=hold.reward,
+            quantity=hold.quantity,
         ),
         event=event,
         event_data={"hold_id": hold.id, **(told or {})},

@@ -1,5 +1,6 @@
 """What every decider returns, and the pieces that several of them share."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -12,13 +13,22 @@ from loyalty.ledger.statement import amount
 from loyalty.ledger.types import Account, Decision, Entry, EntryKind
 from loyalty.members.types import Member, MemberBlocked, MemberStatus
 from loyalty.posting.answers import Balance, Captured, Earned, Receipt
-from loyalty.posting.book import Event, Work
+from loyalty.posting.book import Event, Freeze, Made, Share, Work
 from loyalty.posting.configuration import Loaded
-from loyalty.posting.detail import AwardedLot, Detail
-from loyalty.posting.types import PointsCurrencyUnknown
+from loyalty.posting.detail import COUNTERPART, AwardedLot, Detail, Received
+from loyalty.posting.types import AccountFrozen, PointsCurrencyUnknown
 from loyalty.programs.types import PointsCurrency
-from loyalty.rules.explain import receipt_lines
+from loyalty.rules.explain import balance_lines, receipt_lines
 from loyalty.rules.types import EVALUATOR, Award
+
+
+class Told(Struct, frozen=True):
+    """What another member is told of a command that changed its points too."""
+
+    member_id: UUID
+    event: str
+    data: dict[str, object]
+    received: tuple[Received, ...]
 
 
 class Outcome(Struct, frozen=True):
@@ -34,6 +44,7 @@ class Outcome(Struct, frozen=True):
     answer: Struct
     event: str | None  # type of the engagement event; None: nothing to tell
     event_data: dict[str, object]
+    others: tuple[Told, ...] = ()
 
 
 class Replay(Exception):
@@ -52,15 +63,24 @@ def encode(value: object) -> str:
     return _ENCODER.encode(value).decode()
 
 
-def decided(work: Work, outcome: Outcome) -> Decision:
-    """The decision of an outcome and the entries made for it; its event is put among those of `work`."""
-    deltas = work.deltas()
+def decided(work: Work, outcome: Outcome) -> Made:
+    """The decision of an outcome with the entries made for it, what other lanes have of it, and all its events."""
+    others = {told.member_id for told in outcome.others}
+    events = [(outcome.cell, event) for event in work.events]
+    deltas = work.deltas(lambda owner: owner not in others)
     if outcome.event is not None or deltas:
         data = {**outcome.event_data, "entries": deltas} if deltas else outcome.event_data
         kind = outcome.event or "loyalty.points.settled"
-        work.events.append(Event(kind, outcome.member_id, outcome.occurred_at, encode(data)))
+        events.append((outcome.cell, Event(kind, outcome.member_id, outcome.occurred_at, encode(data))))
+    received: dict[int, list[Received]] = {}
+    for told in outcome.others:
+        home = work.book.home(told.member_id)
+        data = {**told.data, "entries": work.deltas(told.member_id.__eq__)}
+        events.append((home, Event(told.event, told.member_id, outcome.occurred_at, encode(data))))
+        received.setdefault(home, []).extend(told.received)
+    (_, mine), *shares = work.shares(outcome.cell).items()
     actor = work.submission.actor
-    return Decision(
+    decision = Decision(
         id=work.decision_id,
         kind=outcome.kind,
         member_id=outcome.member_id,
@@ -69,11 +89,35 @@ def decided(work: Work, outcome: Outcome) -> Decision:
         actor_id=actor.id,
         occurred_at=outcome.occurred_at,
         evaluator=EVALUATOR,
-        detail=encode(outcome.detail),
+        detail=encode(_with(outcome.detail, mine, received.get(outcome.cell))),
         answer_status=outcome.status,
         answer=encode(outcome.answer),
-        entries=tuple(work.entries),
+        entries=tuple(mine.entries),
     )
+    counterparts = [
+        (
+            cell,
+            msgspec.structs.replace(
+                decision,
+                kind=COUNTERPART,
+                member_id=None,
+                activity_id=None,
+                detail=encode(_with(Detail(counterpart_of=outcome.cell), share, received.get(cell))),
+                answer="{}",
+                entries=tuple(share.entries),
+            ),
+        )
+        for cell, share in shares
+    ]
+    return Made(decision, outcome.cell, tuple(counterparts), tuple(events))
+
+
+def _with(detail: Detail, share: Share, received: list[Received] | None) -> Detail:
+    """The detail with what its lane has of limits raised and of points that came to others."""
+    if not share.used and not received:
+        return detail
+    used = tuple((owner, key.rule_id, key.period, points) for owner, key, points in share.used)
+    return msgspec.structs.replace(detail, used=used, received=tuple(received or ()))
 
 
 def active(member: Member) -> Member:
@@ -83,18 +127,37 @@ def active(member: Member) -> Member:
     return member
 
 
-def reaches(work: Work, location: str | None) -> bool:
-    """Whether the actor may touch what happened at `location`: a till's key may be bound to some."""
-    bound_to = work.submission.actor.locations
-    return not bound_to or location is None or location in bound_to
-
-
 def currency_of(work: Work, code: str) -> PointsCurrency:
     """A points currency of the program. Raises: PointsCurrencyUnknown."""
     found = work.policies.currencies.get(code)
     if found is None:
         raise PointsCurrencyUnknown(points_currency=code)
     return found
+
+
+def spendable(work: Work, account: Account) -> int:
+    """How many points may be taken from an account now: all that are available, unless it is frozen.
+
+    Whatever takes points for good, gives them away or sets them aside asks here first; undoing and expiring do not.
+    Order of a spender's checks: this one, InsufficientPoints, then `limits.within_limits`.
+    Raises: AccountFrozen.
+    """
+    freeze = frozen(work, account.owner_id, account.points_currency)
+    if freeze is not None:
+        raise AccountFrozen(points_currency=account.points_currency, since=freeze.since)
+    return account.available
+
+
+def frozen(work: Work, member_id: UUID, points_currency: str) -> Freeze | None:
+    """The freeze that an account is under now, if it is."""
+    said = work.freeze(member_id, points_currency)
+    return said if said is not None and said.frozen else None
+
+
+def reaches(work: Work, location: str | None) -> bool:
+    """Whether the actor may touch what happened at `location`: a till's key may be bound to some."""
+    bound_to = work.submission.actor.locations
+    return not bound_to or location is None or location in bound_to
 
 
 def balances(work: Work, member_id: UUID | None) -> tuple[Balance, ...]:
@@ -182,7 +245,17 @@ def receipt(
     after: tuple[Balance, ...],
     captured: tuple[Captured, ...] = (),
 ) -> Receipt:
-    """The receipt's texts of a purchase or claim: what was spent, what was earned, what there is."""
+    """The receipt's texts of a purchase or claim: what was spent, what was earned or repaid, what there is."""
     currencies = work.policies.currencies
     spent = [f"{amount(one.points, currencies[one.points_currency].name)} spent" for one in captured]
-    return Receipt((*spent, *receipt_lines(judged_by.compiled, awards, after, currencies)))
+    repaid = {one.points_currency: work.repaid(one.points_currency) for one in after}
+    return Receipt((*spent, *receipt_lines(judged_by.compiled, awards, repaid, after, currencies)))
+
+
+def moved_receipt(
+    work: Work, points_currency: str, moved: Mapping[str, int], after: tuple[Balance, ...]
+) -> Receipt:
+    """The receipt's texts of points that were moved, each kind of move in words, and what there is."""
+    name = work.policies.currencies[points_currency].name
+    lines = [f"{amount(points, name)} {what}" for what, points in moved.items() if points]
+    return Receipt((*lines, *balance_lines(after, work.policies.currencies)))

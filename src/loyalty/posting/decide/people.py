@@ -1,11 +1,11 @@
-"""Members: enrol, add an identifier, change, erase."""
+"""Members: enrol, add an identifier, change, set a PIN, erase."""
 
 from loyalty.ledger.types import EntryKind
 from loyalty.ledger.undo import forfeit
 from loyalty.members.types import IdentifiersConflict, IdentifierTaken, Member, MemberStatus
 from loyalty.posting.answers import MemberAnswer
-from loyalty.posting.book import Work
-from loyalty.posting.commands import AddIdentifier, ChangeMember, Enrol, EraseMember
+from loyalty.posting.book import Pin, Work
+from loyalty.posting.commands import AddIdentifier, ChangeMember, Enrol, EraseMember, SetPin
 from loyalty.posting.decide.holds import give_back
 from loyalty.posting.decide.outcome import Outcome, credit
 from loyalty.posting.detail import Detail
@@ -44,6 +44,7 @@ def add_identifier(work: Work, command: AddIdentifier) -> Outcome:
         raise IdentifierTaken(identifier_kind=command.identifier.kind)
     if owner is None:
         work.identifiers[command.identifier] = member.id
+        work.changes[member.id] = work.now
     return _outcome(
         work,
         "identifier",
@@ -64,6 +65,7 @@ def change(work: Work, command: ChangeMember) -> Outcome:
         changed.append("status")
     if command.profile is not None:
         work.profiles[member.id] = command.profile
+        work.changes[member.id] = work.now
         changed.append("profile")
     return _outcome(
         work,
@@ -73,6 +75,14 @@ def change(work: Work, command: ChangeMember) -> Outcome:
         "loyalty.member.changed" if changed else None,
         {"changed": changed},
     )
+
+
+def set_pin(work: Work, command: SetPin) -> Outcome:
+    """A PIN, or another one: what was proven of the one before counts no more, and a lock is over."""
+    member = work.book.resolve(command.member)
+    before = work.pin(member.id)
+    work.pins[member.id] = Pin(1 if before is None else before.version + 1, command.hash)
+    return _outcome(work, "set_pin", member, 200, "loyalty.pin.set", {})
 
 
 def erase(work: Work, command: EraseMember) -> Outcome:

@@ -1,15 +1,14 @@
-"""Points without a purchase: manual credit and debit, import of opening lots, claim of a guest's purchase."""
+"""Points without a purchase of their own: import of opening lots, claim of a guest's purchase."""
 
 from datetime import timedelta
 
 import msgspec
 
-from loyalty.ledger import lots
-from loyalty.ledger.types import EntryDraft, EntryKind
+from loyalty.ledger.types import EntryKind
 from loyalty.posting import returned
-from loyalty.posting.answers import AdjustmentAnswer, ImportAnswer, PurchaseAnswer
+from loyalty.posting.answers import ImportAnswer, PurchaseAnswer
 from loyalty.posting.book import ActivityKey, Work
-from loyalty.posting.commands import Adjust, ClaimPurchase, ImportLot
+from loyalty.posting.commands import ClaimPurchase, ImportLot
 from loyalty.posting.content import Content
 from loyalty.posting.decide.outcome import (
     Outcome,
@@ -37,57 +36,6 @@ from loyalty.posting.types import (
     PurchaseNotFound,
 )
 from loyalty.rules.evaluate import evaluate
-
-
-def adjust(work: Work, command: Adjust) -> Outcome:
-    """A manual credit or debit. Raises: InsufficientPoints when a debit asks for more than is available."""
-    member = active(work.book.resolve(command.member))
-    currency = currency_of(work, command.points_currency)
-    gained = ()
-    given = ()
-    if command.points > 0:
-        account, entry = credit(
-            work,
-            member.id,
-            currency,
-            command.points,
-            kind=EntryKind.ADJUST_CREDIT,
-            occurred_at=work.now,
-            dated_by=work.policies,
-            cause=command.reason,
-        )
-        gained, given = (earned(work, account, entry, work.policies),), (awarded_lot(account, entry),)
-    else:
-        account = work.open_account(member.id, currency.code)
-        taken = lots.spend(account, work.open_lots(account), -command.points)
-        work.post(
-            account, EntryDraft(account.id, EntryKind.ADJUST_DEBIT, work.now, taken, cause=command.reason)
-        )
-    return Outcome(
-        kind="adjust",
-        cell=work.book.home(member.id),
-        member_id=member.id,
-        activity_id=None,
-        occurred_at=work.now,
-        detail=Detail(
-            lots=given,
-            note={"points_currency": currency.code, "points": command.points, "reason": command.reason},
-        ),
-        status=201,
-        answer=AdjustmentAnswer(
-            id=work.decision_id,
-            member_id=member.id,
-            points_currency=currency.code,
-            points=command.points,
-            reason=command.reason,
-            earned=gained,
-            balances=balances(work, member.id),
-            recorded_at=work.now,
-            decision_id=work.decision_id,
-        ),
-        event="loyalty.points.adjusted",
-        event_data={"points_currency": currency.code, "points": command.points, "reason": command.reason},
-    )
 
 
 def import_lot(work: Work, command: ImportLot) -> Outcome:

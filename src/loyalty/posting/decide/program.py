@@ -6,7 +6,7 @@ from hashlib import sha256
 from msgspec import Struct
 from msgspec.structs import replace
 
-from loyalty.base.calendar import midnight
+from loyalty.base.calendar import CLOCK_DIFFERENCE_MAX, midnight
 from loyalty.base.errors import Fault
 from loyalty.posting.answers import ClockAnswer, DayAnswer, PublishedAnswer
 from loyalty.posting.book import Work
@@ -20,10 +20,8 @@ from loyalty.posting.types import (
     DayNotOver,
     EffectiveInPast,
 )
-from loyalty.posting.validate import refuse_invalid
+from loyalty.posting.validate import changes_what_is_fixed, refuse_invalid
 from loyalty.programs.types import ClockBackwards, ClockIsReal
-
-CLOCK_DIFFERENCE_MAX = timedelta(seconds=10)  # so much earlier still means now: the caller's clock is another
 
 
 def publish(work: Work, command: Publish) -> Outcome:
@@ -42,12 +40,7 @@ def publish(work: Work, command: Publish) -> Outcome:
         current = work.book.history.now
         number = current.number + 1
         effective_at = _effective_at(command.effective_at, work.now)
-        settings = command.configuration.settings
-        kept = {currency.code for currency in settings.points_currencies}
-        if (settings.money, settings.zone) != (
-            current.settings.money,
-            current.settings.zone,
-        ) or not kept.issuperset(current.currencies):
+        if changes_what_is_fixed(command.configuration, current.settings):
             raise ConfigurationFixed
     ruleset = replace(command.configuration.ruleset, version=number)
     configuration = replace(command.configuration, ruleset=ruleset)

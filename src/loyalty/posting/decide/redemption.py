@@ -1,10 +1,9 @@
-"""Points become something: a reward is taken or a sale paid, handed over, or cancelled; and a stock is changed.
+"""Points become something: a reward is set aside or taken, a sale paid, handed over, or cancelled; stocks change.
 
-Order of checks: member, reward or points currency, amount, availability, points; docs/rewards.md lists the codes in
-the same order. A cancel gives back what was taken: to the same lots, to the stock, to the member's limit.
+Order of checks: member, hold, reward or points currency, amount, availability, points; docs/rewards.md lists the codes
+in the same order. A cancel gives back what was taken: to the same lots, to the stock, to the member's limit.
 """
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,8 +14,7 @@ from loyalty.base.calendar import CapPeriod, local_date, midnight, period_of
 from loyalty.base.money import amount
 from loyalty.conditions.types import Facts, MemberFacts
 from loyalty.ledger import lots
-from loyalty.ledger.types import Account, EntryDraft, EntryKind, InsufficientPoints, Lot
-from loyalty.ledger.undo import forfeit, reinstate, restore
+from loyalty.ledger.types import Account, EntryDraft, EntryKind, PlacedHold
 from loyalty.members.types import Member, MemberStatus
 from loyalty.posting.answers import (
     Balance,
@@ -31,17 +29,30 @@ from loyalty.posting.commands import (
     CancelRedemption,
     ChangeStock,
     FulfilRedemption,
+    HoldReward,
     PayWithPoints,
+    PinProof,
     Place,
     Redeem,
 )
 from loyalty.posting.configuration import Loaded
-from loyalty.posting.decide.outcome import Outcome, Replay, active, balances, reaches
-from loyalty.posting.decide.people import ERASED
-from loyalty.posting.decide.points import currency_of
+from loyalty.posting.decide import holds, pins
+from loyalty.posting.decide.limits import within_limits
+from loyalty.posting.decide.outcome import (
+    Outcome,
+    Replay,
+    active,
+    balances,
+    currency_of,
+    frozen,
+    reaches,
+    spendable,
+)
+from loyalty.posting.decide.undo import put_back
 from loyalty.posting.detail import Detail, Redeemed
+from loyalty.posting.types import HoldForReward
 from loyalty.rewards.availability import Circumstances, Offer, reasons
-from loyalty.rewards.price import price, worth
+from loyalty.rewards.price import Price, price, worth
 from loyalty.rewards.types import (
     STOCK_MAX,
     DayLimitReached,
@@ -61,46 +72,103 @@ from loyalty.rules.types import CounterKey
 
 CANCELLED = "redemption_cancelled"
 
+Source = tuple[Account, PlacedHold]  # the hold that the points come out of, and its account
 
-def redeem(work: Work, command: Redeem) -> Outcome:
-    """A member takes a reward.
 
-    Raises: RewardUnavailable with every reason, InsufficientPoints when that is the only one.
-    """
+def hold(work: Work, command: HoldReward) -> Outcome:
+    """A reward and its points are set aside. Raises: HoldTooLong, and what `_available` and `set_aside` refuse."""
     member = active(work.book.resolve(command.member))
     offer = offered(work, command.reward)
-    reward, quantity = offer.reward, command.quantity
+    reward = offer.reward
+    until = holds.first_deadline(work, reward.points_currency, command.minutes)
+    cost = _available(work, member, offer, command.quantity, command.place)
+    promised = (reward, command.quantity)
+    return holds.set_aside(
+        work, member, reward.points_currency, cost.points, until, command.place, command.pin, promised
+    )
+
+
+def redeem(work: Work, command: Redeem) -> Outcome:
+    """A member takes a reward. Raises: what `_available` or `_taken` refuses.
+
+    One that was set aside is a promise: it is had at the price of then, and nothing but its hold is asked.
+    """
+    member = active(work.book.resolve(command.member))
+    source = None if command.hold_id is None else holds.of_member(work, member, command.hold_id)
+    if source is not None and source[1].reward is not None:
+        return _taken_as_promised(work, member, command, source)
+    offer = offered(work, command.reward)
+    quantity = command.quantity or 1
+    cost = _available(work, member, offer, quantity, command.place)
+    return _reward_taken(work, member, command, work.policies, offer.reward, quantity, cost, source)
+
+
+def _available(work: Work, member: Member, offer: Offer, quantity: int, place: Place) -> Price:
+    """What a member pays for a reward that can be had but for the points.
+
+    Raises: QuantityTooLarge, RewardUnavailable with every reason.
+    """
+    cost = price(offer.reward, quantity)
+    against = reasons(offer, circumstances(work, member, offer, place), quantity)
+    if any(reason.reason not in ("account_frozen", "insufficient_points") for reason in against):
+        raise RewardUnavailable(
+            reward=offer.reward.id, reasons=[msgspec.structs.asdict(one) for one in against]
+        )
+    return cost
+
+
+def _taken_as_promised(work: Work, member: Member, command: Redeem, source: Source) -> Outcome:
+    hold = source[1]
+    assert hold.reward is not None
+    assert hold.quantity is not None
+    assert hold.priced_by is not None
+    if hold.reward != command.reward:
+        raise HoldForReward(hold_id=hold.id, reward=hold.reward)
+    priced_by = work.book.history.numbered(hold.priced_by)
+    reward = priced_by.offers[hold.reward].reward
+    quantity = command.quantity or hold.quantity
     cost = price(reward, quantity)
-    here = circumstances(work, member, offer, command.place)
-    against = reasons(offer, here, quantity)
-    if any(reason.reason != "insufficient_points" for reason in against):
-        raise RewardUnavailable(reward=reward.id, reasons=[msgspec.structs.asdict(one) for one in against])
-    if against:
-        raise InsufficientPoints(wanted=cost.points, available=here.points)
+    return _reward_taken(work, member, command, priced_by, reward, quantity, cost, source)
+
+
+def _reward_taken(
+    work: Work,
+    member: Member,
+    command: Redeem,
+    priced_by: Loaded,
+    reward: Reward,
+    quantity: int,
+    cost: Price,
+    source: Source | None,
+) -> Outcome:
     if reward.stocked:
         work.restock(reward.id, -quantity)
-    key = limit_key(work.policies, reward, work.now)
+    key = limit_key(priced_by, reward, work.now)
+    if key is not None:
+        work.use(member.id, key, quantity)
     return _taken(
         work,
         member,
         command.place,
+        command.pin,
         reward=reward,
         quantity=quantity,
         points_currency=reward.points_currency,
         points=cost.points,
         money_minor=cost.money_minor,
-        counted=None if key is None else (key, quantity),
+        priced_by=priced_by,
+        source=source,
     )
 
 
 def pay(work: Work, command: PayWithPoints) -> Outcome:
-    """A member pays with points. Raises: DayLimitReached, InsufficientPoints and the refusals of `worth`."""
+    """A member pays with points. Raises: DayLimitReached and the refusals of `worth` and of `_taken`."""
     member = active(work.book.resolve(command.member))
+    source = None if command.hold_id is None else holds.plain(holds.of_member(work, member, command.hold_id))
     currency = currency_of(work, command.points_currency)
     if currency.pay is None:
         raise PaymentNotOffered(points_currency=currency.code)
     money_minor = worth(currency.pay, command.points)
-    counted = None
     if currency.pay.day_max is not None:
         on = local_date(work.now, work.policies.zone)
         key = payment_key(work.policies, currency.code, work.now)
@@ -108,17 +176,19 @@ def pay(work: Work, command: PayWithPoints) -> Outcome:
         if used + command.points > most:
             until = midnight(on + timedelta(days=1), work.policies.zone)
             raise DayLimitReached(points=command.points, day_max=most, used=used, until=until)
-        counted = (key, command.points)
+        work.use(member.id, key, command.points)
     return _taken(
         work,
         member,
         command.place,
+        command.pin,
         reward=None,
         quantity=1,
         points_currency=currency.code,
         points=command.points,
         money_minor=money_minor,
-        counted=counted,
+        priced_by=work.policies,
+        source=source,
     )
 
 
@@ -148,8 +218,13 @@ def circumstances(work: Work, member: Member, offer: Offer, place: Place) -> Cir
         zone=policies.zone,
         points=0 if account is None else account.available,
         blocked=member.status is MemberStatus.BLOCKED,
-        used=0 if key is None else work.counter(member.id, key),
+        frozen=frozen(work, member.id, reward.points_currency) is not None,
+        # What is set aside counts in the period that it is redeemed in: until then in every one that comes.
+        used=0
+        if key is None
+        else work.counter(member.id, key) + holds.set_aside_of(work, member.id, reward.id),
         stock=work.stock(reward.id) if reward.stocked else 0,
+        reserved=work.reserved(reward.id) if reward.stocked else 0,
     )
 
 
@@ -171,21 +246,31 @@ def _taken(
     work: Work,
     member: Member,
     place: Place,
+    pin: PinProof | None,
     *,
     reward: Reward | None,
     quantity: int,
     points_currency: str,
     points: int,
     money_minor: int,
-    counted: tuple[CounterKey, int] | None,
+    priced_by: Loaded,
+    source: Source | None,
 ) -> Outcome:
-    """Take the points in spending order and write the redemption. Raises: InsufficientPoints."""
-    if counted is not None:
-        work.count(member.id, *counted)
-    account = work.open_account(member.id, points_currency)
-    postings = lots.spend(account, work.open_lots(account), points)
+    """Take the points, in spending order or out of a hold, and write the redemption.
+
+    Raises: AccountFrozen, InsufficientPoints, SpendingLimit, PinRequired, PinLocked, PinChanged, PinWrong.
+    """
     cause = "payment" if reward is None else "reward"
-    entry = work.post(account, EntryDraft(account.id, EntryKind.REDEEM, work.now, postings, cause=cause))
+    captured = None
+    if source is not None:
+        entry, captured = holds.spend(work, *source, points_currency, points, cause)
+    else:
+        account = work.open_account(member.id, points_currency)
+        spendable(work, account)
+        postings = lots.spend(account, work.open_lots(account), points)
+        within_limits(work, member.id, points_currency, points, place.till)
+        pins.proven(work, member.id, points, pin)
+        entry = work.post(account, EntryDraft(account.id, EntryKind.REDEEM, work.now, postings, cause=cause))
     cell = work.book.home(member.id)
     redemption = Redemption(
         id=work.book.new_id_at(cell),
@@ -195,8 +280,8 @@ def _taken(
         points_currency=points_currency,
         points=points,
         money_minor=money_minor,
-        priced_by=work.policies.number,
-        parts=tuple((posting.lot_id, posting.points) for posting in postings),
+        priced_by=priced_by.number,
+        parts=tuple((posting.lot_id, posting.points) for posting in entry.postings),
         location=place.location,
         channel=place.channel,
         till=place.till,
@@ -218,6 +303,7 @@ def _taken(
         "money_minor": money_minor,
     }
     stocked = ((reward.id, -quantity),) if reward is not None and reward.stocked else ()
+    of_hold = {} if captured is None else {"hold_id": captured.hold_id}
     return Outcome(
         kind="redeem",
         cell=cell,
@@ -225,9 +311,9 @@ def _taken(
         activity_id=redemption.id,
         occurred_at=work.now,
         detail=Detail(
-            counted=() if counted is None else ((counted[0].rule_id, counted[0].period, counted[1]),),
             redemption=_noted(redemption),
             stocked=stocked,
+            note=of_hold,
         ),
         status=201,
         answer=RedemptionAnswer(
@@ -241,9 +327,10 @@ def _taken(
             configuration=redemption.priced_by,
             recorded_at=work.now,
             decision_id=work.decision_id,
+            captured=captured,
         ),
         event="loyalty.redemption.issued",
-        event_data={"redemption_id": redemption.id, **told, "location": place.location},
+        event_data={"redemption_id": redemption.id, **told, "location": place.location, **of_hold},
     )
 
 
@@ -304,18 +391,24 @@ def cancel(work: Work, command: CancelRedemption) -> Outcome:
     reward = None if redemption.reward is None else priced_by.offers[redemption.reward].reward
     if redemption.state is RedemptionState.FULFILLED and not _returnable(priced_by, redemption):
         raise NotReturnable(redemption_id=redemption.id)
-    expired, reinstated = _give_back(work, redemption)
+    back = put_back(
+        work,
+        redemption.member_id,
+        redemption.points_currency,
+        redemption.parts,
+        CANCELLED,
+        redemption.entry_id,
+    )
     stocked = ()
     if reward is not None and reward.stocked:
         work.restock(reward.id, redemption.quantity)
         stocked = ((reward.id, redemption.quantity),)
-    counted = _counted(priced_by, redemption)
-    for key, used in counted:
-        work.count(redemption.member_id, key, -used)
+    for key, used in _used(priced_by, redemption):
+        work.use(redemption.member_id, key, -used)
     _change(work, cell, redemption, RedemptionState.CANCELLED)
     after = balances(work, redemption.member_id)
     points = f"{redemption.points:,} {work.policies.currencies[redemption.points_currency].name} given back"
-    lost = (f"{expired:,} of them had expired",) if expired else ()
+    lost = (f"{back.expired:,} of them had expired",) if back.expired else ()
     return Outcome(
         kind="cancel_redemption",
         cell=cell,
@@ -323,7 +416,6 @@ def cancel(work: Work, command: CancelRedemption) -> Outcome:
         activity_id=redemption.id,
         occurred_at=work.now,
         detail=Detail(
-            counted=tuple((key.rule_id, key.period, -used) for key, used in counted),
             undoes=redemption.decision_id,
             stocked=stocked,
             note={"reason": command.reason},
@@ -335,8 +427,8 @@ def cancel(work: Work, command: CancelRedemption) -> Outcome:
             member_id=redemption.member_id,
             points_currency=redemption.points_currency,
             points=redemption.points,
-            expired=expired,
-            reinstated=reinstated,
+            expired=back.expired,
+            reinstated=back.reinstated,
             balances=after,
             receipt=Receipt((points, *lost, *_balance_of(redemption.points_currency, after))),
             recorded_at=work.now,
@@ -348,8 +440,8 @@ def cancel(work: Work, command: CancelRedemption) -> Outcome:
             "reward": redemption.reward,
             "reason": command.reason,
             "points": redemption.points,
-            "expired": expired,
-            "reinstated": reinstated,
+            "expired": back.expired,
+            "reinstated": back.reinstated,
         },
     )
 
@@ -376,8 +468,8 @@ def _returnable(priced_by: Loaded, redemption: Redemption) -> bool:
     return pay is not None and pay.returnable
 
 
-def _counted(priced_by: Loaded, redemption: Redemption) -> tuple[tuple[CounterKey, int], ...]:
-    """What the redemption had counted against a limit, by the configuration that priced it."""
+def _used(priced_by: Loaded, redemption: Redemption) -> tuple[tuple[CounterKey, int], ...]:
+    """What the redemption had used of a limit, by the configuration that priced it."""
     if redemption.reward is not None:
         key = limit_key(priced_by, priced_by.offers[redemption.reward].reward, redemption.redeemed_at)
         return () if key is None else ((key, redemption.quantity),)
@@ -387,59 +479,22 @@ def _counted(priced_by: Loaded, redemption: Redemption) -> tuple[tuple[CounterKe
     return ((payment_key(priced_by, redemption.points_currency, redemption.redeemed_at), redemption.points),)
 
 
-def _give_back(work: Work, redemption: Redemption) -> tuple[int, int]:
-    """Put the points back into their lots: how many of them are lost again at once, how many got a new end."""
-    member = work.book.member(redemption.member_id)
-    account = work.account(member.id, redemption.points_currency)
-    assert account is not None, "a redemption without its account"
-    owned = work.lots_of(account, (lot_id for lot_id, _ in redemption.parts))
-    before = {lot_id: owned[lot_id].expired for lot_id, _ in redemption.parts}
-    work.post(account, restore(account, redemption.parts, work.now, CANCELLED, redemption.entry_id))
-    work.settle(account)
-    if member.status is MemberStatus.ERASED:
-        for draft in forfeit(account, owned, work.now, ERASED):
-            work.post(account, draft)
-        return redemption.points, 0
-    gone = _gone(owned, before)
-    lost = sum(points for _, points in gone)
-    days = work.policies.settings.policies.returned_days
-    if not lost or not days:
-        return lost, 0
-    _reinstate(work, account, owned, gone, days)
-    return 0, lost
-
-
-def _gone(owned: Mapping[UUID, Lot], before: Mapping[UUID, int]) -> tuple[tuple[UUID, int], ...]:
-    """What expired of the lots since `before`."""
-    return tuple(
-        (lot_id, owned[lot_id].expired - expired)
-        for lot_id, expired in before.items()
-        if owned[lot_id].expired > expired
-    )
-
-
-def _reinstate(
-    work: Work, account: Account, owned: Mapping[UUID, Lot], gone: tuple[tuple[UUID, int], ...], days: int
-) -> None:
-    """Give points whose lots have ended a new end, today the first of `days` local days."""
-    zone = work.policies.zone
-    ends_at = midnight(local_date(work.now, zone) + timedelta(days=days), zone)
-    work.post(account, reinstate(account, owned, gone, work.now, ends_at, CANCELLED))
-    work.settle(account)
-
-
 # --- stock ----------------------------------------------------------------------------------------------
 
 
 def change_stock(work: Work, command: ChangeStock) -> Outcome:
-    """Set or change how many of a reward there are. Raises: RewardNotFound, StockNotKept, StockOutOfRange."""
+    """Set or change how many of a reward there are, never below what is promised.
+
+    Raises: RewardNotFound, StockNotKept, StockOutOfRange.
+    """
     reward = offered(work, command.reward).reward
     if not reward.stocked:
         raise StockNotKept(reward=reward.id)
     before = work.stock(reward.id)
     after = before + command.by if command.to is None else command.to
-    if not 0 <= after <= STOCK_MAX:
-        raise StockOutOfRange(stock=before, stock_max=STOCK_MAX)
+    reserved = work.reserved(reward.id)
+    if not reserved <= after <= STOCK_MAX:
+        raise StockOutOfRange(stock=before, reserved=reserved, stock_max=STOCK_MAX)
     work.restock(reward.id, after - before)
     told: dict[str, Any] = {
         "reward": reward.id,
@@ -455,7 +510,7 @@ def change_stock(work: Work, command: ChangeStock) -> Outcome:
         occurred_at=work.now,
         detail=Detail(stocked=((reward.id, after - before),), note={"reason": command.reason}),
         status=200,
-        answer=StockAnswer(**told, recorded_at=work.now, decision_id=work.decision_id),
+        answer=StockAnswer(**told, reserved=reserved, recorded_at=work.now, decision_id=work.decision_id),
         event="loyalty.stock.changed",
         event_data=told,
     )

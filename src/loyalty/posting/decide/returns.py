@@ -1,7 +1,7 @@
 """Lines of a purchase go back, in as many parts as they come; an exchange is a return and a purchase at once.
 
 Order of checks of a return: natural key, time, money, purchase, its state, lines, quantities, what policy says of
-spent points; docs/api.md lists the codes in the same order. What is taken back for them, undo.py says.
+spent points; docs/returns.md lists the codes in the same order. What is taken back for them, undo.py says.
 """
 
 from datetime import timedelta
@@ -267,9 +267,9 @@ def exchange(work: Work, command: ExchangePurchase) -> Outcome:
     whole = work.part_of = work.decision_id
     work.decision_id = work.book.ids()
     back = give_back(work, command.returned, "/returned")
-    work.set_aside(decided(work, back), back.cell)
+    work.set_aside(decided(work, back))
     bought = purchases.purchase(work, command.purchase)
-    work.set_aside(decided(work, bought), bought.cell)
+    work.set_aside(decided(work, bought))
     work.decision_id = whole
     assert isinstance(back.answer, ReturnAnswer)
     assert isinstance(bought.answer, PurchaseAnswer)

@@ -6,13 +6,15 @@ natural key, and the late original is refused.
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
-from loyalty.ledger.types import EntryKind
-from loyalty.ledger.undo import restore, revoke
+from loyalty.base.calendar import local_date, midnight
+from loyalty.ledger.lots import Parts
+from loyalty.ledger.undo import forfeit, reinstate, restore, revoke
 from loyalty.members.types import MemberStatus
 from loyalty.posting import returned
 from loyalty.posting.answers import Balance, CancelAnswer, Receipt, Restored, Revoked
@@ -20,6 +22,7 @@ from loyalty.posting.book import Activity, ActivityKey, Work
 from loyalty.posting.commands import CancelPurchase
 from loyalty.posting.content import Content
 from loyalty.posting.decide.outcome import Outcome, Replay, balances, reaches
+from loyalty.posting.decide.people import ERASED
 from loyalty.posting.detail import AwardedLot, CapturedHold, Detail
 from loyalty.posting.types import PurchaseNotFound
 from loyalty.rules.evaluate import no_longer
@@ -200,23 +203,43 @@ def _revoke(work: Work, member_id: UUID, lot: AwardedLot, points: int, cause: st
 def _restore(
     work: Work, member_id: UUID, taken: CapturedHold, points: int, before: int, cause: str
 ) -> Restored:
-    """Give points of a capture back to the lots they came from; those whose end has come expire at once.
+    """Give points of a capture back.
 
     What was taken last comes back first, behind what `before` came back: those are the points that end last.
     """
-    account = work.account(member_id, taken.points_currency)
-    assert account is not None
     parts = returned.taken_last(taken.parts, before, points)
-    work.lots_of(account, [lot_id for lot_id, _ in parts])
-    work.post(account, restore(account, parts, work.now, cause, taken.entry_id))
-    first = len(work.entries)
+    return put_back(work, member_id, taken.points_currency, parts, cause, taken.entry_id)
+
+
+def put_back(
+    work: Work, member_id: UUID, points_currency: str, parts: Parts, cause: str, spent_by: UUID
+) -> Restored:
+    """Give points that were spent, by the entry `spent_by`, back to the lots they came from.
+
+    Where a lot's end has come meanwhile they are lost at once, or good for the days that the program's policy
+    says, today the first. Points of the erased are lost. Raises: BalanceLimitExceeded.
+    """
+    member = work.book.member(member_id)
+    account = work.account(member.id, points_currency)
+    assert account is not None, "points that were spent from no account"
+    owned = work.lots_of(account, [lot_id for lot_id, _ in parts])
+    expired = {lot_id: owned[lot_id].expired for lot_id, _ in parts}
+    points = sum(part for _, part in parts)
+    work.post(account, restore(account, parts, work.now, cause, spent_by))
     work.settle(account)
-    expired = [entry for entry in work.entries[first:] if entry.kind is EntryKind.EXPIRE]
-    return Restored(
-        taken.points_currency,
-        points,
-        sum(posting.points for entry in expired for posting in entry.postings),
-    )
+    if member.status is MemberStatus.ERASED:
+        for draft in forfeit(account, owned, work.now, ERASED):
+            work.post(account, draft)
+        return Restored(points_currency, points, points)
+    over = tuple((lot_id, more) for lot_id, was in expired.items() if (more := owned[lot_id].expired - was))
+    late = sum(part for _, part in over)
+    days, zone = work.policies.settings.policies.returned_days, work.policies.zone
+    if not late or not days:
+        return Restored(points_currency, points, late)
+    ends_at = midnight(local_date(work.now, zone) + timedelta(days=days), zone)
+    work.post(account, reinstate(account, owned, over, work.now, ends_at, cause))
+    work.settle(account)
+    return Restored(points_currency, points, 0, late)
 
 
 def _outcome(

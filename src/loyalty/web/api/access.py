@@ -24,11 +24,6 @@ CLIENTS = "/v1/clients"
 KEYS = "/v1/clients/{client}/keys"
 
 
-class PageQuery(Struct, frozen=True):
-    limit: wire.Limit = 50
-    cursor: wire.CursorText | None = None
-
-
 class ClientPage(Struct, frozen=True):
     data: tuple[Client, ...]
     next_cursor: str | None
@@ -68,7 +63,7 @@ async def create_client(call: Call, body: wire.ClientBody) -> Answer:
 
 
 @get(CLIENTS, Permission.CLIENTS_MANAGE, answers={200: ClientPage}, refusals=(InvalidCursor,))
-async def list_clients(call: Call, query: PageQuery) -> Answer:
+async def list_clients(call: Call, query: wire.PageQuery) -> Answer:
     """The program's clients, oldest first."""
     after = call.page_start(query.cursor)
     async with reading(call.runtime.engine, call.program_id) as connection:
@@ -163,7 +158,7 @@ async def revoke_key(call: Call, client: UUID, key: UUID, body: wire.Nothing) ->
 
 
 @get("/v1/staff", Permission.STAFF_MANAGE, answers={200: StaffPage}, refusals=(InvalidCursor,))
-async def list_staff(call: Call, query: PageQuery) -> Answer:
+async def list_staff(call: Call, query: wire.PageQuery) -> Answer:
     """The program's staff, oldest first. Staff and their tokens are made on the command line."""
     after = call.page_start(query.cursor)
     async with reading(call.runtime.engine, call.program_id) as connection:

@@ -1,4 +1,6 @@
-"""Points set aside for a sale: placed with a deadline, extended, captured, released; or it runs out by itself."""
+"""Points, or a reward with its points, set aside: placed with a deadline, extended, captured or redeemed, released;
+or it runs out by itself.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -8,7 +10,6 @@ from msgspec import Struct
 from loyalty.access.roles import Permission
 from loyalty.base.database import reading
 from loyalty.base.paging import InvalidCursor
-from loyalty.base.text import composed
 from loyalty.ledger import service as ledger
 from loyalty.ledger.service import Owner
 from loyalty.ledger.types import (
@@ -23,22 +24,39 @@ from loyalty.members.cells import cell_of
 from loyalty.members.service import resolve
 from loyalty.members.types import IdentifierInvalid, MemberBlocked, MemberErased, MemberNotFound
 from loyalty.posting.answers import HoldAnswer
-from loyalty.posting.commands import Answer, CaptureHold, ExtendHold, MemberRef, PlaceHold, ReleaseHold
-from loyalty.posting.types import HoldTooLong, PointsCurrencyUnknown, PointsNotSpendable
+from loyalty.posting.commands import (
+    Answer,
+    CaptureHold,
+    ExtendHold,
+    HoldReward,
+    MemberRef,
+    Place,
+    PlaceHold,
+    ReleaseHold,
+)
+from loyalty.posting.types import (
+    AccountFrozen,
+    HoldForReward,
+    HoldTooLong,
+    PinChanged,
+    PinLocked,
+    PinRequired,
+    PinWrong,
+    PointsCurrencyUnknown,
+    PointsNotSpendable,
+    SpendingLimit,
+)
+from loyalty.rewards.types import QuantityTooLarge, RewardNotFound, RewardUnavailable
 from loyalty.web.api import wire
 from loyalty.web.api.naming import named, referred
 from loyalty.web.edge import Call, get, post, reply
+from loyalty.web.pins import submit_with_pin
 from loyalty.web.types import LocationNotAllowed
 
 HOLDS = "/v1/holds"
 HOLD = "/v1/holds/{hold}"
 
 _OPEN = (HoldNotFound, HoldLapsed, HoldCaptured, HoldReleased, MemberBlocked)
-
-
-class HoldsQuery(Struct, frozen=True):
-    limit: wire.Limit = 50
-    cursor: wire.CursorText | None = None
 
 
 class HoldPage(Struct, frozen=True):
@@ -57,33 +75,42 @@ class HoldPage(Struct, frozen=True):
         MemberNotFound,
         MemberErased,
         MemberBlocked,
+        RewardNotFound,
         PointsCurrencyUnknown,
         PointsNotSpendable,
         HoldTooLong,
+        QuantityTooLarge,
+        RewardUnavailable,
+        AccountFrozen,
         InsufficientPoints,
+        SpendingLimit,
+        PinLocked,
+        PinRequired,
+        PinChanged,
+        PinWrong,
     ),
 )
 async def place_hold(call: Call, body: wire.HoldBody) -> Answer:
     """Set points of a member aside for a sale, those that expire first; nobody else can spend them meanwhile.
 
     The answer says until when (`lapses_at`). What is neither captured nor released by then goes back by itself.
-    Points that are held do not expire.
+    Points that are held do not expire. With `reward` so many of it are set aside too, of the stock and of the member's
+    limit, at the price of now: redeem it by `hold`.
     """
-    location = None if body.location is None else composed(body.location)
+    location = wire.location_of(body.location)
     if not call.principal.at(location):
         raise LocationNotAllowed
     member = await referred(call, body.member)
-    return await call.submit(
-        PlaceHold(
-            member,
-            body.points_currency,
-            body.points,
-            body.minutes,
-            body.reference,
-            body.till,
-            location,
-        )
+    if body.reward is not None:
+        place = Place(location, body.channel, body.till, body.reference)
+        wanted = HoldReward(member, body.reward, body.quantity or 1, body.minutes, place)
+        return await submit_with_pin(call, wanted, member, body.pin)
+    assert body.points_currency is not None
+    assert body.points is not None
+    command = PlaceHold(
+        member, body.points_currency, body.points, body.minutes, body.reference, body.till, location
     )
+    return await submit_with_pin(call, command, member, body.pin)
 
 
 @get(HOLD, Permission.HOLD_READ, answers={200: HoldView}, refusals=(HoldNotFound,))
@@ -115,13 +142,13 @@ async def extend_hold(call: Call, hold: UUID, body: wire.ExtendBody) -> Answer:
     Permission.HOLD_WRITE,
     keyed=True,
     answers={200: HoldAnswer},
-    refusals=(*_OPEN, InsufficientPoints),
+    refusals=(*_OPEN, HoldForReward, InsufficientPoints),
 )
 async def capture_hold(call: Call, hold: UUID, body: wire.CaptureBody) -> Answer:
     """Take the points of a hold for good: all that is held, or some.
 
     What is not taken stays held, to be captured later, unless `release_rest` gives it back. A purchase captures by
-    its own `holds`: then a cancel of the purchase gives the points back.
+    its own `holds`: then a cancel of the purchase gives the points back. A reward that was set aside is redeemed.
     """
     return await call.submit(CaptureHold(hold, body.points, body.release_rest))
 
@@ -147,7 +174,7 @@ async def release_hold(call: Call, hold: UUID, body: wire.Nothing) -> Answer:
     answers={200: HoldPage},
     refusals=(MemberNotFound, InvalidCursor),
 )
-async def read_open_holds(call: Call, member: MemberRef, query: HoldsQuery) -> Answer:
+async def read_open_holds(call: Call, member: MemberRef, query: wire.PageQuery) -> Answer:
     """The holds of a member that are open now, those that lapse first at the top."""
     after = call.page_start(query.cursor, member)
     cells = call.runtime.settings.cells

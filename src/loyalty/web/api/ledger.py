@@ -6,11 +6,13 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.access.roles import Permission
+from loyalty.base.calendar import CLOCK_DIFFERENCE_MAX
 from loyalty.base.database import reading
+from loyalty.base.errors import Fault
 from loyalty.base.paging import InvalidCursor
 from loyalty.ledger import service as ledger
 from loyalty.ledger.service import Owner
@@ -19,12 +21,12 @@ from loyalty.members.cells import cell_of
 from loyalty.members.service import resolve
 from loyalty.members.types import MemberNotFound
 from loyalty.posting import service as posting
-from loyalty.posting.commands import Answer, MemberRef
+from loyalty.posting.commands import Answer, MemberRef, ReceiptName
 from loyalty.posting.content import Content
 from loyalty.posting.detail import Detail
 from loyalty.posting.explain import Explanation, explain, explain_undone
 from loyalty.posting.returned import facts_judged
-from loyalty.posting.types import PurchaseNotFound
+from loyalty.posting.types import InFuture, PurchaseNotFound
 from loyalty.web.api import wire
 from loyalty.web.api.naming import named
 from loyalty.web.edge import Call, get, reply
@@ -49,8 +51,14 @@ class LotPage(Struct, frozen=True):
     next_cursor: str | None
 
 
+class NamedLine(StatementLine, frozen=True):
+    """A line of the statement, and the number under which the shop knows the purchase or return that it is about."""
+
+    known_as: ReceiptName | None = None
+
+
 class StatementPage(Struct, frozen=True):
-    data: tuple[StatementLine, ...]
+    data: tuple[NamedLine, ...]
     next_cursor: str | None
 
 
@@ -96,33 +104,46 @@ class PurchaseExplanation(Struct, frozen=True):
     f"{MEMBER}/balances",
     Permission.MEMBER_READ,
     answers={200: Balances},
-    refusals=(MemberNotFound,),
+    refusals=(MemberNotFound, InFuture),
     hot=True,
 )
 async def read_balances(call: Call, member: MemberRef, query: BalancesQuery) -> Answer:
     """What a member holds of every points currency, now or as of an instant.
 
     `as_of` asks for what had happened by then, `recorded_by` for what was known by then; asked again with both,
-    the answer stays the same for ever. The answer says which instants it used.
+    the answer stays the same for ever. The answer says which instants it used. What is still to come is refused: more
+    may happen until then.
     """
     if query.as_of is None and query.recorded_by is None:
         found = await posting.balances_now(call.runtime, call.program_id, member)
         if found is not None:
             return reply(found)
+    async with reading(call.runtime.engine, call.program_id) as connection:
+        return reply(await balances_as_of(call, connection, member, query.as_of, query.recorded_by))
+
+
+async def balances_as_of(
+    call: Call,
+    connection: AsyncConnection,
+    member: MemberRef,
+    as_of: datetime | None = None,
+    recorded_by: datetime | None = None,
+) -> Balances:
+    """What a member holds, or held at an instant as recorded until another. Raises: MemberNotFound, InFuture."""
     history = await call.runtime.history(call.program_id)
     now = await call.runtime.now(call.program_id)
+    if as_of is not None and as_of > now + CLOCK_DIFFERENCE_MAX:
+        raise InFuture(faults=(Fault("/as_of", "out_of_range", "The instant is still to come."),), now=now)
     settings = history.at(now).settings
-    async with reading(call.runtime.engine, call.program_id) as connection:
-        found = await ledger.balances(
-            connection,
-            await _owner(connection, call, member),
-            settings.points_currencies,
-            ZoneInfo(settings.zone),
-            now,
-            as_of=None if query.as_of is None else wire.utc(query.as_of),
-            recorded_by=None if query.recorded_by is None else wire.utc(query.recorded_by),
-        )
-    return reply(found)
+    return await ledger.balances(
+        connection,
+        await owner(connection, call, member),
+        settings.points_currencies,
+        ZoneInfo(settings.zone),
+        now,
+        as_of=None if as_of is None else wire.utc(as_of),
+        recorded_by=None if recorded_by is None else wire.utc(recorded_by),
+    )
 
 
 @get(
@@ -136,7 +157,7 @@ async def read_lots(call: Call, member: MemberRef, query: LotsQuery) -> Answer:
     async with reading(call.runtime.engine, call.program_id) as connection:
         lots = await ledger.lots(
             connection,
-            await _owner(connection, call, member),
+            await owner(connection, call, member),
             ZoneInfo(history.at(now).settings.zone),
             now,
             points_currency=query.points_currency,
@@ -164,16 +185,24 @@ async def read_statement(call: Call, member: MemberRef, query: LotsQuery) -> Ans
     async with reading(call.runtime.engine, call.program_id) as connection:
         page = await ledger.statement(
             connection,
-            await _owner(connection, call, member),
+            await owner(connection, call, member),
             [c for c in settings.points_currencies if query.points_currency in (None, c.code)],
             ZoneInfo(settings.zone),
             now,
             limit=query.limit,
             before=None if before is None else before[0],
         )
+        about = {line.activity_id for line in page.lines if line.activity_id is not None}
+        names = await posting.names_of(connection, call.program_id, about) if about else {}
+    lines = tuple(
+        NamedLine(
+            **structs.asdict(line), known_as=None if line.activity_id is None else names.get(line.activity_id)
+        )
+        for line in page.lines
+    )
     if page.before is None:
-        return reply(StatementPage(page.lines, None))
-    return call.page_on(page.lines, [page.before], member, query.points_currency)
+        return reply(StatementPage(lines, None))
+    return call.page_on(lines, [page.before], member, query.points_currency)
 
 
 @get(
@@ -246,16 +275,19 @@ async def explain_purchase(call: Call, purchase: UUID) -> Answer:
         posted = await posting.purchase_by_id(connection, call.program_id, purchase)
         if posted is None or (posted.location is not None and not call.principal.at(posted.location)):
             raise PurchaseNotFound
-        found = await posting.decision(
-            connection,
-            call.program_id,
-            posted.awarded_by or posted.decision_id,
-            call.runtime.settings.cells,
-        )
-    assert found is not None, "an activity without its decision"
-    detail = msgspec.json.decode(found.detail, type=Detail)
-    explanation = await _explained(call, found, detail, posted)
+        found, explanation = await explained(call, connection, posted)
     return reply(PurchaseExplanation(posted.id, found.id, posted.member_id, explanation))
+
+
+async def explained(
+    call: Call, connection: AsyncConnection, posted: posting.PostedPurchase
+) -> tuple[posting.PostedDecision, Explanation]:
+    """The decision by which a purchase earned what it earned, its claim if it has one, and why."""
+    decision = posted.awarded_by or posted.decision_id
+    cells = call.runtime.settings.cells
+    found = await posting.decision(connection, call.program_id, decision, cells)
+    assert found is not None, "an activity without its decision"
+    return found, await _explained(call, found, msgspec.json.decode(found.detail, type=Detail), posted)
 
 
 async def _explained(
@@ -270,7 +302,7 @@ async def _explained(
     return explain(detail, facts, history, evaluator=found.evaluator, guest=found.member_id is None)
 
 
-async def _owner(connection: AsyncConnection, call: Call, member: MemberRef) -> Owner:
+async def owner(connection: AsyncConnection, call: Call, member: MemberRef) -> Owner:
     """The member's place. Raises: MemberNotFound."""
     cells = call.runtime.settings.cells
     id = (await resolve(connection, call.program_id, named(member), cells)).id

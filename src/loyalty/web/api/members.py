@@ -35,6 +35,7 @@ from loyalty.posting.service import balances_now
 from loyalty.web.api import wire
 from loyalty.web.api.naming import named
 from loyalty.web.edge import Call, get, patch, post, reply
+from loyalty.web.pins import submit_pin
 
 MEMBERS = "/v1/members"
 MEMBER = "/v1/members/{member}"
@@ -201,6 +202,22 @@ async def add_identifier(call: Call, member: MemberRef, body: wire.IdentifierBod
     region = await call.region() if body.kind is IdentifierKind.PHONE else ""
     identifier = normalise(body.kind, body.value, region, "/value")
     return await call.submit(AddIdentifier(member, identifier))
+
+
+@post(
+    f"{MEMBER}/pin",
+    Permission.PIN_SET,
+    keyed=True,
+    answers={200: MemberAnswer},
+    refusals=(MemberNotFound, MemberErased),
+)
+async def set_pin(call: Call, member: MemberRef, body: wire.PinBody) -> Answer:
+    """Give a member a PIN, or another one. A lock is over then, and what the old one proved counts no more.
+
+    Only a slow salted hash is kept, beside the profile; it goes with the member. Where the program asks for the PIN,
+    whatever spends, sets aside or gives away points takes it as `pin`.
+    """
+    return await submit_pin(call, member, body.pin)
 
 
 @post(

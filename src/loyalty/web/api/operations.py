@@ -21,11 +21,6 @@ from loyalty.web.edge import Call, get, post, reply
 from loyalty.web.once import once
 
 
-class PageQuery(Struct, frozen=True):
-    limit: wire.Limit = 50
-    cursor: wire.CursorText | None = None
-
-
 class AuditPage(Struct, frozen=True):
     data: tuple[AuditEntry, ...]
     next_cursor: str | None
@@ -45,7 +40,7 @@ class RunView(Struct, frozen=True):
 
 
 @get("/v1/audit-log", Permission.AUDIT_READ, answers={200: AuditPage}, refusals=(InvalidCursor,))
-async def read_audit_log(call: Call, query: PageQuery) -> Answer:
+async def read_audit_log(call: Call, query: wire.PageQuery) -> Answer:
     """Who did what beside the ledger, newest first: credentials, look-ups, searches."""
     before = call.page_start(query.cursor)
     async with reading(call.runtime.engine, call.program_id) as connection:

@@ -1,4 +1,4 @@
-"""Points given or taken by hand, and opening balances brought in from an earlier system."""
+"""Opening balances, brought in from an earlier system."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ import msgspec
 from loyalty.access.roles import Permission
 from loyalty.base.canonical import canonical
 from loyalty.base.errors import LoyaltyError
-from loyalty.ledger.types import BalanceLimitExceeded, InsufficientPoints
+from loyalty.ledger.types import BalanceLimitExceeded
 from loyalty.members.types import IdentifierInvalid, MemberBlocked, MemberErased, MemberNotFound
-from loyalty.posting.answers import AdjustmentAnswer, ImportAnswer
-from loyalty.posting.commands import Adjust, Answer, ImportLot
+from loyalty.posting.answers import ImportAnswer
+from loyalty.posting.commands import Answer, ImportLot
 from loyalty.posting.types import ActivityDiffers, DatesContradict, InFuture, PointsCurrencyUnknown
 from loyalty.web.api import wire
 from loyalty.web.api.batches import BatchResult, each
@@ -21,22 +21,6 @@ from loyalty.web.guard import refusal
 LOTS = "/v1/imports/lots"
 
 _MEMBER = (IdentifierInvalid, MemberNotFound, MemberBlocked, MemberErased, PointsCurrencyUnknown)
-
-
-@post(
-    "/v1/adjustments",
-    Permission.ADJUST,
-    keyed=True,
-    answers={200: AdjustmentAnswer, 201: AdjustmentAnswer},
-    refusals=(*_MEMBER, InsufficientPoints, BalanceLimitExceeded),
-)
-async def adjust_points(call: Call, body: wire.AdjustmentBody) -> Answer:
-    """Give points by hand, or take them, for a reason.
-
-    A debit takes the points that expire first and never more than are available.
-    """
-    member = await referred(call, body.member)
-    return await call.submit(Adjust(member, body.points_currency, body.points, body.reason))
 
 
 @post(

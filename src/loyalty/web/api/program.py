@@ -14,7 +14,7 @@ from loyalty.posting.answers import ClockAnswer, PublishedAnswer
 from loyalty.posting.commands import AdvanceClock, Answer, Publish
 from loyalty.posting.configuration import Configuration
 from loyalty.posting.types import ConfigurationFixed, ConfigurationStale, EffectiveInPast
-from loyalty.posting.validate import faults
+from loyalty.posting.validate import changes_what_is_fixed, faults
 from loyalty.programs import store
 from loyalty.programs.service import get_program
 from loyalty.programs.types import (
@@ -84,11 +84,6 @@ class Judgement(Struct, frozen=True):
     faults: tuple[FaultView, ...]
 
 
-class PageQuery(Struct, frozen=True):
-    limit: wire.Limit = 50
-    cursor: wire.CursorText | None = None
-
-
 @get(
     "/v1/program",
     Permission.CONFIG_READ,
@@ -113,7 +108,7 @@ async def read_program(call: Call) -> Answer:
 
 
 @get(CONFIGURATIONS, Permission.CONFIG_READ, answers={200: ConfigurationPage}, refusals=(InvalidCursor,))
-async def list_configurations(call: Call, query: PageQuery) -> Answer:
+async def list_configurations(call: Call, query: wire.PageQuery) -> Answer:
     """Every configuration that was ever published, oldest first."""
     after = call.page_start(query.cursor)
     async with reading(call.runtime.engine, call.program_id) as connection:
@@ -180,8 +175,10 @@ async def publish_configuration(call: Call, body: wire.PublishBody) -> Answer:
 
 @post(f"{CONFIGURATIONS}/validate", Permission.CONFIG_READ, answers={200: Judgement})
 async def validate_configuration(call: Call, body: wire.ConfigurationBody) -> Answer:
-    """Say everything that stands against publishing a configuration. Nothing is written."""
-    found = faults(Configuration(body.settings, body.ruleset, body.rewards))
+    """Say everything that stands against publishing a configuration now. Nothing is written."""
+    configuration = Configuration(body.settings, body.ruleset, body.rewards)
+    newest = (await call.runtime.history(call.program_id)).now
+    found = [*faults(configuration), *changes_what_is_fixed(configuration, newest.settings)]
     return reply(Judgement(not found, tuple(FaultView(one.pointer, one.code, one.detail) for one in found)))
 
 

@@ -14,9 +14,9 @@ from loyalty.base.canonical import canonical
 from loyalty.base.database import reading
 from loyalty.base.errors import LoyaltyError
 from loyalty.base.numbers import decimal
-from loyalty.base.text import composed
 from loyalty.ledger.types import (
     BalanceLimitExceeded,
+    Balances,
     HoldCaptured,
     HoldLapsed,
     HoldNotFound,
@@ -36,12 +36,15 @@ from loyalty.posting.commands import (
     UseHold,
 )
 from loyalty.posting.content import Content
+from loyalty.posting.explain import Explanation
 from loyalty.posting.quote import quote
+from loyalty.posting.returned import units
 from loyalty.posting.types import (
     ActivityDiffers,
     AlreadyClaimed,
     AlreadyReturned,
     ClaimTooLate,
+    HoldForReward,
     HoldOfAnotherMember,
     InFuture,
     MoneyNotSupported,
@@ -51,6 +54,7 @@ from loyalty.posting.types import (
 )
 from loyalty.web.api import wire
 from loyalty.web.api.batches import BatchResult, each
+from loyalty.web.api.included import Include, Includes, included, refuse_forbidden
 from loyalty.web.api.naming import referred
 from loyalty.web.api.returned import ReturnView, return_view, units_gone
 from loyalty.web.edge import Call, fitted, get, post, reply
@@ -74,6 +78,7 @@ SALE = (
     HoldLapsed,
     HoldCaptured,
     HoldReleased,
+    HoldForReward,
     InsufficientPoints,
     BalanceLimitExceeded,
 )
@@ -82,6 +87,11 @@ SALE = (
 class Receipt(Struct, frozen=True):
     source: wire.ReceiptId
     external_id: wire.ReceiptId
+    include: Includes = ()
+
+
+class PurchaseQuery(Struct, frozen=True):
+    include: Includes = ()
 
 
 class LineView(Struct, frozen=True):
@@ -125,6 +135,10 @@ class PurchaseView(Struct, frozen=True):
     first_answer: PurchaseAnswer | None
     decision_id: UUID
     returns: tuple[ReturnView, ...]
+    # These three are null unless `include` names them.
+    explanation: Explanation | None
+    entries: tuple[posting.PostedEntry, ...] | None
+    balances: Balances | None
 
 
 @post("/v1/quotes", Permission.QUOTE, answers={200: QuoteAnswer}, refusals=SALE, hot=True)
@@ -175,21 +189,26 @@ async def record_purchases(call: Call, body: wire.PurchaseBatch) -> Answer:
 
 @get(PURCHASES, Permission.PURCHASE_READ, answers={200: PurchaseView}, refusals=(PurchaseNotFound,))
 async def read_receipt(call: Call, query: Receipt) -> Answer:
-    """What became of a receipt, asked by the till's own number: after a time-out, this is the truth."""
+    """What became of a receipt, asked by the till's own number: after a time-out, this is the truth.
+
+    `include` adds what else is wanted of it, as of the same moment.
+    """
+    refuse_forbidden(call, query.include)
     async with reading(call.runtime.engine, call.program_id) as connection:
         posted = await posting.purchase_by_receipt(
             connection, call.program_id, query.source, query.external_id
         )
-        view = await _view(call, connection, posted)
+        view = await _view(call, connection, posted, query.include)
     return reply(view)
 
 
 @get(PURCHASE, Permission.PURCHASE_READ, answers={200: PurchaseView}, refusals=(PurchaseNotFound,))
-async def read_purchase(call: Call, purchase: UUID) -> Answer:
-    """A purchase by the id that recording it answered."""
+async def read_purchase(call: Call, purchase: UUID, query: PurchaseQuery) -> Answer:
+    """A purchase by the id that recording it answered, with what `include` asks for beside it."""
+    refuse_forbidden(call, query.include)
     async with reading(call.runtime.engine, call.program_id) as connection:
         posted = await posting.purchase_by_id(connection, call.program_id, purchase)
-        view = await _view(call, connection, posted)
+        view = await _view(call, connection, posted, query.include)
     return reply(view)
 
 
@@ -261,7 +280,7 @@ async def purchase_of(call: Call, body: wire.PurchaseBody) -> tuple[RecordPurcha
 
 
 async def _command(call: Call, body: wire.PurchaseBody) -> RecordPurchase:
-    location = None if body.location is None else composed(body.location)
+    location = wire.location_of(body.location)
     if not call.principal.at(location):
         raise LocationNotAllowed
     return RecordPurchase(
@@ -301,15 +320,21 @@ def _own(call: Call, posted: posting.PostedPurchase | None) -> posting.PostedPur
 
 
 async def _view(
-    call: Call, connection: AsyncConnection, found: posting.PostedPurchase | None
+    call: Call,
+    connection: AsyncConnection,
+    found: posting.PostedPurchase | None,
+    wanted: tuple[Include, ...],
 ) -> PurchaseView:
     posted = _own(call, found)
+    beside = await included(call, connection, posted, wanted)
     content, lines = None, ()
     returns = await posting.returns_of(connection, call.program_id, posted)
     if posted.content is not None:
         stored = msgspec.json.decode(posted.content, type=Content)
         lines = stored.lines
         gone = units_gone(returns)
+        if posted.state != "recorded":  # a cancel takes all that was left
+            gone = dict(enumerate(units(lines)))
         content = ContentView(
             stored.occurred_at,
             stored.money,
@@ -348,6 +373,9 @@ async def _view(
         msgspec.json.decode(posted.answer, type=PurchaseAnswer) if known else None,
         posted.decision_id,
         tuple(return_view(one, lines) for one in returns),
+        beside.explanation,
+        beside.entries,
+        beside.balances,
     )
 
 

@@ -132,7 +132,8 @@ def _command(
     call: Call, body: wire.ReturnBody, *, purchase_id: UUID | None = None, of: ReceiptName | None = None
 ) -> tuple[ReturnPurchase, bytes]:
     """The command of a return, and the digest of what is asked. A till takes back at its own locations alone."""
-    if not call.principal.at(body.location):
+    location = wire.location_of(body.location)
+    if not call.principal.at(location):
         raise LocationNotAllowed
     command = ReturnPurchase(
         source=body.source,
@@ -143,7 +144,7 @@ def _command(
         lines=None if body.lines is None else tuple([_line(line) for line in body.lines]),
         money=body.money,
         till=body.till,
-        location=body.location,
+        location=location,
     )
     content = sha256(canonical(command)).digest()
     msgspec.structs.force_setattr(command, "content_digests", call.runtime.digests.of(b"return", content))

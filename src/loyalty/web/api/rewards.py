@@ -14,7 +14,14 @@ from msgspec import Meta, Struct
 from loyalty.access.roles import Permission
 from loyalty.base.database import reading
 from loyalty.base.paging import InvalidCursor
-from loyalty.ledger.types import BalanceLimitExceeded, InsufficientPoints
+from loyalty.ledger.types import (
+    BalanceLimitExceeded,
+    HoldCaptured,
+    HoldLapsed,
+    HoldNotFound,
+    HoldReleased,
+    InsufficientPoints,
+)
 from loyalty.members.cells import cell_of
 from loyalty.members.service import resolve
 from loyalty.members.types import IdentifierInvalid, MemberBlocked, MemberErased, MemberNotFound
@@ -30,7 +37,17 @@ from loyalty.posting.commands import (
     Place,
     Redeem,
 )
-from loyalty.posting.types import PointsCurrencyUnknown
+from loyalty.posting.types import (
+    AccountFrozen,
+    HoldForReward,
+    HoldOfAnotherMember,
+    PinChanged,
+    PinLocked,
+    PinRequired,
+    PinWrong,
+    PointsCurrencyUnknown,
+    SpendingLimit,
+)
 from loyalty.rewards import store
 from loyalty.rewards.types import (
     DayLimitReached,
@@ -56,6 +73,7 @@ from loyalty.rewards.types import (
 from loyalty.web.api import wire
 from loyalty.web.api.naming import named, referred
 from loyalty.web.edge import Call, get, member_named, post, reply
+from loyalty.web.pins import submit_with_pin
 from loyalty.web.types import LocationNotAllowed
 
 REWARDS = "/v1/rewards"
@@ -98,7 +116,8 @@ class RewardView(Struct, frozen=True):
     from_on: date | None
     to_on: date | None
     visible: bool
-    stock: int | None  # how many are left; null when no stock is kept
+    stock: int | None  # how many there are; null when no stock is kept
+    reserved: int | None  # of these, how many are set aside for somebody
     member_limit: MemberLimit | None
     quantity_max: int  # in one redemption
     returnable: bool
@@ -147,11 +166,6 @@ class RedemptionPage(Struct, frozen=True):
     next_cursor: str | None
 
 
-class PageQuery(Struct, frozen=True):
-    limit: wire.Limit = 50
-    cursor: wire.CursorText | None = None
-
-
 @get(
     REWARDS,
     Permission.REWARD_READ,
@@ -166,7 +180,7 @@ async def list_rewards(call: Call, query: CatalogueQuery) -> Answer:
     """
     filters = (query.member, query.location, query.channel)
     start = call.page_start(query.cursor, *filters)
-    place = Place(query.location, query.channel)
+    place = Place(wire.location_of(query.location), query.channel)
     shown = await _shown(call, lambda reward: reward.visible, query.member, place)
     first = 0 if start is None else start[0]
     views = [_view(one) for one in shown[first : first + query.limit]]
@@ -183,7 +197,7 @@ async def list_rewards(call: Call, query: CatalogueQuery) -> Answer:
 )
 async def read_reward(call: Call, reward: str, query: RewardQuery) -> Answer:
     """One reward, visible or not; with `member` whether that member can have it now, and if not, every reason."""
-    place = Place(query.location, query.channel)
+    place = Place(wire.location_of(query.location), query.channel)
     shown = await _shown(call, lambda one: one.id == reward, query.member, place)
     if not shown:
         raise RewardNotFound
@@ -213,6 +227,12 @@ async def change_stock(call: Call, reward: str, body: wire.StockBody) -> Answer:
         MemberNotFound,
         MemberBlocked,
         MemberErased,
+        HoldNotFound,
+        HoldOfAnotherMember,
+        HoldLapsed,
+        HoldCaptured,
+        HoldReleased,
+        HoldForReward,
         RewardNotFound,
         QuantityTooLarge,
         RewardUnavailable,
@@ -222,7 +242,13 @@ async def change_stock(call: Call, reward: str, body: wire.StockBody) -> Answer:
         PointsNotInStep,
         PointsAboveMaximum,
         DayLimitReached,
+        AccountFrozen,
         InsufficientPoints,
+        SpendingLimit,
+        PinLocked,
+        PinRequired,
+        PinChanged,
+        PinWrong,
     ),
 )
 async def redeem(call: Call, body: wire.RedemptionBody) -> Answer:
@@ -230,17 +256,21 @@ async def redeem(call: Call, body: wire.RedemptionBody) -> Answer:
 
     The points leave at once, those that expire first. A reward that cannot be had is refused with every reason;
     when only points are missing, with `insufficient_points`. `money_minor` is what is to be paid besides for a reward,
-    and what the points pay in a sale.
+    and what the points pay in a sale. With `hold` the points come out of that hold, and the rest of it is released; a
+    reward that it set aside is had at the price of then.
     """
-    if not call.principal.at(body.location):
+    location = wire.location_of(body.location)
+    if not call.principal.at(location):
         raise LocationNotAllowed
     member = await referred(call, body.member)
-    place = Place(body.location, body.channel, body.till, body.reference)
+    place = Place(location, body.channel, body.till, body.reference)
     if body.reward is not None:
-        return await call.submit(Redeem(member, body.reward, body.quantity or 1, place))
+        wanted = Redeem(member, body.reward, body.quantity, place, body.hold)
+        return await submit_with_pin(call, wanted, member, body.pin)
     assert body.points_currency is not None
     assert body.points is not None
-    return await call.submit(PayWithPoints(member, body.points_currency, body.points, place))
+    payment = PayWithPoints(member, body.points_currency, body.points, place, body.hold)
+    return await submit_with_pin(call, payment, member, body.pin)
 
 
 @get(REDEMPTION, Permission.REDEMPTION_READ, answers={200: RedemptionView}, refusals=(RedemptionNotFound,))
@@ -260,7 +290,7 @@ async def read_redemption(call: Call, redemption: UUID) -> Answer:
     answers={200: RedemptionPage},
     refusals=(MemberNotFound, InvalidCursor),
 )
-async def list_redemptions(call: Call, member: MemberRef, query: PageQuery) -> Answer:
+async def list_redemptions(call: Call, member: MemberRef, query: wire.PageQuery) -> Answer:
     """A member's redemptions, newest first; a till that is bound to locations sees those made there."""
     before = call.page_start(query.cursor, member)
     cells = call.runtime.settings.cells
@@ -333,6 +363,7 @@ def _view(shown: Shown) -> RewardView:
         reward.to_on,
         reward.visible,
         shown.stock,
+        shown.reserved,
         reward.member_limit,
         reward.quantity_max,
         reward.returnable,

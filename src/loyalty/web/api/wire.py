@@ -12,6 +12,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from loyalty.base.errors import Fault
+from loyalty.base.text import composed
 from loyalty.members.types import IdentifierKind
 from loyalty.programs.types import ProgramSettings
 from loyalty.rewards.types import QUANTITY_MAX, STOCK_MAX, Catalogue
@@ -89,7 +90,16 @@ Instant = Annotated[
 ]
 Amount = Annotated[int, Meta(ge=0, le=AMOUNT_MAX, description="Minor units of the money.")]
 Points = Annotated[int, Meta(ge=1, le=POINTS_MAX)]
+PinText = Annotated[
+    str,
+    Meta(
+        pattern="^[0-9]{4,12}$",
+        description="The member's PIN, 4 to 12 digits; whether it is needed the program says.",
+        examples=["4711"],
+    ),
+]
 RewardId = Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]{0,63}$", examples=["coffee-mug"])]
+RewardQuantity = Annotated[int, Meta(ge=1, le=QUANTITY_MAX, description="Of a reward; 1 when left out.")]
 PointsCurrencyCode = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,31}$", examples=["points"])]
 ReasonCode = Annotated[
     str,
@@ -99,11 +109,28 @@ ReasonCode = Annotated[
         examples=["goodwill"],
     ),
 ]
+CaseNumber = Annotated[
+    str,
+    Meta(
+        pattern="^[A-Z]{1,10}-?[0-9]{1,12}$",
+        description="Number of a ticket or case: capital letters, a dash or none, digits; never words about a person.",
+        examples=["CASE-10293"],
+    ),
+]
 IdentifierText = Annotated[str, Meta(min_length=1, max_length=512)]
 Limit = Annotated[int, Meta(ge=1, le=200, description="How many at most.")]
 CursorText = Annotated[
     str, Meta(min_length=1, max_length=1_024, description="`next_cursor` of the page before.")
 ]
+
+
+class PageQuery(Struct, frozen=True):
+    """Which part of a list."""
+
+    limit: Limit = 50
+    cursor: CursorText | None = None
+
+
 ItemKey = Annotated[str, Meta(min_length=1, max_length=255, pattern="^[ -~]+$")]
 
 
@@ -117,6 +144,11 @@ def in_range(at: str, field: str, instant: datetime | None) -> list[Fault]:
 def utc(instant: datetime) -> datetime:
     """The same instant in UTC, as everything behind the edge has it."""
     return instant if instant.tzinfo is UTC else instant.astimezone(UTC)
+
+
+def location_of(name: str | None) -> str | None:
+    """A location's name in the form in which names are compared, whatever form the caller writes it in."""
+    return None if name is None else composed(name)
 
 
 def milli(quantity: str) -> int:
@@ -377,7 +409,7 @@ class ReturnBody(Struct, frozen=True, forbid_unknown_fields=True):
     money: Annotated[Money | None, Meta(description="When given, it must be the purchase's.")] = None
     till: Text | None = None
     location: Annotated[
-        Text | None, Meta(description="Where it is taken back: any store, whoever sold it.")
+        Location | None, Meta(description="Where it is taken back: any store, whoever sold it.")
     ] = None
 
     def check(self, at: str) -> list[Fault]:
@@ -421,18 +453,31 @@ Minutes = Annotated[
 
 
 class HoldBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """Points to be set aside for a sale."""
+    """Points to be set aside for a sale (`points_currency`, `points`), or a reward with what it costs (`reward`)."""
 
     member: MemberName
-    points_currency: PointsCurrencyCode
-    points: Points
+    points_currency: PointsCurrencyCode | None = None
+    points: Points | None = None
+    reward: RewardId | None = None
+    quantity: RewardQuantity | None = None
     minutes: Minutes | None = None
     reference: Annotated[ReceiptId, Meta(description="Your own number for the sale.")] | None = None
     till: Text | None = None
     location: Location | None = None
+    channel: Annotated[Text, Meta(description="With a reward: the way by which it is taken.")] | None = None
+    pin: PinText | None = None
 
     def check(self, at: str) -> Iterator[Fault]:
         yield from self.member.check(f"{at}/member")
+        yield from _reward_or_points(at, self)
+        if self.reward is None and self.channel is not None:
+            yield Fault(f"{at}/channel", "choose_one", "A channel matters to a reward alone.")
+
+
+class PinBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The PIN that a member has from now on."""
+
+    pin: Annotated[str, Meta(pattern="^[0-9]{4,12}$", description="4 to 12 digits.")]
 
 
 class ExtendBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -460,11 +505,43 @@ class AdjustmentBody(Struct, frozen=True, forbid_unknown_fields=True):
     points_currency: PointsCurrencyCode
     points: Annotated[int, Meta(ge=-POINTS_MAX, le=POINTS_MAX)]
     reason: ReasonCode
+    reference: CaseNumber | None = None
 
     def check(self, at: str) -> Iterator[Fault]:
         yield from self.member.check(f"{at}/member")
         if self.points == 0:
             yield Fault(f"{at}/points", "out_of_range", "An adjustment of 0 points changes nothing.")
+
+
+class WriteOffBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a member owes in one points currency, to be let go."""
+
+    member: MemberName
+    points_currency: PointsCurrencyCode
+    reference: CaseNumber | None = None
+
+    def check(self, at: str) -> Iterator[Fault]:
+        yield from self.member.check(f"{at}/member")
+
+
+class TransferBody(Struct, frozen=True, forbid_unknown_fields=True, rename={"giver": "from", "taker": "to"}):
+    """Points of one member for another."""
+
+    giver: MemberName
+    taker: MemberName
+    points_currency: PointsCurrencyCode
+    points: Points
+    pin: PinText | None = None  # the giver's
+
+    def check(self, at: str) -> Iterator[Fault]:
+        yield from self.giver.check(f"{at}/from")
+        yield from self.taker.check(f"{at}/to")
+
+
+class FreezeBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why an account is frozen, or may be used again."""
+
+    reason: ReasonCode
 
 
 class ImportLotBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -535,24 +612,37 @@ class RedemptionBody(Struct, frozen=True, forbid_unknown_fields=True):
 
     member: MemberName
     reward: RewardId | None = None
-    quantity: (
-        Annotated[int, Meta(ge=1, le=QUANTITY_MAX, description="Of a reward; 1 when left out.")] | None
-    ) = None
+    quantity: RewardQuantity | None = None
     points_currency: PointsCurrencyCode | None = None
     points: Points | None = None
-    location: Text | None = None
+    hold: (
+        Annotated[
+            UUID,
+            Meta(
+                description="The points come out of this hold of the member; the rest of it is released. One that was "
+                "placed for a reward is redeemed for that reward, all of it where no quantity is given."
+            ),
+        ]
+        | None
+    ) = None
+    location: Location | None = None
     channel: Text | None = None
     till: Text | None = None
     reference: Reference | None = None
+    pin: PinText | None = None
 
     def check(self, at: str) -> Iterator[Fault]:
         yield from self.member.check(f"{at}/member")
-        pays = self.points is not None and self.points_currency is not None
-        mixed = self.points is not None or self.points_currency is not None
-        if (self.reward is None) != pays or (self.reward is not None and mixed):
-            yield Fault(at, "choose_one", "Name either a reward, or a points currency and its points.")
-        elif self.reward is None and self.quantity is not None:
-            yield Fault(f"{at}/quantity", "choose_one", "A quantity is that of a reward.")
+        yield from _reward_or_points(at, self)
+
+
+def _reward_or_points(at: str, body: HoldBody | RedemptionBody) -> Iterator[Fault]:
+    pays = body.points is not None and body.points_currency is not None
+    mixed = body.points is not None or body.points_currency is not None
+    if (body.reward is None) != pays or (body.reward is not None and mixed):
+        yield Fault(at, "choose_one", "Name either a reward, or a points currency and its points.")
+    elif body.reward is None and body.quantity is not None:
+        yield Fault(f"{at}/quantity", "choose_one", "A quantity is that of a reward.")
 
 
 class CancelRedemptionBody(Struct, frozen=True, forbid_unknown_fields=True):

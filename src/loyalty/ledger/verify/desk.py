@@ -1,0 +1,116 @@
+"""What is done by hand and stands beside the ledger: proposals, frozen accounts, when a member last changed.
+
+Each row must say what the newest decision about it says; the chain answers for the decisions.
+"""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from loyalty.ledger.verify.frame import BY_HAND, Connect, Notes, snapshot, stream
+from loyalty.ledger.verify.report import Findings
+
+_NEWER = f"""
+SELECT d.id, d.kind, d.member_id, b.recorded_at, d.answer_status, d.detail
+FROM decisions d JOIN blocks b ON b.program_id = $1 AND b.cell = $2 AND b.number = d.block_number
+WHERE d.program_id = $1 AND d.cell = $2 AND d.id > $3 AND d.kind IN {BY_HAND} ORDER BY d.id
+"""
+_PROPOSALS = """
+SELECT id, kind, member_id, points_currency, points, reason, reference, proposed_by_kind, proposed_by, proposed_at,
+       lapses_at, proposed_in, state, decided_by, decided_at, decided_in
+FROM proposals WHERE program_id = $1 AND cell = $2
+"""
+_FREEZES = """
+SELECT member_id, points_currency, frozen, reason, since, decision_id
+FROM freezes WHERE program_id = $1 AND cell = $2
+"""
+_CHANGES = "SELECT member_id, changed_at FROM member_changes WHERE program_id = $1 AND cell = $2"
+
+
+class Heard(NamedTuple):
+    """A decision of the chain."""
+
+    id: UUID
+    kind: str
+    member_id: UUID | None
+    recorded_at: datetime
+    answer_status: int
+    detail: str
+
+
+def hear(notes: Notes, cell: int, said: Heard) -> None:
+    """Note what a decision says of a row beside the ledger, if it is about one. Raises: MsgspecError."""
+    if said.kind not in BY_HAND:
+        return
+    note: Any = msgspec.json.decode(said.detail, type=_Detail).note
+    match said.kind:
+        case "propose" | "approve" | "reject":
+            proposal = note.get("proposal", {})
+            notes.said(cell, "proposals", str(proposal.get("id")), _text(proposal))
+        case "freeze" | "unfreeze":
+            key = f"{said.member_id} {note.get('points_currency')}"
+            notes.said(cell, "freezes", key, _text({**note, "decision_id": said.id}))
+        case "identifier" if said.answer_status == 200:
+            pass  # it was known
+        case "change_member" if "profile" not in note.get("changed", ()):
+            pass
+        case _:
+            notes.said(cell, "member_changes", str(said.member_id), _text({"changed_at": said.recorded_at}))
+
+
+class _Detail(msgspec.Struct):
+    note: dict[str, Any] = {}
+
+
+def _text(value: Any) -> str:
+    """One text for equal facts, whether read from JSON or from a row."""
+    return msgspec.json.encode(value, order="sorted").decode()
+
+
+class DeskReader:
+    """Compares the rows of one lane with what its decisions say."""
+
+    def __init__(
+        self, connect: Connect, program_id: UUID, cell: int, notes: Notes, findings: Findings
+    ) -> None:
+        self.connect = connect
+        self.program_id = program_id
+        self.cell = cell
+        self.notes = notes
+        self.findings = findings
+
+    async def read(self, last_id: UUID) -> None:
+        """All rows as one snapshot sees them, with what was decided since the chain's reader passed `last_id`."""
+        async with snapshot(self.connect, self.program_id) as connection:
+            lane = (self.program_id, self.cell)
+            async for page in stream(connection, _NEWER, *lane, last_id):
+                for row in page:
+                    try:
+                        hear(self.notes, self.cell, Heard(*row))
+                    except msgspec.MsgspecError:
+                        continue  # named with its decision
+            async for page in stream(connection, _PROPOSALS, *lane):
+                for row in page:
+                    self._compare("proposals", str(row["id"]), dict(row))
+            async for page in stream(connection, _FREEZES, *lane):
+                for row in page:
+                    says = dict(row)
+                    key = f"{says.pop('member_id')} {says['points_currency']}"
+                    self._compare("freezes", key, says)
+            async for page in stream(connection, _CHANGES, *lane):
+                for row in page:
+                    self._compare("member_changes", str(row[0]), {"changed_at": row[1]})
+        for table, key in self.notes.left_said(self.cell):
+            self._broken(table, key, "is missing: a decision speaks of it")
+
+    def _compare(self, table: str, key: str, says: dict[str, Any]) -> None:
+        said = self.notes.take_said(self.cell, table, key)
+        if said is None:
+            self._broken(table, key, "no decision speaks of it")
+        elif said != _text(says):
+            self._broken(table, key, "does not say what the last decision about it says")
+
+    def _broken(self, table: str, key: str, what: str) -> None:
+        self.findings.add((table, key), table, {"cell": self.cell, "key": key}, what)

@@ -1,0 +1,583 @@
+"""The planted bugs: the program with one place made wrong, and the run that notices it in seconds.
+
+Bug no. 1, head and book in one statement, has its own test in tests/races/test_stale_reads.py.
+"""
+
+from typing import NamedTuple
+
+ALONE, CROWD = "alone", "crowd"  # kinds of simulations
+
+
+class Bug(NamedTuple):
+    """`right` in a file of src/loyalty becomes `wrong`; `by` fails: simulations of a kind, or a test by its name."""
+
+    file: str
+    right: str
+    wrong: str
+    by: str = ALONE
+
+
+AHEAD = "tests/posting/test_ahead.py::test_"
+LEDGER = {
+    "points expire an instant late": Bug("ledger/settle.py", "if due <= now:", "if due < now:"),
+    "the oldest lot is spent first": Bug(
+        "ledger/lots.py",
+        "return (lot.expires_at or _NEVER, lot.vintage_at, lot.id)",
+        "return (lot.vintage_at, lot.vintage_at, lot.id)",
+    ),
+    "what expired is taken back twice": Bug("ledger/undo.py", "(Bucket.EXPIRED, lot.expired),", ""),
+    "the floor of a debt is forgotten at the second one": Bug(
+        "ledger/undo.py", "floor - account.debt", "floor", "tests/pure/test_ledger_undo.py"
+    ),
+    "a month's end is a day off": Bug(
+        "ledger/expiry.py",
+        "last_day = period_end(after - _DAY, policy.round_up)",
+        "last_day = period_end(after, policy.round_up)",
+    ),
+    "a day has always 24 hours": Bug(
+        "ledger/expiry.py",
+        "return activates_at, midnight(last_day + _DAY, zone)",
+        "return activates_at, midnight(last_day, zone) + _DAY",
+    ),
+    "points move before they came": Bug(
+        "ledger/postings.py",
+        "if at > lot.arrived_at:\n                lot.arrived_at = at\n            _bring_forward(account, lot)\n"
+        "        elif target is Bucket.PENDING:",
+        "_bring_forward(account, lot)\n        elif target is Bucket.PENDING:",
+    ),
+    "a balance may pass what can be counted": Bug(
+        "ledger/lots.py", "account.held + points > POINTS_MAX", "account.held > POINTS_MAX"
+    ),
+    "a debt is not repaid by what matures": Bug(
+        "ledger/settle.py",
+        "if account.debt and (account.settled_at is None or account.settled_at <= at):",
+        "if False:",
+        "tests/pure/test_ledger_settle.py",
+    ),
+    "a hold that ran out keeps its points": Bug(
+        "ledger/settle.py", "put(hold.lapses_at, _LAPSE, hold)", "pass"
+    ),
+    "what a capture leaves of a hold is lost": Bug(
+        "ledger/holds.py", "left.append((lot_id, part - use))", "left.append((lot_id, part))"
+    ),
+    "an account does not know that its hold was extended": Bug(
+        "posting/book.py", "book.retimed_accounts.add(key)", "pass", "tests/posting/test_ahead.py"
+    ),
+    "what comes back after its end is told as good": Bug(
+        "ledger/holds.py",
+        "if lot.expires_at is None or lot.expires_at > occurred_at:",
+        "if True:",
+        "tests/pure/test_ledger_holds.py",
+    ),
+    "a cancelled purchase keeps what it captured": Bug(
+        "posting/decide/undo.py",
+        "given = () if erased else returned.due(spent, [part.given for part in parts])",
+        "given = ()",
+    ),
+    "somebody else's hold pays": Bug(
+        "posting/decide/holds.py",
+        "if member is None or work.book.hold(id).owner_id != member.id:",
+        "if member is None:",
+    ),
+    "what is set aside can be had all the same": Bug(
+        "rewards/availability.py",
+        "here.stock - here.reserved < quantity",
+        "here.stock < quantity",
+        "tests/posting/test_reward_holds.py::test_what_is_set_aside_nobody_else_can_have",
+    ),
+    "a promise outlives its hold": Bug(
+        "posting/book.py",
+        "if reservation is None or reservation.ends_at <= self.now",
+        "if reservation is None",
+        "tests/posting/test_reward_holds.py::test_when_its_time_is_over_it_is_free_though_nobody_wrote_anything",
+    ),
+    "a promise ends at its first deadline": Bug(
+        "posting/decide/holds.py",
+        "hold.ended_at or hold.lapses_at)",
+        "hold.deadlines[0].lapses_at)",
+        "tests/posting/test_reward_holds.py::test_extended_it_stays_set_aside",
+    ),
+    "the hash leaves out when a block was recorded": Bug(
+        "ledger/chain.py", "micros(recorded_at),", "0,", "tests/pure/test_ledger_chain.py"
+    ),
+    "a balance as of then shows what came later": Bug(
+        "ledger/store.py",
+        "entries.c.recorded_at <= recorded_by",
+        "entries.c.recorded_at >= entries.c.recorded_at",
+    ),
+}
+THE_RULES = {
+    "the hours after midnight belong to the new day": Bug(
+        "conditions/compile.py", "day -= timedelta(days=1)", "pass", "tests/pure/test_conditions.py"
+    ),
+    "a cap is not cut to what is left": Bug("rules/evaluate.py", "max(0, rule.cap - used)", "rule.cap"),
+    "what is left of a split goes to the smallest remainders": Bug(
+        "base/numbers.py",
+        "[part * whole - share for",
+        "[share - part * whole for",
+        "tests/pure/test_numbers.py",
+    ),
+    "a month is a year": Bug(
+        "base/calendar.py", "return on.isoformat()[:7]", "return on.isoformat()[:4]", ALONE
+    ),
+    "excluded tenders earn": Bug("posting/decide/purchase.py", "in currency.excluded_tenders", "in ()"),
+}
+POSTING = {
+    "a purchase of the last possible instant is too old": Bug(
+        "posting/decide/purchase.py",
+        "policies.late_days_max is not None and command.occurred_at < work.now",
+        "policies.late_days_max is not None and command.occurred_at <= work.now",
+    ),
+    "other content under the same receipt is a repeat": Bug(
+        "posting/decide/purchase.py", "if held.content_digest in command.content_digests:", "if True:"
+    ),
+    "a till that is ahead makes points come in the future": Bug(
+        "posting/decide/purchase.py",
+        "occurred_at = min(command.occurred_at, work.now)",
+        "occurred_at = command.occurred_at",
+    ),
+    "a purchase is judged by the program it was looked at with": Bug(
+        "posting/decide/purchase.py", "considered.judged_by is not judged_by or", ""
+    ),
+    "a cancel keeps the cap used up": Bug(
+        "posting/decide/undo.py", "work.count(member_id, CounterKey(rule_id, period), points)", "pass"
+    ),
+    "a claim may come a day late": Bug(
+        "posting/decide/points.py",
+        "if activity.occurred_at < work.now - timedelta(days=days_max):",
+        "if activity.occurred_at < work.now - timedelta(days=days_max + 1):",
+    ),
+    "a claim is judged by the program of now": Bug(
+        "posting/decide/points.py", "history.numbered(detail.judged_by)", "history.now"
+    ),
+    "an answer is not remembered": Bug(
+        "posting/decide/__init__.py", "book.new_records[key] = record", "pass"
+    ),
+    "a key may be used for something else": Bug(
+        "posting/decide/__init__.py",
+        "if record.fingerprint not in submission.idempotency.fingerprints:",
+        "if False:",
+    ),
+    "a clock may be set back": Bug(
+        "posting/decide/program.py", "if command.to < work.book.sandbox_clock:", "if False:"
+    ),
+}
+PEOPLE = {
+    "an erased member keeps identifiers": Bug(
+        "posting/decide/people.py", "work.removed_identifiers.add(member.id)", "pass"
+    ),
+    "the blocked may buy": Bug(
+        "posting/decide/outcome.py", "if member.status is MemberStatus.BLOCKED:", "if False:"
+    ),
+    "two people with one card each become the first of them": Bug(
+        "posting/decide/people.py", "if len(known) > 1:", "if False:"
+    ),
+    "whoever is erased still owes": Bug("posting/decide/people.py", "if account.debt:", "if False:"),
+}
+PIPE = {
+    "answers are given although the commit failed": Bug(
+        "posting/pipe.py",
+        'await connection.execute("COMMIT" if decided.rows else "ROLLBACK")',
+        'await asyncio.gather(connection.execute("COMMIT" if decided.rows else "ROLLBACK"), return_exceptions=True)',
+        CROWD,
+    ),
+    "a lost commit is said to have written nothing": Bug(
+        "posting/pipe.py", "waiting.sent = True", "pass", CROWD
+    ),
+    "what was decided ahead counts although somebody wrote in between": Bug(
+        "posting/store.py",
+        "WHERE hash = '\\\\x{lane.hash.hex()}'",
+        "WHERE true",
+        AHEAD + "whoever_was_decided_ahead_and_overtaken_is_decided_anew",
+    ),
+    "a process never hears of a new program": Bug(
+        "posting/pipe.py",
+        "if (loaded.config_number or 0) != (0 if history.empty else history.now.number):",
+        "if history.empty:",
+        CROWD,
+    ),
+    "a batch forgets the cap counters of the one before it": Bug(
+        "posting/book.py",
+        "self.counters[key] = before.counters[key]",
+        "pass",
+        AHEAD + "a_cap_counts_the_batch_before",
+    ),
+    "a batch forgets who was blocked in the one before it": Bug(
+        "posting/book.py",
+        "self.members.update(before.changed_members)",
+        "pass",
+        AHEAD + "a_member_blocked_in_the_batch_before_may_not_buy",
+    ),
+    "a batch forgets what the one before it did to purchases": Bug(
+        "posting/book.py",
+        "self.activities[id] = activity\n            self.returns[id] = before",
+        "self.returns[id] = before",
+        AHEAD + "a_purchase_of_the_batch_before_can_be_cancelled",
+    ),
+    "a batch forgets the lots of the one before it": Bug(
+        "posting/book.py",
+        "self.lots.setdefault(lot.account_id, {})[lot.id] = lot\n        for hold in",
+        "pass\n        for hold in",
+        AHEAD + "points_of_the_batch_before_are_there_to_be_spent",
+    ),
+    "a batch forgets the holds of the one before it": Bug(
+        "posting/book.py",
+        "self.put_hold(hold)\n        for key in before",
+        "pass\n        for key in before",
+        AHEAD + "a_hold_of_the_batch_before_is_known_and_its_points_are_set_aside",
+    ),
+    "what was promised earlier is forgotten behind a batch that changes the stock": Bug(
+        "posting/book.py",
+        "in before.reservations.get(reward, {}).items()",
+        "in ()",
+        AHEAD + "what_was_promised_earlier_is_kept_behind_a_batch_that_took_of_the_stock",
+    ),
+    "a refused command leaves its counters": Bug(
+        "posting/book.py",
+        "self.counted[owner_id, key] = max(",
+        "self.book.counters[owner_id, key] = self.counted[owner_id, key] = max(",
+    ),
+}
+STORE = {
+    "a cancel is not written": Bug(
+        "posting/store.py", "for name in book.cancelled_names\n", "for name in ()\n"
+    ),
+    "an account forgets when something falls due": Bug(
+        "posting/store.py", "active_at, next_due_at, first_entry_id", "active_at, first_entry_id"
+    ),
+    "a lot forgets when its points came": Bug(
+        "posting/store.py",
+        '"activates_at, expires_at, arrived_at, is_open',
+        '"activates_at, expires_at, is_open',
+    ),
+    "counters of a cap are not raised twice": Bug(
+        "posting/store.py", 'period, rule_id", changes="points")', 'period, rule_id", changes="period")'
+    ),
+    "events have a gap": Bug("posting/store.py", "lane.position + 1 + n,", "lane.position + 2 + n,"),
+    "purchases of guests are claimed in name only": Bug(
+        "posting/store.py", 'changes="member_id, awarded_by")', 'changes="awarded_by")'
+    ),
+    "lots that are pending are not read": Bug(
+        "posting/store.py",
+        "AND account_id = a.id AND is_open\n",
+        "AND account_id = a.id AND is_open AND pending = 0\n",
+    ),
+}
+RETURNED = {
+    "a later part takes its share anew": Bug(
+        "posting/returned.py", "still[index] -= points", "pass", "tests/laws/test_returns_exactly.py"
+    ),
+    "a share of what goes back is rounded up": Bug(
+        "posting/returned.py",
+        "return figure * (whole - left) // whole",
+        "return -(-figure * (whole - left) // whole)",
+        "tests/laws/test_returns_exactly.py",
+    ),
+    "today's rules judge what is left": Bug(
+        "posting/decide/undo.py",
+        "work.book.history.numbered(detail.judged_by)",
+        "work.policies",
+        "tests/posting/test_returns.py::test_whether_a_bonus_is_lost_the_rules_of_then_say",
+    ),
+    "a batch forgets what went back in the one before it": Bug(
+        "posting/book.py", "self.returns[id] = before.returns[id]", "pass", "tests/posting/test_ahead.py"
+    ),
+    "a bonus stays though nothing is left of its reason": Bug(
+        "posting/decide/undo.py", "award.points if index in unmet else", ""
+    ),
+    "a guest's goods that went back are claimed with the rest": Bug(
+        "posting/decide/points.py", "if parts:", "if False:"
+    ),
+}
+RET = "posting/decide/returns.py"
+RETURNED |= {
+    "more may go back than was bought": Bug(RET, "if not 0 < units <= left[position]:", "if not 0 < units:"),
+    "what went back goes back again": Bug(RET, "if any(part.complete for part in parts):", "if False:"),
+    "another return under the same number is a repeat": Bug(
+        RET, "if held.content_digest in command.content_digests:", "if True:"
+    ),
+    "goods that nobody sold are taken back against the policy": Bug(
+        RET,
+        "if command.of is None or policies.blind_returns is BlindReturns.REFUSE:",
+        "if command.of is None:",
+    ),
+    "what paid for a purchase comes back to the lots taken first": Bug(
+        "posting/returned.py",
+        "in reversed(parts):\n        over",
+        "in parts:\n        over",
+        "tests/posting/test_returns_of_what_was_paid.py",
+    ),
+    "a claim of the batch before hides the purchase's id": Bug(
+        "posting/book.py",
+        "self.names_of[id] = before.names_of[id]",
+        "pass",
+        AHEAD + "a_purchase_claimed_in_the_batch_before_is_still_found_by_its_id",
+    ),
+    "an exchange is no exchange when it is told again": Bug(
+        RET, "if first is not None and wholes[0] is not None and wholes[0] == wholes[1]:", "if False:"
+    ),
+}
+HOLDS = {
+    "a hold may be kept for ever": Bug(
+        "posting/decide/holds.py", "if deadline.lapses_at > latest:", "if False:"
+    ),
+    "every extension begins anew": Bug(
+        "posting/decide/holds.py",
+        "_refuse_too_long(work, hold.held_at, deadline)",
+        "_refuse_too_long(work, work.now, deadline)",
+        "tests/posting/test_holds.py",
+    ),
+    "an extension may bring the end forward": Bug(
+        "posting/decide/holds.py", "if lapses_at <= hold.lapses_at:", "if False:"
+    ),
+    "more may be captured than is held": Bug("ledger/holds.py", "if points > held:", "if False:"),
+    "what a purchase leaves of a hold stays held": Bug(
+        "posting/decide/holds.py", "if release_rest and hold.parts:", "if False:"
+    ),
+    "the blocked may still use a hold": Bug(
+        "posting/decide/holds.py",
+        "active(work.book.member(hold.owner_id))\n    hold, _ = _take",
+        "hold, _ = _take",
+        "tests/posting/test_holds.py",
+    ),
+}
+RED = "posting/decide/redemption.py"
+REDEMPTIONS = {
+    "a reward has always one more in stock": Bug(
+        "rewards/availability.py",
+        "here.stock - here.reserved < quantity",
+        "here.stock - here.reserved < 0",
+    ),
+    "a reward's limit has room for one more": Bug(
+        "rewards/availability.py", "here.used + quantity > limit.quantity", "here.used > limit.quantity"
+    ),
+    "a reward can be had on the day after its last": Bug(
+        "rewards/availability.py",
+        "on > reward.to_on:",
+        "on > reward.to_on + timedelta(days=1):",
+        "tests/posting/test_rewards.py",
+    ),
+    "what is given back does not come back to the stock": Bug(
+        RED, "work.restock(reward.id, redemption.quantity)", "pass"
+    ),
+    "what is given back leaves the limit used up": Bug(
+        RED, "work.use(redemption.member_id, key, -used)", "pass"
+    ),
+    "the limit of the day it was given back has room again": Bug(
+        RED,
+        "in _used(priced_by, redemption):",
+        "in _used(priced_by, msgspec.structs.replace(redemption, redeemed_at=work.now)):",
+    ),
+    "whatever was handed over comes back": Bug(
+        RED,
+        "if redemption.state is RedemptionState.FULFILLED and not _returnable(",
+        "if False and not _returnable(",
+    ),
+    "what is given back twice comes back twice": Bug(
+        RED,
+        "if redemption.state is RedemptionState.CANCELLED:\n        raise Replay",
+        "if False:\n        raise Replay",
+    ),
+    "a day's payments may pass the limit once": Bug(
+        RED, "if used + command.points > most:", "if used > most:"
+    ),
+    "points given back after their end get no new one": Bug(
+        "posting/decide/undo.py", "if not late or not days:", "if True:"
+    ),
+    "points come back to whoever is erased": Bug(
+        "posting/decide/undo.py",
+        "if member.status is MemberStatus.ERASED:\n        for draft",
+        "if False:\n        for draft",
+        "tests/posting/test_rewards.py",
+    ),
+    "a stock may fall below nothing": Bug(
+        RED, "if not reserved <= after <= STOCK_MAX:", "if after > STOCK_MAX:"
+    ),
+    "a batch forgets redemptions of the one before it": Bug(
+        "posting/book.py",
+        "self.redemptions[id] = redemption\n        for reward",
+        "pass\n        for reward",
+        "tests/posting/test_ahead.py",
+    ),
+    "a batch forgets the stock of the one before it": Bug(
+        "posting/book.py",
+        "self.stocks[reward] = before.stocks[reward]",
+        "pass",
+        AHEAD + "what_the_batch_before_took_is_out_of_stock",
+    ),
+}
+PIPE |= {
+    "a batch forgets the identifiers of the one before it": Bug(
+        "posting/book.py",
+        "self.identifiers.update(before.new_identifiers)",
+        "pass",
+        AHEAD + "an_identifier_of_the_batch_before_counts",
+    ),
+    "a batch forgets the answers of the one before it": Bug(
+        "posting/book.py",
+        "self.decisions[decision.id] = before.decisions[decision.id]",
+        "pass",
+        AHEAD + "a_receipt_of_the_batch_before_is_known",
+    ),
+}
+HAND, LIMITS, GIVEN = (f"posting/decide/{room}.py" for room in ("adjustments", "limits", "transfers"))
+BY_HAND = {
+    "whoever proposed it may approve it": Bug(HAND, "if actor.id == proposal.proposed_by:", "if False:"),
+    "a machine may approve": Bug(HAND, 'if actor.kind != "staff":', "if False:"),
+    "a proposal that lapsed may be approved": Bug(HAND, "if work.now >= proposal.lapses_at:", "if False:"),
+    "a proposal may be approved twice": Bug(HAND, 'if proposal.state != "proposed":', "if False:"),
+    "what is too large for one person is done at once": Bug(
+        HAND, "abs(command.points) > policy.approval_above", "command.points > policy.approval_above"
+    ),
+    "a person's day has no end": Bug(HAND, "if used + points > maximum:", "if used > maximum:"),
+    "a write-off lets go more than is owed": Bug(HAND, "min(points, account.debt),", "points,"),
+    "what is let go has an end": Bug(HAND, "dates=(None, None),", "dates=None,"),
+    "a second person's word is held to the limits": Bug(
+        HAND, "proposal.reason, limited=False", "proposal.reason, limited=True"
+    ),
+    "a frozen account is spent from": Bug(
+        "posting/decide/outcome.py",
+        "return said if said is not None and said.frozen else None",
+        "return None",
+    ),
+    "an account can never be used again once it was frozen": Bug(
+        "posting/decide/outcome.py", "said is not None and said.frozen else", "said is not None else"
+    ),
+    "what is spent at a till is not counted": Bug(LIMITS, 'actor.role == "pos"', "False"),
+    "a till's limit counts for each lane": Bug(
+        "posting/store.py",
+        "if (cell == 0 if key.of_program else mine(owner_id))",
+        "if mine(owner_id)",
+        "tests/posting/test_desk_in_eight_lanes.py",
+    ),
+    "a till's limit counts for each process": Bug(
+        "posting/store.py",
+        "if (cell == 0 if key.of_program else",
+        "if (False if key.of_program else",
+        "tests/posting/test_desk_on_the_road.py",
+    ),
+    "what was spent before a change does not count after it": Bug(
+        LIMITS,
+        "policy.member_day_max is not None or policy.changed_hours",
+        "policy.member_day_max is not None",
+        "tests/posting/test_freezes_and_limits.py",
+    ),
+    "whoever changed spends as before": Bug(
+        LIMITS, "if lower_until is not None and work.now < lower_until:", "if False:"
+    ),
+    "a week of spending is a day": Bug(
+        LIMITS, "period_of(on, CapPeriod.WEEK)", "period_of(on, CapPeriod.DAY)"
+    ),
+    "a refused attempt leaves nothing": Bug(
+        "posting/decide/__init__.py", "SpendingLimit: limits.attempt,", ""
+    ),
+}
+TRANSFERS = {
+    "a transfer forgets its fee": Bug(GIVEN, "    if fee:\n", "    if False:\n"),
+    "a fee need not be there": Bug(
+        GIVEN, "spendable(work, account) < points + fee", "spendable(work, account) < points"
+    ),
+    "points that are given get a new end": Bug(
+        "ledger/transfers.py",
+        "expires_at=lots[lot_id].expires_at,\n            arrived_at",
+        "expires_at=None,\n            arrived_at",
+    ),
+    "points that are given are as young as their transfer": Bug(
+        "ledger/transfers.py", "vintage_at=lots[lot_id].vintage_at,", "vintage_at=occurred_at,"
+    ),
+    "what a giver gave is not counted": Bug(
+        GIVEN, "work.use(giver.id, key, points)", "pass", "tests/posting/test_transfers.py"
+    ),
+    "a fee is not spent": Bug(
+        GIVEN,
+        "within_limits(work, giver.id, currency.code, points + fee)",
+        "within_limits(work, giver.id, currency.code, points)",
+        "tests/posting/test_freezes_and_limits.py",
+    ),
+    "whoever gets points still owes": Bug(
+        GIVEN, "work.settle(taken)", "pass", "tests/posting/test_transfers.py"
+    ),
+    "one gives to oneself": Bug(GIVEN, "if giver.id == taker.id:", "if False:"),
+}
+PIPE |= {
+    "a batch forgets the proposals of the one before it": Bug(
+        "posting/book.py",
+        "self.proposals[id] = before.proposals[id]",
+        "pass",
+        AHEAD + "a_proposal_decided_in_the_batch_before_is_decided",
+    ),
+    "a batch forgets who was frozen in the one before it": Bug(
+        "posting/book.py",
+        "self.freezes[key] = before.freezes[key]",
+        "pass",
+        AHEAD + "an_account_frozen_in_the_batch_before_gives_nothing",
+    ),
+    "a batch forgets who changed in the one before it": Bug(
+        "posting/book.py",
+        "self.changes[id] = before.changes[id]",
+        "pass",
+        AHEAD + "limits_count_the_batch_before",
+    ),
+    "a batch forgets what limits have counted in the one before it": Bug(
+        "posting/book.py",
+        "self.counters[key] = before.counters[key]",
+        "pass",
+        AHEAD + "limits_count_the_batch_before",
+    ),
+}
+BUGS: dict[str, Bug] = (
+    LEDGER
+    | THE_RULES
+    | POSTING
+    | PEOPLE
+    | PIPE
+    | STORE
+    | RETURNED
+    | HOLDS
+    | REDEMPTIONS
+    | BY_HAND
+    | TRANSFERS
+)
+# A few of each room, for a run that is to be short.
+QUICK = (
+    "points expire an instant late",
+    "the oldest lot is spent first",
+    "what expired is taken back twice",
+    "points move before they came",
+    "a balance may pass what can be counted",
+    "a hold that ran out keeps its points",
+    "what a capture leaves of a hold is lost",
+    "the hours after midnight belong to the new day",
+    "what is left of a split goes to the smallest remainders",
+    "excluded tenders earn",
+    "other content under the same receipt is a repeat",
+    "a cancel keeps the cap used up",
+    "an answer is not remembered",
+    "a key may be used for something else",
+    "an erased member keeps identifiers",
+    "answers are given although the commit failed",
+    "a process never hears of a new program",
+    "a batch forgets the lots of the one before it",
+    "a batch forgets the cap counters of the one before it",
+    "a batch forgets the stock of the one before it",
+    "a refused command leaves its counters",
+    "lots that are pending are not read",
+    "events have a gap",
+    "more may go back than was bought",
+    "what went back goes back again",
+    "another return under the same number is a repeat",
+    "a hold may be kept for ever",
+    "what a purchase leaves of a hold stays held",
+    "whoever proposed it may approve it",
+    "a proposal that lapsed may be approved",
+    "a frozen account is spent from",
+    "a till's limit counts for each process",
+    "a transfer forgets its fee",
+    "points that are given get a new end",
+    "what a giver gave is not counted",
+    "a batch forgets the proposals of the one before it",
+    "a reward has always one more in stock",
+    "what is given back leaves the limit used up",
+    "what is given back twice comes back twice",
+    "a day's payments may pass the limit once",
+)
