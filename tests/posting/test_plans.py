@@ -6,6 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
+from loyalty.ledger.verify import verify
 from loyalty.posting.commands import UseHold
 from loyalty.posting.quote import quote
 from loyalty.posting.runtime import Runtime
@@ -30,6 +31,8 @@ from tests.posting.shop import (
 
 MEMBERS = 1_000
 FEW = 40  # index entries that one command of one member may look at
+BLOCKS = 400
+OFTEN = 20  # times that the auditor may look at an index entry
 _TABLES = """
 SELECT oid::regclass FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
 """
@@ -93,6 +96,29 @@ async def test_no_call_reads_more_than_its_own_rows_in_tables_never_analysed(dat
                     if (more := read - before.get(index, 0)) > FEW
                 }
     assert looked == {name: {} for name in CALLS}
+
+
+async def test_the_auditor_reads_each_row_a_few_times_in_tables_never_analysed(database: Database) -> None:
+    async with superuser(database) as link:
+        for table in await link.fetch(_TABLES):
+            await link.execute(f"ALTER TABLE {table[0]} SET (autovacuum_enabled = off)")
+        async with serving(database, pool_size=1) as runtime:
+            shop = await open_shop(runtime)
+            for n in range(BLOCKS):
+                await shop.done(purchase(f"P-{n}"))
+            for n in range(0, BLOCKS, 10):
+                await shop.done(cancel(f"P-{n}"))
+                await shop.done(hold(1, minutes=60))
+            before = await _read(link, runtime)
+            report = await verify(runtime.pool.acquire, shop.id)
+            after = await _read(link, runtime)
+    assert report.intact
+    assert report.figures.blocks > BLOCKS
+    # No more often than a few times each; every block for every purchase would be a hundred times as much.
+    most = OFTEN * report.figures.postings
+    assert {
+        index: more for index, read in after.items() if (more := read - before.get(index, 0)) > most
+    } == {}
 
 
 async def _read(link: "asyncpg.Connection[Any]", runtime: Runtime) -> dict[str, int]:
