@@ -8,7 +8,7 @@ from loyalty.ledger.verify import verify
 from loyalty.posting.runtime import Runtime
 from tests.conftest import Database
 from tests.posting.live import LiveShop, open_shop, serving, superuser
-from tests.posting.shop import ANN, BOB, cancel, claim, give_back, purchase
+from tests.posting.shop import ANN, BOB, cancel, claim, give_back, imported, purchase
 
 
 @pytest_asyncio.fixture
@@ -51,10 +51,10 @@ async def test_a_claim_that_was_forgotten_is_named(runtime: Runtime, database: D
 
 async def test_a_receipt_that_could_come_again_is_named(runtime: Runtime, database: Database) -> None:
     shop = await open_shop(runtime, members=(ANN, BOB))
-    await shop.done(purchase("R-1"), give_back(of="R-1"), purchase("R-2", of=BOB), cancel("R-2"))
+    await shop.done(purchase("R-1"), give_back(of="R-1"), purchase("R-2", of=BOB), cancel("R-2"), imported(5))
     assert await findings(shop) == []
     async with superuser(database) as link:
-        for kind in ("purchase", "return", "cancel"):
+        for kind in ("purchase", "return", "cancel", "import_row"):
             other = (
                 "UPDATE activity_keys SET external_id = external_id || $3 WHERE program_id = $1 AND kind = $2"
             )

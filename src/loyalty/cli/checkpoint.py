@@ -1,6 +1,5 @@
 """`loyalty checkpoint`: the hashes of the blocks that closed a day, for an auditor to keep outside."""
 
-import os
 import sys
 from pathlib import Path
 from uuid import UUID
@@ -30,19 +29,24 @@ def note(*, program: UUID | None = None, out: Path | None = None) -> None:
         File to write; one that is there is refused, what was noted before is worth keeping. Default: stdout.
     """
     if out is not None and out.exists():
-        raise CommandError(f"{out} is there already: name another file, no note is overwritten", Exit.USAGE)
+        raise _taken(out)
     noted = at_desk(lambda desk: _note(desk, program))
     text = to_lines(noted)
     if out is None:
         sys.stdout.buffer.write(text)
         return
     try:
-        unfinished = out.with_name(out.name + ".part")
-        unfinished.write_bytes(text)
-        os.replace(unfinished, out)
+        with out.open("xb") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise _taken(out) from error
     except OSError as error:
         raise CommandError(f"{out} cannot be written: {error.strerror}", Exit.USAGE) from error
     say(f"Noted {len(noted)} block{'s' * (len(noted) != 1)} in {out}.")
+
+
+def _taken(out: Path) -> CommandError:
+    return CommandError(f"{out} is there already: name another file, no note is overwritten", Exit.USAGE)
 
 
 async def _note(desk: Desk, program: UUID | None) -> list[Checkpoint]:

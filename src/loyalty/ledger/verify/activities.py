@@ -64,19 +64,20 @@ WITH chunk AS MATERIALIZED (
     SELECT id, type, data FROM engagement_events
     WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id LIMIT $4
 ), told AS MATERIALIZED (
-    SELECT k.kind, e.*, coalesce(e.return_id, e.purchase_id) AS activity_id
+    SELECT k.kind, e.*, coalesce(e.return_id, e.purchase_id, e.import_id) AS activity_id
     FROM chunk c
     JOIN (VALUES ('loyalty.purchase.recorded', 'purchase'), ('loyalty.purchase.returned', 'return'),
-                 ('loyalty.purchase.cancelled', 'cancel')) k(type, kind) ON k.type = c.type,
+                 ('loyalty.purchase.cancelled', 'cancel'), ('loyalty.points.imported', 'import_row')) k(type, kind)
+      ON k.type = c.type,
     LATERAL json_to_record(c.data) AS e(
-        purchase_id uuid, return_id uuid, source text, external_id text, location text, channel text,
+        purchase_id uuid, return_id uuid, import_id uuid, source text, external_id text, location text, channel text,
         amount_minor bigint)
 )
 SELECT (SELECT count(*) FROM chunk), (SELECT id FROM chunk ORDER BY id DESC LIMIT 1),
        ARRAY(SELECT ROW(t.kind, t.source, t.external_id) FROM told t WHERE NOT EXISTS (
             SELECT FROM activity_keys k WHERE k.program_id = $1 AND k.kind = t.kind AND k.source = t.source
                AND k.external_id = t.external_id AND k.activity_id = t.activity_id)),
-       ARRAY(SELECT t.activity_id FROM told t WHERE t.kind <> 'cancel' AND NOT EXISTS (
+       ARRAY(SELECT t.activity_id FROM told t WHERE t.kind IN ('purchase', 'return') AND NOT EXISTS (
             SELECT FROM activities a WHERE a.program_id = $1 AND a.cell = $2 AND a.id = t.activity_id
                AND (a.location, a.channel, a.amount_minor)
                    IS NOT DISTINCT FROM (t.location, t.channel, coalesce(t.amount_minor, 0))))
@@ -109,7 +110,9 @@ async def activities(connect: Connect, program_id: UUID, cell: int, findings: Fi
 
 
 async def _told(connect: Connect, program_id: UUID, cell: int, findings: Findings) -> None:
-    """The receipts that events name are known by these numbers, and happened where and for as much as they say."""
+    """The receipts and imported rows that events name are known by these numbers; purchases and returns happened
+    where and for as much as they say.
+    """
     after: UUID | None = NIL
     while after is not None:
         async with snapshot(connect, program_id) as connection:

@@ -90,7 +90,13 @@ def import_lot(work: Work, command: ImportLot) -> Outcome:
             decision_id=work.decision_id,
         ),
         event="loyalty.points.imported",
-        event_data={"points_currency": currency.code, "points": command.points, "source": command.source},
+        event_data={
+            "import_id": activity_id,
+            "source": command.source,
+            "external_id": command.external_id,
+            "points_currency": currency.code,
+            "points": command.points,
+        },
     )
 
 
