@@ -21,12 +21,14 @@ class Shell:
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
+        self.said = ""  # to stderr, by the last command
 
     def __call__(self, *line: str, ends: Exit = Exit.OK) -> str:
         """What the command wrote to stdout; to stderr when it did not end well."""
         code = run(line)
         told = self._capsys.readouterr()
         assert code == ends, told.err
+        self.said = told.err
         return told.out.strip() if ends is Exit.OK else told.err
 
     def json(self, *line: str) -> Any:
@@ -60,10 +62,19 @@ def test_a_second_configuration_has_the_next_number(shell: Shell, sandbox: str, 
     assert told == "2 2017-01-01T05:00:00+00:00"
 
 
+def test_a_program_stays_of_its_kind(shell: Shell, sandbox: str, tmp_path: Path) -> None:
+    text = (EXAMPLES / "journey-a.toml").read_text().replace('kind = "sandbox"', 'kind = "live"')
+    (tmp_path / "live.toml").write_text(text)
+    told = shell("program", "publish", str(tmp_path / "live.toml"), "--program", sandbox, ends=Exit.REFUSED)
+    assert "is of a live program, this one is sandbox" in told
+    assert shell.json("program", "show", "--program", sandbox)["number"] == 1
+
+
 def test_what_is_in_force_and_what_is_scheduled_are_told_apart(shell: Shell, sandbox: str) -> None:
     file, at, later = str(EXAMPLES / "journey-a.toml"), ["--program", sandbox], "2017-02-01T05:00:00+00:00"
     assert shell("program", "publish", file, "--effective-at", later, *at) == f"2 {later}"
     shell("program", "publish", file, *at)
+    assert f"Configuration 2 is scheduled for {later}" in shell.said
     shown = shell.json("program", "show", *at)
     assert (shown["configuration"]["settings"]["zone"], shown["number"]) == ("America/New_York", 3)
     assert shown["scheduled"] == [{"number": 2, "effective_at": later}]

@@ -210,8 +210,8 @@ def test_what_a_limit_refused_took_nothing_and_counted_nothing() -> None:
     assert (decision.kind, decision.entries, reply["limit"]) == ("attempt", (), "member_day")
     event, data = corner.events[-1]
     assert (event, data["wanted"]) == ("loyalty.spending.limited", 40)
-    assert ([line.action for _, line in corner.book.attempts], corner.book.stocks) == (
-        ["spending.limit"],
+    assert ([line.action for _, line in corner.book.audit], corner.book.stocks) == (
+        ["configuration.publish", "spending.limit"],
         {"mug": 1},
     )
     assert corner.balance() == {"available": 960}
@@ -258,7 +258,7 @@ def test_an_attempt_that_was_refused_is_recorded() -> None:
     assert (decision.kind, decision.entries, decision.answer_status) == ("attempt", (), 409)
     event, data = corner.events[-1]
     assert (event, data["limit"], data["wanted"]) == ("loyalty.spending.limited", "member_day", 11)
-    ((_, line),) = corner.book.attempts
+    _, (_, line) = corner.book.audit
     assert (line.action, line.outcome) == ("spending.limit", "refused")
     assert msgspec.json.decode(line.detail)["used"] == 0
     assert corner.balance() == {"available": 1000}

@@ -120,11 +120,11 @@ def test_a_wrong_one_that_nobody_asked_for_counts_too() -> None:
 def test_a_lock_is_told_and_stands_in_the_audit_log_and_a_wrong_pin_alone_does_not() -> None:
     made = corner(attempts=2)
     wrong(made)
-    before = len(made.events), len(made.book.attempts)
+    before = len(made.events), len(made.book.audit)
     wrong(made)
-    assert (len(made.events), len(made.book.attempts)) == (before[0] + 1, before[1] + 1)
+    assert (len(made.events), len(made.book.audit)) == (before[0] + 1, before[1] + 1)
     assert made.events[-1] == ("loyalty.pin.locked", {"until": "2026-11-20T16:00:00Z"})
-    (_, line) = made.book.attempts[-1]
+    (_, line) = made.book.audit[-1]
     assert (line.action, line.outcome) == ("pin.lock", "done")
     assert [decision.kind for decision in made.decisions[-2:]] == ["wrong_pin", "wrong_pin"]
 

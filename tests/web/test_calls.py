@@ -347,6 +347,9 @@ async def test_a_configuration_is_judged_published_and_read_by_number(world: Wor
     ]
     refused = await manager.post(path, contradictory, idempotency_key=uuid4().hex)
     assert (refused.status, refused.json["code"]) == (422, "configuration_invalid")
+    assert [fault["pointer"] for fault in refused.json["errors"]] == [
+        fault["pointer"] for fault in judged.json["faults"]
+    ]
     others = [{**wanted["settings"]["points_currencies"][0], "code": "miles"}]
     moved = {**wanted, "ruleset": {"rules": []}}
     moved["settings"] = {**wanted["settings"], "money": "CHF", "points_currencies": others}
@@ -357,6 +360,13 @@ async def test_a_configuration_is_judged_published_and_read_by_number(world: Wor
     ]
     refused = await manager.post(path, moved, idempotency_key=uuid4().hex)
     assert (refused.status, refused.json["code"]) == (409, "configuration_fixed")
+    assert [fault["pointer"] for fault in refused.json["errors"]] == [
+        "/settings/money",
+        "/settings/points_currencies",
+    ]
+    log = (await world.client("auditor").get("/v1/audit-log?limit=1")).json["data"][0]
+    assert (log["action"], log["target"]) == ("configuration.publish", str(number + 1))
+    assert log["detail"]["decision_id"] == published.json["decision_id"]
 
 
 async def test_a_program_says_what_is_in_force_and_what_is_scheduled(world: World) -> None:

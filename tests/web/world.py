@@ -227,7 +227,7 @@ def receipt(external_id: str | None = None, **more: Any) -> JSON:
                 "quantity": "2",
                 "amount_minor": 1398,
             },
-            {"line_id": "2", "sku": "BAG", "amount_minor": 25, "tags": ["no-points"]},
+            {"line_id": "2", "sku": "BAG", "amount_minor": 25},
         ],
     }
     return {key: value for key, value in (body | more).items() if value is not None}

@@ -24,7 +24,7 @@ def note(*, program: UUID | None = None, out: Path | None = None) -> None:
     Parameters
     ----------
     program
-        Id of the program; not needed where there is only one.
+        Id of one program; default: all.
     out
         File to write; one that is there is refused, what was noted before is worth keeping. Default: stdout.
     """
@@ -50,6 +50,6 @@ def _taken(out: Path) -> CommandError:
 
 
 async def _note(desk: Desk, program: UUID | None) -> list[Checkpoint]:
-    chosen = await desk.program(program)
+    chosen = await desk.programs() if program is None else [await desk.program(program)]
     async with asyncpg.create_pool(desk.runtime.settings.database_url, min_size=1, max_size=1) as pool:
-        return await checkpoints(pool.acquire, chosen.id)
+        return [one for each in chosen for one in await checkpoints(pool.acquire, each.id)]

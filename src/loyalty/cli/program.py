@@ -14,7 +14,7 @@ from loyalty.cli.frame import CommandError, Exit, at_desk, emit, say, table
 from loyalty.operating.desk import Desk
 from loyalty.posting import files
 from loyalty.posting.answers import PublishedAnswer
-from loyalty.posting.configuration import Configuration
+from loyalty.posting.configuration import Configuration, Loaded
 from loyalty.programs.types import ProgramKind
 
 app = App(name="program", help="Create, show, publish and export programs.")
@@ -119,17 +119,27 @@ def publish(file: Path, *, program: UUID | None = None, effective_at: datetime |
     """
     if effective_at is not None and effective_at.tzinfo is None:
         raise CommandError("--effective-at needs an offset, such as 2026-01-01T00:00:00+01:00", Exit.USAGE)
-    _, configuration = load_program(file)
+    kind, configuration = load_program(file)
 
-    async def work(desk: Desk) -> tuple[PublishedAnswer, datetime]:
+    async def work(desk: Desk) -> tuple[PublishedAnswer, datetime, list[Loaded]]:
         chosen = await desk.program(program)
+        if kind is not chosen.kind:
+            raise CommandError(
+                f"{file} is of a {kind} program, this one is {chosen.kind} and stays so", Exit.REFUSED
+            )
         answer = await desk.publish(chosen.id, configuration, effective_at)
-        return answer, await desk.runtime.now(chosen.id)
+        now = await desk.runtime.now(chosen.id)
+        return answer, now, (await desk.runtime.history(chosen.id)).scheduled(now)
 
-    answer, now = at_desk(work)
+    answer, now, scheduled = at_desk(work)
     print(answer.number, answer.effective_at.isoformat())
     state = "is scheduled" if answer.effective_at > now else "is in force"
     say(f"Configuration {answer.number} {state}.")
+    for plan in scheduled:
+        if plan.number != answer.number:
+            say(
+                f"Configuration {plan.number} is scheduled for {plan.effective_at.isoformat()} and will hold from then."
+            )
 
 
 async def _described(desk: Desk, program_id: UUID) -> dict[str, Any]:

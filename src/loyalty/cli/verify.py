@@ -121,7 +121,11 @@ def _figures(reports: list[Report], milliseconds: int) -> str:
     for report in reports:
         for name, value in msgspec.structs.asdict(report.figures).items():
             setattr(total, name, getattr(total, name) + value)
-    seen = ", ".join(f"{value:,} {name}" for name, value in msgspec.structs.asdict(total).items() if value)
+    seen = ", ".join(
+        f"{value:,} {name if value != 1 else name.removesuffix('s') if name != 'entries' else 'entry'}"
+        for name, value in msgspec.structs.asdict(total).items()
+        if value
+    )
     broken = sum(report.broken for report in reports)
     rate = total.decisions * 1000 // milliseconds
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

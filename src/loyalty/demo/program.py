@@ -48,6 +48,8 @@ async def prepare(settings: Settings) -> Prepared:
         now = (await desk.in_force(state.program_id)).settings
     for role, api_key in state.api_keys.items():
         write_private(header_file(home, role), headers(api_key).encode())
+    for role, token in state.staff_tokens.items():
+        write_private(header_file(home, f"{role}-person"), headers(token).encode())
     return Prepared(state, now.name, now.zone, made_now)
 
 

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shlex
 import socket
 import sys
 import time
@@ -90,7 +91,7 @@ async def _story(settings: Settings, everything: bool, began: float, say: Say) -
     )
     base_url = f"http://{settings.host}:{settings.port}"
     async with _processes(settings, base_url) as watch:
-        say(f"serving    {base_url}, {time.monotonic() - began:.1f} s after the start")
+        say(f"serving    {base_url}, {time.monotonic() - began:.1f} s after the servers were asked for")
         state = prepared.state
         members = tuple({"external": member} for member in MEMBERS)
         serving = Serving(
@@ -142,7 +143,7 @@ async def _purchases(
 
 
 async def _verify(state: State, say: Say) -> None:
-    say(f"proof      loyalty verify --program {state.program_id}")
+    say(f"proof      {_loyalty()} verify --program {state.program_id}")
     command = [sys.executable, "-m", "loyalty", "verify", "--program", str(state.program_id)]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
@@ -203,10 +204,14 @@ def _tell_product(
     say(f"API reference  {base_url}/docs")
     say(f"health         {base_url}/health/ready")
     say(f"keys           {settings.home}/demo.json has one per role; only you can read it")
-    command = Path(sys.executable).with_name("loyalty")
-    say(f"your own data  {command} replay FILE --mapping MAPPING (see examples/mappings)")
+    say(f"your own data  {_loyalty()} replay FILE --mapping MAPPING (see examples/mappings)")
     say("stop           Ctrl-C; the next `make demo` goes on from here")
     say("reset          make demo ARGS=--reset")
+
+
+def _loyalty() -> str:
+    """The command as one may paste it."""
+    return shlex.quote(str(Path(sys.executable).with_name("loyalty")))
 
 
 @asynccontextmanager

@@ -131,7 +131,7 @@ def _give_back(
 def _split(hold: Hold, points: int) -> tuple[Parts, Parts]:
     held = hold.held
     if points > held:
-        raise InsufficientPoints(wanted=points, available=held)
+        raise InsufficientPoints("The hold has fewer points than wanted.", wanted=points, available=held)
     taken: list[tuple[UUID, int]] = []
     left: list[tuple[UUID, int]] = []
     for lot_id, part in hold.parts:

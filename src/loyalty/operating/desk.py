@@ -119,19 +119,12 @@ class Desk:
         body = await self.submit(
             program_id, Publish(configuration, effective_at and effective_at.astimezone(UTC))
         )
-        answer = msgspec.json.decode(body, type=PublishedAnswer)
-        await self.note(
-            program_id, "configuration.publish", str(answer.number), effective_at=answer.effective_at
-        )
-        return answer
+        return msgspec.json.decode(body, type=PublishedAnswer)
 
     async def advance_clock(self, program_id: UUID, to: datetime) -> datetime:
         """Set a sandbox program's clock forward. Raises: DeskError."""
-        answer = msgspec.json.decode(
-            await self.submit(program_id, AdvanceClock(to.astimezone(UTC))), type=ClockAnswer
-        )
-        await self.note(program_id, "clock.advance", answer.now.isoformat())
-        return answer.now
+        body = await self.submit(program_id, AdvanceClock(to.astimezone(UTC)))
+        return msgspec.json.decode(body, type=ClockAnswer).now
 
     # --- credentials -------------------------------------------------------------------------------------
 

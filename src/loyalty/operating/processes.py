@@ -33,7 +33,9 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the process."""
+        """Start the process; the log of the one before is kept beside, for whoever asks how that ended."""
+        if self._log.exists():
+            self._log.replace(self._log.with_suffix(".before.log"))
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-m", "loyalty", self.command, "--with-parent"],

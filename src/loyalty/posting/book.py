@@ -199,12 +199,12 @@ class Reservation(Struct, frozen=True):
     ends_at: datetime
 
 
-class Attempt(Struct, frozen=True):
-    """A line of the audit log about something that was refused."""
+class AuditLine(Struct, frozen=True):
+    """A line of the audit log that is written in the commit of what it tells."""
 
     id: UUID
     action: str
-    target: UUID
+    target: str
     outcome: str
     detail: str  # JSON
 
@@ -332,7 +332,7 @@ class Book:
         self.changed_freezes: set[tuple[UUID, str]] = set()
         self.new_changes: set[UUID] = set()
         self.changed_pins: set[UUID] = set()
-        self.attempts: list[tuple[Submission, Attempt]] = []
+        self.audit: list[tuple[Submission, AuditLine]] = []
         self.published: tuple[int, datetime, Configuration] | None = None
         self.clock_to: datetime | None = None
         self.closes_on: Any = None
@@ -677,7 +677,7 @@ class Work:
         self.freezes: dict[tuple[UUID, str], Freeze] = {}
         self.changes: dict[UUID, datetime] = {}
         self.pins: dict[UUID, Pin] = {}
-        self.attempts: list[Attempt] = []
+        self.audit: list[AuditLine] = []
         self.new_names: dict[ActivityName, ActivityKey] = {}
         self.cancelled: set[ActivityName] = set()
         self.identifiers: dict[Identifier, UUID] = {}
@@ -952,7 +952,7 @@ class Work:
         book.new_changes.update(self.changes)
         book.pins.update(self.pins)
         book.changed_pins.update(self.pins)
-        book.attempts.extend((self.submission, attempt) for attempt in self.attempts)
+        book.audit.extend((self.submission, line) for line in self.audit)
         for name, held in self.new_names.items():
             book.names[name] = book.new_names[name] = held
             if name[0] == "purchase":

@@ -24,7 +24,7 @@ from loyalty.members.types import Identifier, IdentifierKind, Member, MemberStat
 from loyalty.posting.book import (
     Activity,
     ActivityKey,
-    Attempt,
+    AuditLine,
     Book,
     Freeze,
     Keys,
@@ -665,7 +665,7 @@ _FREEZES = _Part(
     changes="frozen, reason, since, decision_id",
 )
 _CHANGES = _Part("member_changes", key="program_id, cell, member_id", changes="changed_at")
-_ATTEMPTS = _Part("audit_log")
+_AUDIT = _Part("audit_log")
 _DECISIONS = _Part("decisions")
 _ENTRIES = _Part("entries")
 _POSTINGS = _Part("postings")
@@ -925,7 +925,7 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
             )
         )
         # Like the whole audit log it keeps real time.
-        rows.append((_ATTEMPTS, [_attempt_row(program_id, *one, written_at) for one in book.attempts]))
+        rows.append((_AUDIT, [_audit_row(program_id, *one, written_at) for one in book.audit]))
         if book.published is not None:
             number, effective_at, configuration = book.published
             rows.append(
@@ -991,11 +991,11 @@ def _return_row(program_id: UUID, cell: int, id: UUID, part: Part) -> tuple[Any,
     )
 
 
-def _attempt_row(
-    program_id: UUID, submission: Submission, a: Attempt, written_at: datetime
+def _audit_row(
+    program_id: UUID, submission: Submission, a: AuditLine, written_at: datetime
 ) -> tuple[Any, ...]:
     actor = submission.actor
-    return (program_id, a.id, written_at, actor.kind, actor.id, a.action, str(a.target), a.outcome, a.detail)
+    return (program_id, a.id, written_at, actor.kind, actor.id, a.action, a.target, a.outcome, a.detail)
 
 
 def _account_row(program_id: UUID, cell: int, a: Account) -> tuple[Any, ...]:

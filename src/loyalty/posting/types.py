@@ -211,7 +211,7 @@ class ConfigurationStale(PreconditionFailed):
 
 class ConfigurationFixed(Conflict):
     code: ClassVar[str] = "configuration_fixed"
-    title: ClassVar[str] = "Money, zone and points currencies in use cannot be changed."
+    title: ClassVar[str] = "Money and zone cannot be changed, nor can a points currency be withdrawn."
 
 
 class EffectiveInPast(Refused):

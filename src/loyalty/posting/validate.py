@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from loyalty.base.errors import Fault
 from loyalty.posting.configuration import Configuration
+from loyalty.posting.types import ConfigurationFixed
 from loyalty.programs.types import (
     OWN_CAUSES,
     ConfigurationInvalid,
@@ -101,8 +102,14 @@ def _policy_faults(policies: Policies) -> Iterator[Fault]:
         yield Fault(at, "contradictory_range", "The maximum is below the minimum.")
 
 
-def refuse_invalid(configuration: Configuration) -> None:
-    """Raises: ConfigurationInvalid with every fault."""
+def refuse_invalid(configuration: Configuration, current: ProgramSettings | None) -> None:
+    """`current` are the settings of the configuration before it, if there is one.
+
+    Raises: ConfigurationInvalid with every fault; ConfigurationFixed when it only changes what stays as it is.
+    """
     found = faults(configuration)
+    fixed = [] if current is None else changes_what_is_fixed(configuration, current)
     if found:
-        raise ConfigurationInvalid(faults=tuple(found))
+        raise ConfigurationInvalid(faults=(*found, *fixed))
+    if fixed:
+        raise ConfigurationFixed(faults=tuple(fixed))

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from loyalty.base.calendar import CapPeriod, local_date, midnight, period_of
 from loyalty.posting.answers import AttemptAnswer
-from loyalty.posting.book import Attempt, Work
+from loyalty.posting.book import AuditLine, Work
 from loyalty.posting.decide.outcome import Outcome, encode
 from loyalty.posting.detail import Detail
 from loyalty.posting.types import SpendingLimit
@@ -77,11 +77,11 @@ def attempt(work: Work, refusal: SpendingLimit) -> Outcome:
     """The record of an attempt that a limit refused: a decision without entries, its event, a line of the audit log."""
     facts = dict(refusal.facts)
     member_id: UUID = facts.pop("member_id")
-    work.attempts.append(
-        Attempt(
+    work.audit.append(
+        AuditLine(
             work.book.ids(),
             "spending.limit",
-            member_id,
+            str(member_id),
             "refused",
             encode({**facts, "decision_id": work.decision_id}),
         )

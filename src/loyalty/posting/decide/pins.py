@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from loyalty.posting.answers import WrongPinAnswer
-from loyalty.posting.book import Attempt, Work
+from loyalty.posting.book import AuditLine, Work
 from loyalty.posting.commands import PinProof
 from loyalty.posting.decide.outcome import Outcome, encode
 from loyalty.posting.detail import Detail
@@ -56,7 +56,7 @@ def attempt(work: Work, refusal: PinWrong) -> Outcome:
     work.pins[member_id] = msgspec.structs.replace(known, failed=failed, locked_until=until)
     if until is not None:
         detail = encode({"until": until, "decision_id": work.decision_id})
-        work.attempts.append(Attempt(work.book.ids(), "pin.lock", member_id, "done", detail))
+        work.audit.append(AuditLine(work.book.ids(), "pin.lock", str(member_id), "done", detail))
     return Outcome(
         kind="wrong_pin",
         cell=work.book.home(member_id),

@@ -9,18 +9,17 @@ from msgspec.structs import replace
 from loyalty.base.calendar import CLOCK_DIFFERENCE_MAX, midnight
 from loyalty.base.errors import Fault
 from loyalty.posting.answers import ClockAnswer, DayAnswer, PublishedAnswer
-from loyalty.posting.book import Work
+from loyalty.posting.book import AuditLine, Work
 from loyalty.posting.commands import AdvanceClock, CloseDay, Publish
-from loyalty.posting.decide.outcome import Outcome
+from loyalty.posting.decide.outcome import Outcome, encode
 from loyalty.posting.detail import Detail
 from loyalty.posting.types import (
-    ConfigurationFixed,
     ConfigurationStale,
     DayClosed,
     DayNotOver,
     EffectiveInPast,
 )
-from loyalty.posting.validate import changes_what_is_fixed, refuse_invalid
+from loyalty.posting.validate import refuse_invalid
 from loyalty.programs.types import ClockBackwards, ClockIsReal
 
 
@@ -33,18 +32,17 @@ def publish(work: Work, command: Publish) -> Outcome:
     newest = 0 if work.book.history.empty else work.book.history.now.number
     if command.after is not None and command.after != newest:
         raise ConfigurationStale(number=newest)
-    refuse_invalid(command.configuration)
+    refuse_invalid(command.configuration, None if work.book.history.empty else work.book.history.now.settings)
     number = 1
     effective_at = work.now
     if not work.book.history.empty:
         current = work.book.history.now
         number = current.number + 1
         effective_at = _effective_at(command.effective_at, work.now)
-        if changes_what_is_fixed(command.configuration, current.settings):
-            raise ConfigurationFixed
     ruleset = replace(command.configuration.ruleset, version=number)
     configuration = replace(command.configuration, ruleset=ruleset)
     work.published = (number, effective_at, configuration)
+    _note(work, "configuration.publish", str(number), {"effective_at": effective_at})
     return _outcome(
         work,
         "publish",
@@ -78,6 +76,7 @@ def advance_clock(work: Work, command: AdvanceClock) -> Outcome:
     if command.to < work.book.sandbox_clock:
         raise ClockBackwards(now=work.book.sandbox_clock)
     work.clock_to = command.to
+    _note(work, "clock.advance", command.to.isoformat(), {})
     return _outcome(
         work,
         "advance_clock",
@@ -112,6 +111,11 @@ def _hold_all(work: Work) -> None:
     cells = range(work.book.cells)
     work.book.need_cells(cells)
     work.touched.update(cells)
+
+
+def _note(work: Work, action: str, target: str, facts: dict[str, object]) -> None:
+    detail = encode({**facts, "decision_id": work.decision_id})
+    work.audit.append(AuditLine(work.book.ids(), action, target, "done", detail))
 
 
 def _outcome(work: Work, kind: str, answer: Struct, event: str, data: dict[str, object]) -> Outcome:

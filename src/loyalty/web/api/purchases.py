@@ -282,7 +282,9 @@ async def purchase_of(call: Call, body: wire.PurchaseBody) -> tuple[RecordPurcha
 async def _command(call: Call, body: wire.PurchaseBody) -> RecordPurchase:
     location = wire.location_of(body.location)
     if not call.principal.at(location):
-        raise LocationNotAllowed
+        raise LocationNotAllowed(
+            None if location else "This credential is bound to locations, and `location` is missing."
+        )
     return RecordPurchase(
         source=body.source,
         external_id=body.external_id,
