@@ -86,6 +86,7 @@ def test_refusals_are_problems_and_every_code_is_told_somewhere() -> None:
         "method_not_allowed",
         "day_closed",  # of commands that only jobs send
         "day_not_over",
+        "nothing_due",
         "staff_not_found",  # of the command line
         "token_not_found",
     }

@@ -336,6 +336,14 @@ class Model:
         member.status = "erased"
         self.identifiers = {i: n for i, n in self.identifiers.items() if n != member.number}
 
+    def settle_due(self, named: int) -> None:
+        member = self.member(named)
+        before = pickle.loads(pickle.dumps(member.lots))
+        for lots in member.lots.values():
+            self.settle(lots)
+        if member.lots == before:
+            raise No(409, "nothing_due")
+
     # --- lots -----------------------------------------------------------------------------------------------
 
     def settle(self, lots: list[Lot], holds: list[Hold] | None = None) -> None:

@@ -525,6 +525,27 @@ PIPE |= {
         AHEAD + "limits_count_the_batch_before",
     ),
 }
+SWEEP = "tests/jobs/test_due.py::test_"
+JOBS = {
+    "a sweep writes that nothing was due": Bug(
+        "posting/decide/points.py", "if not work.entries:", "if False:"
+    ),
+    "a sweep ends after its first chunk": Bug(
+        "jobs/due.py", "if len(due) < CHUNK:", "if True:", SWEEP + "many_are_settled_chunk_by_chunk"
+    ),
+    "a sweep goes by real time": Bug(
+        "jobs/due.py",
+        "now = await runtime.now(program_id)",
+        "now = runtime.clock.now()",
+        SWEEP + "a_sandbox_is_settled_by_its_own_clock",
+    ),
+    "a sweep looks into one lane": Bug(
+        "jobs/due.py",
+        "range(runtime.settings.cells)",
+        "range(1)",
+        "tests/posting/test_lanes.py::test_what_is_due_is_found_in_every_lane",
+    ),
+}
 BUGS: dict[str, Bug] = (
     LEDGER
     | THE_RULES
@@ -537,6 +558,7 @@ BUGS: dict[str, Bug] = (
     | REDEMPTIONS
     | BY_HAND
     | TRANSFERS
+    | JOBS
 )
 # A few of each room, for a run that is to be short.
 QUICK = (

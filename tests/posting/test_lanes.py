@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from loyalty.jobs.due import settle_due
 from loyalty.ledger.verify import verify
 from loyalty.members.cells import cell_of
 from loyalty.members.types import MemberStatus, Profile
@@ -308,6 +309,15 @@ async def test_clock_and_days_concern_every_lane(runtime: Runtime, database: Dat
     assert (await shop.send(CloseDay(date(2026, 11, 20)))).status == 200
     assert await count(database, "blocks", shop.id, "closes_on = '2026-11-20'") == CELLS
     assert (await shop.send(CloseDay(date(2026, 11, 20)))).refused == (409, "day_closed")
+
+
+async def test_what_is_due_is_found_in_every_lane(runtime: Runtime) -> None:
+    shop = await open_shop(runtime, clock_at=NOW, expiry=Rolling(days=30))
+    people = await crowd(shop)
+    await shop.together(*(imported(1, one, of=one) for one in people))
+    await shop.done(AdvanceClock(NOW + timedelta(days=31)))
+    assert await settle_due(runtime) == len(people)
+    assert await settle_due(runtime) == 0
 
 
 async def test_a_stored_answer_is_found_from_every_lane(runtime: Runtime) -> None:

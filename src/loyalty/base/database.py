@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import asyncpg
 import msgspec
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -28,6 +28,9 @@ POOL_TIMEOUT_S = 2.0
 # Sent as they are: these two are part of every visit, and compiling SQL has a price.
 _SET_PROGRAM = "SELECT set_config('loyalty.program', $1, true)"
 _SET_READING = f"{_SET_PROGRAM}, set_config('statement_timeout', '{READ_TIMEOUT_MS}', true)"
+
+_TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:work, 0))")
+_UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:work, 0))")
 
 # The same pool seen as read-only snapshots.
 _snapshots: WeakKeyDictionary[AsyncEngine, AsyncEngine] = WeakKeyDictionary()
@@ -117,6 +120,22 @@ async def shared(engine: AsyncEngine, *, writes: bool = True) -> AsyncGenerator[
     """
     async with _visit(engine, writes=writes) as connection:
         yield connection
+
+
+@contextlib.asynccontextmanager
+async def alone(engine: AsyncEngine, work: str) -> AsyncGenerator[bool, None]:
+    """Whether nobody else, in any process, is at this work; a process that is lost gives way.
+
+    It saves doing the same twice; what must not happen twice rests on rows. Raises: Busy.
+    """
+    names = {"work": work}
+    async with _visit(engine.execution_options(isolation_level="AUTOCOMMIT"), writes=False) as connection:
+        got = (await connection.execute(_TRY_LOCK, names)).scalar_one()
+        try:
+            yield got
+        finally:
+            if got:
+                await connection.execute(_UNLOCK, names)
 
 
 @contextlib.asynccontextmanager

@@ -4,13 +4,14 @@
 names its program in every statement.
 """
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import DateTime, and_, cast, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from loyalty.base.ids import NIL
 from loyalty.base.rows import columns, struct, values
 from loyalty.jobs.tables import runs
 from loyalty.jobs.types import Run, RunState
@@ -84,6 +85,26 @@ async def first_recorded(connection: AsyncConnection, program_id: UUID) -> datet
     return (await connection.execute(query, {"program": program_id})).scalar_one_or_none()
 
 
+async def due_accounts(
+    connection: AsyncConnection,
+    program_id: UUID,
+    cell: int,
+    now: datetime,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+) -> list[tuple[datetime, UUID, UUID]]:
+    """Accounts of a lane on which something is due: since when, id and owner; the longest due first."""
+    due_at, id = after or (datetime(1, 1, 1, tzinfo=UTC), NIL)
+    query = text(
+        "SELECT next_due_at, id, owner_id FROM accounts WHERE program_id = :program AND cell = :cell"
+        " AND next_due_at <= :now AND (next_due_at, id) > (:due_at, :id) ORDER BY next_due_at, id LIMIT :limit"
+    )
+    given = {
+        "program": program_id, "cell": cell, "now": now, "due_at": due_at, "id": id, "limit": limit
+    }  # fmt: skip
+    return [tuple(row) for row in await connection.execute(query, given)]
+
+
 async def purge_records(
     connection: AsyncConnection,
     program_id: UUID,
@@ -95,7 +116,7 @@ async def purge_records(
 
     Returns how many went, and the last key looked at; None at the end.
     """
-    scope, key = after or (UUID(int=0), "")
+    scope, key = after or (NIL, "")
     query = text(
         "WITH looked_at AS MATERIALIZED ("
         " SELECT scope, key, created_at FROM idempotency_records"

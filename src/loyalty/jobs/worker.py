@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from loyalty.base.errors import LoyaltyError
 from loyalty.base.settings import Settings
 from loyalty.jobs.days import close_days
+from loyalty.jobs.due import settle_due
 from loyalty.jobs.purge import purge_idempotency
 from loyalty.jobs.runs import execute, waiting_runs
 from loyalty.jobs.works import WORKS
@@ -79,12 +80,15 @@ async def _worker(runtime: Runtime, redis: RedisSettings) -> AsyncGenerator[Work
 
 
 def make_worker(runtime: Runtime, pool: ArqRedis) -> Worker:
-    """An arq worker that looks for runs every few seconds, for ended days every minute, for old records hourly."""
+    """An arq worker that looks for runs every few seconds, for ended days and due points every minute, for old records
+    hourly.
+    """
     return Worker(
         functions=[func(run, name="run", timeout=_RUN_TIMEOUT_S, keep_result=0)],  # pyright: ignore[reportArgumentType]
         cron_jobs=[
             _sweep(start_runs, second=set(range(0, 60, 2))),
             _sweep(close_ended_days, second={5}),
+            _sweep(settle_accounts, second={35}),
             _sweep(purge_old_records, minute={17}, second={30}),
         ],
         queue_name=QUEUE,
@@ -105,6 +109,7 @@ async def look_everywhere(runtime: Runtime) -> None:
     try:
         for waiting in await waiting_runs(runtime):
             await execute(runtime, waiting.program_id, waiting.id, WORKS)
+        await settle_due(runtime)
         await close_days(runtime)
     except LoyaltyError as error:  # the database is away too: the next look may find it
         log.warning("look_failed", code=error.code)
@@ -132,6 +137,13 @@ async def close_ended_days(context: Context) -> None:
     closed = await close_days(context["runtime"])
     if closed:
         log.info("days_closed", days=closed)
+
+
+async def settle_accounts(context: Context) -> None:
+    """Write what has fallen due on accounts."""
+    settled = await settle_due(context["runtime"])
+    if settled:
+        log.info("accounts_settled", members=settled)
 
 
 async def purge_old_records(context: Context) -> None:

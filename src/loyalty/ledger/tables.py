@@ -63,6 +63,14 @@ accounts = Table(
     Column("first_entry_id", ID),
     Column("last_entry_id", ID),
     Index("accounts_id", "program_id", "cell", "id", unique=True),
+    Index(
+        "accounts_due",
+        "program_id",
+        "cell",
+        "next_due_at",
+        "id",
+        postgresql_where=text("next_due_at IS NOT NULL"),
+    ),
 )
 
 lots = Table(

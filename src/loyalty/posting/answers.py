@@ -225,6 +225,15 @@ class ImportAnswer(Struct, frozen=True):
     decision_id: UUID
 
 
+class SettledAnswer(Struct, frozen=True):
+    """What is there once all that had fallen due is written."""
+
+    member_id: UUID
+    balances: tuple[Balance, ...]
+    recorded_at: datetime
+    decision_id: UUID
+
+
 class HoldAnswer(Struct, frozen=True):
     """A hold as the command left it, what the command moved, and the balances after it."""
 

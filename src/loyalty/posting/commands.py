@@ -223,6 +223,12 @@ class ImportLot(Struct, frozen=True, tag="import_lot", omit_defaults=True):
     content_digests: tuple[bytes, ...] = ()
 
 
+class Settle(Struct, frozen=True, tag="settle"):
+    """Writes what has fallen due on a member's accounts by itself; every other command does it on its way."""
+
+    member_id: UUID
+
+
 class PlaceHold(Struct, frozen=True, tag="place_hold", omit_defaults=True):
     """Sets points aside for a sale."""
 
@@ -356,6 +362,7 @@ Command = (
     | Freeze
     | Unfreeze
     | ImportLot
+    | Settle
     | PlaceHold
     | HoldReward
     | ExtendHold

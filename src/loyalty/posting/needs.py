@@ -37,6 +37,7 @@ from loyalty.posting.commands import (
     ReleaseHold,
     ReturnPurchase,
     SetPin,
+    Settle,
     Submission,
     TransferPoints,
     Unfreeze,
@@ -82,6 +83,8 @@ def edge_keys(submissions: Iterable[Submission], history: History) -> Keys:
                 _member(keys, command.member)
                 if command.hold_id is not None:
                     keys.holds.add(command.hold_id)
+            case Settle() as command:
+                keys.members.add(command.member_id)
             case ExtendHold() | CaptureHold() | ReleaseHold() as command:
                 keys.holds.add(command.hold_id)
             case TransferPoints() as command:
@@ -138,6 +141,8 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
                     _due(keys, book, command.member)
             case WriteOff() as command:
                 _due(keys, book, command.member)
+            case Settle() as command:
+                _due(keys, book, MemberRef(id=command.member_id))
             case PlaceHold() | PayWithPoints() | Freeze() | Unfreeze() | SetPin() as command:
                 _owner(keys, book, command.member)
             case TransferPoints() as command:

@@ -224,6 +224,11 @@ class DayNotOver(Conflict):
     title: ClassVar[str] = "The program day has not ended yet."
 
 
+class NothingDue(Conflict):
+    code: ClassVar[str] = "nothing_due"
+    title: ClassVar[str] = "Nothing has fallen due on the member's accounts."
+
+
 class DayClosed(Conflict):
     code: ClassVar[str] = "day_closed"
     title: ClassVar[str] = "The program day, or a later one, is closed already."

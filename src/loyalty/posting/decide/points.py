@@ -6,9 +6,9 @@ import msgspec
 
 from loyalty.ledger.types import EntryKind
 from loyalty.posting import returned
-from loyalty.posting.answers import ImportAnswer, PurchaseAnswer
+from loyalty.posting.answers import ImportAnswer, PurchaseAnswer, SettledAnswer
 from loyalty.posting.book import ActivityKey, Work
-from loyalty.posting.commands import ClaimPurchase, ImportLot
+from loyalty.posting.commands import ClaimPurchase, ImportLot, MemberRef, Settle
 from loyalty.posting.content import Content
 from loyalty.posting.decide.outcome import (
     Outcome,
@@ -32,6 +32,7 @@ from loyalty.posting.types import (
     ClaimTooLate,
     DatesContradict,
     InFuture,
+    NothingDue,
     PurchaseCancelled,
     PurchaseNotFound,
 )
@@ -97,6 +98,26 @@ def import_lot(work: Work, command: ImportLot) -> Outcome:
             "points_currency": currency.code,
             "points": command.points,
         },
+    )
+
+
+def settle_due(work: Work, command: Settle) -> Outcome:
+    """Write what has fallen due on the member's accounts, each entry at its own instant. Raises: NothingDue."""
+    member = work.book.resolve(MemberRef(id=command.member_id))
+    after = balances(work, member.id)  # settles every account
+    if not work.entries:
+        raise NothingDue
+    return Outcome(
+        kind="settle",
+        cell=work.book.home(member.id),
+        member_id=member.id,
+        activity_id=None,
+        occurred_at=work.now,
+        detail=Detail(),
+        status=200,
+        answer=SettledAnswer(member.id, after, work.now, work.decision_id),
+        event=None,
+        event_data={},
     )
 
 
