@@ -4,9 +4,12 @@ import asyncio
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
+import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.base.database import reading
+from loyalty.jobs import store
 from loyalty.jobs.days import close_days
 from loyalty.operating.desk import Desk
 from loyalty.programs.service import create_program
@@ -76,3 +79,21 @@ async def test_a_program_without_configuration_is_left_alone(desk: Desk) -> None
     await create_program(desk.runtime.engine, program, ProgramKind.SANDBOX, 1, desk.now(), START)
     await close_days(desk.runtime)
     assert await closed(desk, program) == []
+
+
+async def test_the_trouble_of_one_program_is_not_the_others(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, other = await sandbox(desk), await sandbox(desk)
+    for program in (broken, other):
+        await desk.advance_clock(program, START + timedelta(days=2))
+    whole = store.last_closed
+
+    async def breaks(connection: AsyncConnection, program_id: UUID) -> date | None:
+        if program_id == broken:
+            raise OverflowError("date value out of range")
+        return await whole(connection, program_id)
+
+    monkeypatch.setattr(store, "last_closed", breaks)
+    assert await close_days(desk.runtime) == 2
+    assert [len(await closed(desk, program)) for program in (broken, other)] == [0, 2]

@@ -14,6 +14,7 @@ from loyalty.cli.main import run
 from tests.conftest import Database, apart
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "programs"
+JOURNEY = str(EXAMPLES / "journey-a.toml")
 
 
 class Shell:
@@ -68,6 +69,30 @@ def test_a_program_stays_of_its_kind(shell: Shell, sandbox: str, tmp_path: Path)
     told = shell("program", "publish", str(tmp_path / "live.toml"), "--program", sandbox, ends=Exit.REFUSED)
     assert "is of a live program, this one is sandbox" in told
     assert shell.json("program", "show", "--program", sandbox)["number"] == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "ends"),
+    [
+        (("clock", "advance", "--days", "nan"), Exit.USAGE),
+        (("clock", "advance", "--days", "inf"), Exit.USAGE),
+        (("clock", "advance", "--days", "1e300"), Exit.USAGE),
+        (("clock", "advance", "9999-12-31T23:59:59Z"), Exit.REFUSED),
+        (("keys", "create", "--role", "pos", "--days", "99999999"), Exit.USAGE),
+        (("program", "publish", JOURNEY, "--effective-at", "9999-12-31T23:59:59Z"), Exit.REFUSED),
+    ],
+    ids=lambda given: " ".join(given) if isinstance(given, tuple) else "",
+)
+def test_instants_beyond_all_calendars_are_refused(
+    shell: Shell, sandbox: str, line: tuple[str, ...], ends: Exit
+) -> None:
+    shell(*line, "--program", sandbox, ends=ends)
+    assert shell.json("program", "show", "--program", sandbox)["number"] == 1
+
+
+def test_no_sandbox_begins_beyond_all_calendars(shell: Shell) -> None:
+    told = shell("program", "create", JOURNEY, "--clock-at", "9999-12-31T23:59:59Z", ends=Exit.REFUSED)
+    assert "out_of_range" in told
 
 
 def test_what_is_in_force_and_what_is_scheduled_are_told_apart(shell: Shell, sandbox: str) -> None:

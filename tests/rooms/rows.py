@@ -1,6 +1,6 @@
 """One row for every table, written by the superuser: the schema's guards are tested without the rooms above it."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -37,7 +37,7 @@ def rows_of(program_id: UUID) -> dict[str, dict[str, Any]]:
     cell = {**mine, "cell": 0}
     balance = {"pending": 0, "available": 5, "held": 0, "debt": 0}
     return {
-        "programs": {"id": program_id, "kind": "live", "created_at": AT},
+        "programs": {"id": program_id, "kind": "sandbox", "created_at": AT},
         "heads": cell,
         "configurations": {**mine, "number": 1, "effective_at": AT, "published_at": AT, "settings": {}, "ruleset": {}},
         "sandbox_clocks": {**mine, "now_at": AT},
@@ -90,8 +90,8 @@ def rows_of(program_id: UUID) -> dict[str, dict[str, Any]]:
                         "points_currency": "points", "points": 5, "money_minor": 0, "priced_by": 1, "parts": [],
                         "state": "issued", "redeemed_at": AT, "changed_at": AT, "decision_id": decision,
                         "entry_id": entry, "changed_by": decision},
-        "idempotency_records": {**mine, "scope": client, "key": "k", "fingerprint": HASH, "created_at": AT,
-                                "status": 201, "decision_id": decision, "decision_cell": 0},
+        "idempotency_records": {**mine, "scope": client, "key": "k", "fingerprint": HASH, "status": 201,
+                                "created_at": AT - timedelta(days=40), "decision_id": decision, "decision_cell": 0},
         "engagement_events": {**cell, "id": other, "position": 1, "decision_id": decision, "type": "x",
                               "occurred_at": AT, "recorded_at": AT, "data": {}},
         "runs": {**mine, "id": other, "kind": "verify", "state": "queued", "created_at": AT, "input": {}},

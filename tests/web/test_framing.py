@@ -109,6 +109,28 @@ async def test_large_heads_and_addresses_are_refused(world: World) -> None:
         assert parsed(await world.raw(endless)).status == 400
 
 
+@pytest.mark.parametrize("path", ["/v1/purchases", "/nowhere", "/health/live"])
+async def test_a_body_behind_its_answer_is_no_other_request(world: World, path: str) -> None:
+    """Refused before all of it came, its rest is thrown away: whatever follows on the connection is read as itself."""
+    body = b"upgrade: x\r\n\r\n" * 14_000
+    method = "GET" if path.startswith("/health") else "POST"
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+    statuses: list[int] = []
+    for sent, rest in ((head, body), (signed(world, GET), b"")):
+        writer.write(sent)
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        statuses.append(int(answer.split()[1]))
+        length = int(answer.lower().split(b"content-length: ")[1].split()[0])
+        await reader.readexactly(length)
+        for start in range(0, len(rest), 20_000):
+            writer.write(rest[start : start + 20_000])
+            await writer.drain()
+            await asyncio.sleep(0.001)
+    assert statuses == [{"/v1/purchases": 401, "/nowhere": 404, "/health/live": 200}[path], 200]
+    writer.close()
+
+
 async def test_upgrades_and_overrides_are_ignored(world: World) -> None:
     for headers in (
         ("Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings, close", "HTTP2-Settings: AAMAAABk"),

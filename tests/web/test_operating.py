@@ -1,6 +1,7 @@
 """What operators see: health, figures, logs without personal data; and how the server ends."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -132,10 +133,16 @@ async def test_an_exception_of_ours_is_told_as_an_incident_and_nothing_leaks(
     assert set(problem) == {"type", "title", "status", "detail", "code", "request_id", "retryable"}
 
 
+def _command_of(pid: str) -> bytes:
+    with contextlib.suppress(FileNotFoundError):  # ended meanwhile
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
 class Served:
     """The program in processes of its own."""
 
-    def __init__(self, database: Database, processes: int) -> None:
+    def __init__(self, database: Database, processes: int, **more: str) -> None:
         self.port = free_port()
         environ = {name: value for name, value in os.environ.items() if not name.startswith("LOYALTY_")}
         environ |= {
@@ -145,7 +152,7 @@ class Served:
             "LOYALTY_PROCESSES": str(processes),
             "LOYALTY_ENVIRONMENT": "test",
             "LOYALTY_HOME": os.environ[HOME],
-        }
+        } | more
         code = (
             "import sys; from loyalty.base.settings import from_process; from loyalty.web.serve import serve;"
             " sys.exit(serve(from_process()))"
@@ -160,6 +167,11 @@ class Served:
             return await client.get(path)
         finally:
             await client.close()
+
+    def workers(self) -> list[int]:
+        """Processes that serve."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(pid) for pid in children if b"spawn_main" in _command_of(pid)]
 
     async def ready(self) -> None:
         for _ in range(400):
@@ -200,14 +212,12 @@ async def test_a_process_that_dies_is_started_again(database: Database) -> None:
     served = Served(database, 2)
     try:
         await served.ready()
-        children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
-        workers = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        workers = served.workers()
         assert len(workers) == 2
         os.kill(workers[0], signal.SIGKILL)
         for _ in range(200):
-            text = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
-            alive = [pid for pid in text if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-            if len(alive) == 2 and str(workers[0]) not in alive:
+            alive = served.workers()
+            if len(alive) == 2 and workers[0] not in alive:
                 break
             await asyncio.sleep(0.05)
         else:
@@ -216,6 +226,33 @@ async def test_a_process_that_dies_is_started_again(database: Database) -> None:
         code, log = await served.end()
     assert code == 0, log
     assert "process_ended" in log
+
+
+@pytest.mark.proof
+async def test_processes_that_die_without_their_database_come_back_with_it(database: Database) -> None:
+    async with relayed(database.app_url) as (url, relay):
+        served = Served(database, 2, LOYALTY_DATABASE_URL=url)
+        try:
+            await served.ready()
+            await asyncio.sleep(6)  # long enough to have served
+            relay.refusing = True
+            first, other = served.workers()
+            os.kill(first, signal.SIGKILL)
+            for _ in range(40):
+                await asyncio.sleep(0.25)
+                assert served.process.poll() is None
+                assert other in served.workers(), "a healthy process was taken along"
+            relay.refusing = False
+            await served.ready()
+            for _ in range(80):
+                if len(served.workers()) == 2:
+                    break
+                await asyncio.sleep(0.25)
+            assert len(served.workers()) == 2
+        finally:
+            code, log = await served.end()
+    assert code == 0, log
+    assert log.count("process_ended") > 2
 
 
 async def test_a_server_that_is_told_to_end_answers_whom_it_has_accepted(database: Database) -> None:

@@ -10,6 +10,10 @@ from zoneinfo import ZoneInfo
 
 CLOCK_DIFFERENCE_MAX = timedelta(seconds=10)  # so far apart still means now: the caller's clock is another
 
+# Instants that we are told lie between these: calendars are known for them in every zone, with years to add to them.
+INSTANT_MIN = datetime(1970, 1, 1, tzinfo=UTC)
+INSTANT_MAX = datetime(2200, 1, 1, tzinfo=UTC)
+
 
 class RoundUp(StrEnum):
     """The end of the calendar period to which a date is rounded up."""

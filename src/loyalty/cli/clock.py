@@ -48,6 +48,8 @@ def advance(to: datetime | None = None, *, days: float | None = None, program: U
     """
     if (to is None) == (days is None):
         raise CommandError("Say either the new instant or --days", Exit.USAGE)
+    if days is not None and not 0 <= days <= 100_000:
+        raise CommandError("--days goes from 0 to 100000", Exit.USAGE)
     if to is not None and to.tzinfo is None:
         raise CommandError("The instant needs an offset, such as 2026-01-01T00:00:00+01:00", Exit.USAGE)
 

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -82,6 +83,13 @@ async def need_schema(url: str) -> None:
         await link.close()
 
 
+def lifetime(days: int) -> timedelta:
+    """So many days for a credential. Raises: CommandError."""
+    if abs(days) > 36_500:
+        raise CommandError("--days goes up to 36500", Exit.USAGE)
+    return timedelta(days=days)
+
+
 def follow_parent() -> None:
     """End this process, as SIGTERM would, when standard input is closed: whoever started it has gone."""
 
@@ -99,6 +107,7 @@ def at_desk(work: "Callable[[Desk], Awaitable[T]]") -> T:
     Raises: CommandError with what to do.
     """
     from loyalty.operating.desk import DeskError, open_desk  # much to import for a command that needs no desk
+    from loyalty.programs.service import CellsDiffer
 
     async def sit(settings: Settings, url: str) -> T:
         await need_schema(url)
@@ -112,5 +121,7 @@ def at_desk(work: "Callable[[Desk], Awaitable[T]]") -> T:
             return asyncio.run(sit(settings, settings.database_url))
     except DeskError as error:
         raise CommandError(f"Refused ({error.code}): {error}", Exit.REFUSED) from error
+    except CellsDiffer as error:
+        raise CommandError(str(error), Exit.USAGE) from error
     except EmbeddedError as error:
         raise CommandError(str(error)) from error

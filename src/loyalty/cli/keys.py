@@ -7,7 +7,7 @@ from uuid import UUID
 from cyclopts import App, Parameter
 
 from loyalty.access.roles import Role
-from loyalty.cli.frame import at_desk, emit, say, table
+from loyalty.cli.frame import at_desk, emit, lifetime, say, table
 from loyalty.operating.desk import Desk
 
 app = App(name="keys", help="Create, list, rotate and revoke API keys.")
@@ -41,7 +41,7 @@ def create(
     async def work(desk: Desk) -> str:
         chosen = await desk.program(program)
         owner = await desk.client(chosen.id, client)
-        lives = None if days is None else timedelta(days=days)
+        lives = None if days is None else lifetime(days)
         _, text = await desk.create_key(chosen.id, owner, role, locations=location, lives=lives)
         return text
 

@@ -1,13 +1,12 @@
 """`loyalty staff`: people at the desk and their tokens, made here until the console has sign-in."""
 
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from cyclopts import App
 
 from loyalty.access.roles import Role
-from loyalty.cli.frame import at_desk, emit, say, table
+from loyalty.cli.frame import at_desk, emit, lifetime, say, table
 from loyalty.operating.desk import Desk
 
 app = App(name="staff", help="Add staff, list them, issue and revoke their tokens.")
@@ -78,7 +77,7 @@ def token(staff: UUID, *, days: int = 30, program: UUID | None = None) -> None:
 
     async def work(desk: Desk) -> tuple[UUID, str]:
         chosen = await desk.program(program)
-        issued, text = await desk.issue_token(chosen.id, staff, timedelta(days=days))
+        issued, text = await desk.issue_token(chosen.id, staff, lifetime(days))
         return issued.id, text
 
     token_id, text = at_desk(work)

@@ -14,9 +14,9 @@ from loyalty.base.calendar import local_date, midnight
 from loyalty.base.database import reading
 from loyalty.base.ids import NIL
 from loyalty.jobs import store
+from loyalty.jobs.programs import in_every_program
 from loyalty.posting.commands import Actor, CloseDay, Submission
 from loyalty.posting.runtime import Runtime
-from loyalty.programs.service import list_programs
 
 log = structlog.get_logger()
 
@@ -29,10 +29,9 @@ async def close_days(runtime: Runtime, most: int = DAYS_AT_ONCE) -> int:
 
     A program that has many, a sandbox set forward by a century for one, keeps the others waiting for no more.
     """
-    closed = 0
-    for program in await list_programs(runtime.engine):
-        closed += await _close_program(runtime, program.id, most)
-    return closed
+    return await in_every_program(
+        runtime, "days_not_closed", lambda program_id: _close_program(runtime, program_id, most)
+    )
 
 
 async def _close_program(runtime: Runtime, program_id: UUID, most: int) -> int:

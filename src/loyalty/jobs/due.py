@@ -15,9 +15,9 @@ from loyalty.access.roles import Role
 from loyalty.base.database import alone, reading
 from loyalty.base.ids import NIL
 from loyalty.jobs import store
+from loyalty.jobs.programs import in_every_program
 from loyalty.posting.commands import Actor, Answer, Settle, Submission
 from loyalty.posting.runtime import Runtime
-from loyalty.programs.service import list_programs
 
 log = structlog.get_logger()
 
@@ -31,13 +31,14 @@ async def settle_due(runtime: Runtime) -> int:
 
     Safe twice and in parallel: a member whose points another worker has settled meanwhile has nothing due.
     """
-    settled = 0
-    for program in await list_programs(runtime.engine):
-        async with alone(runtime.engine, f"settle {program.id}") as first:
-            if first:
-                for cell in range(runtime.settings.cells):
-                    settled += await _lane(runtime, program.id, cell)
-    return settled
+    return await in_every_program(runtime, "accounts_not_settled", lambda id: _program(runtime, id))
+
+
+async def _program(runtime: Runtime, program_id: UUID) -> int:
+    async with alone(runtime.engine, f"settle {program_id}") as first:
+        if not first:
+            return 0
+        return sum([await _lane(runtime, program_id, cell) for cell in range(runtime.settings.cells)])
 
 
 async def _lane(runtime: Runtime, program_id: UUID, cell: int) -> int:

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from loyalty.base.database import transaction
 from loyalty.jobs import store
+from loyalty.jobs.programs import in_every_program
 from loyalty.posting.runtime import Runtime
-from loyalty.programs.service import list_programs
 
 KEPT = timedelta(days=30)
 CHUNK = 5_000
@@ -18,13 +18,15 @@ CHUNK = 5_000
 async def purge_idempotency(runtime: Runtime, chunk: int = CHUNK) -> int:
     """Delete every record older than KEPT by real time, and return how many there were."""
     before = runtime.clock.now() - KEPT
-    gone = 0
-    for program in await list_programs(runtime.engine):
+
+    async def purge(program_id: UUID) -> int:
+        gone = 0
         after: tuple[UUID, str] | None = None
         while True:
-            async with transaction(runtime.engine, program.id) as connection:
-                some, after = await store.purge_records(connection, program.id, before, after, chunk)
+            async with transaction(runtime.engine, program_id) as connection:
+                some, after = await store.purge_records(connection, program_id, before, after, chunk)
             gone += some
             if after is None:
-                break
-    return gone
+                return gone
+
+    return await in_every_program(runtime, "records_not_purged", purge)

@@ -113,6 +113,8 @@ async def look_everywhere(runtime: Runtime) -> None:
         await close_days(runtime)
     except LoyaltyError as error:  # the database is away too: the next look may find it
         log.warning("look_failed", code=error.code)
+    except Exception:  # whatever it is, the worker lives on
+        log.exception("look_failed")
 
 
 # --- what arq calls ---------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from loyalty.access import audit, service
 from loyalty.access.keys import RANDOM_BYTES
 from loyalty.access.roles import Role
 from loyalty.access.types import ApiKey, Client, Staff, StaffToken, operator
+from loyalty.base.calendar import INSTANT_MAX, INSTANT_MIN
 from loyalty.base.clock import random62
 from loyalty.base.database import reading, transaction
 from loyalty.base.ids import NIL, Ids
@@ -101,6 +102,7 @@ class Desk:
         """
         program_id = self.ids()
         runtime = self.runtime
+        _refuse_far(clock_at)
         cells = runtime.settings.cells
         await create_program(runtime.engine, program_id, kind, cells, runtime.clock.now(), clock_at)
         await self.publish(program_id, configuration)
@@ -116,6 +118,7 @@ class Desk:
         self, program_id: UUID, configuration: Configuration, effective_at: datetime | None = None
     ) -> PublishedAnswer:
         """Put a configuration in force. Raises: DeskError."""
+        _refuse_far(effective_at)
         body = await self.submit(
             program_id, Publish(configuration, effective_at and effective_at.astimezone(UTC))
         )
@@ -123,6 +126,7 @@ class Desk:
 
     async def advance_clock(self, program_id: UUID, to: datetime) -> datetime:
         """Set a sandbox program's clock forward. Raises: DeskError."""
+        _refuse_far(to)
         body = await self.submit(program_id, AdvanceClock(to.astimezone(UTC)))
         return msgspec.json.decode(body, type=ClockAnswer).now
 
@@ -240,6 +244,11 @@ async def open_desk(settings: Settings) -> AsyncGenerator[Desk]:
     """A desk for the length of a block. Needs: addresses and secret in `settings`."""
     async with open_runtime(settings) as runtime:
         yield Desk(runtime, Ids(runtime.clock.now_ms, random62))
+
+
+def _refuse_far(at: datetime | None) -> None:
+    if at is not None and not INSTANT_MIN <= at < INSTANT_MAX:
+        raise DeskError("out_of_range", f"{at.isoformat()} does not lie between 1970 and 2199.")
 
 
 def _refusal(body: bytes) -> DeskError:

@@ -58,7 +58,7 @@ activity_keys = Table(
     Column("cell", SmallInteger, nullable=False),
     Column("decision_id", ID, nullable=False),
     Column("content_digest", LargeBinary, nullable=False),
-    Index("activity_keys_activity", "program_id", "activity_id"),
+    Index("activity_keys_once", "program_id", "activity_id", "kind", unique=True),
 )
 
 proposals = Table(

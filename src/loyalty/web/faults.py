@@ -8,7 +8,7 @@ The codes stand in docs/api.md.
 import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime, time
 from functools import lru_cache
 from typing import Any, Protocol, cast, runtime_checkable
 from uuid import UUID
@@ -16,11 +16,9 @@ from uuid import UUID
 import msgspec
 from msgspec import inspect
 
+from loyalty.base.calendar import INSTANT_MAX, INSTANT_MIN
 from loyalty.base.errors import Fault
 from loyalty.web.strict import FAULTS_MAX, token
-
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
 CODES: dict[str, str] = {
     "required": "The field is missing.",
@@ -281,7 +279,7 @@ class _Walk:
             return
         if instant.tzinfo is None:
             self.add(at, "offset_required")
-        elif not EARLIEST <= instant < LATEST:
+        elif not INSTANT_MIN <= instant < INSTANT_MAX:
             self.add(at, "out_of_range", "The instant must lie in the years 1970 to 2199.")
 
     def converted(self, kind: type[UUID | date | time], code: str, value: Any, at: str) -> None:

@@ -12,8 +12,8 @@ from uuid import UUID
 import msgspec
 from msgspec import inspect
 
+from loyalty.base.calendar import INSTANT_MAX, INSTANT_MIN
 from loyalty.base.text import TextFault, visible
-from loyalty.web.faults import EARLIEST, LATEST
 from loyalty.web.types import DuplicateParameter, InvalidParameter, UnknownParameter
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -135,7 +135,7 @@ def _instant(text: str, name: str) -> datetime:
         instant = msgspec.convert(text, datetime)
     except msgspec.ValidationError:
         instant = None
-    if instant is not None and instant.tzinfo is not None and EARLIEST <= instant < LATEST:
+    if instant is not None and instant.tzinfo is not None and INSTANT_MIN <= instant < INSTANT_MAX:
         return instant
     hint = " A + in an address means a blank: write %2B." if " " in text[10:] else ""
     raise InvalidParameter(

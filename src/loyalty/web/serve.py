@@ -29,7 +29,8 @@ from loyalty.web.server import GRACE_S, make_server
 log = structlog.stdlib.get_logger("loyalty.serve")
 
 _SHORT_LIFE_S = 5.0  # a process that ends sooner has not started properly
-_FAILURES_MAX = 3
+_FAILURES_MAX = 3  # of processes that never served: something is set wrong
+_PAUSE_MAX_S = 15.0
 
 
 def serve(settings: Settings) -> int:
@@ -99,20 +100,27 @@ class _Supervisor:
         self._settings = settings
         self._context = multiprocessing.get_context("spawn")
         self._stopping = False
-        self._failures = 0
+        self._failures = 0  # short lives, one after the other
+        self._served = False  # some process has lived longer
 
     def run(self) -> int:
         before = {one: signal.signal(one, self._stop) for one in (signal.SIGTERM, signal.SIGINT)}
         children = {self._start(): time.monotonic() for _ in range(self._settings.processes)}
+        starts: list[float] = []  # when to start others in the place of those that ended
         try:
-            while not self._stopping and self._failures < _FAILURES_MAX:
-                wait([child.sentinel for child in children], timeout=1.0)
+            while not self._stopping and (self._served or self._failures < _FAILURES_MAX):
+                wait([child.sentinel for child in children], timeout=0.5)
+                now = time.monotonic()
+                self._served = self._served or any(now - born >= _SHORT_LIFE_S for born in children.values())
                 for child in [child for child in children if not child.is_alive()]:
-                    short = time.monotonic() - children.pop(child) < _SHORT_LIFE_S
+                    short = now - children.pop(child) < _SHORT_LIFE_S
                     self._failures = self._failures + 1 if short else 0
-                    if not self._stopping:
-                        log.error("process_ended", pid=child.pid, exit_code=child.exitcode)
-                        children[self._start()] = time.monotonic()
+                    # Without its database no process starts: the others go on, and this one is tried again.
+                    starts.append(now + min(2.0**self._failures - 1, _PAUSE_MAX_S))
+                    log.error("process_ended", pid=child.pid, exit_code=child.exitcode)
+                while not self._stopping and starts and min(starts) <= now:
+                    starts.remove(min(starts))
+                    children[self._start()] = now
         finally:
             self._end(list(children))
             for one, handler in before.items():

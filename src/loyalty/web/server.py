@@ -49,6 +49,7 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._since: float | None = self.loop.time()  # when the head that we wait for began
         self._head_bytes = 0
+        self._in_body = False  # also of a request that was answered before all of it came
         self._refused = False  # what came is no request: nothing more is read
 
     def on_message_begin(self) -> None:
@@ -62,16 +63,18 @@ class Protocol(HttpToolsProtocol):
             raise httptools.HttpParserError  # answered 400 like any request that is none
         if self.parser.should_upgrade():
             raise httptools.HttpParserError  # what follows would be read as another request
+        self._in_body = True
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._since = None
+        self._in_body = False
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        in_head = self.cycle is None or self.cycle.response_complete
+        in_head = not self._in_body
         if in_head:
             self._head_bytes += len(data)
             data = _without_upgrade(data)
@@ -83,8 +86,7 @@ class Protocol(HttpToolsProtocol):
         """Close the connection when its present request has taken too long to arrive."""
         if self._since is None or self.transport.is_closing():
             return
-        in_body = self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
-        if now - self._since > (BODY_SECONDS_MAX if in_body else HEAD_SECONDS_MAX):
+        if now - self._since > (BODY_SECONDS_MAX if self._in_body else HEAD_SECONDS_MAX):
             self.transport.close()
 
     def on_response_complete(self) -> None:

@@ -17,6 +17,7 @@ from loyalty.ledger.verify.lanes import LaneReader
 from loyalty.ledger.verify.links import LinkReader
 from loyalty.ledger.verify.redeemed import redemptions, reservations, stocks
 from loyalty.ledger.verify.report import Figures, Finding, Findings, LaneFigures, Report
+from loyalty.ledger.verify.strays import strays
 
 __all__ = ["Checkpoint", "Connect", "Figures", "Finding", "LaneFigures", "Progress", "Report", "verify"]
 
@@ -42,8 +43,7 @@ async def verify(
     try:
         async with snapshot(connect, program_id) as connection:
             lanes: list[Any] = await connection.fetch(_LANES, program_id)
-        if not lanes:
-            findings.add("heads", "heads", {"program_id": program_id}, "is missing: the program has no lane")
+        await strays(connect, program_id, findings)
         common = (notes, findings, figures)
         readers = [LaneReader(connect, program_id, cell, *common) for cell, _ in lanes]
         told = _teller(progress, "chain", sum(until for _, until in lanes))

@@ -1,4 +1,4 @@
-"""What is done by hand and stands beside the ledger: proposals, frozen accounts, when a member last changed.
+"""What is done by hand and stands beside the ledger: proposals, frozen accounts, members' status and last change.
 
 Each row must say what the newest decision about it says; the chain answers for the decisions.
 """
@@ -26,6 +26,7 @@ _FREEZES = """
 SELECT member_id, points_currency, frozen, reason, since, decision_id
 FROM freezes WHERE program_id = $1 AND cell = $2
 """
+_MEMBERS = "SELECT id, status FROM members WHERE program_id = $1 AND cell = $2"
 _CHANGES = "SELECT member_id, changed_at FROM member_changes WHERE program_id = $1 AND cell = $2"
 
 
@@ -52,12 +53,13 @@ def hear(notes: Notes, cell: int, said: Heard) -> None:
         case "freeze" | "unfreeze":
             key = f"{said.member_id} {note.get('points_currency')}"
             notes.said(cell, "freezes", key, _text({**note, "decision_id": said.id}))
-        case "identifier" if said.answer_status == 200:
-            pass  # it was known
-        case "change_member" if "profile" not in note.get("changed", ()):
-            pass
         case _:
-            notes.said(cell, "member_changes", str(said.member_id), _text({"changed_at": said.recorded_at}))
+            notes.said(cell, "members", str(said.member_id), _text({"status": note.get("status")}))
+            new_identifier = said.kind == "identifier" and said.answer_status != 200  # 200: it was known
+            if new_identifier or (said.kind == "change_member" and "profile" in note.get("changed", ())):
+                notes.said(
+                    cell, "member_changes", str(said.member_id), _text({"changed_at": said.recorded_at})
+                )
 
 
 class _Detail(msgspec.Struct):
@@ -67,6 +69,9 @@ class _Detail(msgspec.Struct):
 def _text(value: Any) -> str:
     """One text for equal facts, whether read from JSON or from a row."""
     return msgspec.json.encode(value, order="sorted").decode()
+
+
+_ENROLLED = _text({"status": "active"})  # by a first purchase, for one: no decision tells the status
 
 
 class DeskReader:
@@ -99,14 +104,18 @@ class DeskReader:
                     says = dict(row)
                     key = f"{says.pop('member_id')} {says['points_currency']}"
                     self._compare("freezes", key, says)
+            async for page in stream(connection, _MEMBERS, *lane):
+                for row in page:
+                    self._compare("members", str(row[0]), {"status": row[1]}, unsaid=_ENROLLED)
             async for page in stream(connection, _CHANGES, *lane):
                 for row in page:
                     self._compare("member_changes", str(row[0]), {"changed_at": row[1]})
         for table, key in self.notes.left_said(self.cell):
             self._broken(table, key, "is missing: a decision speaks of it")
 
-    def _compare(self, table: str, key: str, says: dict[str, Any]) -> None:
-        said = self.notes.take_said(self.cell, table, key)
+    def _compare(self, table: str, key: str, says: dict[str, Any], unsaid: str | None = None) -> None:
+        """`unsaid` is what holds while no decision speaks of the row."""
+        said = self.notes.take_said(self.cell, table, key) or unsaid
         if said is None:
             self._broken(table, key, "no decision speaks of it")
         elif said != _text(says):

@@ -53,7 +53,9 @@ Stocked = dict[str, int]  # reward: how many
 
 
 # Decisions about what is done by hand: a row beside the ledger must say what the newest of them says.
-BY_HAND = ("propose", "approve", "reject", "freeze", "unfreeze", "identifier", "change_member")
+BY_HAND = (
+    "propose", "approve", "reject", "freeze", "unfreeze", "enrol", "identifier", "change_member", "set_pin", "erase"
+)  # fmt: skip
 
 # What must be read of a decision's detail, as SQL.
 TELLING = (

@@ -124,7 +124,7 @@ def _outcome(
         member_id=member.id,
         activity_id=None,
         occurred_at=work.now,
-        detail=Detail(note=dict(event_data)),
+        detail=Detail(note={**event_data, "status": member.status}),
         status=status,
         answer=MemberAnswer(member.id, member.status, member.enrolled_at, work.decision_id),
         event=event,

@@ -11,13 +11,14 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from loyalty.base.calendar import INSTANT_MAX, INSTANT_MIN
 from loyalty.base.errors import Fault
 from loyalty.base.text import composed
 from loyalty.members.types import IdentifierKind
 from loyalty.programs.types import ProgramSettings
 from loyalty.rewards.types import QUANTITY_MAX, STOCK_MAX, Catalogue
 from loyalty.rules.types import Ruleset
-from loyalty.web.faults import CODES, EARLIEST, LATEST
+from loyalty.web.faults import CODES
 from loyalty.web.types import BATCH_MAX, Batch
 
 POINTS_MAX = 2**53 - 1
@@ -136,7 +137,7 @@ ItemKey = Annotated[str, Meta(min_length=1, max_length=255, pattern="^[ -~]+$")]
 
 def in_range(at: str, field: str, instant: datetime | None) -> list[Fault]:
     """A fault unless the instant can be counted with everywhere."""
-    if instant is None or EARLIEST <= instant < LATEST:
+    if instant is None or INSTANT_MIN <= instant < INSTANT_MAX:
         return []
     return [Fault(f"{at}/{field}", "out_of_range", "The instant must lie in the years 1970 to 2199.")]
 

@@ -1,0 +1,28 @@
+"""One look of a job at every program, so that the trouble of one is not the others'."""
+
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import structlog
+
+from loyalty.base.errors import LoyaltyError
+from loyalty.posting.runtime import Runtime
+from loyalty.programs.service import list_programs
+
+log = structlog.get_logger()
+
+
+async def in_every_program(runtime: Runtime, what: str, work: Callable[[UUID], Awaitable[int]]) -> int:
+    """The sum of what `work` did, program by program; what breaks in one is logged as `what` and left.
+
+    Raises: Busy when the database cannot just now, for then it can for none.
+    """
+    done = 0
+    for program in await list_programs(runtime.engine):
+        try:
+            done += await work(program.id)
+        except LoyaltyError:
+            raise
+        except Exception:
+            log.exception(what, program_id=str(program.id))
+    return done

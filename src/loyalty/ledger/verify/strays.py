@@ -1,0 +1,66 @@
+"""Rows where no reader of a lane would come by, and a clock that no decision set."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from loyalty.ledger.verify.frame import Connect, snapshot
+from loyalty.ledger.verify.report import Findings
+
+_HEADS = "SELECT cell FROM heads WHERE program_id = $1 ORDER BY cell"
+_CELLS = "SELECT cells FROM deployment"
+_TABLES = (
+    "blocks", "decisions", "entries", "postings", "lots", "accounts", "counters", "holds", "activities", "returns",
+    "redemptions", "engagement_events", "members", "member_profiles", "member_changes", "member_pins", "proposals",
+    "freezes",
+)  # fmt: skip
+_ELSEWHERE = """
+SELECT cell FROM {table} WHERE program_id = $1 AND cell < 0
+UNION ALL SELECT cell FROM {table} WHERE program_id = $1 AND cell >= $2 LIMIT 1
+"""
+_CLOCK = (
+    "SELECT p.kind, c.now_at FROM programs p JOIN sandbox_clocks c ON c.program_id = p.id WHERE p.id = $1"
+)
+_SET = """
+SELECT detail FROM decisions WHERE program_id = $1 AND cell = 0 AND kind = 'advance_clock' ORDER BY id DESC LIMIT 1
+"""
+_BEGAN = "SELECT recorded_at FROM blocks WHERE program_id = $1 AND cell = 0 AND number = 1"
+
+
+class _Note(msgspec.Struct):
+    to: datetime
+
+
+class _Detail(msgspec.Struct):
+    note: _Note
+
+
+async def strays(connect: Connect, program_id: UUID, findings: Findings) -> None:
+    """The program has the lanes of its deployment and no rows beside them; its clock stands where it was set."""
+    async with snapshot(connect, program_id) as connection:
+        cells: int = await connection.fetchval(_CELLS)
+        heads = [cell for (cell,) in await connection.fetch(_HEADS, program_id)]
+        for cell in sorted({*heads} ^ {*range(cells)}):
+            what = "is no lane of this deployment" if cell in heads else "is missing: the lane has no head"
+            findings.add("heads", "heads", {"cell": cell}, what)
+        for table in _TABLES:
+            cell = await connection.fetchval(_ELSEWHERE.format(table=table), program_id, cells)
+            if cell is not None:
+                findings.add(("cell", table), table, {"cell": cell}, "lies in no lane of the program")
+        clock = await connection.fetchrow(_CLOCK, program_id)
+        if clock is None:
+            return
+        kind, now_at = clock
+        if kind != "sandbox":
+            findings.add("clock", "sandbox_clocks", {}, "belongs to a program that lives by real time")
+            return
+        said = await connection.fetchval(_SET, program_id)
+        try:
+            set_to = msgspec.json.decode(said, type=_Detail).note.to if said else None
+        except msgspec.MsgspecError:
+            return  # named with its decision
+        set_to = set_to or await connection.fetchval(_BEGAN, program_id)
+        if set_to is not None and set_to != now_at:
+            what = f"stands at {now_at.isoformat()}, but was set to {set_to.isoformat()}"
+            findings.add("clock", "sandbox_clocks", {}, what)

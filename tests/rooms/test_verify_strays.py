@@ -1,0 +1,102 @@
+"""What stands beside the lanes: rows in none, clocks that nobody set, a status that no decision tells."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from loyalty.ledger.verify import verify
+from loyalty.members.types import MemberStatus
+from loyalty.posting.commands import AdvanceClock, ChangeMember, EraseMember
+from loyalty.posting.runtime import Runtime
+from tests.conftest import Database
+from tests.posting.live import LiveShop, open_shop, serving, superuser
+from tests.posting.shop import ANN, BOB, NOW, card, purchase
+
+
+@pytest_asyncio.fixture
+async def runtime(database: Database) -> AsyncIterator[Runtime]:
+    async with serving(database) as runtime:
+        yield runtime
+
+
+async def findings(shop: LiveShop) -> list[tuple[str, str]]:
+    report = await verify(shop.runtime.pool.acquire, shop.id)
+    return [(found.table, found.what) for found in report.findings]
+
+
+async def as_application(database: Database, shop: LiveShop, statement: str, *arguments: object) -> None:
+    link = await asyncpg.connect(database.app_url)
+    try:
+        await link.execute("SELECT set_config('loyalty.program', $1, false)", str(shop.id))
+        await link.execute(statement, *arguments)
+    finally:
+        await link.close()
+
+
+async def test_rows_in_no_lane_are_named(runtime: Runtime, database: Database) -> None:
+    shop = await open_shop(runtime)
+    assert await findings(shop) == []
+    account = (
+        "INSERT INTO accounts (program_id, cell, id, owner_id, points_currency, seq, pending, available, held, debt)"
+        " VALUES ($1, $2, gen_random_uuid(), gen_random_uuid(), 'points', 1, 0, 777, 0, 0)"
+    )
+    await as_application(database, shop, account, shop.id, 9)
+    assert await findings(shop) == [("accounts", "lies in no lane of the program")]
+    await as_application(database, shop, "INSERT INTO heads VALUES ($1, 9)", shop.id)
+    assert ("heads", "is no lane of this deployment") in await findings(shop)
+
+
+async def test_nobody_moves_the_clock_of_a_live_program(runtime: Runtime, database: Database) -> None:
+    shop = await open_shop(runtime)
+    clock = "INSERT INTO sandbox_clocks VALUES ($1, $2)"
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await as_application(database, shop, clock, shop.id, NOW + timedelta(days=1000))
+    async with superuser(database) as link:
+        await link.execute("SET session_replication_role = replica")  # no trigger stands against a superuser
+        await link.execute(clock, shop.id, NOW + timedelta(days=1000))
+    assert await findings(shop) == [("sandbox_clocks", "belongs to a program that lives by real time")]
+
+
+async def test_a_sandbox_clock_stands_where_it_was_set(runtime: Runtime, database: Database) -> None:
+    shop = await open_shop(runtime, clock_at=NOW)
+    assert await findings(shop) == []
+    await shop.done(AdvanceClock(NOW + timedelta(days=5)))
+    assert await findings(shop) == []
+    change = "UPDATE sandbox_clocks SET now_at = $2 WHERE program_id = $1"
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await as_application(database, shop, change, shop.id, NOW)
+    await as_application(database, shop, change, shop.id, NOW + timedelta(days=9))
+    ((table, what),) = await findings(shop)
+    assert (table, what.endswith("was set to 2026-11-25T15:30:00+00:00")) == ("sandbox_clocks", True)
+
+
+async def test_a_members_status_is_that_of_its_last_decision(runtime: Runtime, database: Database) -> None:
+    shop = await open_shop(runtime, members=(ANN, BOB))
+    await shop.done(ChangeMember(card(ANN), MemberStatus.BLOCKED))
+    await shop.done(EraseMember(card(BOB)))
+    assert await findings(shop) == []
+    change = "UPDATE members SET status = $2 WHERE program_id = $1"
+    await as_application(database, shop, change, shop.id, "erased")
+    assert await findings(shop) == [("members", "does not say what the last decision about it says")]
+
+
+async def test_one_activity_has_one_receipt(runtime: Runtime, database: Database) -> None:
+    shop = await open_shop(runtime)
+    bought = await shop.done(purchase("R-1"))
+    forge = (
+        "INSERT INTO activity_keys SELECT program_id, kind, source, 'R-2', state, activity_id, cell, decision_id,"
+        " content_digest FROM activity_keys WHERE program_id = $1 AND activity_id = $2"
+    )
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await as_application(database, shop, forge, shop.id, UUID(bought["id"]))
+
+
+async def test_what_was_told_of_a_purchase_cannot_be_removed(runtime: Runtime, database: Database) -> None:
+    shop = await open_shop(runtime)
+    await shop.done(purchase("R-1"))
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await as_application(database, shop, "UPDATE activities SET content = NULL")
