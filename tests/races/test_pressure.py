@@ -128,7 +128,7 @@ async def test_a_caller_who_goes_does_not_take_the_command_along(runtime: Runtim
         if n % 2 == 0:
             call.cancel()
     done = await asyncio.gather(*calls, return_exceptions=True)
-    assert sum(isinstance(one, asyncio.CancelledError) for one in done) > 100
+    assert sum(isinstance(one, asyncio.CancelledError) for one in done) > 30  # else it says nothing
     # Who never got as far as the lane is new now; all others are told what became of their command.
     again = await asyncio.gather(*(shop.send(Adjust(member, "points", 1, "x"), key) for key in keys))
     assert statuses(again) == {201: 300}
