@@ -1285,6 +1285,16 @@ class Model:
         instants = [at for lot in lots for at in (lot.activates, lot.expires) if at is not None]
         return instants + [hold.lapses for hold in self.holds if hold.parts]
 
+    def upcoming(self) -> list[tuple[datetime, int]]:
+        """When points of whom will move by themselves; the next one first."""
+        lots = [
+            (n, lot) for n, member in self.members.items() for held in member.lots.values() for lot in held
+        ]
+        instants = [(lot.activates, n) for n, lot in lots if lot.pending and lot.activates]
+        instants += [(lot.expires, n) for n, lot in lots if lot.available and lot.expires]
+        instants += [(hold.lapses, hold.member) for hold in self.holds if hold.parts]
+        return sorted((at, n) for at, n in instants if at > self.now)
+
 
 def stays(figures: list[int], whole: list[int], left: list[int]) -> list[int]:
     """What stays of each line's figure: what goes is rounded down."""
