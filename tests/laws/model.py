@@ -398,6 +398,14 @@ class Model:
         expiry = currency.get("expiry", {"kind": "never"})
         if expiry["kind"] == "never":
             return activates, None
+        if expiry["kind"] == "fixed_days":
+            last = on + timedelta(days=expiry.get("days_min", 1) - 1)
+            while last.strftime("%m-%d") not in expiry["on"]:
+                # A 29 February that is not there is the day before 1 March.
+                if "02-29" in expiry["on"] and last + timedelta(days=1) == date(last.year, 3, 1):
+                    break
+                last += timedelta(days=1)
+            return activates, midnight(last + timedelta(days=1), zone)
         if expiry.get("days") is not None:
             return activates, midnight(on + timedelta(days=expiry["days"]), zone)
         month = on.year * 12 + on.month - 1 + expiry["months"]

@@ -64,6 +64,9 @@ expiries = st.sampled_from(
         {"kind": "rolling", "days": 3},
         {"kind": "rolling", "days": 30},
         {"kind": "never"},
+        {"kind": "fixed_days", "on": ["12-31", "03-31"]},
+        {"kind": "fixed_days", "on": ["02-29"], "days_min": 60},
+        {"kind": "fixed_days", "on": ["06-30", "11-02", "11-05", "02-28"], "days_min": 3},
         *(
             {"kind": "rolling", "months": months, "round_up": end}
             for months in (1, 12)

@@ -34,6 +34,12 @@ LEDGER = {
         "last_day = period_end(after - _DAY, policy.round_up)",
         "last_day = period_end(after, policy.round_up)",
     ),
+    "a fixed day comes before its least number of days": Bug(
+        "ledger/expiry.py",
+        "earned_on + timedelta(days=policy.days_min - 1)",
+        "earned_on",
+        "tests/pure/test_ledger_expiry.py",
+    ),
     "a day has always 24 hours": Bug(
         "ledger/expiry.py",
         "return activates_at, midnight(last_day + _DAY, zone)",

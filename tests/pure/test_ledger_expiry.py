@@ -7,7 +7,7 @@ import pytest
 
 from loyalty.base.calendar import RoundUp
 from loyalty.ledger.expiry import dates, last_day_on
-from loyalty.programs.types import NeverExpires, Rolling
+from loyalty.programs.types import FixedDays, NeverExpires, Rolling
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NEW_YORK = ZoneInfo("America/New_York")
@@ -43,6 +43,42 @@ def test_points_are_good_to_the_end_of_their_last_day(
     assert expires_at is not None
     assert last_day_on(expires_at, zone) == last_day
     assert expires_at.astimezone(zone).hour == 0
+
+
+SPRING, HALVES = FixedDays(("03-31",)), FixedDays(("12-31", "06-30"))
+LEAP = FixedDays(("02-29",))
+
+
+@pytest.mark.parametrize(
+    ("policy", "earned", "last_day"),
+    [
+        (SPRING, "2026-05-04T10:00+02:00", date(2027, 3, 31)),
+        (SPRING, "2026-03-30T10:00+02:00", date(2026, 3, 31)),
+        (SPRING, "2026-03-31T00:00+02:00", date(2026, 3, 31)),  # on the day itself, from its first instant
+        (SPRING, "2026-03-31T23:59:59.999999+02:00", date(2026, 3, 31)),  # to its last
+        (SPRING, "2026-04-01T00:00+02:00", date(2027, 3, 31)),
+        (FixedDays(("03-31",), days_min=2), "2026-03-31T10:00+02:00", date(2027, 3, 31)),
+        (FixedDays(("03-31",), days_min=2), "2026-03-30T10:00+02:00", date(2026, 3, 31)),
+        (FixedDays(("03-31",), days_min=366), "2026-03-31T10:00+02:00", date(2027, 3, 31)),
+        (FixedDays(("03-31",), days_min=367), "2026-03-31T10:00+02:00", date(2028, 3, 31)),
+        (HALVES, "2026-06-30T10:00+02:00", date(2026, 6, 30)),
+        (HALVES, "2026-07-01T10:00+02:00", date(2026, 12, 31)),
+        (HALVES, "2026-12-31T23:30+01:00", date(2026, 12, 31)),
+        (HALVES, "2027-01-01T00:00+01:00", date(2027, 6, 30)),
+        (LEAP, "2026-05-04T10:00+02:00", date(2027, 2, 28)),
+        (LEAP, "2027-02-28T10:00+01:00", date(2027, 2, 28)),
+        (LEAP, "2027-03-01T10:00+01:00", date(2028, 2, 29)),
+        (LEAP, "2028-02-28T10:00+01:00", date(2028, 2, 29)),
+        (FixedDays(("03-29",)), "2026-03-29T01:59+01:00", date(2026, 3, 29)),  # the day has 23 hours
+        (FixedDays(("10-25",)), "2026-10-25T02:30+01:00", date(2026, 10, 25)),  # and this one 25
+    ],
+    ids=str,
+)
+def test_points_end_with_the_next_fixed_day(policy: FixedDays, earned: str, last_day: date) -> None:
+    _, expires_at = dates(policy, 0, utc(earned), BERLIN)
+    assert expires_at is not None
+    assert last_day_on(expires_at, BERLIN) == last_day
+    assert expires_at.astimezone(BERLIN).hour == 0
 
 
 def test_the_day_of_earning_is_the_local_one() -> None:

@@ -18,6 +18,7 @@ from loyalty.programs.types import (
     AdjustmentReason,
     Adjustments,
     ConfigurationInvalid,
+    FixedDays,
     NeverExpires,
     PointsCurrency,
     Policies,
@@ -37,8 +38,14 @@ EXAMPLES = sorted((ROOT / "examples" / "programs").glob("*.toml"))
 DOCUMENTED = (ROOT / "docs" / "rules.md").read_text().split("```toml\n")[1].split("```")[0]
 
 texts = st.text(min_size=1, max_size=60).filter(str.strip)  # a name says something
-expiries = st.just(NeverExpires()) | st.builds(
-    Rolling, st.none() | st.integers(1, 900), st.none() | st.integers(1, 90), st.sampled_from(RoundUp)
+expiries = (
+    st.just(NeverExpires())
+    | st.builds(
+        Rolling, st.none() | st.integers(1, 900), st.none() | st.integers(1, 90), st.sampled_from(RoundUp)
+    )
+    | st.builds(
+        FixedDays, st.lists(st.sampled_from(("03-31", "12-31")), min_size=1).map(tuple), st.integers(1, 90)
+    )
 )
 currencies = st.builds(
     PointsCurrency,
@@ -183,6 +190,34 @@ def test_contradictions_are_told_by_their_place_in_the_file() -> None:
     text = text.replace('["coffee"]', '["gift-card"]')
     found = [(fault.pointer, fault.detail[-9:]) for fault in in_file(text, faults(load(text)[1]))]
     assert found == [("/rules/1/gives/lines", "(line 25)"), ("/rules/1/when/0/to_on", "(line 31)")]
+
+
+@pytest.mark.parametrize(
+    ("expiry", "told"),
+    [
+        ('{ kind = "fixed_days", on = ["03-31", "02-29"] }', []),
+        ('{ kind = "fixed_days", on = ["04-31"] }', [("/points_currencies/0/expiry/on/0", "no_such_day")]),
+        (
+            '{ kind = "fixed_days", on = ["02-30", "02-30"] }',
+            [
+                ("/points_currencies/0/expiry/on/0", "no_such_day"),
+                ("/points_currencies/0/expiry/on/1", "no_such_day"),
+                ("/points_currencies/0/expiry/on/1", "duplicate"),
+            ],
+        ),
+        ('{ kind = "rolling" }', [("/points_currencies/0/expiry", "contradictory_range")]),
+        (
+            '{ kind = "rolling", days = 1, months = 1 }',
+            [("/points_currencies/0/expiry", "contradictory_range")],
+        ),
+    ],
+)
+def test_when_points_end_is_said_without_contradiction(expiry: str, told: list[tuple[str, str]]) -> None:
+    text = DOCUMENTED.replace('{ kind = "rolling", months = 6 }', expiry)
+    assert text != DOCUMENTED
+    kind, configuration = load(text)
+    assert [(fault.pointer, fault.code) for fault in in_file(text, faults(configuration))] == told
+    assert load(dump(kind, configuration)) == (kind, configuration)
 
 
 def test_what_may_be_done_by_hand_stands_in_tables_of_its_own() -> None:

@@ -68,6 +68,12 @@ def add_months(on: date, months: int) -> date:
     return date(year, month + 1, min(on.day, calendar.monthrange(year, month + 1)[1]))
 
 
+def day_of_year(day: str, year: int) -> date:
+    """The date of a month and day such as 03-31 in a year; one that its month does not have is the month's last."""
+    month, number = int(day[:2]), int(day[3:])
+    return date(year, month, min(number, calendar.monthrange(year, month)[1]))
+
+
 def period_end(on: date, period: RoundUp) -> date:
     """The last day of the calendar period that holds `on`."""
     if period is RoundUp.DAY:

@@ -5,12 +5,15 @@ from functools import cache
 from importlib import resources
 from zoneinfo import ZoneInfo
 
+from loyalty.base.calendar import day_of_year
 from loyalty.base.errors import Fault
 from loyalty.posting.configuration import Configuration
 from loyalty.posting.types import ConfigurationFixed
 from loyalty.programs.types import (
     OWN_CAUSES,
     ConfigurationInvalid,
+    ExpiryPolicy,
+    FixedDays,
     PointsCurrency,
     Policies,
     ProgramSettings,
@@ -18,6 +21,8 @@ from loyalty.programs.types import (
 )
 from loyalty.rewards.validate import faults as reward_faults
 from loyalty.rules.validate import faults as rule_faults
+
+_LEAP_YEAR = 2024
 
 
 @cache
@@ -38,10 +43,7 @@ def faults(configuration: Configuration) -> list[Fault]:
         at = f"/settings/points_currencies/{index}"
         if currency.code in codes[:index]:
             found.append(Fault(f"{at}/code", "duplicate", "The points currency is named twice."))
-        if isinstance(currency.expiry, Rolling) and (currency.expiry.days is None) == (
-            currency.expiry.months is None
-        ):
-            found.append(Fault(f"{at}/expiry", "contradictory_range", "Give either days or months."))
+        found += _expiry_faults(currency.expiry, f"{at}/expiry")
         found += _pay_faults(currency, f"{at}/pay")
     policies = settings.policies
     if policies.hold_minutes > policies.hold_days_max * 1_440:
@@ -71,6 +73,20 @@ def changes_what_is_fixed(configuration: Configuration, current: ProgramSettings
             detail = f"{currency.code} stays a points currency, whoever has any or not."
             found.append(Fault("/settings/points_currencies", "configuration_fixed", detail))
     return found
+
+
+def _expiry_faults(expiry: ExpiryPolicy, at: str) -> Iterator[Fault]:
+    match expiry:
+        case Rolling(days=days, months=months) if (days is None) == (months is None):
+            yield Fault(at, "contradictory_range", "Give either days or months.")
+        case FixedDays(on=on):
+            for index, day in enumerate(on):
+                if day_of_year(day, _LEAP_YEAR).day != int(day[3:]):
+                    yield Fault(f"{at}/on/{index}", "no_such_day", "The month does not have such a day.")
+                if day in on[:index]:
+                    yield Fault(f"{at}/on/{index}", "duplicate", "The day is named twice.")
+        case _:
+            pass
 
 
 def _pay_faults(currency: PointsCurrency, at: str) -> Iterator[Fault]:

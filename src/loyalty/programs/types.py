@@ -35,7 +35,21 @@ class Rolling(Struct, frozen=True, tag="rolling", tag_field="kind", forbid_unkno
     round_up: RoundUp = RoundUp.DAY
 
 
-ExpiryPolicy = NeverExpires | Rolling
+class FixedDays(Struct, frozen=True, tag="fixed_days", tag_field="kind", forbid_unknown_fields=True):
+    """Points are good to the end of the next of these days of the year.
+
+    `on` has month and day; 29 February is the 28th where there is none. Points are good on at least `days_min`
+    local dates, the earning date the first of them: with 1, what is earned on such a day ends that night.
+    """
+
+    on: Annotated[
+        tuple[Annotated[str, Meta(pattern="^(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")], ...],
+        Meta(min_length=1, max_length=20),
+    ]
+    days_min: Annotated[int, Meta(ge=1, le=3_660)] = 1
+
+
+ExpiryPolicy = NeverExpires | Rolling | FixedDays
 
 
 class PayPolicy(Struct, frozen=True, forbid_unknown_fields=True):
