@@ -531,6 +531,36 @@ PIPE |= {
         AHEAD + "limits_count_the_batch_before",
     ),
 }
+LADDERS = "tests/pure/test_tiers.py"
+TIERS = {
+    "a threshold must be passed": Bug(
+        "tiers/measure.py", "tier.threshold <= figure", "tier.threshold < figure", LADDERS
+    ),
+    "a tier falls a period early": Bug(
+        "tiers/review.py", "for _ in range(lasts):", "for _ in range(lasts - 1):", LADDERS
+    ),
+    "a purchase told late raises no tier": Bug(
+        "tiers/review.py", "if occurred_on < on and not returned:", "if False:", LADDERS
+    ),
+    "a tier by hand outlives its end": Bug(
+        "tiers/review.py", "standing.manual.until <= due", "standing.manual.until < due", LADDERS
+    ),
+    "grace begins anew at every review": Bug(
+        "tiers/review.py",
+        "if changed.falls_at is None and ladder.grace_days:",
+        "if ladder.grace_days:",
+        LADDERS,
+    ),
+    "a rolling window holds a day too many": Bug(
+        "tiers/windows.py", "on - timedelta(days=(days or 1) - 1)", "on - timedelta(days=days or 1)", LADDERS
+    ),
+    "an anniversary forgets the day of joining": Bug(
+        "tiers/windows.py",
+        "return Window(first, add_months(joined_on, (whole + 1) * months) - _DAY)",
+        "return Window(first, add_months(first, months) - _DAY)",
+        LADDERS,
+    ),
+}
 SWEEP = "tests/jobs/test_due.py::test_"
 JOBS = {
     "a sweep writes that nothing was due": Bug(
@@ -564,6 +594,7 @@ BUGS: dict[str, Bug] = (
     | REDEMPTIONS
     | BY_HAND
     | TRANSFERS
+    | TIERS
     | JOBS
 )
 # A few of each room, for a run that is to be short.

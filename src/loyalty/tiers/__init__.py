@@ -1,0 +1,1 @@
+"""Tier sets, standings, reviews, progress and projection."""
