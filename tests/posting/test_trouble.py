@@ -109,29 +109,31 @@ async def test_whoever_loses_one_name_after_the_other_to_somebody_else_still_has
     """As other lanes might: the card is given to Ann while the purchase would enrol it, then the receipt is
     cancelled while the purchase would be hers. However long that takes: on a busy machine, seconds.
     """
-    patient = {"lock_timeout_ms": 30_000, "queue_ms_max": 30_000, "statement_timeout_ms": 60_000}
+    patient: dict[str, Any] = {
+        "lock_timeout_ms": 30_000,
+        "queue_ms_max": 30_000,
+        "statement_timeout_ms": 60_000,
+    }
     async with serving(database, **patient) as runtime:
-        await _lose_one_name_after_the_other(runtime, database)
-
-
-async def _lose_one_name_after_the_other(runtime: Runtime, database: Database) -> None:
-    shop = await open_shop(runtime, policies={"unknown_card": "enrol"})
-    ann = UUID((await shop.send(adjust(1)))["member_id"])
-    given = "INSERT INTO identifiers VALUES ($1, 'card', 'new', $2, 0)"
-    cancelled = "INSERT INTO activity_keys VALUES ($1, 'purchase', 'pos', 'R-1', 'cancelled', $2, 0, $3, '')"
-    async with contextlib.AsyncExitStack() as then:
-        async with contextlib.AsyncExitStack() as between:
-            async with locked(database, given, shop.id, ann) as giver:
-                bought = asyncio.create_task(shop.send(purchase("R-1", of="new")))
-                (pid,) = await until_blocked(database, giver)
-                pausing = asyncio.create_task(between.enter_async_context(head_held(database, shop.id)))
-                elsewhere = locked(database, cancelled, shop.id, uuid4(), uuid4())
-                cancelling = asyncio.create_task(then.enter_async_context(elsewhere))
-                await until_blocked(database, pid, 2)
-            await pausing
-            canceller = await cancelling
-        await until_blocked(database, canceller)
-    assert (await bought).refused == (409, "purchase_cancelled")
+        shop = await open_shop(runtime, policies={"unknown_card": "enrol"})
+        ann = UUID((await shop.send(adjust(1)))["member_id"])
+        given = "INSERT INTO identifiers VALUES ($1, 'card', 'new', $2, 0)"
+        cancelled = (
+            "INSERT INTO activity_keys VALUES ($1, 'purchase', 'pos', 'R-1', 'cancelled', $2, 0, $3, '')"
+        )
+        async with contextlib.AsyncExitStack() as then:
+            async with contextlib.AsyncExitStack() as between:
+                async with locked(database, given, shop.id, ann) as giver:
+                    bought = asyncio.create_task(shop.send(purchase("R-1", of="new")))
+                    (pid,) = await until_blocked(database, giver)
+                    pausing = asyncio.create_task(between.enter_async_context(head_held(database, shop.id)))
+                    elsewhere = locked(database, cancelled, shop.id, uuid4(), uuid4())
+                    cancelling = asyncio.create_task(then.enter_async_context(elsewhere))
+                    await until_blocked(database, pid, 2)
+                await pausing
+                canceller = await cancelling
+            await until_blocked(database, canceller)
+        assert (await bought).refused == (409, "purchase_cancelled")
 
 
 # --- no program ---------------------------------------------------------------------------------------------

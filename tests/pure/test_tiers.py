@@ -354,10 +354,10 @@ def carried(period: Any, spent: dict[date, int], on: date) -> int:
         case Lifetime():
             return tiers(sum(amount for day, amount in spent.items() if day <= on))
         case RollingWindow(days=None, months=months):
-            first = clamped(on, -months) + timedelta(days=1)
+            first = clamped(on, -(months or 0)) + timedelta(days=1)
             return tiers(sum(amount for day, amount in spent.items() if first <= day <= on))
         case RollingWindow(days=days):
-            first = on - timedelta(days=days - 1)
+            first = on - timedelta(days=(days or 0) - 1)
             return tiers(sum(amount for day, amount in spent.items() if first <= day <= on))
         case _:
             best, last = 0, on
