@@ -315,6 +315,12 @@ class Model:
             raise WrongPin(member.number)
         member.wrong, member.locked = 0, None
 
+    def left(self, named: int) -> tuple[int, datetime | None]:
+        """What a wrong PIN would leave now: so many attempts, or none until an instant."""
+        policy = self.policies.get("spending_pin", {})
+        left = max(0, policy.get("attempts", 3) - self.members[named].wrong - 1)
+        return left, None if left else self.now + timedelta(minutes=policy.get("locked_minutes", 30))
+
     def count_wrong(self, member: Member) -> None:
         policy = self.policies.get("spending_pin", {})
         member.wrong, member.locked = member.wrong + 1, None

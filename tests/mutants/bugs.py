@@ -178,7 +178,9 @@ PEOPLE = {
     "two people with one card each become the first of them": Bug(
         "posting/decide/people.py", "if len(known) > 1:", "if False:"
     ),
-    "whoever is erased still owes": Bug("posting/decide/people.py", "if account.debt:", "if False:"),
+    "whoever is erased still owes": Bug(
+        "posting/decide/people.py", "if account.debt:", "if False:", "tests/posting/test_people.py"
+    ),
 }
 PIPE = {
     "answers are given although the commit failed": Bug(
@@ -472,7 +474,10 @@ BY_HAND = {
         LIMITS, "if lower_until is not None and work.now < lower_until:", "if False:"
     ),
     "a week of spending is a day": Bug(
-        LIMITS, "period_of(on, CapPeriod.WEEK)", "period_of(on, CapPeriod.DAY)"
+        LIMITS,
+        "period_of(on, CapPeriod.WEEK)",
+        "period_of(on, CapPeriod.DAY)",
+        "tests/posting/test_freezes_and_limits.py",
     ),
     "a refused attempt leaves nothing": Bug(
         "posting/decide/__init__.py", "SpendingLimit: limits.attempt,", ""
@@ -481,7 +486,10 @@ BY_HAND = {
 TRANSFERS = {
     "a transfer forgets its fee": Bug(GIVEN, "    if fee:\n", "    if False:\n"),
     "a fee need not be there": Bug(
-        GIVEN, "spendable(work, account) < points + fee", "spendable(work, account) < points"
+        GIVEN,
+        "spendable(work, account) < points + fee",
+        "spendable(work, account) < points",
+        "tests/posting/test_transfers.py",
     ),
     "points that are given get a new end": Bug(
         "ledger/transfers.py",
