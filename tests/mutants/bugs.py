@@ -548,7 +548,10 @@ TIERS = {
         "tiers/review.py", "for _ in range(lasts):", "for _ in range(lasts - 1):", LADDERS
     ),
     "a purchase told late raises no tier": Bug(
-        "tiers/review.py", "if occurred_on < on and not returned:", "if False:", LADDERS
+        "tiers/review.py",
+        "late = occurred_on < local_date(now, zone) and not returned",
+        "late = False",
+        LADDERS,
     ),
     "a tier by hand outlives its end": Bug(
         "tiers/review.py", "standing.manual.until <= due", "standing.manual.until < due", LADDERS

@@ -144,6 +144,27 @@ def ninety_days_with_spending(
     return people, months
 
 
+def tiers(found: Iterable[Basket], last: date) -> dict[int, str]:
+    """The tier of each household at the end of `last`: the higher one of those reached by what was spent in the
+    calendar quarter of that day and in the one before; base below 250.00, silver, from 600.00 gold, from 1,200.00
+    platinum.
+    """
+    quarters: dict[int, dict[int, int]] = {}
+    for basket in found:
+        if basket.on <= last:
+            spent = quarters.setdefault(basket.household, {})
+            quarter = basket.on.year * 4 + (basket.on.month - 1) // 3
+            spent[quarter] = spent.get(quarter, 0) + basket.cents
+    now = last.year * 4 + (last.month - 1) // 3
+    names = ("base", "silver", "gold", "platinum")
+    return {
+        household: names[
+            max(sum(spent.get(q, 0) >= at for at in (25_000, 60_000, 120_000)) for q in (now, now - 1))
+        ]
+        for household, spent in quarters.items()
+    }
+
+
 def corner_grocery(found: Iterable[Basket]) -> dict[int, int]:
     """Points per household by the rules of the demo program, in plain words, purchase after purchase:
 

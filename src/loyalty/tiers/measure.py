@@ -3,8 +3,10 @@
 Pure. Source: docs/tiers.md, "What is counted".
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from datetime import date
+from itertools import accumulate
 
 from loyalty.tiers.types import (
     Day,
@@ -17,7 +19,7 @@ from loyalty.tiers.types import (
     TierSet,
     Visits,
 )
-from loyalty.tiers.windows import Window, months_between
+from loyalty.tiers.windows import months_between
 
 
 def of_day(metric: Metric, day: Day) -> int:
@@ -35,15 +37,22 @@ def of_day(metric: Metric, day: Day) -> int:
             return 0
 
 
-def measure(metric: Metric, days: Sequence[Day], window: Window, joined_on: date) -> int:
-    """What is counted in a window up to its last day. Order of `days`: any."""
-    match metric:
-        case Tenure():
-            return max(0, months_between(joined_on, window.last))
-        case Invitation():
-            return 0
-        case _:
-            return sum(of_day(metric, day) for day in days if window.first <= day.on <= window.last)
+class Tally:
+    """What a ladder counts of a member, ready to be asked for many windows."""
+
+    def __init__(self, metric: Metric, days: Sequence[Day], joined_on: date) -> None:
+        self._tenure = isinstance(metric, Tenure)
+        self._joined_on = joined_on
+        counted = sorted((day.on, figure) for day in days if (figure := of_day(metric, day)))
+        self.dates = [on for on, _ in counted]
+        self._sums = list(accumulate((figure for _, figure in counted), initial=0))
+
+    def between(self, first: date, last: date) -> int:
+        """What is counted from one day to another, both inside."""
+        if self._tenure:
+            return max(0, months_between(self._joined_on, last))
+        until = bisect_right(self.dates, last)
+        return self._sums[until] - self._sums[min(until, bisect_left(self.dates, first))]
 
 
 def reached(ladder: TierSet, figure: int) -> int:
@@ -61,8 +70,3 @@ def place(ladder: TierSet, tier: str | None) -> int:
 def at(ladder: TierSet, n: int) -> str | None:
     """The tier at a place."""
     return ladder.tiers[n].id if n >= 0 else None
-
-
-def upto(window: Window, on: date) -> Window:
-    """A window as far as it has come on a date."""
-    return Window(window.first, min(window.last, on))

@@ -29,7 +29,7 @@ def progress(
 ) -> Progress:
     """How far a member is on a ladder. Needs: reviewed up to `now`."""
     on = local_date(now, zone)
-    counted = figure(ladder, standing, days, on)
+    counted = figure(ladder, standing, days, now, zone)
     until = None
     if isinstance(ladder.period, Calendar | Anniversary):
         until = window(ladder.period, standing.joined_on, on).last

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from msgspec.structs import replace
 
 from loyalty.base.calendar import add_months, local_date, midnight
-from loyalty.tiers.measure import at, measure, place, reached, upto
+from loyalty.tiers.measure import Tally, at, place, reached
 from loyalty.tiers.types import (
     Anniversary,
     Calendar,
@@ -30,6 +30,7 @@ from loyalty.tiers.types import (
 from loyalty.tiers.windows import Window, begins, earlier, leaves, window
 
 _DAY = timedelta(days=1)
+Reviewed = tuple[Standing, tuple[Move, ...]]
 
 
 def begin(ladder: TierSet, joined_at: datetime, zone: ZoneInfo) -> Standing:
@@ -37,7 +38,7 @@ def begin(ladder: TierSet, joined_at: datetime, zone: ZoneInfo) -> Standing:
     joined_on = local_date(joined_at, zone)
     first = at(ladder, reached(ladder, 0))
     standing = Standing(ladder.id, joined_on, earned=first, since=None if first is None else joined_at)
-    return replace(standing, next_review_at=_next_review(ladder, standing, (), joined_at, zone))
+    return _Look(ladder, (), joined_on, zone).scheduled(standing, joined_at)
 
 
 def effective(ladder: TierSet, standing: Standing) -> str | None:
@@ -50,13 +51,11 @@ def effective(ladder: TierSet, standing: Standing) -> str | None:
 
 def review(
     ladder: TierSet, standing: Standing, days: Sequence[Day], now: datetime, zone: ZoneInfo
-) -> tuple[Standing, tuple[Move, ...]]:
+) -> Reviewed:
     """The standing once all is reviewed that is due at `now`, each at its own instant, and the moves this made."""
-    moves: list[Move] = []
-    while (due := standing.next_review_at) is not None and due <= now:
-        standing, move = _review_at(ladder, standing, days, due, zone)
-        moves += move
-    return standing, tuple(moves)
+    if standing.next_review_at is None or standing.next_review_at > now:
+        return standing, ()
+    return _Look(ladder, days, standing.joined_on, zone).review(standing, now)
 
 
 def qualify(
@@ -68,42 +67,16 @@ def qualify(
     *,
     occurred_on: date,
     returned: bool = False,
-) -> tuple[Standing, tuple[Move, ...]]:
+) -> Reviewed:
     """The standing after something was done or given back (`returned`) that happened on `occurred_on`.
 
     What came late repeats the reviews since: they may raise the tier that is held, and never lower it.
     Needs: reviewed up to `now` by the days before; `days` have it already.
     """
-    on = local_date(now, zone)
-    before, held = _effective(ladder, standing), place(ladder, standing.earned)
-    carried = carrying(ladder, standing, days, on)
-    changed = standing
-    if occurred_on < on and not returned:
-        again = _lived(ladder, standing.joined_on, days, now, zone)
-        if place(ladder, again.earned) > max(held, carried):
-            carried = held = place(ladder, again.earned)
-            changed = replace(changed, earned=again.earned, falls_at=again.falls_at)
-    if carried > held:
-        changed = replace(changed, earned=at(ladder, carried), falls_at=None)
-    elif carried == held and changed is standing:
-        changed = replace(changed, falls_at=None)
-    elif returned and ladder.returns == "at_once" and ladder.downgrade != "never":
-        changed = replace(changed, earned=at(ladder, _lowered(ladder, held, carried)), falls_at=None)
-    changed = _for_ever(ladder, changed, days, on)
-    changed = replace(changed, next_review_at=_next_review(ladder, changed, days, now, zone))
-    return _moved(ladder, before, changed, days, now, zone, Why.RETURNED if carried < held else Why.REACHED)
-
-
-def _lived(ladder: TierSet, joined_on: date, days: Sequence[Day], now: datetime, zone: ZoneInfo) -> Standing:
-    """The standing of a member whose days had all been known in time."""
-    known: list[Day] = []
-    standing = begin(ladder, midnight(joined_on, zone), zone)
-    for day in sorted(days, key=lambda day: day.on):
-        instant = min(midnight(day.on + _DAY, zone) - timedelta(microseconds=1), now)
-        standing, _ = review(ladder, standing, known, instant, zone)
-        known.append(day)
-        standing, _ = qualify(ladder, standing, known, instant, zone, occurred_on=local_date(instant, zone))
-    return review(ladder, standing, known, now, zone)[0]
+    look = _Look(ladder, days, standing.joined_on, zone)
+    late = occurred_on < local_date(now, zone) and not returned
+    again = look.lived(now) if late and _remembers(ladder) else None
+    return look.qualify(standing, now, returned=returned, again=again)
 
 
 def give(
@@ -113,168 +86,206 @@ def give(
     days: Sequence[Day],
     now: datetime,
     zone: ZoneInfo,
-) -> tuple[Standing, tuple[Move, ...]]:
-    """The standing with a tier given by hand, or (None) with what was given taken back."""
-    before = _effective(ladder, standing)
-    changed = replace(standing, manual=manual)
-    changed = replace(changed, next_review_at=_next_review(ladder, changed, days, now, zone))
-    return _moved(ladder, before, changed, days, now, zone, Why.ENDED if manual is None else Why.GIVEN)
+) -> Reviewed:
+    """The standing with a tier given by hand, or (None) with what was given taken back.
+
+    Needs: reviewed up to `now`.
+    """
+    look = _Look(ladder, days, standing.joined_on, zone)
+    changed = look.scheduled(replace(standing, manual=manual), now)
+    why = Why.ENDED if manual is None else Why.GIVEN
+    return look.moved(_effective(ladder, standing), changed, now, why)
 
 
-def carrying(ladder: TierSet, standing: Standing, days: Sequence[Day], on: date) -> int:
-    """The place of the highest tier that some window carries on a date, as far as it has come; -1: none."""
-    figures = (
-        measure(ladder.metric, days, upto(one, on), standing.joined_on)
-        for one in _counting(ladder, standing.joined_on, on)
-    )
-    return max((reached(ladder, figure) for figure in figures), default=-1)
+def figure(ladder: TierSet, standing: Standing, days: Sequence[Day], now: datetime, zone: ZoneInfo) -> int:
+    """What is counted so far in the present window."""
+    return _Look(ladder, days, standing.joined_on, zone).figure(local_date(now, zone))
 
 
-def figure(ladder: TierSet, standing: Standing, days: Sequence[Day], on: date) -> int:
-    """What is counted now, in the window that holds a date."""
-    return measure(
-        ladder.metric, days, upto(window(ladder.period, standing.joined_on, on), on), standing.joined_on
-    )
+class _Look:
+    """One look at one member's days on one ladder; `known` is the last day that is known of."""
 
+    def __init__(
+        self,
+        ladder: TierSet,
+        days: Sequence[Day],
+        joined_on: date,
+        zone: ZoneInfo,
+    ) -> None:
+        self.ladder = ladder
+        self.period = ladder.period
+        self.joined_on = joined_on
+        self.zone = zone
+        self.tally = Tally(ladder.metric, days, joined_on)
+        self.known = date.max
 
-def _counting(ladder: TierSet, joined_on: date, on: date) -> Iterator[Window]:
-    """The windows whose tiers count on a date: the present one where tiers rise at once, and those that last."""
-    period = ladder.period
-    at_once = ladder.upgrade == "at_once"
-    match period:
-        case RollingWindow():
-            yield window(period, joined_on, on if at_once else on - _DAY)
-        case Lifetime():
-            yield window(period, joined_on, on)
-        case Calendar(lasts=lasts) | Anniversary(lasts=lasts):
-            present = window(period, joined_on, on)
-            if at_once or isinstance(ladder.metric, Tenure):
-                yield present
-            for _ in range(lasts):
-                present = earlier(period, joined_on, present)
-                yield present
+    # --- what is counted ------------------------------------------------------------------------------------
 
+    def figure(self, on: date) -> int:
+        return self._count(window(self.period, self.joined_on, on), on)
 
-def _review_at(
-    ladder: TierSet, standing: Standing, days: Sequence[Day], due: datetime, zone: ZoneInfo
-) -> tuple[Standing, tuple[Move, ...]]:
-    """One review at its instant, the beginning of a local day or the end of what was given by hand."""
-    on = local_date(due, zone)
-    before, held = _effective(ladder, standing), place(ladder, standing.earned)
-    carried = carrying(ladder, standing, days, on)
-    why, changed = Why.REVIEWED, standing
-    if standing.manual is not None and standing.manual.until is not None and standing.manual.until <= due:
-        why, changed = Why.ENDED, replace(changed, manual=None)
-    if carried >= held:
-        changed = replace(changed, earned=at(ladder, carried), falls_at=None)
-    elif ladder.downgrade != "never":
-        if changed.falls_at is None and ladder.grace_days:
-            changed = replace(changed, falls_at=midnight(on + timedelta(days=ladder.grace_days), zone))
-        elif changed.falls_at is None or changed.falls_at <= due:
-            changed = replace(changed, earned=at(ladder, _lowered(ladder, held, carried)), falls_at=None)
-    changed = _for_ever(ladder, changed, days, on)
-    changed = replace(changed, next_review_at=_next_review(ladder, changed, days, due, zone))
-    return _moved(ladder, before, changed, days, due, zone, why)
+    def carrying(self, on: date) -> int:
+        """The place of the highest tier that some window carries on a date, as far as it has come; -1: none."""
+        return max((reached(self.ladder, self._count(one, on)) for one in self._counting(on)), default=-1)
 
+    def _count(self, of: Window, on: date) -> int:
+        return self.tally.between(of.first, min(of.last, on, self.known))
 
-def _lowered(ladder: TierSet, held: int, carried: int) -> int:
-    return max(carried, held - 1) if ladder.downgrade == "one_level" else carried
+    def _counting(self, on: date) -> Iterator[Window]:
+        """The windows whose tiers count on a date: the present one where tiers rise at once, and those that last."""
+        at_once = self.ladder.upgrade == "at_once"
+        match self.period:
+            case RollingWindow():
+                yield window(self.period, self.joined_on, on if at_once else on - _DAY)
+            case Lifetime():
+                yield window(self.period, self.joined_on, on)
+            case Calendar(lasts=lasts) | Anniversary(lasts=lasts):
+                present = window(self.period, self.joined_on, on)
+                if at_once or isinstance(self.ladder.metric, Tenure):
+                    yield present
+                for _ in range(lasts):
+                    present = earlier(self.period, self.joined_on, present)
+                    yield present
 
+    # --- what changes ---------------------------------------------------------------------------------------
 
-def _for_ever(ladder: TierSet, standing: Standing, days: Sequence[Day], on: date) -> Standing:
-    """With the highest tier that was reached in so many whole windows in a row."""
-    period = ladder.period
-    if not isinstance(period, Calendar | Anniversary):
+    def review(self, standing: Standing, now: datetime) -> Reviewed:
+        moves: list[Move] = []
+        while (due := standing.next_review_at) is not None and due <= now:
+            standing, made = self._review_at(standing, due)
+            moves += made
+        return standing, tuple(moves)
+
+    def _review_at(self, standing: Standing, due: datetime) -> Reviewed:
+        """One review at its instant, the beginning of a local day or the end of what was given by hand."""
+        ladder, on = self.ladder, local_date(due, self.zone)
+        held, carried = place(ladder, standing.earned), self.carrying(on)
+        why, changed = Why.REVIEWED, standing
+        if standing.manual is not None and standing.manual.until is not None and standing.manual.until <= due:
+            why, changed = Why.ENDED, replace(changed, manual=None)
+        if carried >= held:
+            changed = replace(changed, earned=at(ladder, carried), falls_at=None)
+        elif ladder.downgrade != "never":
+            if changed.falls_at is None and ladder.grace_days:
+                falls_at = midnight(on + timedelta(days=ladder.grace_days), self.zone)
+                changed = replace(changed, falls_at=falls_at)
+            elif changed.falls_at is None or changed.falls_at <= due:
+                changed = replace(changed, earned=at(ladder, self._lowered(held, carried)), falls_at=None)
+        changed = self.scheduled(self._for_ever(changed, on), due)
+        return self.moved(_effective(ladder, standing), changed, due, why)
+
+    def qualify(
+        self, standing: Standing, now: datetime, *, returned: bool = False, again: Standing | None = None
+    ) -> Reviewed:
+        """`again` is the standing of a member whose days had all been known in time."""
+        ladder, on = self.ladder, local_date(now, self.zone)
+        held, carried = place(ladder, standing.earned), self.carrying(on)
+        why, changed = Why.REACHED, standing
+        if again is not None and place(ladder, again.earned) > max(held, carried):
+            changed = replace(changed, earned=again.earned, falls_at=again.falls_at)
+        elif carried > held:
+            changed = replace(changed, earned=at(ladder, carried), falls_at=None)
+        elif carried == held:
+            changed = replace(changed, falls_at=None)
+        elif returned and ladder.returns == "at_once" and ladder.downgrade != "never":
+            why = Why.RETURNED
+            changed = replace(changed, earned=at(ladder, self._lowered(held, carried)), falls_at=None)
+        changed = self.scheduled(self._for_ever(changed, on), now)
+        return self.moved(_effective(ladder, standing), changed, now, why)
+
+    def lived(self, now: datetime) -> Standing:
+        """The standing of a member whose days had all been known in time."""
+        standing = begin(self.ladder, midnight(self.joined_on, self.zone), self.zone)
+        for day in self.tally.dates:
+            instant = min(midnight(day + _DAY, self.zone) - timedelta(microseconds=1), now)
+            standing, _ = self.review(standing, instant)
+            self.known = day
+            standing, _ = self.qualify(standing, instant)
+        standing, _ = self.review(standing, now)
+        self.known = date.max
         return standing
-    kept = place(ladder, standing.lifetime)
-    for n, tier in enumerate(ladder.tiers):
-        if tier.lifetime_after is None or n <= kept:
-            continue
-        one = window(period, standing.joined_on, on)
-        for _ in range(tier.lifetime_after):
-            one = earlier(period, standing.joined_on, one)
-            if measure(ladder.metric, days, one, standing.joined_on) < tier.threshold:
-                break
-        else:
-            kept = n
-    return (
-        standing if kept == place(ladder, standing.lifetime) else replace(standing, lifetime=at(ladder, kept))
-    )
+
+    def _lowered(self, held: int, carried: int) -> int:
+        return max(carried, held - 1) if self.ladder.downgrade == "one_level" else carried
+
+    def _for_ever(self, standing: Standing, on: date) -> Standing:
+        """With the highest tier that was reached in so many whole windows in a row."""
+        if not isinstance(self.period, Calendar | Anniversary):
+            return standing
+        before = kept = place(self.ladder, standing.lifetime)
+        for n, tier in enumerate(self.ladder.tiers):
+            if tier.lifetime_after is None or n <= before:
+                continue
+            one = window(self.period, self.joined_on, on)
+            for _ in range(tier.lifetime_after):
+                one = earlier(self.period, self.joined_on, one)
+                if self._count(one, on) < tier.threshold:
+                    break
+            else:
+                kept = n
+        return standing if kept == before else replace(standing, lifetime=at(self.ladder, kept))
+
+    def moved(self, before: int, standing: Standing, instant: datetime, why: Why) -> Reviewed:
+        """The standing with the move that it is to whom it happens, if it is one."""
+        after = _effective(self.ladder, standing)
+        if after == before:
+            return standing, ()
+        if after == place(self.ladder, standing.lifetime) and after > place(self.ladder, standing.earned):
+            why = Why.LIFETIME
+        counted = self.figure(local_date(instant, self.zone))
+        move = Move(instant, at(self.ladder, before), at(self.ladder, after), why, counted)
+        return replace(standing, since=instant), (move,)
+
+    # --- what is due next -----------------------------------------------------------------------------------
+
+    def scheduled(self, standing: Standing, now: datetime) -> Standing:
+        """With the next instant after `now` at which something changes if nothing more is done."""
+        instants = [standing.falls_at, standing.manual and standing.manual.until]
+        day = self._next_day(standing, local_date(now, self.zone))
+        instants.append(day and midnight(day, self.zone))
+        upcoming = [one for one in instants if one is not None and one > now]
+        return replace(standing, next_review_at=min(upcoming, default=None))
+
+    def _next_day(self, standing: Standing, on: date) -> date | None:
+        """The next day on whose beginning the windows carry another tier, or may let one fall."""
+        period, held = self.period, place(self.ladder, standing.earned)
+        match self.ladder.metric, period:
+            case Invitation(), _:
+                return None
+            case Tenure(), _:
+                coming = (
+                    add_months(self.joined_on, tier.threshold) for tier in self.ladder.tiers[held + 1 :]
+                )
+                return min((day for day in coming if day > on), default=None)
+            case _, Lifetime():
+                return None
+            case _, RollingWindow():
+                return self._rolls_out(period, on, held)
+            case _, Calendar(lasts=lasts) | Anniversary(lasts=lasts):
+                # Behind as many windows as count, nothing that was done until now is in them: what is then, stays.
+                longest = max((tier.lifetime_after or 0 for tier in self.ladder.tiers), default=0)
+                for day in islice(begins(period, self.joined_on, on), max(lasts, longest) + 2):
+                    if self._changes(day, held) or self._for_ever(standing, day) is not standing:
+                        return day
+                return None
+
+    def _rolls_out(self, period: RollingWindow, on: date, held: int) -> date | None:
+        """The day on which so much has left the window that it carries another tier than `held`."""
+        candidates = {leaves(period, day) for day in self.tally.dates if day <= self.known}
+        if self.ladder.upgrade == "at_review":  # where today counts from tomorrow on
+            candidates = {day + timedelta(days=n) for day in candidates for n in (0, 1)} | {on + _DAY}
+        return next((day for day in sorted(candidates) if day > on and self._changes(day, held)), None)
+
+    def _changes(self, day: date, held: int) -> bool:
+        carried = self.carrying(day)
+        return carried > held or (carried < held and self.ladder.downgrade != "never")
 
 
-def _next_review(
-    ladder: TierSet, standing: Standing, days: Sequence[Day], now: datetime, zone: ZoneInfo
-) -> datetime | None:
-    """The next instant after `now` at which something changes if nothing more is done; None: never."""
-    instants: list[datetime] = []
-    if standing.manual is not None and standing.manual.until is not None:
-        instants.append(standing.manual.until)
-    if standing.falls_at is not None:
-        instants.append(standing.falls_at)
-    day = _next_day(ladder, standing, days, local_date(now, zone))
-    if day is not None:
-        instants.append(midnight(day, zone))
-    return min((one for one in instants if one > now), default=None)
-
-
-def _next_day(ladder: TierSet, standing: Standing, days: Sequence[Day], on: date) -> date | None:
-    """The next day on whose beginning the windows carry another tier, or may let one fall."""
-    period, held = ladder.period, place(ladder, standing.earned)
-    match ladder.metric, period:
-        case Invitation(), _:
-            return None
-        case Tenure(), _:
-            coming = [add_months(standing.joined_on, tier.threshold) for tier in ladder.tiers[held + 1 :]]
-            return min((day for day in coming if day > on), default=None)
-        case _, Lifetime():
-            return None
-        case _, RollingWindow():
-            return _rolls_out(ladder, period, standing, days, on, held)
-        case _, Calendar(lasts=lasts) | Anniversary(lasts=lasts):
-            # Behind as many windows as count, nothing that was done until now is in them: what is then, stays.
-            longest = max((tier.lifetime_after or 0 for tier in ladder.tiers), default=0)
-            for day in islice(begins(period, standing.joined_on, on), max(lasts, longest) + 2):
-                carried = carrying(ladder, standing, days, day)
-                if carried > held or (carried < held and ladder.downgrade != "never"):
-                    return day
-                if _for_ever(ladder, standing, days, day) is not standing:
-                    return day
-            return None
-
-
-def _rolls_out(
-    ladder: TierSet, period: RollingWindow, standing: Standing, days: Sequence[Day], on: date, held: int
-) -> date | None:
-    """The day on which so much has left the window that it carries another tier than `held`."""
-    candidates = {leaves(period, day.on) for day in days}
-    if ladder.upgrade == "at_review":
-        candidates = {day + timedelta(days=n) for day in candidates for n in (0, 1)} | {on + _DAY}
-    for day in sorted(day for day in candidates if day > on):
-        carried = carrying(ladder, standing, days, day)
-        if carried > held or (carried < held and ladder.downgrade != "never"):
-            return day
-    return None
+def _remembers(ladder: TierSet) -> bool:
+    """Whether the tier depends on what was held before, and not on the windows alone."""
+    return ladder.downgrade != "by_metric" or ladder.grace_days > 0
 
 
 def _effective(ladder: TierSet, standing: Standing) -> int:
     given = None if standing.manual is None else standing.manual.tier
     return max(place(ladder, one) for one in (standing.earned, standing.lifetime, given))
-
-
-def _moved(
-    ladder: TierSet,
-    before: int,
-    standing: Standing,
-    days: Sequence[Day],
-    instant: datetime,
-    zone: ZoneInfo,
-    why: Why,
-) -> tuple[Standing, tuple[Move, ...]]:
-    after = _effective(ladder, standing)
-    if after == before:
-        return standing, ()
-    if after == place(ladder, standing.lifetime) and after > place(ladder, standing.earned):
-        why = Why.LIFETIME
-    counted = figure(ladder, standing, days, local_date(instant, zone))
-    move = Move(instant, at(ladder, before), at(ladder, after), why, counted)
-    return replace(standing, since=instant), (move,)
