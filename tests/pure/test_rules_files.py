@@ -44,7 +44,9 @@ expiries = (
         Rolling, st.none() | st.integers(1, 900), st.none() | st.integers(1, 90), st.sampled_from(RoundUp)
     )
     | st.builds(
-        FixedDays, st.lists(st.sampled_from(("03-31", "12-31")), min_size=1).map(tuple), st.integers(1, 90)
+        FixedDays,
+        st.lists(st.sampled_from(("03-31", "12-31")), min_size=1, max_size=20).map(tuple),
+        st.integers(1, 90),
     )
 )
 currencies = st.builds(

@@ -74,13 +74,19 @@ def day_of_year(day: str, year: int) -> date:
     return date(year, month, min(number, calendar.monthrange(year, month)[1]))
 
 
+def period_start(on: date, period: RoundUp) -> date:
+    """The first day of the calendar period that holds `on`."""
+    if period is RoundUp.DAY:
+        return on
+    months = _MONTHS[period]
+    return date(on.year, (on.month - 1) // months * months + 1, 1)
+
+
 def period_end(on: date, period: RoundUp) -> date:
     """The last day of the calendar period that holds `on`."""
     if period is RoundUp.DAY:
         return on
-    months = _MONTHS[period]
-    first = date(on.year, (on.month - 1) // months * months + 1, 1)
-    return add_months(first, months) - timedelta(days=1)
+    return add_months(period_start(on, period), _MONTHS[period]) - timedelta(days=1)
 
 
 def period_of(on: date, period: CapPeriod) -> str:

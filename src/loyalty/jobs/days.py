@@ -6,22 +6,19 @@ From the closing block on no block can bear an instant of that day, so the block
 from datetime import timedelta
 from uuid import UUID
 
-import msgspec
 import structlog
 
-from loyalty.access.roles import Role
 from loyalty.base.calendar import local_date, midnight
 from loyalty.base.database import reading
-from loyalty.base.ids import NIL
 from loyalty.jobs import store
 from loyalty.jobs.programs import in_every_program
-from loyalty.posting.commands import Actor, CloseDay, Submission
+from loyalty.jobs.road import refused
+from loyalty.posting.commands import CloseDay
 from loyalty.posting.runtime import Runtime
 
 log = structlog.get_logger()
 
 DAYS_AT_ONCE = 400  # of one program in one look
-_ACTOR = Actor("job", NIL, Role.ADMIN)
 
 
 async def close_days(runtime: Runtime, most: int = DAYS_AT_ONCE) -> int:
@@ -44,9 +41,7 @@ async def _close_program(runtime: Runtime, program_id: UUID, most: int) -> int:
     day = last + timedelta(days=1) if last else local_date(first_at, zone)
     closed = 0
     while closed < most and await runtime.now(program_id) >= midnight(day + timedelta(days=1), zone):
-        submission = Submission(program_id, CloseDay(day), _ACTOR, request_id=f"close {day}")
-        answer = await runtime.pipe.submit(submission)
-        code = None if answer.status < 400 else msgspec.json.decode(answer.body)["code"]
+        code = await refused(runtime, program_id, CloseDay(day), f"close {day}")
         if code not in (None, "day_closed"):  # busy, for one: the next sweep comes to it
             log.warning("day_not_closed", program_id=str(program_id), day=str(day), code=code)
             break

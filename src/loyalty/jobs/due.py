@@ -4,26 +4,22 @@ It changes no balance that anybody reads, for every read settles first; it makes
 """
 
 import asyncio
-from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
-import msgspec
 import structlog
 
-from loyalty.access.roles import Role
 from loyalty.base.database import alone, reading
-from loyalty.base.ids import NIL
 from loyalty.jobs import store
 from loyalty.jobs.programs import in_every_program
-from loyalty.posting.commands import Actor, Answer, Settle, Submission
+from loyalty.jobs.road import refused
+from loyalty.posting.commands import Settle
 from loyalty.posting.runtime import Runtime
 
 log = structlog.get_logger()
 
 TOGETHER = 64  # commands of the sweep on their way at once: tills never find its queue before them
 CHUNK = 1_000  # accounts looked for at once
-_ACTOR = Actor("job", NIL, Role.ADMIN)
 
 
 async def settle_due(runtime: Runtime) -> int:
@@ -50,31 +46,15 @@ async def _lane(runtime: Runtime, program_id: UUID, cell: int) -> int:
             due = await store.due_accounts(connection, program_id, cell, now, after, CHUNK)
         owners = list(dict.fromkeys(owner_id for _, _, owner_id in due))  # one may have several accounts
         for first in range(0, len(owners), TOGETHER):
-            answers = await _settle(runtime, program_id, owners[first : first + TOGETHER])
-            settled += sum(answer.status == 200 for answer in answers)
-            refused = {code for answer in answers if (code := _refusal(answer)) is not None}
-            if refused:  # busy, for one: the next sweep comes to it
-                log.warning("not_settled", program_id=str(program_id), cell=cell, codes=sorted(refused))
+            commands = (Settle(owner_id) for owner_id in owners[first : first + TOGETHER])
+            codes = await asyncio.gather(
+                *(refused(runtime, program_id, one, f"settle {one.member_id}") for one in commands)
+            )
+            settled += codes.count(None)
+            # Nothing due: somebody else did it. Busy, for one: the next sweep comes to it.
+            if left := {code for code in codes if code not in (None, "nothing_due")}:
+                log.warning("not_settled", program_id=str(program_id), cell=cell, codes=sorted(left))
                 return settled
         if len(due) < CHUNK:
             return settled
         after = due[-1][:2]
-
-
-async def _settle(runtime: Runtime, program_id: UUID, owners: Iterable[UUID]) -> list[Answer]:
-    return await asyncio.gather(
-        *(
-            runtime.pipe.submit(
-                Submission(program_id, Settle(owner_id), _ACTOR, request_id=f"settle {owner_id}")
-            )
-            for owner_id in owners
-        )
-    )
-
-
-def _refusal(answer: Answer) -> str | None:
-    """Why an account was not settled; None when it was, or when somebody else did."""
-    if answer.status < 400:
-        return None
-    code: str = msgspec.json.decode(answer.body)["code"]
-    return None if code == "nothing_due" else code

@@ -148,7 +148,6 @@ class Standing(Struct, frozen=True):
     lifetime: str | None = None
     manual: Manual | None = None
     falls_at: datetime | None = None
-    reviewed_to: datetime | None = None  # everything due up to here has been reviewed
     next_review_at: datetime | None = None  # None: nothing will change by itself
 
 

@@ -8,16 +8,10 @@ from datetime import date, timedelta
 from itertools import count
 from typing import NamedTuple
 
-from loyalty.base.calendar import RoundUp, add_months, period_end
-from loyalty.tiers.types import Anniversary, Calendar, CalendarUnit, Lifetime, Period, RollingWindow
+from loyalty.base.calendar import RoundUp, add_months, period_end, period_start
+from loyalty.tiers.types import Anniversary, Calendar, Lifetime, Period, RollingWindow
 
 _DAY = timedelta(days=1)
-_ENDS = {
-    CalendarUnit.MONTH: RoundUp.MONTH,
-    CalendarUnit.QUARTER: RoundUp.QUARTER,
-    CalendarUnit.HALF_YEAR: RoundUp.HALF_YEAR,
-    CalendarUnit.YEAR: RoundUp.YEAR,
-}
 
 
 class Window(NamedTuple):
@@ -29,9 +23,8 @@ def window(period: Period, joined_on: date, on: date) -> Window:
     """The window that holds `on`; of a rolling one, the window that ends with it."""
     match period:
         case Calendar(unit=unit):
-            last = period_end(on, _ENDS[unit])
-            months = {CalendarUnit.MONTH: 1, CalendarUnit.QUARTER: 3, CalendarUnit.HALF_YEAR: 6}.get(unit, 12)
-            return Window(add_months(last + _DAY, -months), last)
+            period_of = RoundUp(unit)
+            return Window(period_start(on, period_of), period_end(on, period_of))
         case Anniversary(months=months):
             # From the day of joining each time: one of the 31st begins on a 31st again after a shorter month.
             whole = months_between(joined_on, on) // months
