@@ -366,6 +366,13 @@ async def test_a_wrong_query_is_told_by_its_parameter(
         assert problem["parameter"] == name
 
 
+async def test_a_text_of_the_wrong_form_is_told_the_form(admin: Client) -> None:
+    body = {"member": {"id": SOMEBODY}, "reward": "Mug"}
+    problem = is_problem(await admin.post("/v1/redemptions", body, idempotency_key="form"), 422)
+    assert [(one["pointer"], one["code"]) for one in problem["errors"]] == [("/reward", "invalid_format")]
+    assert "^[a-z]" in problem["errors"][0]["detail"]
+
+
 async def test_calls_without_parameters_take_none(admin: Client) -> None:
     for path in ("/v1/program", f"/v1/members/{SOMEBODY}", f"/v1/entries/{SOMEBODY}"):
         is_problem(await admin.get(f"{path}?fields=name"), 400, "unknown_parameter")

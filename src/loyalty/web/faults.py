@@ -225,7 +225,7 @@ class _Walk:
         elif form is not None and (told := form(value)):
             self.add(at, *told)
         elif kind.pattern is not None and not re.search(kind.pattern, value):
-            self.add(at, "invalid_format")
+            self.add(at, "invalid_format", f"The text must match the pattern {kind.pattern}")
 
     def whole(self, kind: inspect.IntType, value: Any, at: str) -> None:
         if isinstance(value, float):
