@@ -11,11 +11,11 @@ import pytest
 from litestar import Litestar
 
 from loyalty.access.roles import PERMISSIONS, Permission
+from loyalty.base.forms import CODES
 from loyalty.base.problems import catalogue
 from loyalty.base.settings import Settings
 from loyalty.web.app import describe, endpoints, make_app
 from loyalty.web.edge import Access
-from loyalty.web.faults import CODES
 from loyalty.web.reference import error_page, reference
 from loyalty.web.written import ROOT, files
 

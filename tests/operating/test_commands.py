@@ -1,5 +1,6 @@
 """What an operator types: programs from files, clocks, keys, staff; and that all of it stands in the audit log."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,16 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from loyalty.access.keys import kind_of
+from loyalty.base.settings import from_process
 from loyalty.cli.frame import Exit
 from loyalty.cli.main import run
+from loyalty.operating.desk import DeskError, open_desk
+from loyalty.programs.service import create_program, list_programs
+from loyalty.programs.types import ProgramKind
+from loyalty.rules.types import Ruleset
 from tests.conftest import Database, apart
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "programs"
@@ -130,6 +137,64 @@ def test_a_file_that_is_no_program_is_told_with_the_place(shell: Shell, tmp_path
     assert "cannot be read" in shell("program", "create", str(tmp_path / "none.toml"), ends=Exit.USAGE)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (
+            ('zone = "America/New_York"', 'zone = "America/Newyork"'),
+            "/program/zone: There is no such time zone. (line 7)",
+        ),
+        (
+            ('points_currency = "points"', 'points_currency = "stars"'),
+            "/rules/0/points_currency: The program has no points currency stars. (line",
+        ),
+        (('kind = "sandbox"', 'kind = "sandboxed"'), "/program/kind: One of: live, sandbox. (line 5)"),
+        (('money = "USD"', 'money = "Dollar"'), "/program/money: "),
+        (("[[rules]]", "[[rules]"), "This is not TOML"),
+    ],
+)
+def test_a_wrong_file_makes_no_program_and_tells_every_place_and_line(
+    shell: Shell, tmp_path: Path, wrong: tuple[str, str], told: str
+) -> None:
+    text = (EXAMPLES / "journey-a.toml").read_text()
+    assert wrong[0] in text
+    (tmp_path / "wrong.toml").write_text(text.replace(*wrong, 1))
+    before = shell.json("program", "list")
+    assert told in shell("program", "create", str(tmp_path / "wrong.toml"), ends=Exit.USAGE)
+    assert shell.json("program", "list") == before
+
+
+def test_a_program_whose_making_was_cut_short_is_none(shell: Shell, sandbox: str) -> None:
+    async def make_half() -> str:
+        async with open_desk(from_process()) as desk:
+            id, runtime = desk.ids(), desk.runtime
+            await create_program(
+                runtime.engine, id, ProgramKind.LIVE, runtime.settings.cells, runtime.clock.now()
+            )
+            return str(id)
+
+    half = asyncio.run(make_half())
+    listed = [row["program"] for row in shell.json("program", "list")]
+    assert sandbox in listed
+    assert half not in listed
+    assert "no program" in shell("keys", "create", "--role", "pos", "--program", half, ends=Exit.REFUSED)
+
+
+def test_the_desk_makes_no_program_of_what_it_refuses(shell: Shell, sandbox: str) -> None:
+    async def make_wrong() -> tuple[int, int]:
+        async with open_desk(from_process()) as desk:
+            right = await desk.in_force(UUID(sandbox))
+            (rule,) = right.ruleset.rules
+            ruleset = Ruleset(rules=(replace(rule, points_currency="stars"),))
+            before = len(await list_programs(desk.runtime.engine))
+            with pytest.raises(DeskError, match="stars"):
+                await desk.create_program(ProgramKind.LIVE, replace(right, ruleset=ruleset))
+            return before, len(await list_programs(desk.runtime.engine))
+
+    before, after = asyncio.run(make_wrong())
+    assert before == after
+
+
 def test_a_sandbox_clock_goes_forward_only(shell: Shell, sandbox: str) -> None:
     at = ["--program", sandbox]
     assert (
@@ -184,7 +249,7 @@ def test_staff_get_tokens_that_can_be_ended(
     assert run(["staff", "token", person, "--days", "1", *at]) == Exit.OK
     told = capsys.readouterr()
     assert kind_of(told.out.strip()) == "ls"
-    shell("staff", "revoke", told.err.split()[-1], *at)
+    shell("staff", "revoke", told.err.split()[-3], *at)
 
 
 def test_where_there_are_several_programs_one_must_be_named(shell: Shell, sandbox: str) -> None:

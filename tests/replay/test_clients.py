@@ -98,6 +98,25 @@ async def test_outcomes_are_counted_apart() -> None:
     assert 0 < figures.p50_ms <= figures.p99_ms
 
 
+async def test_what_was_refused_before_is_tried_again_under_another_key() -> None:
+    refused_again = Say(
+        404, {"code": "member_not_found", "detail": "No."}, headers={"Idempotent-Replayed": "true"}
+    )
+    first = {
+        "replay:shop:R-0": refused_again,
+        "replay:shop:R-1": problem(422, "idempotency_key_reused"),
+        "replay:shop:R-2": REPLAYED,
+        "replay:shop:R-3": problem(422, "too_old"),
+    }
+    async with serving(lambda request: first.get(request.key, RECORDED)) as (address, seen):
+        with Clients(address, "lk_key", 1) as clients:
+            await clients.post(receipts(4, members=1))
+    figures = clients.tally.figures(1.0)
+    assert (figures.recorded, figures.replayed, figures.refused) == (2, 1, {"too_old": 1})
+    assert len(seen) == 6
+    assert [request.body["external_id"] for request in seen if request.key not in first] == ["R-0", "R-1"]
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [

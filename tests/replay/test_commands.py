@@ -145,10 +145,10 @@ def test_the_same_receipt_at_another_time_is_refused_and_counted_by_its_code(
 ) -> None:
     replay(files, *shop, "--limit", "1", "--shift", "auto", capsys=capsys)
     key = (files / "key").read_text()
-    (files / "key").write_text(f"Authorization: Bearer {key}")
+    (files / "key").write_text(f"Content-Type: application/json\nAuthorization: Bearer {key}")
     line = [*shop, "--limit", "1", "--shift", "1"]
     other = replay(files, *line, capsys=capsys, ends=Exit.REFUSED)
-    assert other["refused"] == {"idempotency_key_reused": 1}
+    assert other["refused"] == {"activity_differs": 1}
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ def test_a_row_of_another_length_is_found(tmp_path: Path) -> None:
 
 
 def test_a_column_that_is_not_there_is_named_with_the_nearest_one(tmp_path: Path) -> None:
-    assert 'no column "Menga", did you mean "Menge"?' in faults(
+    assert 'no column "Menga" (did you mean "Menge"?)' in faults(
         tmp_path, mapping=MAPPING.replace('"Menge"', '"Menga"')
     )
 

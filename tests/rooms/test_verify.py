@@ -462,6 +462,7 @@ async def test_last_blocks_removed_with_all_they_covered_are_shown_by_the_checkp
     )
     of_it = f"{OF} AND decision_id IN (SELECT id FROM decisions {OF} AND block_number = $2)"
     for statement in (
+        f"DELETE FROM members {OF} AND id IN (SELECT member_id FROM decisions {OF} AND block_number = $2)",
         f"DELETE FROM engagement_events {of_it}",
         f"DELETE FROM idempotency_records {of_it}",
         f"DELETE FROM decisions {OF} AND block_number = $2",

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loyalty.base.errors import Fault
+from loyalty.base.forms import CODES, faults_of
 from loyalty.base.numbers import decimal
 from loyalty.web.api import wire
 from loyalty.web.app import endpoints
 from loyalty.web.edge import decode
-from loyalty.web.faults import CODES, faults_of
 from loyalty.web.types import InvalidBody
 from tests.web.world import CONFIGURATION
 

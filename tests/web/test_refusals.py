@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from loyalty.base.database import transaction
+from loyalty.base.forms import CODES
 from loyalty.web.app import endpoints
 from loyalty.web.edge import Endpoint
-from loyalty.web.faults import CODES
 from tests.races.client import Client, Reply
 from tests.web.world import World, enrol, parsed, receipt
 

@@ -4,6 +4,7 @@ Digests answer "is this the same again" without keeping what was said: HMAC-SHA-
 secret, so that nobody with the database alone can guess a phone number from its digest.
 """
 
+import hashlib
 import hmac
 from typing import Any
 
@@ -19,6 +20,11 @@ def canonical(value: Any) -> bytes:
     change what was digested before.
     """
     return _ENCODER.encode(value)
+
+
+def name_digest(*words: str) -> str:
+    """Hex of 128 bits that no other list of words has, for whoever must know a name again later."""
+    return hashlib.blake2b(canonical(words), digest_size=16).hexdigest()
 
 
 class Digests:

@@ -15,6 +15,7 @@ from loyalty.operating.desk import Desk
 from loyalty.posting import files
 from loyalty.posting.answers import PublishedAnswer
 from loyalty.posting.configuration import Configuration, Loaded
+from loyalty.posting.validate import faults
 from loyalty.programs.types import ProgramKind
 
 app = App(name="program", help="Create, show, publish and export programs.")
@@ -170,10 +171,16 @@ def _row(described: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_program(file: Path) -> tuple[ProgramKind, Configuration]:
+    """What a program file says. Raises: CommandError with every fault and its line."""
     try:
-        return files.load(file.read_text("utf-8"))
+        text = file.read_text("utf-8")
+        kind, configuration = files.load(text)
+        found = files.in_file(text, faults(configuration))
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{file} cannot be read: {error}", Exit.USAGE) from error
     except LoyaltyError as error:
-        faults = "".join(f"\n  {fault.pointer}: {fault.detail}" for fault in error.faults)
-        raise CommandError(f"{file} is no program: {error.detail}{faults}", Exit.USAGE) from error
+        kind, configuration, found = None, None, error.faults
+    if kind is None or configuration is None or found:
+        told = "".join(f"\n  {fault.pointer}{': ' * bool(fault.pointer)}{fault.detail}" for fault in found)
+        raise CommandError(f"{file} describes no program:{told}", Exit.USAGE)
+    return kind, configuration

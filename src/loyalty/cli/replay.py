@@ -83,7 +83,7 @@ def replay(
     base_url
         Address of the API; default: the running demo.
     api_key_file
-        File that holds the API key, or the header with it: `Authorization: Bearer …`.
+        File that holds the API key, or headers and among them `Authorization: Bearer …`.
     api_key_env
         Name of the environment variable that holds it.
     clients
@@ -191,10 +191,13 @@ def _target(base_url: str | None, api_key_file: Path | None, api_key_env: str | 
     key = ""
     if api_key_file is not None:
         try:
-            key = api_key_file.read_text("utf-8").strip()
-            key = re.sub(r"^authorization:\s*bearer\s+", "", key, flags=re.IGNORECASE)
+            text = api_key_file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise _usage(f"{api_key_file} cannot be read: {error}") from error
+        header = re.search(r"^authorization:\s*bearer\s+(\S+)\s*$", text, flags=re.IGNORECASE | re.MULTILINE)
+        key = header[1] if header else text
+        if not key or re.search(r"\s", key):
+            raise _usage(f"{api_key_file} holds neither a key alone nor a header Authorization: Bearer …")
     elif api_key_env is not None:
         key = os.environ.get(api_key_env, "").strip()
     if base_url is not None:

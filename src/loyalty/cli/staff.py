@@ -75,14 +75,15 @@ def token(staff: UUID, *, days: int = 30, program: UUID | None = None) -> None:
         Id of the program; not needed where there is only one.
     """
 
-    async def work(desk: Desk) -> tuple[UUID, str]:
+    async def work(desk: Desk) -> tuple[UUID, UUID, str]:
         chosen = await desk.program(program)
         issued, text = await desk.issue_token(chosen.id, staff, lifetime(days))
-        return issued.id, text
+        return chosen.id, issued.id, text
 
-    token_id, text = at_desk(work)
+    program_id, token_id, text = at_desk(work)
     print(text)
-    say(f"Keep it now: it is not shown again. End it with: loyalty staff revoke {token_id}")
+    ending = f"loyalty staff revoke {token_id} --program {program_id}"
+    say(f"Keep it now: it is not shown again. End it with: {ending}")
 
 
 @app.command

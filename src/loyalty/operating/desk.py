@@ -4,6 +4,7 @@ What changes points or configuration goes down the one road like every other com
 back as an exception that tells the same code.
 """
 
+import contextlib
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -21,14 +22,17 @@ from loyalty.access.types import ApiKey, Client, Staff, StaffToken, operator
 from loyalty.base.calendar import INSTANT_MAX, INSTANT_MIN
 from loyalty.base.clock import random62
 from loyalty.base.database import reading, transaction
+from loyalty.base.errors import LoyaltyError
 from loyalty.base.ids import NIL, Ids
+from loyalty.base.problems import render
 from loyalty.base.settings import Settings
 from loyalty.posting.answers import ClockAnswer, PublishedAnswer
 from loyalty.posting.commands import Actor, AdvanceClock, Command, Idempotency, Publish, Submission
 from loyalty.posting.configuration import Configuration
 from loyalty.posting.runtime import Runtime, open_runtime
+from loyalty.posting.validate import refuse_invalid
 from loyalty.programs.service import create_program, list_programs
-from loyalty.programs.types import Program, ProgramKind
+from loyalty.programs.types import Program, ProgramKind, ProgramNotFound
 
 _OPERATOR = Actor("operator", NIL, Role.ADMIN)
 
@@ -74,8 +78,14 @@ class Desk:
     # --- programs ----------------------------------------------------------------------------------------
 
     async def programs(self) -> list[Program]:
-        """Every program of the installation, oldest first."""
-        return await list_programs(self.runtime.engine)
+        """Every program of the installation, oldest first; not what was never finished."""
+        found: list[Program] = []
+        for program in await list_programs(self.runtime.engine):
+            # One whose maker died before its first configuration was in force is none to anybody.
+            with contextlib.suppress(ProgramNotFound):
+                await self.runtime.history(program.id)
+                found.append(program)
+        return found
 
     async def program(self, program_id: UUID | None) -> Program:
         """The program with this id, or the only one there is. Raises: DeskError."""
@@ -98,8 +108,12 @@ class Desk:
     ) -> UUID:
         """A new program with its first configuration in force; a sandbox's clock begins at `clock_at`.
 
-        Raises: DeskError when the configuration is refused; the program then does not serve.
+        Raises: DeskError when the configuration is refused; there is then no program.
         """
+        try:
+            refuse_invalid(configuration, None)
+        except LoyaltyError as refusal:
+            raise _refusal(render(refusal, "")[1]) from None
         program_id = self.ids()
         runtime = self.runtime
         _refuse_far(clock_at)

@@ -79,6 +79,8 @@ class Detail(Struct, frozen=True, omit_defaults=True):
     """Stored as JSON in `decisions.detail`."""
 
     content_sha256: str | None = None  # hex digest of the stored content's bytes
+    named: str | None = None  # digest of the activity's source and external id
+    enrolled: bool = False  # its member came with it
     basis: dict[str, tuple[int, ...]] = {}  # by points currency: minor units per line that could earn
     judged_by: int | None = None  # number of the configuration whose rules judged (in force at `occurred_at`)
     awards: tuple[Award, ...] = ()

@@ -9,11 +9,12 @@ import tomllib
 from collections.abc import Iterable
 from datetime import date, time
 from enum import Enum
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from loyalty.base.errors import Fault
+from loyalty.base.forms import faults_of
 from loyalty.conditions.types import AllOf
 from loyalty.posting.configuration import Configuration
 from loyalty.programs.types import (
@@ -21,12 +22,12 @@ from loyalty.programs.types import (
     PointsCurrency,
     Policies,
     ProgramKind,
-    ProgramSettings,
 )
-from loyalty.rewards.types import Catalogue, Reward
-from loyalty.rules.types import Lines, Rule, Ruleset
+from loyalty.rewards.types import Reward
+from loyalty.rules.types import Lines, Rule
 
 _COLUMNS = 110
+T = TypeVar("T")
 _OFF = "off"
 
 # --- reading ------------------------------------------------------------------------------------------
@@ -54,33 +55,35 @@ def load(text: str) -> tuple[ProgramKind, Configuration]:
     """The program that a file describes.
 
     Only the form is looked at; whether it can be published, posting/validate.py says.
-    Raises: ConfigurationInvalid with one fault that names the line, and the place as a JSON pointer.
+    Raises: ConfigurationInvalid with every fault, its line and its place as a JSON pointer.
     """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationInvalid(faults=(Fault("", "malformed", f"This is not TOML: {error}."),)) from None
-    try:
-        file = msgspec.convert(_in_api_words(document), _File)
-        settings = {
-            "name": file.program.name,
-            "zone": file.program.zone,
-            "money": file.program.money,
+    file = _formed(_File, _in_api_words(document), text)
+    program = file.program
+    whole = {
+        "settings": {
+            "name": program.name,
+            "zone": program.zone,
+            "money": program.money,
             "points_currencies": file.points_currencies,
-            "policies": file.program.policies,
-        }
-        configuration = Configuration(
-            msgspec.convert(settings, ProgramSettings),
-            msgspec.convert({"rules": file.rules, "excluded": file.excluded}, Ruleset),
-            msgspec.convert(file.rewards, Catalogue),
-        )
-    except msgspec.ValidationError as error:
-        said, _, path = str(error).partition(" - at `$")
-        pointer = re.sub(r"\.|\[|\]\.?", "/", path.rstrip("`")).rstrip("/")
-        if unknown := re.search(r"unknown field `(.+)`", said):
-            pointer = f"{pointer}/{unknown[1]}"
-        raise ConfigurationInvalid(faults=in_file(text, [Fault(pointer, "invalid", f"{said}.")])) from None
-    return file.program.kind, configuration
+            "policies": program.policies,
+        },
+        "ruleset": {"rules": file.rules, "excluded": file.excluded},
+        "rewards": file.rewards,
+    }
+    return program.kind, _formed(Configuration, whole, text)
+
+
+def _formed(shape: type[T], value: Any, text: str) -> T:
+    """`value` as a `shape`. Raises: ConfigurationInvalid with every fault and its place in the file."""
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError:
+        found = faults_of(shape, msgspec.to_builtins(value))  # dates as JSON writes them
+        raise ConfigurationInvalid(faults=in_file(text, found)) from None
 
 
 def _in_api_words(document: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Posts receipts over several connections at once; the receipts of one member stay in their order on one of them.
 
 Each receipt bears an Idempotency-Key made of its own receipt number, so a replay may be stopped, repeated or run
-twice at once: what is recorded already is answered again and counted apart.
+twice at once: what is recorded already is answered again and counted apart, what was refused is tried again.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
+from uuid import uuid4
 
 import msgspec
 
@@ -55,6 +56,7 @@ class Clients:
         self._base_url = base_url
         self._patience_s = patience_s
         self._redeem = redeem
+        self._run = uuid4().hex
         self.tally = Tally()
 
     def __enter__(self) -> Self:
@@ -103,7 +105,11 @@ class Clients:
             key, body, payment = item
             if payment is not None:
                 self._count_payment(await self._send(connection, _PAYMENTS, f"{key}:points", payment))
-            self._count(await self._send(connection, _PATH, key, body))
+            response = await self._send(connection, _PATH, key, body)
+            if _told_before(response):
+                # What stood in its way may be gone; its number alone keeps it from being recorded twice.
+                response = await self._send(connection, _PATH, f"{key}:{self._run}", body)
+            self._count(response)
 
     async def _send(self, connection: Connection, path: str, key: str, body: bytes) -> Response:
         """The final answer to one request, however often it had to be asked for."""
@@ -183,6 +189,15 @@ def _key(receipt: Receipt) -> str:
 def _retryable(response: Response) -> bool:
     return response.status in _TRY_AGAIN or (
         response.status == 409 and _problem(response).get("retryable") is True
+    )
+
+
+def _told_before(response: Response) -> bool:
+    """Whether a refusal is that of an earlier request under the same key, of this content or of another."""
+    if response.status < 400:
+        return False
+    return (
+        response.headers.get("idempotent-replayed") == "true" or _code(response) == "idempotency_key_reused"
     )
 
 

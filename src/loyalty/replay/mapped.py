@@ -106,7 +106,7 @@ def _check_columns(path: Path, mapping: Mapping, columns: list[str]) -> None:
     for name in _named(mapping):
         if name not in columns:
             close = difflib.get_close_matches(name, columns, n=1)
-            faults.append(f'no column "{name}"' + (f', did you mean "{close[0]}"?' if close else ""))
+            faults.append(f'no column "{name}"' + (f' (did you mean "{close[0]}"?)' if close else ""))
     if faults:
         raise ReplayError(f"{path} has {'; '.join(faults)}. Its columns are: {', '.join(columns)}.")
 

@@ -145,9 +145,10 @@ class Purchases:
 def complaint(error: duckdb.Error) -> str:
     """What DuckDB says is wrong, without its advice and without the picture of the statement."""
     told = takewhile(
-        lambda line: line and not line.startswith(("LINE ", "Possible ")), str(error).splitlines()
+        lambda line: line and not line.startswith(("LINE ", "Possible ", "Candidate ")),
+        str(error).splitlines(),
     )
-    return ", ".join(told).rstrip(".") or type(error).__name__
+    return ", ".join(told).rstrip(".!") or type(error).__name__
 
 
 def literal(text: str) -> str:

@@ -29,6 +29,7 @@ from loyalty.base.clock import random62
 from loyalty.base.collector import no_collection
 from loyalty.base.database import DatabaseUnavailable, OutcomeUnknown
 from loyalty.base.errors import Fault, LoyaltyError
+from loyalty.base.forms import FAULTS_MAX, faults_of
 from loyalty.base.ids import Ids
 from loyalty.members.identifiers import parse_member_path
 from loyalty.members.types import MemberNotFound
@@ -36,7 +37,6 @@ from loyalty.posting.commands import Actor, Answer, Command, Idempotency, Member
 from loyalty.posting.runtime import Runtime
 from loyalty.web import strict
 from loyalty.web.exchange import Exchange
-from loyalty.web.faults import faults_of
 from loyalty.web.guard import EXCHANGE, incident, refusal, send_answer
 from loyalty.web.metrics import Metrics
 from loyalty.web.query import NoQuery, parameters_of, read_query
@@ -390,7 +390,7 @@ def fitted(shape: type[T], value: Any, known: Sequence[Fault] = ()) -> T:
             pass
     named = {fault.pointer for fault in known}
     found = [fault for fault in faults_of(shape, value) if fault.pointer not in named]
-    faults = [*known, *found][: strict.FAULTS_MAX]
+    faults = [*known, *found][:FAULTS_MAX]
     raise InvalidBody(
         faults=tuple(faults or [Fault("", "wrong_type", "The body does not have the expected form.")])
     )

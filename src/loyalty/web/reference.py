@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from typing import Any
 
+from loyalty.base.forms import CODES
 from loyalty.base.problems import catalogue
-from loyalty.web.faults import CODES
 
 JSON = dict[str, Any]
 

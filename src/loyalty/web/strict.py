@@ -13,11 +13,11 @@ from typing import Any, cast
 import msgspec
 
 from loyalty.base.errors import Fault
+from loyalty.base.forms import FAULTS_MAX, token
 from loyalty.base.text import TextFault, visible
 from loyalty.web.types import DuplicateKey, InvalidEncoding, MalformedBody, TooDeep
 
 DEPTH_MAX = 32
-FAULTS_MAX = 100  # a body of ten thousand faults is told the first hundred
 
 _HIDDEN_COLON = re.compile(rb"\\u003[aA]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -112,11 +112,6 @@ def _inside(value: Any) -> Iterable[tuple[Any, Any]]:
 
 def _pointer(*path: Any) -> str:
     return "".join(f"/{token(str(step))}" for step in path)
-
-
-def token(key: str) -> str:
-    """A key as one step of a JSON pointer, cut where it is absurdly long, half characters replaced."""
-    return key[:80].encode("utf-8", "replace").decode().replace("~", "~0").replace("/", "~1")
 
 
 def _check_depth(raw: bytes) -> None:

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from loyalty.base.forms import CODES
 from loyalty.base.problems import catalogue
 from loyalty.web import openapi
 from loyalty.web.app import describe
-from loyalty.web.faults import CODES
 
 ROOT = Path(__file__).resolve().parents[3]
 OPENAPI = ROOT / "openapi" / "openapi.json"

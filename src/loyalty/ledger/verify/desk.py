@@ -1,4 +1,4 @@
-"""What is done by hand and stands beside the ledger: proposals, frozen accounts, members' status and last change.
+"""What is done by hand and stands beside the ledger: proposals, frozen accounts, members, their status and last change.
 
 Each row must say what the newest decision about it says; the chain answers for the decisions.
 """
@@ -9,13 +9,13 @@ from uuid import UUID
 
 import msgspec
 
-from loyalty.ledger.verify.frame import BY_HAND, Connect, Notes, snapshot, stream
+from loyalty.ledger.verify.frame import BY_HAND, COMES, Connect, Notes, snapshot, stream
 from loyalty.ledger.verify.report import Findings
 
 _NEWER = f"""
 SELECT d.id, d.kind, d.member_id, b.recorded_at, d.answer_status, d.detail
 FROM decisions d JOIN blocks b ON b.program_id = $1 AND b.cell = $2 AND b.number = d.block_number
-WHERE d.program_id = $1 AND d.cell = $2 AND d.id > $3 AND d.kind IN {BY_HAND} ORDER BY d.id
+WHERE d.program_id = $1 AND d.cell = $2 AND d.id > $3 AND (d.kind IN {BY_HAND} OR {COMES}) ORDER BY d.id
 """
 _PROPOSALS = """
 SELECT id, kind, member_id, points_currency, points, reason, reference, proposed_by_kind, proposed_by, proposed_at,
@@ -26,7 +26,7 @@ _FREEZES = """
 SELECT member_id, points_currency, frozen, reason, since, decision_id
 FROM freezes WHERE program_id = $1 AND cell = $2
 """
-_MEMBERS = "SELECT id, status FROM members WHERE program_id = $1 AND cell = $2"
+_MEMBERS = "SELECT id, status, enrolled_at, merged_into FROM members WHERE program_id = $1 AND cell = $2"
 _CHANGES = "SELECT member_id, changed_at FROM member_changes WHERE program_id = $1 AND cell = $2"
 
 
@@ -43,9 +43,12 @@ class Heard(NamedTuple):
 
 def hear(notes: Notes, cell: int, said: Heard) -> None:
     """Note what a decision says of a row beside the ledger, if it is about one. Raises: MsgspecError."""
+    detail = msgspec.json.decode(said.detail, type=_Detail)
+    note: Any = detail.note
+    if detail.enrolled or (said.kind == "enrol" and said.answer_status == 201):  # 200: it was there
+        notes.said(cell, "enrolled", str(said.member_id), said.recorded_at.isoformat())
     if said.kind not in BY_HAND:
         return
-    note: Any = msgspec.json.decode(said.detail, type=_Detail).note
     match said.kind:
         case "propose" | "approve" | "reject":
             proposal = note.get("proposal", {})
@@ -64,6 +67,7 @@ def hear(notes: Notes, cell: int, said: Heard) -> None:
 
 class _Detail(msgspec.Struct):
     note: dict[str, Any] = {}
+    enrolled: bool = False
 
 
 def _text(value: Any) -> str:
@@ -106,11 +110,17 @@ class DeskReader:
                     self._compare("freezes", key, says)
             async for page in stream(connection, _MEMBERS, *lane):
                 for row in page:
-                    self._compare("members", str(row[0]), {"status": row[1]}, unsaid=_ENROLLED)
+                    id, status, enrolled_at, merged_into = row
+                    self._compare("members", str(id), {"status": status}, unsaid=_ENROLLED)
+                    if self.notes.take_said(self.cell, "enrolled", str(id)) != enrolled_at.isoformat():
+                        self._broken("members", str(id), "was not enrolled then by any decision")
+                    if merged_into is not None:
+                        self._broken("members", str(id), "is merged into another, which no decision did")
             async for page in stream(connection, _CHANGES, *lane):
                 for row in page:
                     self._compare("member_changes", str(row[0]), {"changed_at": row[1]})
-        for table, key in self.notes.left_said(self.cell):
+        for about, key in self.notes.left_said(self.cell):
+            table = "members" if about == "enrolled" else about
             self._broken(table, key, "is missing: a decision speaks of it")
 
     def _compare(self, table: str, key: str, says: dict[str, Any], unsaid: str | None = None) -> None:

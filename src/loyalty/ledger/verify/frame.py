@@ -57,11 +57,14 @@ BY_HAND = (
     "propose", "approve", "reject", "freeze", "unfreeze", "enrol", "identifier", "change_member", "set_pin", "erase"
 )  # fmt: skip
 
+# A member comes with a purchase, as SQL.
+COMES = """strpos(detail, '"enrolled":true') > 0"""
+
 # What must be read of a decision's detail, as SQL.
 TELLING = (
     "CASE WHEN "
     + " OR ".join(f"""strpos(detail, '"{field}"') > 0""" for field in ("counted", "used", "stocked"))
-    + f" OR kind IN {BY_HAND} THEN detail END"
+    + f" OR {COMES} OR kind IN {BY_HAND} THEN detail END"
 )
 
 

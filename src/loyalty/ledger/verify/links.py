@@ -7,6 +7,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from loyalty.base.canonical import name_digest
 from loyalty.base.ids import NIL
 from loyalty.ledger.types import Deadline
 from loyalty.ledger.verify.frame import (
@@ -47,7 +48,7 @@ ORDER BY c.scope, c.key
 """
 _KEYS = """
 WITH chunk AS MATERIALIZED (
-    SELECT kind, source, external_id, state, activity_id, decision_id, cell FROM activity_keys
+    SELECT kind, source, external_id, state, activity_id, decision_id, cell, content_digest FROM activity_keys
     WHERE program_id = $1 AND (kind, source, external_id) > ($2, $3, $4) ORDER BY kind, source, external_id LIMIT $5
 )
 SELECT c.kind, c.source, c.external_id, CASE
@@ -59,7 +60,9 @@ SELECT c.kind, c.source, c.external_id, CASE
     WHEN (c.state = 'cancelled') <> (c.kind = 'purchase' AND EXISTS (
         SELECT FROM activity_keys k
         WHERE k.program_id = $1 AND k.kind = 'cancel' AND k.source = c.source AND k.external_id = c.external_id))
-    THEN 'is ' || c.state || ', but its cancel says otherwise' END
+    THEN 'is ' || c.state || ', but its cancel says otherwise'
+    WHEN c.state = 'recorded' AND c.content_digest = '' THEN 'has no digest of what was told' END,
+    substring(d.detail FROM '"named":"([0-9a-f]{32})"')
 FROM chunk c LEFT JOIN decisions d ON d.program_id = $1 AND d.cell = c.cell AND d.id = c.decision_id
 ORDER BY c.kind, c.source, c.external_id
 """
@@ -428,7 +431,9 @@ class LinkReader:
         while after is not None:
             async with snapshot(self.connect, self.program_id) as connection:
                 rows = await connection.fetch(_KEYS, self.program_id, *after, CHUNK)
-            for kind, source, external_id, broken in rows:
+            for kind, source, external_id, wrong, noted in rows:
+                renamed = noted != name_digest(source, external_id)
+                broken = wrong or ("bears another number than its decision noted" if renamed else None)
                 if broken:
                     self.findings.add(
                         "activity_keys",

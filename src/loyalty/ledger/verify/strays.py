@@ -1,6 +1,7 @@
 """Rows where no reader of a lane would come by, and a clock that no decision set."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -19,9 +20,10 @@ _ELSEWHERE = """
 SELECT cell FROM {table} WHERE program_id = $1 AND cell < 0
 UNION ALL SELECT cell FROM {table} WHERE program_id = $1 AND cell >= $2 LIMIT 1
 """
-_CLOCK = (
-    "SELECT p.kind, c.now_at FROM programs p JOIN sandbox_clocks c ON c.program_id = p.id WHERE p.id = $1"
-)
+_CLOCK = "SELECT p.kind, c.now_at FROM programs p LEFT JOIN sandbox_clocks c ON c.program_id = p.id WHERE p.id = $1"
+_MADE = """
+SELECT detail FROM decisions WHERE program_id = $1 AND cell = 0 AND kind = 'publish' ORDER BY id LIMIT 1
+"""
 _SET = """
 SELECT detail FROM decisions WHERE program_id = $1 AND cell = 0 AND kind = 'advance_clock' ORDER BY id DESC LIMIT 1
 """
@@ -29,7 +31,8 @@ _BEGAN = "SELECT recorded_at FROM blocks WHERE program_id = $1 AND cell = 0 AND 
 
 
 class _Note(msgspec.Struct):
-    to: datetime
+    to: datetime | None = None  # of a clock
+    program: str | None = None  # of a publication: the program's kind
 
 
 class _Detail(msgspec.Struct):
@@ -39,7 +42,7 @@ class _Detail(msgspec.Struct):
 async def strays(connect: Connect, program_id: UUID, findings: Findings) -> None:
     """The program has the lanes of its deployment and no rows beside them; its clock stands where it was set."""
     async with snapshot(connect, program_id) as connection:
-        cells: int = await connection.fetchval(_CELLS)
+        cells: int = await connection.fetchval(_CELLS) or 0
         heads = [cell for (cell,) in await connection.fetch(_HEADS, program_id)]
         for cell in sorted({*heads} ^ {*range(cells)}):
             what = "is no lane of this deployment" if cell in heads else "is missing: the lane has no head"
@@ -48,19 +51,37 @@ async def strays(connect: Connect, program_id: UUID, findings: Findings) -> None
             cell = await connection.fetchval(_ELSEWHERE.format(table=table), program_id, cells)
             if cell is not None:
                 findings.add(("cell", table), table, {"cell": cell}, "lies in no lane of the program")
-        clock = await connection.fetchrow(_CLOCK, program_id)
-        if clock is None:
-            return
-        kind, now_at = clock
+        row: Any = await connection.fetchrow(_CLOCK, program_id)
+        if row is None:
+            return  # no such program
+        kind, now_at = row
+        made, said = [
+            None if detail is None else _note(detail)
+            for detail in (
+                await connection.fetchval(_MADE, program_id),
+                await connection.fetchval(_SET, program_id),
+            )
+        ]
+        if made is not None and made.program != kind:
+            findings.add("programs", "programs", {}, f"is {kind} now, and was made {made.program}")
         if kind != "sandbox":
-            findings.add("clock", "sandbox_clocks", {}, "belongs to a program that lives by real time")
+            if now_at is not None:
+                findings.add("clock", "sandbox_clocks", {}, "belongs to a program that lives by real time")
+            if said is not None:
+                findings.add("programs", "programs", {}, "lives by real time, but a clock of it was set")
             return
-        said = await connection.fetchval(_SET, program_id)
-        try:
-            set_to = msgspec.json.decode(said, type=_Detail).note.to if said else None
-        except msgspec.MsgspecError:
-            return  # named with its decision
-        set_to = set_to or await connection.fetchval(_BEGAN, program_id)
+        if now_at is None:
+            findings.add("clock", "sandbox_clocks", {}, "is missing: the program lives by a clock of its own")
+            return
+        set_to = said.to if said is not None else await connection.fetchval(_BEGAN, program_id)
         if set_to is not None and set_to != now_at:
             what = f"stands at {now_at.isoformat()}, but was set to {set_to.isoformat()}"
             findings.add("clock", "sandbox_clocks", {}, what)
+
+
+def _note(detail: str) -> _Note:
+    """What a decision notes; nothing of one that cannot be read, which is named with the chain."""
+    try:
+        return msgspec.json.decode(detail, type=_Detail).note
+    except msgspec.MsgspecError:
+        return _Note()

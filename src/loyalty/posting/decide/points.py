@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import msgspec
 
+from loyalty.base.canonical import name_digest
 from loyalty.ledger.types import EntryKind
 from loyalty.posting import returned
 from loyalty.posting.answers import ImportAnswer, PurchaseAnswer, SettledAnswer
@@ -80,7 +81,11 @@ def import_lot(work: Work, command: ImportLot) -> Outcome:
         member_id=member.id,
         activity_id=activity_id,
         occurred_at=command.issued_at,
-        detail=Detail(lots=(awarded_lot(account, entry),), note={"source": command.source}),
+        detail=Detail(
+            named=name_digest(command.source, command.external_id),
+            lots=(awarded_lot(account, entry),),
+            note={"source": command.source},
+        ),
         status=201,
         answer=ImportAnswer(
             id=activity_id,

@@ -52,6 +52,7 @@ def publish(work: Work, command: Publish) -> Outcome:
             "number": number,
             "effective_at": effective_at,
             "ruleset_version": number,
+            "program": "live" if work.book.sandbox_clock is None else "sandbox",
             # Of the very bytes that are stored: the chain answers for policies, rules and rewards too.
             "sha256": sha256("".join(part or "" for part in configuration.stored()).encode()).hexdigest(),
         },

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from loyalty.base.canonical import name_digest
 from loyalty.base.numbers import split_largest_remainder
 from loyalty.conditions.types import Facts
 from loyalty.ledger.types import EntryKind
@@ -103,6 +104,8 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
         occurred_at=occurred_at,
         detail=Detail(
             content_sha256=considered.content_sha256,
+            named=name_digest(command.source, command.external_id),
+            enrolled=member_id in work.new_members,
             basis=considered.facts.basis,
             judged_by=judged_by.number,
             awards=awards,
@@ -162,7 +165,7 @@ def refuse_repeat(work: Work, command: RecordPurchase) -> None:
     held = work.book.name(("purchase", command.source, command.external_id))
     if held is None:
         return
-    if not held.content_digest:
+    if held.state == "cancelled" and not held.content_digest:
         raise PurchaseCancelled(purchase_id=held.activity_id)
     if held.content_digest in command.content_digests:
         raise Replay(held.cell, held.decision_id)

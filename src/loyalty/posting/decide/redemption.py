@@ -493,7 +493,8 @@ def change_stock(work: Work, command: ChangeStock) -> Outcome:
     before = work.stock(reward.id)
     after = before + command.by if command.to is None else command.to
     reserved = work.reserved(reward.id)
-    if not reserved <= after <= STOCK_MAX:
+    # A cancelled redemption may have brought it above the maximum: from there it may come down.
+    if not reserved <= after <= max(before, STOCK_MAX):
         raise StockOutOfRange(stock=before, reserved=reserved, stock_max=STOCK_MAX)
     work.restock(reward.id, after - before)
     told: dict[str, Any] = {

@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from loyalty.base.canonical import name_digest
 from loyalty.base.errors import Fault
 from loyalty.base.numbers import decimal
 from loyalty.posting import returned
@@ -225,6 +226,7 @@ def _outcome(
         occurred_at=work.now,  # a debit occurs when decided; the till's time is `reported_at`
         detail=Detail(
             content_sha256=sha256(content.encode()).hexdigest(),
+            named=name_digest(command.source, command.external_id),
             counted=taken.counted,
             undoes=taken.undoes,
             back=taken.back,

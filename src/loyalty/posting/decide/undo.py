@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from loyalty.base.calendar import local_date, midnight
+from loyalty.base.canonical import name_digest
 from loyalty.ledger.lots import Parts
 from loyalty.ledger.undo import forfeit, reinstate, restore, revoke
 from loyalty.members.types import MemberStatus
@@ -259,7 +260,7 @@ def _outcome(
         member_id=member_id,
         activity_id=activity_id,
         occurred_at=work.now,  # a debit occurs when decided; the till's time is `reported_at`
-        detail=detail,
+        detail=msgspec.structs.replace(detail, named=name_digest(command.source, command.external_id)),
         status=201,
         answer=CancelAnswer(
             id=activity_id,

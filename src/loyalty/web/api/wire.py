@@ -13,12 +13,12 @@ from msgspec import Meta, Struct
 
 from loyalty.base.calendar import INSTANT_MAX, INSTANT_MIN
 from loyalty.base.errors import Fault
+from loyalty.base.forms import CODES
 from loyalty.base.text import composed
 from loyalty.members.types import IdentifierKind
 from loyalty.programs.types import ProgramSettings
 from loyalty.rewards.types import QUANTITY_MAX, STOCK_MAX, Catalogue
 from loyalty.rules.types import Ruleset
-from loyalty.web.faults import CODES
 from loyalty.web.types import BATCH_MAX, Batch
 
 POINTS_MAX = 2**53 - 1

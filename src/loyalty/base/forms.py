@@ -1,6 +1,6 @@
-"""All faults of a body at once: a value walked against the type it should have.
+"""All faults of a body or a file at once: a value walked against the type it should have.
 
-msgspec stops at its first fault; this is asked only when a body was refused, and then finds every one. A Struct
+msgspec stops at its first fault; this is asked only when a value was refused, and then finds every one. A Struct
 that knows more than its fields' types has a `check`; it is asked where everything inside it has the right form.
 The codes stand in docs/api.md.
 """
@@ -18,7 +18,8 @@ from msgspec import inspect
 
 from loyalty.base.calendar import INSTANT_MAX, INSTANT_MIN
 from loyalty.base.errors import Fault
-from loyalty.web.strict import FAULTS_MAX, token
+
+FAULTS_MAX = 100  # a body of ten thousand faults is told the first hundred
 
 CODES: dict[str, str] = {
     "required": "The field is missing.",
@@ -102,6 +103,11 @@ def faults_of(shape: Any, value: Any) -> list[Fault]:
     with suppress(_Enough):
         walk.visit(_described(shape), value, "")
     return [*walk.faults, *walk.misfits][:FAULTS_MAX]
+
+
+def token(key: str) -> str:
+    """A key as one step of a JSON pointer, cut where it is absurdly long, half characters replaced."""
+    return key[:80].encode("utf-8", "replace").decode().replace("~", "~0").replace("/", "~1")
 
 
 @lru_cache(1024)
