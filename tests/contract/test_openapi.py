@@ -93,6 +93,16 @@ def test_refusals_are_problems_and_every_code_is_told_somewhere() -> None:
     assert {code for code in codes if f"`{code}`" not in told} == set()
 
 
+def test_calls_and_fields_that_a_remedy_names_are_there() -> None:
+    calls = {f"{method.upper()} {path}" for path, method, _ in OPERATIONS}
+    sources = "\n".join(path.read_text() for path in (ROOT / "src" / "loyalty").rglob("*.py"))
+    sources = re.sub(r"remedy: ClassVar\[str\] = (\((\s+\".*\")+\s+\)|.*)", "", sources)
+    named = {name for row in catalogue() for name in re.findall(r"`([^`]+)`", row.remedy)}
+    assert {name for name in named if re.match("[A-Z]+ /", name)} <= calls
+    words = {name for name in named if re.fullmatch("[a-z_]+", name)}
+    assert {word for word in words if not re.search(rf"\b{word}\b", sources)} == set()
+
+
 def test_every_code_of_a_fault_stands_in_the_catalogue() -> None:
     used: set[str] = set()
     for path in (ROOT / "src" / "loyalty").rglob("*.py"):
@@ -171,3 +181,10 @@ def test_the_pages_are_whole_without_script_and_without_the_world_outside(html: 
 def test_every_problems_type_leads_to_its_code() -> None:
     page = _Page(error_page().decode())
     assert {row.code for row in catalogue()} <= set(page.ids)
+
+
+def test_the_page_of_codes_says_what_to_do() -> None:
+    html = error_page().decode()
+    assert "<td>Take a number from <code>GET /v1/program/configurations</code>." in html
+    assert "<td>Send again later. Call another process meanwhile: <code>check</code> says" in html
+    assert "`" not in html

@@ -108,38 +108,56 @@ class InvalidCredential(Unauthenticated):
 
     code: ClassVar[str] = "invalid_credential"
     title: ClassVar[str] = "A valid API key or staff token is needed."
+    remedy: ClassVar[str] = (
+        "Send `Authorization: Bearer` and a key or token that is neither expired nor revoked."
+    )
 
 
 class NotAllowed(Forbidden):
     code: ClassVar[str] = "not_allowed"
     title: ClassVar[str] = "This credential's role may not do this."
+    remedy: ClassVar[str] = "Use a credential whose role has the `permission` that the answer names."
 
 
 class ClientNotFound(NotFound):
     code: ClassVar[str] = "client_not_found"
     title: ClassVar[str] = "There is no such client."
+    remedy: ClassVar[str] = (
+        "Take an id from `GET /v1/clients`, or make the client first (`POST /v1/clients`)."
+    )
 
 
 class KeyNotFound(NotFound):
     code: ClassVar[str] = "key_not_found"
     title: ClassVar[str] = "There is no such key."
+    remedy: ClassVar[str] = (
+        "Take an id from `GET /v1/clients/{client}/keys` of the very client whose key it is."
+    )
 
 
 class StaffNotFound(NotFound):
     code: ClassVar[str] = "staff_not_found"
     title: ClassVar[str] = "There is no such staff member."
+    remedy: ClassVar[str] = "Take an id that `loyalty staff list` shows."
 
 
 class TokenNotFound(NotFound):
     code: ClassVar[str] = "token_not_found"
     title: ClassVar[str] = "There is no such token."
+    remedy: ClassVar[str] = "Take the id that `loyalty staff token` told when it made the token."
 
 
 class KeyInvalid(Refused):
     code: ClassVar[str] = "key_invalid"
     title: ClassVar[str] = "Such a key would not work, or not as it says."
+    remedy: ClassVar[str] = (
+        "Correct what `errors` names: only keys of `pos` have `locations`, and `expires_at` is still to come."
+    )
 
 
 class KeyNotActive(Conflict):
     code: ClassVar[str] = "key_not_active"
     title: ClassVar[str] = "The key has expired or was revoked."
+    remedy: ClassVar[str] = (
+        "Make a new key of the client (`POST /v1/clients/{client}/keys`): what is over cannot be rotated."
+    )

@@ -39,16 +39,21 @@ _snapshots: WeakKeyDictionary[AsyncEngine, AsyncEngine] = WeakKeyDictionary()
 class ServerBusy(Busy):
     code: ClassVar[str] = "busy"
     title: ClassVar[str] = "Too much is waiting; try again shortly."
+    remedy: ClassVar[str] = "Send again later under the same key, after the seconds of `Retry-After`."
 
 
 class DatabaseUnavailable(Busy):
     code: ClassVar[str] = "database_unavailable"
     title: ClassVar[str] = "The database cannot be reached."
+    remedy: ClassVar[str] = "Whoever runs the server looks with `loyalty doctor` when it lasts."
 
 
 class OutcomeUnknown(Busy):
     code: ClassVar[str] = "outcome_unknown"
     title: ClassVar[str] = "The database cannot be reached; the same request again tells what became of it."
+    remedy: ClassVar[str] = (
+        "Keep the very same body and key, so that it is done once and the answer is the true one."
+    )
 
 
 # Too slow, lock not had in time, serialization, deadlock, too many connections, idle too long, disk full.

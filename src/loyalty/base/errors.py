@@ -19,11 +19,13 @@ class Fault:
 class LoyaltyError(Exception):
     """A refusal: a stable `code`, a fixed `title`, facts as fields; nothing was changed.
 
+    `remedy` tells the caller in one sentence what to do; it stands in the catalogue, not in answers.
     `facts` are ids and figures only, never personal data: they may be stored in an answer.
     """
 
     code: ClassVar[str]
     title: ClassVar[str]
+    remedy: ClassVar[str]
     retryable: ClassVar[bool] = False
 
     def __init__(self, detail: str | None = None, *, faults: tuple[Fault, ...] = (), **facts: Any) -> None:

@@ -18,6 +18,9 @@ _SIGNATURE = 16  # bytes kept of the digest
 class InvalidCursor(Malformed):
     code: ClassVar[str] = "invalid_cursor"
     title: ClassVar[str] = "The cursor was not given out for this list."
+    remedy: ClassVar[str] = (
+        "Begin the list anew without a cursor, and keep address and filters while you turn its pages."
+    )
 
 
 class Cursors:

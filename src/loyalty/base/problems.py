@@ -26,6 +26,7 @@ from loyalty.base.errors import (
 )
 
 MEDIA_TYPE = "application/problem+json"
+AGAIN = "Send again later"
 
 STATUS: dict[type[LoyaltyError], int] = {
     Malformed: 400,
@@ -54,6 +55,14 @@ class CatalogueRow(msgspec.Struct, frozen=True):
     status: int
     title: str
     retryable: bool
+    remedy: str
+
+    @property
+    def to_do(self) -> str:
+        """What the caller does about it, with `code` in backticks."""
+        if self.retryable and not self.remedy.startswith(AGAIN):
+            return f"{AGAIN}. {self.remedy}"
+        return self.remedy
 
 
 def status_of(error: LoyaltyError | type[LoyaltyError]) -> int:
@@ -90,7 +99,7 @@ def render(error: LoyaltyError, request_id: str) -> tuple[int, bytes]:
 def catalogue() -> list[CatalogueRow]:
     """Every code of every room imported so far, by status and code.
 
-    Raises: AssertionError when two refusals share a code but not their meaning.
+    Raises: AssertionError when two refusals share a code but not their meaning, or one says not what to do.
     """
     rows: dict[str, CatalogueRow] = {}
     waiting = list(LoyaltyError.__subclasses__())
@@ -98,6 +107,7 @@ def catalogue() -> list[CatalogueRow]:
         kind = waiting.pop()
         waiting.extend(kind.__subclasses__())
         if "code" in kind.__dict__:
-            row = CatalogueRow(kind.code, status_of(kind), kind.title, kind.retryable)
+            assert "remedy" in kind.__dict__, f"{kind.__name__} does not say what to do about {kind.code}"
+            row = CatalogueRow(kind.code, status_of(kind), kind.title, kind.retryable, kind.remedy)
             assert rows.setdefault(kind.code, row) == row, f"{kind.code} has two meanings"
     return sorted(rows.values(), key=lambda row: (row.status, row.code))

@@ -350,28 +350,45 @@ class Statement(msgspec.Struct, frozen=True):
 class InsufficientPoints(Conflict):
     code: ClassVar[str] = "insufficient_points"
     title: ClassVar[str] = "The account holds fewer points than wanted."
+    remedy: ClassVar[str] = (
+        "Take no more than `available`; for goods that go back see the points currency's setting `negative`."
+    )
 
 
 class BalanceLimitExceeded(Conflict):
     code: ClassVar[str] = "balance_limit_exceeded"
     title: ClassVar[str] = "The account would hold more points than can be counted exactly."
+    remedy: ClassVar[str] = (
+        "Credit fewer points: available, pending and held ones together are `points_max` at most."
+    )
 
 
 class HoldNotFound(NotFound):
     code: ClassVar[str] = "hold_not_found"
     title: ClassVar[str] = "There is no such hold."
+    remedy: ClassVar[str] = (
+        "Take the id that `POST /v1/holds` answered, with a key that may see the hold's location."
+    )
 
 
 class HoldLapsed(Conflict):
     code: ClassVar[str] = "hold_lapsed"
     title: ClassVar[str] = "The hold ran out; its points went back."
+    remedy: ClassVar[str] = (
+        "Place a new hold (`POST /v1/holds`), and put its deadline off in time (`POST "
+        "/v1/holds/{hold}/extend`)."
+    )
 
 
 class HoldCaptured(Conflict):
     code: ClassVar[str] = "hold_captured"
     title: ClassVar[str] = "The hold was captured already."
+    remedy: ClassVar[str] = (
+        "Look at `GET /v1/holds/{hold}`: if this sale did not take the points, place a new hold."
+    )
 
 
 class HoldReleased(Conflict):
     code: ClassVar[str] = "hold_released"
     title: ClassVar[str] = "The hold was released already."
+    remedy: ClassVar[str] = "Place another hold if the sale is made after all (`POST /v1/holds`)."

@@ -79,33 +79,51 @@ class Lookup(Struct, frozen=True):
 class MemberNotFound(NotFound):
     code: ClassVar[str] = "member_not_found"
     title: ClassVar[str] = "There is no such member."
+    remedy: ClassVar[str] = (
+        "Enrol the member first (`POST /v1/members`), or let purchases do it: policy `unknown_card` and its "
+        "like."
+    )
 
 
 class MemberBlocked(Conflict):
     code: ClassVar[str] = "member_blocked"
     title: ClassVar[str] = "The member is blocked."
+    remedy: ClassVar[str] = (
+        "Unblock the member if that is right: `PATCH /v1/members/{member}` with `status` `active`."
+    )
 
 
 class MemberErased(Conflict):
     code: ClassVar[str] = "member_erased"
     title: ClassVar[str] = "The member has been erased."
+    remedy: ClassVar[str] = (
+        "Enrol the person anew (`POST /v1/members`) and use the new id: the old one stays without a person."
+    )
 
 
 class ProfileInvalid(Refused):
     code: ClassVar[str] = "profile_invalid"
     title: ClassVar[str] = "The profile holds what cannot be kept."
+    remedy: ClassVar[str] = "Correct the places of `profile` and `attributes` that `errors` names."
 
 
 class IdentifiersConflict(Conflict):
     code: ClassVar[str] = "identifiers_conflict"
     title: ClassVar[str] = "The identifiers belong to two different members."
+    remedy: ClassVar[str] = "Send the identifiers of one of the two `members` only."
 
 
 class IdentifierTaken(Conflict):
     code: ClassVar[str] = "identifier_taken"
     title: ClassVar[str] = "The identifier belongs to another member."
+    remedy: ClassVar[str] = (
+        "Look up whose it is (`POST /v1/members/lookup`): it stays there until that member is erased."
+    )
 
 
 class IdentifierInvalid(Refused):
     code: ClassVar[str] = "identifier_invalid"
     title: ClassVar[str] = "The identifier is not in a form that can be used."
+    remedy: ClassVar[str] = (
+        "Write the identifier in the form of its kind: `errors` says what is wrong with it."
+    )

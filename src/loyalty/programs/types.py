@@ -210,18 +210,29 @@ class Program(Struct, frozen=True):
 class ProgramNotFound(NotFound):
     code: ClassVar[str] = "program_not_found"
     title: ClassVar[str] = "There is no such program."
+    remedy: ClassVar[str] = (
+        "Publish the program's first configuration, or name a program that `loyalty program list` shows."
+    )
 
 
 class ConfigurationInvalid(Refused):
     code: ClassVar[str] = "configuration_invalid"
     title: ClassVar[str] = "The configuration has faults."
+    remedy: ClassVar[str] = (
+        "Correct the places in `errors`; `POST /v1/program/configurations/validate` checks without "
+        "publishing."
+    )
 
 
 class ClockBackwards(Conflict):
     code: ClassVar[str] = "clock_backwards"
     title: ClassVar[str] = "A program clock only moves forward."
+    remedy: ClassVar[str] = "Name an instant that does not lie before `now`, the program's own."
 
 
 class ClockIsReal(Conflict):
     code: ClassVar[str] = "clock_is_real"
     title: ClassVar[str] = "Only a sandbox program has a clock that can be moved."
+    remedy: ClassVar[str] = (
+        "Make a program of kind `sandbox` to try times to come: this one's clock stays the real one."
+    )

@@ -98,63 +98,84 @@ class Reason(Struct, frozen=True):
 class RewardNotFound(NotFound):
     code: ClassVar[str] = "reward_not_found"
     title: ClassVar[str] = "There is no such reward."
+    remedy: ClassVar[str] = "Take the `id` of a reward that is in the catalogue now (`GET /v1/rewards`)."
 
 
 class RedemptionNotFound(NotFound):
     code: ClassVar[str] = "redemption_not_found"
     title: ClassVar[str] = "There is no such redemption."
+    remedy: ClassVar[str] = (
+        "Take an id from `GET /v1/members/{member}/redemptions`, with a key of the redemption's location."
+    )
 
 
 class RewardUnavailable(Conflict):
     code: ClassVar[str] = "reward_unavailable"
     title: ClassVar[str] = "The member cannot have this reward now; reasons say why."
+    remedy: ClassVar[str] = (
+        "Tell the member the `reasons`; what can be had instead is in `GET /v1/rewards` with `member`."
+    )
 
 
 class RedemptionCancelled(Conflict):
     code: ClassVar[str] = "redemption_cancelled"
     title: ClassVar[str] = "The redemption was cancelled."
+    remedy: ClassVar[str] = "Redeem anew if it is handed over after all (`POST /v1/redemptions`)."
 
 
 class NotReturnable(Conflict):
     code: ClassVar[str] = "not_returnable"
     title: ClassVar[str] = "It was handed over and is not taken back."
+    remedy: ClassVar[str] = (
+        "Leave it as it is; `returnable` of the reward, or of `pay`, lets later ones be cancelled."
+    )
 
 
 class StockNotKept(Conflict):
     code: ClassVar[str] = "stock_not_kept"
     title: ClassVar[str] = "No stock is kept of this reward."
+    remedy: ClassVar[str] = "Publish the reward with `stocked` set to true, then set its stock."
 
 
 class StockOutOfRange(Conflict):
     code: ClassVar[str] = "stock_out_of_range"
     title: ClassVar[str] = "The stock would fall below what is set aside of it, or rise above what is kept."
+    remedy: ClassVar[str] = (
+        "Keep the stock from `reserved` to `stock_max`, and release holds of the reward to go lower."
+    )
 
 
 class DayLimitReached(Conflict):
     code: ClassVar[str] = "day_limit_reached"
     title: ClassVar[str] = "The member has paid with as many points today as the program allows."
+    remedy: ClassVar[str] = "Pay with no more points than `day_max` less `used`, or wait until `until`."
 
 
 class QuantityTooLarge(Refused):
     code: ClassVar[str] = "quantity_too_large"
     title: ClassVar[str] = "More of this reward than one redemption may take."
+    remedy: ClassVar[str] = "Take `quantity_max` at most, and the rest in a further redemption."
 
 
 class PaymentNotOffered(Refused):
     code: ClassVar[str] = "payment_not_offered"
     title: ClassVar[str] = "Nothing can be paid with these points."
+    remedy: ClassVar[str] = "Name a points currency that has the setting `pay`, or publish one for this."
 
 
 class PointsBelowMinimum(Refused):
     code: ClassVar[str] = "points_below_minimum"
     title: ClassVar[str] = "Fewer points than a payment must have."
+    remedy: ClassVar[str] = "Pay with `points_min` points at least, or all in money."
 
 
 class PointsAboveMaximum(Refused):
     code: ClassVar[str] = "points_above_maximum"
     title: ClassVar[str] = "More points than one payment may have."
+    remedy: ClassVar[str] = "Pay with `points_max` points at most, and the rest in money."
 
 
 class PointsNotInStep(Refused):
     code: ClassVar[str] = "points_not_in_step"
     title: ClassVar[str] = "Payments rise in steps, and this is between two of them."
+    remedy: ClassVar[str] = "Pay with a multiple of `step`: the next one below is `lower`."

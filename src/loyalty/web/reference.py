@@ -59,15 +59,18 @@ def reference(document: JSON) -> bytes:
 
 
 def error_page() -> bytes:
-    """Every code with its meaning; faults of bodies below."""
+    """Every code with its meaning and what to do about it; faults of bodies below."""
     parts = ["<h1>Error codes</h1>", '<p><a href="/docs">API reference</a></p>']
     parts.append("<p>Every refusal is a problem document whose <code>code</code> is one of these.</p>")
-    parts.append("<table><thead><tr><th>Code<th>Status<th>Meaning<th>Send again?</thead><tbody>")
+    parts.append(
+        "<p>What was decided is kept under its <code>Idempotency-Key</code>: a request that was put right, "
+        "or is tried anew because things have changed, takes a new one.</p>"
+    )
+    parts.append("<table><thead><tr><th>Code<th>Status<th>Meaning<th>What to do</thead><tbody>")
     for row in catalogue():
-        again = "yes, later" if row.retryable else "not as it is"
         parts.append(
             f'<tr id="{escape(row.code)}"><td><code>{escape(row.code)}</code><td>{row.status}'
-            f"<td>{escape(row.title)}<td>{again}"
+            f"<td>{escape(row.title)}<td>{_inline(row.to_do)}"
         )
     parts.append("</tbody></table><h2>Faults of a body</h2>")
     parts.append(

@@ -26,11 +26,8 @@ def files() -> Iterator[tuple[Path, bytes]]:
 
 
 def _catalogue() -> str:
-    rows = ["| code | status | meaning | send again? |", "|---|---|---|---|"]
-    rows += [
-        f"| `{row.code}` | {row.status} | {row.title} | {'yes, later' if row.retryable else 'no'} |"
-        for row in catalogue()
-    ]
+    rows = ["| code | status | meaning | what to do |", "|---|---|---|---|"]
+    rows += [f"| `{row.code}` | {row.status} | {row.title} | {row.to_do} |" for row in catalogue()]
     rows += ["", "Faults inside `errors`:", "", "| code | meaning |", "|---|---|"]
     rows += [f"| `{code}` | {meaning} |" for code, meaning in sorted(CODES.items())]
     return "\n".join(rows) + "\n"
