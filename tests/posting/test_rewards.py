@@ -246,6 +246,16 @@ def test_a_stock_is_set_and_changed_for_a_reason_and_never_falls_below_zero() ->
     assert [kind for kind, _ in made.events[-3:]] == ["loyalty.stock.changed"] * 3
 
 
+def test_a_stock_that_a_cancel_brought_above_the_maximum_may_come_down() -> None:
+    made = corner(reward(1, stocked=True))
+    made.done(stocked(2))
+    taken = made.done(redeem())
+    made.done(stocked(10**9))
+    made.done(cancel_redemption(taken))
+    assert made.send(stocked(by=1)).refused == (409, "stock_out_of_range")
+    assert made.done(stocked(by=-1))["stock"] == 10**9
+
+
 def test_what_is_redeemed_leaves_the_stock_until_nothing_is_left() -> None:
     made = corner(reward(1, stocked=True))
     made.done(stocked(3), redeem(quantity=2))

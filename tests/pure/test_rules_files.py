@@ -154,25 +154,36 @@ def test_conditions_one_below_the_other_must_all_hold() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "pointer", "line"),
+    ("old", "new", "pointers", "line"),
     [
         ('kind = "live" ', 'kind = "lively"', "/program/kind", 2),
         ("each_minor = 50", 'each_minor = "50"', "/rules/0/gives/each_minor", 19),
-        ("each_minor = 50", "each = 50", "/rules/0/gives/each", 19),
+        ("each_minor = 50", "each = 50", "/rules/0/gives/each_minor /rules/0/gives/each", 19),
         ("to_time = 09:00:00", "to_time = 9", "/rules/1/when/0/to_time", 30),
         ("amount_minor = 400", "amount_minor = 0", "/rules/1/when/1/amount_minor", 34),
         ("[excluded]", "[exclude]", "/exclude", 12),
-        ('name = "beans"', "", "/points_currencies/0", 7),
+        ('name = "beans"', "", "/points_currencies/0/name", 7),
         ('id = "early-coffee"', 'id = "Early Coffee"', "/rules/1/id", 22),
     ],
 )
-def test_a_slip_is_named_by_its_place_and_line(old: str, new: str, pointer: str, line: int) -> None:
+def test_a_slip_is_named_by_its_place_and_line(old: str, new: str, pointers: str, line: int) -> None:
     assert old in DOCUMENTED
     with pytest.raises(ConfigurationInvalid) as refused:
         load(DOCUMENTED.replace(old, new, 1))
-    (fault,) = refused.value.faults
-    assert fault.pointer == pointer
-    assert fault.detail.endswith(f"(line {line})")
+    assert [fault.pointer for fault in refused.value.faults] == pointers.split()
+    assert all(fault.detail.endswith(f"(line {line})") for fault in refused.value.faults)
+
+
+def test_every_slip_of_a_file_is_named_at_once() -> None:
+    with pytest.raises(ConfigurationInvalid) as refused:
+        load(
+            DOCUMENTED.replace('kind = "live" ', 'kind = "lively"').replace(
+                "each_minor = 50", "each_minor = 0"
+            )
+        )
+    kind, step = refused.value.faults
+    assert (kind.pointer, kind.detail) == ("/program/kind", "One of: live, sandbox. (line 2)")
+    assert (step.pointer, step.code) == ("/rules/0/gives/each_minor", "out_of_range")
 
 
 def test_what_is_not_toml_is_refused_with_its_line() -> None:

@@ -245,6 +245,29 @@ async def test_revoking_twice_keeps_the_first_instant(engine: AsyncEngine) -> No
     assert (await revoke(engine, by, key, later(hours=1))).revoked_at == NOW
 
 
+async def test_the_application_itself_gives_no_credential_its_life_back(
+    engine: AsyncEngine, database: Database
+) -> None:
+    by, other = await new_operator(engine), await new_operator(engine)
+    key, _ = await new_key(engine, by, expires_at=later(hours=60))
+    async with transaction(engine, by.program_id) as connection:
+        await service.revoke_key(connection, by, key.id, at=NOW, ids=ids)
+    link = await asyncpg.connect(database.app_url)
+    try:
+        for program, change in (
+            (by, "revoked_at = NULL"),
+            (by, "revoked_at = revoked_at + interval '1 day'"),
+            (by, "expires_at = NULL"),
+            (by, "expires_at = expires_at + interval '1 day'"),
+            (other, "expires_at = expires_at - interval '1 day'"),
+        ):
+            await link.execute("SELECT set_config('loyalty.program', $1, false)", str(program.program_id))
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await link.execute(f"UPDATE api_keys SET {change} WHERE id = $1", key.id)
+    finally:
+        await link.close()
+
+
 async def test_another_programs_clients_keys_staff_and_tokens_are_like_missing_ones(
     engine: AsyncEngine,
 ) -> None:

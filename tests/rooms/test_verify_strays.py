@@ -14,7 +14,7 @@ from loyalty.posting.commands import AdvanceClock, ChangeMember, EraseMember
 from loyalty.posting.runtime import Runtime
 from tests.conftest import Database
 from tests.posting.live import LiveShop, open_shop, serving, superuser
-from tests.posting.shop import ANN, BOB, NOW, card, purchase
+from tests.posting.shop import ANN, BOB, NOW, cancel, card, give_back, imported, purchase
 
 
 @pytest_asyncio.fixture
@@ -100,3 +100,87 @@ async def test_what_was_told_of_a_purchase_cannot_be_removed(runtime: Runtime, d
     await shop.done(purchase("R-1"))
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await as_application(database, shop, "UPDATE activities SET content = NULL")
+
+
+async def test_a_member_is_whom_a_decision_enrolled_and_nobody_else(
+    runtime: Runtime, database: Database
+) -> None:
+    shop = await open_shop(runtime, members=(ANN, BOB))
+    await shop.done(purchase("R-1"))
+    merge = "UPDATE members SET merged_into = $2 WHERE program_id = $1 AND id <> $2"
+    bob = "SELECT member_id FROM identifiers WHERE program_id = $1 AND value = $2"
+    async with superuser(database) as link:
+        other = await link.fetchval(bob, shop.id, BOB)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await as_application(database, shop, merge, shop.id, other)
+    async with superuser(database) as link:
+        await link.execute(merge, shop.id, other)
+        assert await findings(shop) == [("members", "is merged into another, which no decision did")]
+        await link.execute("UPDATE members SET merged_into = NULL WHERE program_id = $1", shop.id)
+        older = "UPDATE members SET enrolled_at = enrolled_at - interval '1 year' WHERE id = $1"
+        await link.execute(older, other)
+    assert await findings(shop) == [("members", "was not enrolled then by any decision")]
+
+
+async def test_a_receipt_bears_the_number_it_was_recorded_by(runtime: Runtime, database: Database) -> None:
+    """Not even where events say the other number too: the purchase could be recorded once more."""
+    shop = await open_shop(runtime)
+    await shop.done(purchase("R-1"), purchase("R-2"), give_back(of="R-2"), cancel("R-3"), imported(5))
+    assert await findings(shop) == []
+    for number in ("R-1", "B-1", "R-3", "1"):
+        async with superuser(database) as link:
+            await link.execute("SET session_replication_role = replica")
+            keys = await link.fetchval(
+                "SELECT count(*) FROM activity_keys WHERE program_id = $1 AND external_id = $2",
+                shop.id,
+                number,
+            )
+            assert keys, number
+            for old, new in ((number, "Z-9"), ("Z-9", number)):
+                await link.execute(
+                    "UPDATE activity_keys SET external_id = $3 WHERE program_id = $1 AND external_id = $2",
+                    shop.id,
+                    old,
+                    new,
+                )
+                await link.execute(
+                    "UPDATE engagement_events SET data = replace(data::text, $2, $3)::json WHERE program_id = $1",
+                    shop.id,
+                    f'"{old}"',
+                    f'"{new}"',
+                )
+                if new == "Z-9":
+                    told = await findings(shop)
+                    assert told == [("activity_keys", "bears another number than its decision noted")] * keys
+    assert await findings(shop) == []
+
+
+async def test_a_recorded_receipt_keeps_what_it_was_told_with(runtime: Runtime, database: Database) -> None:
+    shop = await open_shop(runtime)
+    await shop.done(purchase("R-1"))
+    async with superuser(database) as link:
+        await link.execute("UPDATE activity_keys SET content_digest = '' WHERE program_id = $1", shop.id)
+    assert await findings(shop) == [("activity_keys", "has no digest of what was told")]
+    again = await shop.send(purchase("R-1"))
+    assert (again.status, again.replayed) == (200, True)  # known by its lines, not taken for cancelled
+
+
+async def test_a_program_lives_by_the_clock_it_was_made_with(runtime: Runtime, database: Database) -> None:
+    live, sandbox = await open_shop(runtime), await open_shop(runtime, clock_at=NOW)
+    await sandbox.done(AdvanceClock(NOW + timedelta(days=5)))
+    async with superuser(database) as link:
+        await link.execute("SET session_replication_role = replica")
+        await link.execute("UPDATE programs SET kind = 'sandbox' WHERE id = $1", live.id)
+        began = "SELECT recorded_at FROM blocks WHERE program_id = $1 AND cell = 0 AND number = 1"
+        await link.execute(
+            "INSERT INTO sandbox_clocks VALUES ($1, $2)", live.id, await link.fetchval(began, live.id)
+        )
+        assert await findings(live) == [("programs", "is sandbox now, and was made live")]
+        await link.execute("DELETE FROM sandbox_clocks WHERE program_id = $1", sandbox.id)
+        missing = ("sandbox_clocks", "is missing: the program lives by a clock of its own")
+        assert await findings(sandbox) == [missing]
+        await link.execute("UPDATE programs SET kind = 'live' WHERE id = $1", sandbox.id)
+    assert await findings(sandbox) == [
+        ("programs", "is live now, and was made sandbox"),
+        ("programs", "lives by real time, but a clock of it was set"),
+    ]

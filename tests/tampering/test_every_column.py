@@ -18,7 +18,7 @@ from tests.rooms.traffic import Traffic, a_month
 BOOKS = (
     "blocks", "decisions", "entries", "postings", "lots", "accounts", "counters", "activities", "activity_keys",
     "idempotency_records", "holds", "returns", "redemptions", "stocks", "reservations", "proposals", "freezes",
-    "member_changes",
+    "member_changes", "members",
 )  # fmt: skip
 
 NOT_SEEN = {
@@ -56,6 +56,7 @@ OWN = {
     "activity_keys.state": "CASE {c} WHEN 'recorded' THEN 'cancelled' ELSE 'recorded' END",
     "activity_keys.kind": "CASE {c} WHEN 'purchase' THEN 'return' ELSE 'purchase' END",
     "activities.content": "json_build_object('lines', json_build_array())",
+    "members.status": "CASE {c} WHEN 'blocked' THEN 'active' ELSE 'blocked' END",
     "returns.lines": "'[[0, 7]]'",
     "returns.taken": "'[7]'",
     "returns.given": "'[7]'",
