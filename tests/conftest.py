@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import hypothesis
 import pytest
 
 from loyalty.base import migrations
@@ -25,6 +26,10 @@ from loyalty.base.provision import admit
 from loyalty.embedded import Postgres, Servers, destroy, ensure
 from loyalty.embedded.postgres import APP, OWNER
 from loyalty.embedded.system import locked
+
+# A test says what must hold, not how fast: machines differ.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 HOME = "TEST_SERVERS_HOME"  # not LOYALTY_…: it is no setting of the program
 PLACE = Path(tempfile.gettempdir()) / f"loyalty-tests-{os.geteuid()}"

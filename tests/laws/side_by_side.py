@@ -1923,7 +1923,6 @@ def play(database: Database, examples: int, steps: int, cells: int = 1) -> None:
             settings=settings(
                 max_examples=examples * int(os.environ.get("PROOF_SIZE", "1")),
                 stateful_step_count=steps,
-                deadline=None,
                 phases=QUICK,
                 suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large),
             ),

@@ -236,7 +236,7 @@ def all_goes_back(history: History, random: Any) -> None:
 @pytest.mark.parametrize("examples", [30, pytest.param(1_000, marks=pytest.mark.proof)])
 def test_when_all_has_gone_back_it_is_as_if_nothing_had_been_bought(examples: int) -> None:
     test = given(histories(), st.randoms(use_true_random=False))(all_goes_back)
-    settings(max_examples=examples, deadline=None, phases=QUICK, suppress_health_check=TOO_MUCH)(test)()
+    settings(max_examples=examples, phases=QUICK, suppress_health_check=TOO_MUCH)(test)()
 
 
 def figures(reply: Reply) -> Any:
@@ -269,7 +269,7 @@ def test_the_pipe_takes_back_what_the_deciders_say(database: Database) -> None:
         runtime = runner.run(serve.__aenter__())
         try:
 
-            @settings(max_examples=10, deadline=None, phases=QUICK, suppress_health_check=TOO_MUCH)
+            @settings(max_examples=10, phases=QUICK, suppress_health_check=TOO_MUCH)
             @given(histories())
             def compare(history: History) -> None:
                 expected = [figures(reply) for reply in lived(history, history.parts, changed=True)[1]]

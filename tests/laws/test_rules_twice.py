@@ -56,7 +56,7 @@ def both(ruleset: JSON, basket: JSON, at: datetime, used: dict[tuple[str, str], 
     return (points, counted), judge(configuration, basket | {"at": at}, used)
 
 
-@settings(max_examples=150, deadline=None, phases=QUICK)
+@settings(max_examples=150, phases=QUICK)
 @given(rulesets(("points", "miles")), baskets(), INSTANTS, st.integers(0, 200))
 def test_two_readings_of_the_rules_agree(ruleset: JSON, basket: JSON, at: datetime, so_far: int) -> None:
     on = at.astimezone(ZoneInfo("America/New_York")).date()

@@ -399,7 +399,7 @@ REDEMPTIONS = {
         "tests/posting/test_rewards.py",
     ),
     "a stock may fall below nothing": Bug(
-        RED, "if not reserved <= after <= STOCK_MAX:", "if after > STOCK_MAX:"
+        RED, "if not reserved <= after <= max(before, STOCK_MAX):", "if after > max(before, STOCK_MAX):"
     ),
     "a batch forgets redemptions of the one before it": Bug(
         "posting/book.py",

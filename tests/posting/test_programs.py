@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -105,7 +105,6 @@ def test_a_configuration_never_comes_in_force_before_it_was_published() -> None:
     assert (reply["number"], reply["effective_at"]) == (2, "2026-11-20T15:30:00Z")
 
 
-@settings(deadline=None)
 @given(plans=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=8), ago=st.integers(0, 9))
 def test_a_purchase_is_judged_by_what_was_in_force_as_known_when_it_is_recorded(
     plans: list[tuple[int, int]], ago: int

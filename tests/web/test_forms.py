@@ -189,7 +189,7 @@ def test_a_good_body_has_no_fault(shape: type) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_what_is_refused_has_a_named_fault_and_what_is_taken_has_none(
     shape: type, data: st.DataObject
