@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,9 +14,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 
+from loyalty.base.settings import Settings
 from loyalty.embedded.system import free_port
+from loyalty.web.serve import listen, refuse_taken
 from tests.conftest import HOME, Database
 from tests.races.client import Client, Reply, Unknown
 from tests.races.proxy import relayed
@@ -296,3 +300,29 @@ async def test_a_server_that_is_told_to_end_answers_whom_it_has_accepted(databas
             reply = await reader.get(f"/v1/purchases?source=store-12-pos&external_id={external_id}")
             assert reply.status == 200
         await world.hang_up()
+
+
+def test_two_installations_never_share_a_port() -> None:
+    """Not even when both were bound before one of them listened: the second would serve nobody and not know it."""
+    settings = Settings(environment="test", home=Path("/nowhere"), port=free_port())
+    with socket.socket() as early:
+        early.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        early.bind((settings.host, settings.port))
+        with listen(settings):
+            with pytest.raises(OSError, match="in use"):
+                early.listen()
+            for processes in (1, 2):
+                with pytest.raises(OSError, match="in use"):
+                    refuse_taken(structs.replace(settings, processes=processes))
+    many = structs.replace(settings, processes=2)
+    refuse_taken(many)
+    with listen(many) as one, listen(many) as other:
+        one.listen()
+        other.listen()
+        with pytest.raises(OSError, match="in use"):
+            refuse_taken(many)
+
+
+def test_a_port_is_given_out_once() -> None:
+    ports = [free_port() for _ in range(500)]
+    assert len(set(ports)) == len(ports)

@@ -24,7 +24,7 @@ from loyalty.base.logs import configure_logs
 from loyalty.base.settings import Settings
 from loyalty.web.app import make_app
 from loyalty.web.metrics import SHARED
-from loyalty.web.server import GRACE_S, make_server
+from loyalty.web.server import BACKLOG, GRACE_S, make_server
 
 log = structlog.stdlib.get_logger("loyalty.serve")
 
@@ -54,8 +54,19 @@ def listen(settings: Settings) -> socket.socket:
     if settings.processes > 1:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     bound.bind((settings.host, settings.port))
+    if settings.processes == 1:
+        # Now: of two that were bound at the same moment uvloop would not tell the second that it serves nobody.
+        bound.listen(BACKLOG)
     bound.set_inheritable(True)
     return bound
+
+
+def refuse_taken(settings: Settings) -> None:
+    """Processes may share a port, installations may not. Raises: OSError when anybody listens there."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((settings.host, settings.port))
 
 
 def _work(settings: Settings, *, alone: bool) -> int:
@@ -85,6 +96,7 @@ def _child(settings: Settings) -> None:
 
 
 def _supervise(settings: Settings) -> int:
+    refuse_taken(settings)
     with tempfile.TemporaryDirectory(prefix="loyalty-metrics-") as shared:
         os.environ[SHARED] = shared
         if settings.metrics_port is not None:

@@ -27,6 +27,7 @@ HEAD_SECONDS_MAX = 10.0
 BODY_SECONDS_MAX = 30.0
 KEEP_ALIVE_S = 30
 GRACE_S = 15
+BACKLOG = 2_048  # connections that wait to be accepted
 
 
 _UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
@@ -154,7 +155,7 @@ def make_server(app: ASGIApp, settings: Settings) -> Server:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            backlog=2_048,
+            backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACE_S,
         )
