@@ -229,13 +229,15 @@ class Model:
         raise No(422, "points_currency_unknown")
 
     def publish(self, configuration: JSON, effective: datetime | None = None) -> None:
-        if effective is not None and effective < self.now:
+        if effective is not None and effective < self.now - timedelta(
+            seconds=2
+        ):  # else clocks differ: it means now
             raise No(422, "effective_in_past")
         old, new = self.history[-1][1]["settings"], configuration["settings"]
         kept = {c["code"] for c in old["points_currencies"]} <= {c["code"] for c in new["points_currencies"]}
         if (old["money"], old["zone"]) != (new["money"], new["zone"]) or not kept:
             raise No(409, "configuration_fixed")
-        self.history.append((effective or self.now, configuration))
+        self.history.append((max(effective or self.now, self.now), configuration))
 
     def advance(self, to: datetime) -> None:
         if to < self.now:
