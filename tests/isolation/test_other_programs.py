@@ -30,17 +30,7 @@ THEIR_REWARD = {
     "points": 5,
     "stocked": True,
 }
-THEIR_LADDER = {
-    "id": "their-status",
-    "name": "Their status",
-    "metric": {"kind": "spend"},
-    "period": {"kind": "lifetime"},
-    "tiers": [{"id": "their-gold", "name": "Their gold", "threshold": 1}],
-}
-THEIR_CONFIGURATION = CONFIGURATION | {
-    "rewards": [*CONFIGURATION["rewards"], THEIR_REWARD],
-    "tier_sets": [THEIR_LADDER],
-}
+THEIR_CONFIGURATION = CONFIGURATION | {"rewards": [*CONFIGURATION["rewards"], THEIR_REWARD]}
 
 
 class Theirs(NamedTuple):
@@ -107,7 +97,6 @@ async def busy(house: House) -> Theirs:
         "key": key["key"]["id"],
         "run": run["id"],
         "reward": "their-mug",
-        "tier_set": "their-status",
         "redemption": redemption["id"],
         "number": "2",
         "points_currency": "points",
@@ -179,8 +168,6 @@ def bodies(endpoint: Endpoint, theirs: Theirs, ours: str) -> list[JSON | None]:
             wishes = [{"reward": "bag"}, {"points_currency": "points", "points": 5}]
             theirs_held = {"member": {"id": ours}, "hold": theirs.ids["hold"]}
             return [wish | name for wish in wishes for name in (*named, theirs_held)]
-        case path if "/standing/" in path:
-            return [{"tier": "their-gold", "reason": "goodwill"}]
         case path if path.endswith("/stock"):
             return [{"set": 5, "reason": "delivery"}]
         case path if path.endswith("/cancel"):

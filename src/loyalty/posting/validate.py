@@ -21,7 +21,6 @@ from loyalty.programs.types import (
 )
 from loyalty.rewards.validate import faults as reward_faults
 from loyalty.rules.validate import faults as rule_faults
-from loyalty.tiers.validate import faults as tier_faults
 
 _LEAP_YEAR = 2024
 
@@ -51,15 +50,11 @@ def faults(configuration: Configuration) -> list[Fault]:
         detail = "A hold would last longer than one may last."
         found.append(Fault("/settings/policies/hold_minutes", "contradictory_range", detail))
     found += _policy_faults(settings.policies)
-    tiers = {one.id: [tier.id for tier in one.tiers] for one in configuration.tier_sets}
-    for fault in rule_faults(configuration.ruleset, codes, zone or ZoneInfo("UTC"), tiers):
+    for fault in rule_faults(configuration.ruleset, codes, zone or ZoneInfo("UTC")):
         found.append(Fault(f"/ruleset{fault.pointer}", fault.code, fault.detail))
     currencies = {currency.code: currency for currency in settings.points_currencies}
-    for fault in reward_faults(configuration.rewards, currencies, tiers):
+    for fault in reward_faults(configuration.rewards, currencies):
         found.append(Fault(f"/rewards{fault.pointer}", fault.code, fault.detail))
-    qualifying = {currency.code: currency.qualifying for currency in settings.points_currencies}
-    for fault in tier_faults(configuration.tier_sets, qualifying):
-        found.append(Fault(f"/tier_sets{fault.pointer}", fault.code, fault.detail))
     return found
 
 

@@ -22,7 +22,6 @@ class PublishedRow(NamedTuple):
     settings: str
     ruleset: str
     rewards: str | None
-    tier_sets: str | None
 
 
 async def add_program(
@@ -68,7 +67,6 @@ async def load_published(connection: AsyncConnection, program_id: UUID, after: i
             cast(c.settings, Text),
             cast(c.ruleset, Text),
             cast(c.rewards, Text),
-            cast(c.tier_sets, Text),
         )
         .where(c.program_id == program_id, c.number > after)
         .order_by(c.number)

@@ -29,7 +29,6 @@ from loyalty.posting.commands import (
     ExtendHold,
     Freeze,
     FulfilRedemption,
-    GiveTier,
     HoldReward,
     ImportLot,
     PayWithPoints,
@@ -60,7 +59,6 @@ from loyalty.posting.decide import (
     purchase,
     redemption,
     returns,
-    standing,
     transfers,
     undo,
 )
@@ -85,7 +83,6 @@ _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     TransferPoints: transfers.transfer_points,
     Freeze: freezes.freeze,
     Unfreeze: freezes.unfreeze,
-    GiveTier: standing.give,
     ImportLot: points.import_lot,
     Settle: points.settle_due,
     PlaceHold: holds.place,
