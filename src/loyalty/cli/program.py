@@ -9,14 +9,13 @@ from uuid import UUID
 import msgspec
 from cyclopts import App
 
-from loyalty.base.errors import LoyaltyError
 from loyalty.cli.frame import CommandError, Exit, at_desk, emit, say, table
 from loyalty.operating.desk import Desk
 from loyalty.posting import files
 from loyalty.posting.answers import PublishedAnswer
 from loyalty.posting.configuration import Configuration, Loaded
 from loyalty.posting.validate import faults
-from loyalty.programs.types import ProgramKind
+from loyalty.programs.types import ConfigurationInvalid, ProgramKind
 
 app = App(name="program", help="Create, show, publish and export programs.")
 
@@ -175,12 +174,13 @@ def load_program(file: Path) -> tuple[ProgramKind, Configuration]:
     try:
         text = file.read_text("utf-8")
         kind, configuration = files.load(text)
-        found = files.in_file(text, faults(configuration))
+        if found := files.in_file(text, faults(configuration)):
+            raise ConfigurationInvalid(faults=found)
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{file} cannot be read: {error}", Exit.USAGE) from error
-    except LoyaltyError as error:
-        kind, configuration, found = None, None, error.faults
-    if kind is None or configuration is None or found:
-        told = "".join(f"\n  {fault.pointer}{': ' * bool(fault.pointer)}{fault.detail}" for fault in found)
-        raise CommandError(f"{file} describes no program:{told}", Exit.USAGE)
+    except ConfigurationInvalid as error:
+        told = "".join(
+            f"\n  {fault.pointer}{': ' * bool(fault.pointer)}{fault.detail}" for fault in error.faults
+        )
+        raise CommandError(f"{file} describes no program:{told}", Exit.USAGE) from error
     return kind, configuration

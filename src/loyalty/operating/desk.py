@@ -24,14 +24,14 @@ from loyalty.base.clock import random62
 from loyalty.base.database import reading, transaction
 from loyalty.base.errors import LoyaltyError
 from loyalty.base.ids import NIL, Ids
-from loyalty.base.problems import render
+from loyalty.base.problems import problem
 from loyalty.base.settings import Settings
 from loyalty.posting.answers import ClockAnswer, PublishedAnswer
 from loyalty.posting.commands import Actor, AdvanceClock, Command, Idempotency, Publish, Submission
 from loyalty.posting.configuration import Configuration
 from loyalty.posting.runtime import Runtime, open_runtime
 from loyalty.posting.validate import refuse_invalid
-from loyalty.programs.service import create_program, list_programs
+from loyalty.programs.service import create_program, get_program, list_programs
 from loyalty.programs.types import Program, ProgramKind, ProgramNotFound
 
 _OPERATOR = Actor("operator", NIL, Role.ADMIN)
@@ -61,7 +61,7 @@ class Desk:
             Submission(program_id, command, _OPERATOR, request_id, idempotency=once)
         )
         if answer.status >= 400:
-            raise _refusal(answer.body)
+            raise _refusal(msgspec.json.decode(answer.body))
         return answer.body
 
     async def note(self, program_id: UUID, action: str, target: str, **detail: Any) -> None:
@@ -89,14 +89,15 @@ class Desk:
 
     async def program(self, program_id: UUID | None) -> Program:
         """The program with this id, or the only one there is. Raises: DeskError."""
-        programs = await self.programs()
-        if program_id is None and len(programs) == 1:
-            return programs[0]
-        for program in programs:
-            if program.id == program_id:
-                return program
         if program_id is not None:
-            raise DeskError("program_not_found", f"There is no program {program_id}.")
+            try:
+                await self.runtime.history(program_id)
+                return await get_program(self.runtime.engine, program_id)
+            except ProgramNotFound:
+                raise DeskError("program_not_found", f"There is no program {program_id}.") from None
+        programs = await self.programs()
+        if len(programs) == 1:
+            return programs[0]
         if not programs:
             raise DeskError("program_not_found", "There is no program yet: loyalty program create FILE")
         raise DeskError(
@@ -113,7 +114,7 @@ class Desk:
         try:
             refuse_invalid(configuration, None)
         except LoyaltyError as refusal:
-            raise _refusal(render(refusal, "")[1]) from None
+            raise _refusal(problem(refusal, "")) from None
         program_id = self.ids()
         runtime = self.runtime
         _refuse_far(clock_at)
@@ -265,7 +266,7 @@ def _refuse_far(at: datetime | None) -> None:
         raise DeskError("out_of_range", f"{at.isoformat()} does not lie between 1970 and 2199.")
 
 
-def _refusal(body: bytes) -> DeskError:
-    problem = msgspec.json.decode(body, type=dict[str, Any])
-    faults = [f"\n  {fault['pointer']}: {fault['detail']}" for fault in problem.get("errors", [])]
-    return DeskError(problem["code"], problem["detail"] + "".join(faults))
+def _refusal(told: dict[str, Any]) -> DeskError:
+    """What a problem document tells, for the operator."""
+    faults = [f"\n  {fault['pointer']}: {fault['detail']}" for fault in told.get("errors", [])]
+    return DeskError(told["code"], told["detail"] + "".join(faults))
