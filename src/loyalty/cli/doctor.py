@@ -6,7 +6,6 @@ Looking changes nothing: an embedded server that has never been made is not made
 import asyncio
 import contextlib
 import shutil
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -26,6 +25,7 @@ from loyalty.base import migrations
 from loyalty.base.settings import Settings, from_process, mask_url, production_faults
 from loyalty.cli.frame import Exit, emit, unreachable
 from loyalty.embedded import EmbeddedError, provide
+from loyalty.embedded.system import refuse_taken
 
 app = App(name="doctor", help="Check this machine, the settings and the servers, and say what to do.")
 
@@ -127,10 +127,7 @@ def port(host: str, number: int) -> Finding:
     """Whether the server could listen, or already does."""
     seen = f"{host}:{number}"
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, number))
+        refuse_taken(host, number)
         return ok("port", f"{seen} is free")
     except OSError as error:
         with contextlib.suppress(httpx2.HTTPError):

@@ -10,7 +10,6 @@ import errno
 import fcntl
 import os
 import shlex
-import socket
 import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
@@ -29,6 +28,7 @@ from loyalty.demo.calls import basket, ready_calls
 from loyalty.demo.program import NotOurs, Prepared, prepare
 from loyalty.demo.state import Serving, State, announced, directory, forget, made_here, write_state
 from loyalty.embedded import destroy, provide
+from loyalty.embedded.system import refuse_taken
 from loyalty.operating.processes import Child, until_ready
 from loyalty.replay.completejourney import completejourney
 from loyalty.replay.progress import in_words
@@ -274,18 +274,15 @@ def _alone(settings: Settings, otherwise: str) -> Generator[None]:
 @contextmanager
 def _free_port(settings: Settings) -> Generator[None]:
     """Raises: DemoError before anything is made, when nobody could be served."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            advice = (
-                f"stop what uses it, or choose another port: LOYALTY_PORT={settings.port + 1} make demo"
-                if error.errno == errno.EADDRINUSE
-                else "choose another LOYALTY_HOST or LOYALTY_PORT"
-            )
-            raise DemoError(
-                f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}): {advice}"
-            ) from error
+    try:
+        refuse_taken(settings.host, settings.port)
+    except OSError as error:
+        advice = (
+            f"stop what uses it, or choose another port: LOYALTY_PORT={settings.port + 1} make demo"
+            if error.errno == errno.EADDRINUSE
+            else "choose another LOYALTY_HOST or LOYALTY_PORT"
+        )
+        raise DemoError(
+            f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}): {advice}"
+        ) from error
     yield

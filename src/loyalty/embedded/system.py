@@ -167,6 +167,13 @@ def credentials(home: Path) -> dict[str, str]:
     return json.loads(path.read_text())
 
 
+def refuse_taken(host: str, port: int) -> None:
+    """Raises: OSError when nobody could listen there, because somebody does for one."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+
+
 def free_port() -> int:
     """A loopback port that was free a moment ago, and that this process was not given before."""
     while True:

@@ -5,7 +5,16 @@ import socket
 import time
 from pathlib import Path
 
-from loyalty.embedded.system import EmbeddedError, account, alive, binaries, credentials, free_port, open_home
+from loyalty.embedded.system import (
+    EmbeddedError,
+    account,
+    alive,
+    binaries,
+    credentials,
+    free_port,
+    open_home,
+    refuse_taken,
+)
 
 
 class Valkey:
@@ -83,9 +92,8 @@ class Valkey:
 
     def _same_port(self) -> int | None:
         """The port of the last start, when nobody has taken it: those who lost the server find it again."""
-        with contextlib.suppress(OSError, StopIteration), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", self._port()))
+        with contextlib.suppress(OSError, StopIteration):
+            refuse_taken("127.0.0.1", self._port())
             return self._port()
         return None
 

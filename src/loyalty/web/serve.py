@@ -22,6 +22,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from loyalty.base.collector import settle_collector
 from loyalty.base.logs import configure_logs
 from loyalty.base.settings import Settings
+from loyalty.embedded.system import refuse_taken
 from loyalty.web.app import make_app
 from loyalty.web.metrics import SHARED
 from loyalty.web.server import BACKLOG, GRACE_S, make_server
@@ -61,14 +62,6 @@ def listen(settings: Settings) -> socket.socket:
     return bound
 
 
-def refuse_taken(settings: Settings) -> None:
-    """Processes may share a port, installations may not. Raises: OSError when anybody listens there."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((settings.host, settings.port))
-
-
 def _work(settings: Settings, *, alone: bool) -> int:
     """One server process, start to end."""
     app = make_app(settings)
@@ -96,7 +89,7 @@ def _child(settings: Settings) -> None:
 
 
 def _supervise(settings: Settings) -> int:
-    refuse_taken(settings)
+    refuse_taken(settings.host, settings.port)  # processes may share a port, installations may not
     with tempfile.TemporaryDirectory(prefix="loyalty-metrics-") as shared:
         os.environ[SHARED] = shared
         if settings.metrics_port is not None:
