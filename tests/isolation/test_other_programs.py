@@ -30,7 +30,17 @@ THEIR_REWARD = {
     "points": 5,
     "stocked": True,
 }
-THEIR_CONFIGURATION = CONFIGURATION | {"rewards": [*CONFIGURATION["rewards"], THEIR_REWARD]}
+THEIR_LADDER = {
+    "id": "their-status",
+    "name": "Their status",
+    "metric": {"kind": "spend"},
+    "period": {"kind": "lifetime"},
+    "tiers": [{"id": "their-gold", "name": "Their gold", "threshold": 1}],
+}
+THEIR_CONFIGURATION = CONFIGURATION | {
+    "rewards": [*CONFIGURATION["rewards"], THEIR_REWARD],
+    "tier_sets": [THEIR_LADDER],
+}
 
 
 class Theirs(NamedTuple):
@@ -97,6 +107,7 @@ async def busy(house: House) -> Theirs:
         "key": key["key"]["id"],
         "run": run["id"],
         "reward": "their-mug",
+        "tier_set": "their-status",
         "redemption": redemption["id"],
         "number": "2",
         "points_currency": "points",
@@ -168,6 +179,8 @@ def bodies(endpoint: Endpoint, theirs: Theirs, ours: str) -> list[JSON | None]:
             wishes = [{"reward": "bag"}, {"points_currency": "points", "points": 5}]
             theirs_held = {"member": {"id": ours}, "hold": theirs.ids["hold"]}
             return [wish | name for wish in wishes for name in (*named, theirs_held)]
+        case path if "/standing/" in path:
+            return [{"tier": "their-gold", "reason": "goodwill"}]
         case path if path.endswith("/stock"):
             return [{"set": 5, "reason": "delivery"}]
         case path if path.endswith("/cancel"):

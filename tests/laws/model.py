@@ -13,6 +13,7 @@ from math import floor
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from tests.laws import ladders
 from tests.laws.judge import JSON, Given, awarded, holds, may_earn, named_period, shared, still
 
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -111,6 +112,8 @@ class Member:
     pin: int = 0  # version
     wrong: int = 0  # in a row
     locked: datetime | None = None
+    did: ladders.Days = field(default_factory=ladders.Days)
+    places: dict[str, ladders.Place] = field(default_factory=dict)  # by tier set, once looked at
 
 
 @dataclass
@@ -152,6 +155,7 @@ class Purchase:
     taken: list[int] = field(default_factory=list)  # of each award
     paid: list[tuple[Hold, list[tuple[Lot, int]], int, int]] = field(default_factory=list)
     given: list[int] = field(default_factory=list)  # of each hold that paid, what came back
+    tiers: dict[str, list[str]] = field(default_factory=dict)  # that its rules were judged by
 
     @property
     def bought(self) -> list[int]:
@@ -276,6 +280,7 @@ class Model:
             return owners.pop(), False
         member = Member(len(self.members), self.now)
         self.members[member.number] = member
+        self.look(member)
         for identifier in identifiers:
             self.identifiers[identifier] = member.number
         return member.number, True
@@ -348,8 +353,116 @@ class Model:
         before = pickle.loads(pickle.dumps(member.lots))
         for lots in member.lots.values():
             self.settle(lots)
-        if member.lots == before:
+        if not self.look(member) and member.lots == before:
             raise No(409, "nothing_due")
+
+    # --- tiers ------------------------------------------------------------------------------------------------
+
+    def look(self, member: Member) -> bool:
+        """Bring a member up to now on every ladder in force; whether that changed anything that is kept."""
+        changed = False
+        for id in [ladder["id"] for ladder in self.present.get("tier_sets", ())]:
+            place = member.places.get(id)
+            current: JSON | None = place.ladder if place else None
+            judged = place.judged if place else self.judging(member.enrolled, before=True)
+            if place is None:
+                changed = True
+                if (current := self.ladder(judged, id)) is not None:
+                    place = ladders.Place(current, -1, member.enrolled, judged)
+            for then in self.judging_since(judged):
+                after = self.ladder(then, id)
+                if after == current:
+                    continue
+                if current is not None:
+                    assert place is not None
+                    ladders.pass_days(place, member.did, then[0], self.zone)
+                if after is not None:
+                    place = place or ladders.Place(after, -1, then[0], then)
+                    place.ladder, place.judged, changed = after, then, True
+                    place.earned = ladders.carried(after, member.did, then[0].astimezone(self.zone).date())
+                    place.looked = max(place.looked, then[0])
+                current = after
+            assert place is not None
+            changed |= ladders.pass_days(place, member.did, self.now, self.zone)
+            member.places[id] = place
+        return changed
+
+    def judging(self, at: datetime, *, before: bool = False) -> tuple[datetime, int]:
+        """The configuration in force at an instant, or until it: since when, and its number."""
+        begun = [
+            (since, n)
+            for n, (since, _) in enumerate(self.history)
+            if since < at or (since == at and not before)
+        ]
+        return max(begun) if begun else (self.history[0][0], 0)
+
+    def judging_since(self, judged: tuple[datetime, int]) -> list[tuple[datetime, int]]:
+        """What came in force after a configuration was, up to now; of one instant the last published."""
+        behind = sorted(
+            (since, n)
+            for n, (since, _) in enumerate(self.history)
+            if judged < (since, n) and since <= self.now
+        )
+        return list({since: (since, n) for since, n in behind}.values())
+
+    def ladder(self, judged: tuple[datetime, int], tier_set: str) -> JSON | None:
+        sets = self.history[judged[1]][1].get("tier_sets", ())
+        return next((one for one in sets if one["id"] == tier_set), None)
+
+    def count_did(
+        self,
+        member: Member,
+        at: datetime,
+        spend: int,
+        visits: int,
+        points: dict[str, int],
+        *,
+        back: bool = False,
+    ) -> None:
+        """Something was done on a day, or went back from it; tiers rise, or fall where they do at once."""
+        living = member.status != "erased"
+        if living:
+            self.look(member)
+        member.did.add(at.astimezone(self.zone).date(), spend, visits, points)
+        for ladder in self.present.get("tier_sets", ()) if living else ():
+            place = member.places[ladder["id"]]
+            now = ladders.carried(ladder, member.did, self.today())
+            if now > place.earned or (back and ladder["returns"] == "at_once"):
+                place.earned = now
+
+    def tiers_at(self, member: Member, at: datetime) -> dict[str, list[str]]:
+        """By ladder in force, the tiers that a member had, as far as is known now."""
+        self.look(member)
+        on, found = at.astimezone(self.zone).date(), dict[str, list[str]]()
+        for ladder in self.present.get("tier_sets", ()):
+            place = member.places[ladder["id"]]
+            now = ladders.held(place)
+            if on < self.today():
+                now = ladders.carried(ladder, member.did, on)
+                if place.given and place.given[1] <= at and (place.given[2] is None or at < place.given[2]):
+                    now = max(now, place.given[0])
+            found[ladder["id"]] = [tier["id"] for tier in ladder["tiers"][: now + 1]]
+        return found
+
+    def standing(self, member: Member) -> list[tuple[Any, ...]]:
+        return [
+            ladders.told(member.places[ladder["id"]], member.did, self.today())
+            for ladder in self.present.get("tier_sets", ())
+        ]
+
+    def give_tier(
+        self, named: int, tier_set: str, tier: str | None, until: datetime | None
+    ) -> list[tuple[Any, ...]]:
+        member = self.member(named)
+        ladder = self.ladder(self.judging(self.now), tier_set)
+        if ladder is None:
+            raise No(404, "tier_set_not_found")
+        names = [one["id"] for one in ladder["tiers"]]
+        if (tier is not None and tier not in names) or (until is not None and until <= self.now):
+            raise No(422, "tier_invalid")
+        self.look(member)
+        member.places[tier_set].given = None if tier is None else (names.index(tier), self.now, until)
+        return self.standing(member)
 
     # --- lots -----------------------------------------------------------------------------------------------
 
@@ -840,6 +953,8 @@ class Model:
         """Judge by the rules that were in force, and credit what they give at the instant of the purchase."""
         purchase.member = member.number
         configuration = purchase.judged_by
+        asks = any(asks_tiers(rule.get("when")) for rule in configuration["ruleset"].get("rules", ()))
+        purchase.tiers = self.tiers_at(member, purchase.at) if asks else {}
         purchase.judged_on = list(purchase.left)
         purchase.basis = {
             code: stays(basis, purchase.bought, purchase.left) for code, basis in purchase.basis.items()
@@ -858,6 +973,9 @@ class Model:
         for code, points in given.items():
             dates = self.dates(configuration, code, purchase.at)
             purchase.lots[code] = self.credit(member, code, points, purchase.at, *dates)
+        paid = [line["amount_minor"] for line in purchase.about["lines"]]
+        spend = sum(stays(paid, purchase.bought, purchase.left))
+        self.count_did(member, purchase.at, spend, 1, given)
 
     def claim(self, name: tuple[str, str], named: int, answer: int) -> Purchase:
         purchase = self.receipts.get(name)
@@ -888,8 +1006,8 @@ class Model:
         if purchase is None:
             return
         purchase.cancelled = True
-        purchase.left = [0] * len(purchase.left)
-        self.undo(purchase)
+        before, purchase.left = purchase.left, [0] * len(purchase.left)
+        self.undo(purchase, before)
 
     def give_back(
         self,
@@ -928,7 +1046,7 @@ class Model:
             self.lines_go(purchase, lines)
         paid = [line["amount_minor"] for line in purchase.about["lines"]]
         stay_before, stay = (stays(paid, purchase.bought, left) for left in (before, purchase.left))
-        return purchase, sum(stay_before) - sum(stay), self.undo(purchase)
+        return purchase, sum(stay_before) - sum(stay), self.undo(purchase, before)
 
     def lines_go(self, purchase: Purchase, lines: list[tuple[str, int | None]]) -> None:
         """Every line that is asked for is there, and so much of it."""
@@ -952,10 +1070,14 @@ class Model:
             "at": purchase.at,
             "lines": [about["lines"][n] for n in there],
             "basis": {code: [b[n] for n in there] for code, b in basis.items()},
+            "tiers": purchase.tiers,
         }
 
-    def undo(self, purchase: Purchase) -> dict[str, int]:
-        """Points of what is no longer left, less those taken before; those of a rule that so wants it, all."""
+    def undo(self, purchase: Purchase, before: list[int]) -> dict[str, int]:
+        """Points of what is no longer left, less those taken before; those of a rule that so wants it, all.
+
+        `before` is what was left until now.
+        """
         if purchase.member is None:
             return {}
         member, configuration = self.members[purchase.member], purchase.judged_by
@@ -974,6 +1096,13 @@ class Model:
                 member.counters[rule["id"], award.period] -= now
         for code, points in due.items():
             self.take_back(member, code, purchase.lots[code], points)
+        paid = [line["amount_minor"] for line in purchase.about["lines"]]
+        gone_now = sum(stays(paid, purchase.bought, before)) - sum(
+            stays(paid, purchase.bought, purchase.left)
+        )
+        visits = -int(any(before) and not any(purchase.left))
+        gone_points = {code: -points for code, points in due.items()}
+        self.count_did(member, purchase.at, -gone_now, visits, gone_points, back=True)
         return {code: points for code, points in due.items() if points}
 
     def restore(self, purchase: Purchase) -> None:
@@ -1135,6 +1264,8 @@ class Model:
         if limit and key and member.counters.get(key, 0) + own + quantity > limit["quantity"]:
             found.append("limit_reached")
         when = reward.get("when")
+        if asks_tiers(when):
+            self.look(member)
         parts = [] if when is None else demanded(when)
         found += [part["kind"] for part in parts if not self.fits(part, member, place, local)]
         if reward["points_currency"] in member.frozen:
@@ -1157,6 +1288,8 @@ class Model:
             case "identifier":
                 kinds = {kind for (kind, _), owner in self.identifiers.items() if owner == member.number}
                 return bool(kinds & set(when["any_of"]))
+            case "tier":
+                return when["at_least"] in self.tiers_at(member, self.now).get(when["tier_set"], ())
             case _:
                 return holds(when, place, [], local)
 
@@ -1308,7 +1441,23 @@ class Model:
         instants = [(lot.activates, n) for n, lot in lots if lot.pending and lot.activates]
         instants += [(lot.expires, n) for n, lot in lots if lot.available and lot.expires]
         instants += [(hold.lapses, hold.member) for hold in self.holds if hold.parts]
+        ends = [
+            (place.given[2], n)
+            for n, member in self.members.items()
+            for place in member.places.values()
+            if place.given and place.given[2] and member.status != "erased"
+        ]
+        instants += ends
         return sorted((at, n) for at, n in instants if at > self.now)
+
+
+def asks_tiers(when: JSON | None) -> bool:
+    """Whether a condition looks at the member's tier."""
+    if when is None:
+        return False
+    inner = when.get("of", ())
+    parts = inner if isinstance(inner, list | tuple) else [inner]
+    return when["kind"] == "tier" or any(map(asks_tiers, parts))
 
 
 def stays(figures: list[int], whole: list[int], left: list[int]) -> list[int]:

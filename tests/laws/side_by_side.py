@@ -37,6 +37,7 @@ from loyalty.members.types import Identifier, IdentifierKind, MemberStatus
 from loyalty.posting import commands
 from loyalty.posting.commands import Answer, Command, MemberRef, Submission
 from loyalty.posting.configuration import Configuration
+from loyalty.posting.reviews import reviews
 from loyalty.posting.runtime import Runtime
 from loyalty.posting.validate import faults
 from tests.conftest import Database
@@ -89,6 +90,7 @@ def currencies(code: str) -> st.SearchStrategy[JSON]:
             "excluded_tenders": st.sampled_from(((), ("gift",))),
             "spendable": st.sampled_from((*[True] * 4, False, *[True] * 4)),
             "hold_grace_days": st.sampled_from((0, 0, 2)),
+            "qualifying": st.just(True),
             "pay": st.none() | shapes.pays | shapes.pays,
         }
     ).map(lambda one: one if one["spendable"] else one | {"pay": None})
@@ -227,9 +229,10 @@ configurations = st.fixed_dictionaries(
             lambda base, bonus, more: {"version": 1, "rules": base + bonus + more},
             simple_rules,
             bonuses,
-            shapes.rules(CURRENCIES),
+            shapes.rules(CURRENCIES, tiers=True),
         ),
         "rewards": shapes.rewards(CURRENCIES),
+        "tier_sets": shapes.tier_sets(CURRENCIES),
     }
 ).map(publishable)
 NOBODY = 11
@@ -529,7 +532,7 @@ class Commands(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """The auditor finds nothing."""
-        report = self.world.run(verify(self.world.auditor.acquire, self.shop.program))
+        report = self.world.run(verify(self.world.auditor.acquire, self.shop.program, also=(reviews,)))
         assert report.intact, report.findings
         assert report.figures.decisions == self.accepted + self.decisions("=")
 
@@ -747,6 +750,16 @@ class Commands(RuleBasedStateMachine):
             for hold, parts, back, over in purchase.paid
         ]
         self.holds_what_the_model_says(purchase.member, body)
+        self.stands_as_in_the_model(purchase.member, body["standing"])
+
+    def stands_as_in_the_model(self, member: int, standing: list[JSON]) -> None:
+        said = [
+            (s["tier_set"], s["tier"], s["counted"], s["next_tier"], s["missing"], s["to_keep"])
+            for s in standing
+        ]
+        assert said == self.model.standing(self.model.members[member])
+        for one in said:
+            self.world.seen[f"stands {'on a tier' if one[1] else 'below'}"] += 1
 
     def returned(
         self,
@@ -1825,6 +1838,21 @@ class Commands(RuleBasedStateMachine):
         due = "SELECT count(*) FROM accounts WHERE owner_id = $1 AND next_due_at <= $2"
         assert self.world.run(self.world.link.fetchval(due, member_id, now)) == 0
 
+    @rule(
+        n=some_member,
+        tier_set=st.sampled_from(("status", "often", "status", "other")),
+        tier=st.sampled_from(("silver", "gold", None, "gold", "none")),
+        days=st.sampled_from((None, 1, 20, 0)),
+    )
+    def give_tier(self, n: int, tier_set: str, tier: str | None, days: int | None) -> None:
+        number = self.number(n)
+        until = None if days is None else self.model.now + timedelta(days=days)
+        command = commands.GiveTier(self.ref(number), tier_set, tier, until, "goodwill")
+        found, body = self.step(command, "give_tier", number, tier_set, tier, until)
+        if body is not None:
+            (meant,) = [one for one in found if one[0] == tier_set]
+            assert (body["standing"]["tier"], body["standing"]["counted"]) == (meant[1], meant[2])
+
     @rule(back=st.integers(0, 2))
     def close_day(self, back: int) -> None:
         on = self.model.now.astimezone(ZoneInfo("America/New_York")).date() - timedelta(days=back)
@@ -1954,7 +1982,8 @@ REACHED = (
     "import_lot activity_differs", "enrol accepted", "enrol identifiers_conflict",
     "identify identifier_taken", "erase accepted", "publish accepted",
     "publish effective_in_past", "advance accepted", "close_day accepted", "settle_due accepted",
-    "settle_due nothing_due",
+    "settle_due nothing_due", "give_tier accepted", "give_tier tier_invalid", "give_tier tier_set_not_found",
+    "stands on a tier", "stands below",
     "repeat replayed", "reuse refused", "moved pending > available", "moved available > expired",
     "moved available > redeemed", "moved pending > revoked", "moved available > revoked", "moved held > redeemed",
     "moved held > available", "moved redeemed > available", "place_hold accepted", "place_hold insufficient_points",

@@ -572,18 +572,58 @@ TIERS = {
         LADDERS,
     ),
 }
+STANDING = "posting/decide/standing.py"
+STANDINGS = {
+    "a return leaves the figures of its purchase": Bug(STANDING, "-spend_minor, -complete, left", "0, 0, ()"),
+    "a purchase counts for the day on which it is told": Bug(
+        STANDING, "on, today = local_date(occurred_at, zone)", "on, today = local_date(now, zone)"
+    ),
+    "a late purchase is judged by the tier of today": Bug(
+        STANDING, "if on < local_date(work.now, zone):", "if False:"
+    ),
+    "a ladder that changed counts from the next look on": Bug(
+        STANDING,
+        "tiers.adopt(after, standing, ladder, days, one.effective_at, zone)",
+        "tiers.adopt(after, standing, ladder, days, now, zone)",
+    ),
+    "reviews are written and their steps forgotten": Bug(
+        STANDING, "if moves:\n        work.moves", "if False:\n        work.moves"
+    ),
+    "the erased are reviewed on": Bug(
+        STANDING, "standing=replace(last.standing, next_review_at=None)", "standing=last.standing"
+    ),
+    "days of a batch before are counted twice": Bug(
+        "posting/book.py",
+        "self.days_since[id], self.days[id] = before.days_since[id], dict(before.days[id])",
+        "pass",
+        CROWD,
+    ),
+    "a second purchase of a day takes the place of the first": Bug(
+        "posting/store.py",
+        "spend_minor = member_days.spend_minor + excluded.spend_minor",
+        "spend_minor = excluded.spend_minor",
+    ),
+    "a ladder asks for too few days": Bug(
+        "tiers/review.py", "* (max(lasts, longest) + 1))", "* max(lasts, longest))", LADDERS
+    ),
+    "a configuration of the same instant is overlooked": Bug(
+        "posting/configuration.py",
+        "behind = self._by_instant[self._by_instant.index(self._loaded[number - 1]) + 1 :]",
+        "behind = [one for one in self._by_instant if one.effective_at > self._loaded[number - 1].effective_at]",
+    ),
+}
 SWEEP = "tests/jobs/test_due.py::test_"
 JOBS = {
     "a sweep writes that nothing was due": Bug(
-        "posting/decide/points.py", "if not work.entries:", "if False:"
+        "posting/decide/points.py", "if not review_all(work, member) and not work.entries:", "if False:"
     ),
     "a sweep ends after its first chunk": Bug(
         "jobs/due.py", "if len(due) < CHUNK:", "if True:", SWEEP + "many_are_settled_chunk_by_chunk"
     ),
     "a sweep goes by real time": Bug(
         "jobs/due.py",
-        "now = await runtime.now(program_id)",
-        "now = runtime.clock.now()",
+        "now = await runtime.now(program_id)\n    async with",
+        "now = runtime.clock.now()\n    async with",
         SWEEP + "a_sandbox_is_settled_by_its_own_clock",
     ),
     "a sweep looks into one lane": Bug(
@@ -606,6 +646,7 @@ BUGS: dict[str, Bug] = (
     | BY_HAND
     | TRANSFERS
     | TIERS
+    | STANDINGS
     | JOBS
 )
 # A few of each room, for a run that is to be short.

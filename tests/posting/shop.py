@@ -32,6 +32,7 @@ from loyalty.posting.commands import (
     ExtendHold,
     Freeze,
     FulfilRedemption,
+    GiveTier,
     HoldReward,
     Idempotency,
     ImportLot,
@@ -57,6 +58,7 @@ from loyalty.posting.decide import decide
 from loyalty.programs.types import PointsCurrency, Policies, ProgramSettings
 from loyalty.rewards.types import Reward, RewardKind
 from loyalty.rules.types import CapPeriod, MemberCap, PerSpend, Rule, Ruleset
+from loyalty.tiers.types import Calendar, CalendarUnit, Spend, Tier, TierSet
 
 NOW = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)  # half past four in Berlin
 SECRET, OLD_SECRET = bytes(range(32)), bytes(range(32, 64))
@@ -83,6 +85,7 @@ def program(
     policies: Mapping[str, Any] | None = None,
     excluded: Lines | None = None,
     rewards: tuple[Reward, ...] = (),
+    tier_sets: tuple[TierSet, ...] = (),
     **points: Any,
 ) -> Configuration:
     """A program with one points currency, `points` being its policies; the base rule unless others are named."""
@@ -93,7 +96,18 @@ def program(
         points_currencies=(PointsCurrency("points", "points", **points), *currencies),
         policies=Policies(**(policies or {})),
     )
-    return Configuration(settings, Ruleset(version=1, rules=rules or (BASE,), excluded=excluded), rewards)
+    ruleset = Ruleset(version=1, rules=rules or (BASE,), excluded=excluded)
+    return Configuration(settings, ruleset, rewards, tier_sets)
+
+
+def ladder(**more: Any) -> TierSet:
+    """Silver from 250.00, gold from 600.00, by what is spent in a quarter."""
+    fields: dict[str, Any] = {
+        "metric": Spend(),
+        "period": Calendar(CalendarUnit.QUARTER),
+        "tiers": (Tier("silver", "Silver", 25_000), Tier("gold", "Gold", 60_000, benefits=("free coffee",))),
+    } | more
+    return TierSet(fields.pop("id", "status"), "Status", **fields)
 
 
 def reward(points: int = 500, id: str = "mug", **more: Any) -> Reward:
@@ -118,6 +132,12 @@ def card(number: str) -> MemberRef:
 
 
 ANN, BOB = "6035550001", "6035550002"
+
+
+def give_tier(
+    tier: str | None, until: datetime | None = None, *, of: str = ANN, on: str = "status"
+) -> GiveTier:
+    return GiveTier(card(of), on, tier, until, "goodwill")
 
 
 def enrol(*cards: str, **more: Any) -> Enrol:

@@ -33,6 +33,7 @@ MATRIX = {
     "transfer":        "-     -      m       m       -       -      m",
     "freeze":          "-     -      m       m       -       -      m",
     "unfreeze":        "-     -      -       m       -       -      m",
+    "tier.give":       "-     -      -       m       -       -      m",
     "import":          "-     -      -       m       -       -      m",
     "reward.read":     "m     -      m       m       m       m      m",
     "redemption.read": "m     -      m       m       m       m      m",

@@ -14,7 +14,8 @@ import loyalty.ledger.tables
 import loyalty.members.tables
 import loyalty.posting.tables
 import loyalty.programs.tables
-import loyalty.rewards.tables  # noqa: F401 - each adds its tables to METADATA
+import loyalty.rewards.tables
+import loyalty.tiers.tables  # noqa: F401 - each adds its tables to METADATA
 from loyalty.base.schema import METADATA
 
 AT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -77,6 +78,12 @@ def rows_of(program_id: UUID) -> dict[str, dict[str, Any]]:
         "holds": {**cell, "id": other, "account_id": account, "owner_id": member, "points_currency": "points",
                   "points": 5, "captured": 0, "state": "open", "held_at": AT, "lapses_at": AT, "parts": [[str(lot), 5]],
                   "deadlines": []},
+        "member_days": {**cell, "member_id": member, "day": date(2026, 11, 1), "spend_minor": 1, "visits": 1,
+                        "points": {}},
+        "standings": {**cell, "member_id": member, "tier_set": "status", "joined_on": date(2026, 11, 1),
+                      "judged_by": 1},
+        "tier_moves": {**cell, "member_id": member, "tier_set": "status", "decision_id": decision, "position": 1,
+                       "at": AT, "after": "gold", "why": "reached", "metric": 1},
         "proposals": {**cell, "id": other, "kind": "adjustment", "member_id": member, "points_currency": "points",
                       "points": 500, "reason": "goodwill", "proposed_by_kind": "staff", "proposed_by": person,
                       "proposed_at": AT, "lapses_at": AT, "proposed_in": decision, "state": "proposed"},

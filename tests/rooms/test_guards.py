@@ -38,9 +38,10 @@ LATER = (
     *_migration("0012_proposals_and_freezes").TABLES,
     "reservations",
     "member_pins",
+    *_migration("0018_tiers").BY_PROGRAM,
 )
 BY_PROGRAM: list[str] = sorted((*GUARDS.BY_PROGRAM, *LATER))
-APPEND_ONLY: list[str] = sorted((*GUARDS.APPEND_ONLY, "returns"))
+APPEND_ONLY: list[str] = sorted((*GUARDS.APPEND_ONLY, "returns", "tier_moves"))
 REFUSED = asyncpg.InsufficientPrivilegeError
 
 

@@ -178,6 +178,7 @@ async def test_another_programs_things_are_told_like_missing_ones(world: World) 
         "number": "2",
         "points_currency": "points",
         "adjustment": proposal.json["id"],
+        "tier_set": "status",
     }
     bodies: dict[str, Any] = {
         "claim_purchase": {"member": {"id": await enrol(ours)}},
@@ -190,6 +191,7 @@ async def test_another_programs_things_are_told_like_missing_ones(world: World) 
         "set_pin": {"pin": "4711"},
         "freeze_account": {"reason": "stolen_card"},
         "unfreeze_account": {"reason": "card_found"},
+        "give_tier": {"tier": "gold", "reason": "goodwill"},
     }
     seen = 0
     for endpoint in GUARDED:

@@ -43,6 +43,7 @@ class Permission(StrEnum):
     TRANSFER = "transfer"
     FREEZE = "freeze"
     UNFREEZE = "unfreeze"
+    TIER_GIVE = "tier.give"  # a tier by hand
     IMPORT = "import"
     REWARD_READ = "reward.read"  # the catalogue, also as one member may have it
     REDEMPTION_READ = "redemption.read"
@@ -121,6 +122,7 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
             _P.ADJUST_DECIDE,
             _P.PIN_SET,
             _P.UNFREEZE,
+            _P.TIER_GIVE,
             _P.IMPORT,
             _P.STOCK_WRITE,
             _P.CONFIG_PUBLISH,

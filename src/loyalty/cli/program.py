@@ -87,6 +87,8 @@ def show(*, program: UUID | None = None, json: bool = False) -> None:
         say(f"rule {rule.id}: {rule.name}")
     for reward in configuration.rewards:
         say(f"reward {reward.id}: {reward.name}, {reward.points:,} {reward.points_currency}")
+    for ladder in configuration.tier_sets:
+        say(f"tier set {ladder.id}: {', '.join(tier.name for tier in ladder.tiers)}")
 
 
 @app.command

@@ -19,6 +19,7 @@ from loyalty.cli.frame import CommandError, Exit, at_desk, emit, say
 from loyalty.ledger.verify import Checkpoint, Figures, Progress, Report, verify
 from loyalty.ledger.verify.checkpoint import CheckpointFileWrong, from_lines
 from loyalty.operating.desk import Desk
+from loyalty.posting.reviews import reviews
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -67,7 +68,9 @@ async def _verify(desk: Desk, program: UUID | None, noted: list[Checkpoint] | No
     async with asyncpg.create_pool(desk.runtime.settings.database_url, min_size=1, max_size=1) as pool:
         for id in wanted:
             with _progress(id) as told:
-                reports.append(await verify(pool.acquire, id, progress=told, checkpoint=noted))
+                reports.append(
+                    await verify(pool.acquire, id, progress=told, checkpoint=noted, also=(reviews,))
+                )
     return reports
 
 

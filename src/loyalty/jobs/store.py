@@ -4,6 +4,7 @@
 names its program in every statement.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from loyalty.base.ids import NIL
 from loyalty.base.rows import columns, struct, values
 from loyalty.jobs.tables import runs
-from loyalty.jobs.types import Run, RunState
+from loyalty.jobs.types import Run, RunKind, RunState
 
 _LAST_SIGN = func.coalesce(cast(runs.c.progress.op("->>")("at"), DateTime(timezone=True)), runs.c.started_at)
 
@@ -103,6 +104,51 @@ async def due_accounts(
         "program": program_id, "cell": cell, "now": now, "due_at": due_at, "id": id, "limit": limit
     }  # fmt: skip
     return [tuple(row) for row in await connection.execute(query, given)]
+
+
+async def due_standings(
+    connection: AsyncConnection,
+    program_id: UUID,
+    cell: int,
+    tier_sets: Sequence[str],
+    now: datetime,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+) -> list[tuple[datetime, UUID]]:
+    """Members of a lane whose tiers are to be reviewed: since when, and who; the longest due first."""
+    due_at, id = after or (datetime(1, 1, 1, tzinfo=UTC), NIL)
+    query = text(
+        "SELECT next_review_at, member_id FROM standings WHERE program_id = :program AND cell = :cell"
+        " AND next_review_at <= :now AND (next_review_at, member_id) > (:due_at, :id)"
+        " AND tier_set = ANY(CAST(:tier_sets AS text[])) ORDER BY next_review_at, member_id LIMIT :limit"
+    )
+    given = {
+        "program": program_id, "cell": cell, "now": now, "due_at": due_at, "id": id, "limit": limit,
+        "tier_sets": list(tier_sets),
+    }  # fmt: skip
+    return [tuple(row) for row in await connection.execute(query, given)]
+
+
+async def members_of(
+    connection: AsyncConnection, program_id: UUID, cell: int, after: UUID, limit: int
+) -> list[UUID]:
+    """Members of a lane who are not erased, in the order of their ids."""
+    query = text(
+        "SELECT id FROM members WHERE program_id = :program AND cell = :cell AND id > :after AND status <> 'erased'"
+        " ORDER BY id LIMIT :limit"
+    )
+    given = {"program": program_id, "cell": cell, "after": after, "limit": limit}
+    return list((await connection.execute(query, given)).scalars())
+
+
+async def asked_for(connection: AsyncConnection, program_id: UUID, kind: RunKind, number: int) -> bool:
+    """Whether there is a run of this kind for a configuration."""
+    query = select(runs.c.id).where(
+        runs.c.program_id == program_id,
+        runs.c.kind == kind,
+        runs.c.input["number"].as_integer() == number,
+    )
+    return (await connection.execute(query.limit(1))).first() is not None
 
 
 async def purge_records(

@@ -12,6 +12,7 @@ from loyalty.base.errors import NotFound
 
 class RunKind(StrEnum):
     VERIFICATION = "verification"
+    TIERS = "tiers"  # everybody is placed on ladders that were changed
 
 
 class RunState(StrEnum):

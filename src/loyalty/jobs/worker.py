@@ -22,6 +22,7 @@ from loyalty.base.errors import LoyaltyError
 from loyalty.base.settings import Settings
 from loyalty.jobs.days import close_days
 from loyalty.jobs.due import settle_due
+from loyalty.jobs.ladders import changed_ladders
 from loyalty.jobs.purge import purge_idempotency
 from loyalty.jobs.runs import execute, waiting_runs
 from loyalty.jobs.works import WORKS
@@ -80,7 +81,7 @@ async def _worker(runtime: Runtime, redis: RedisSettings) -> AsyncGenerator[Work
 
 
 def make_worker(runtime: Runtime, pool: ArqRedis) -> Worker:
-    """An arq worker that looks for runs every few seconds, for ended days and due points every minute, for old records
+    """An arq worker that looks for runs every few seconds, for ended days and what is due every minute, for old records
     hourly.
     """
     return Worker(
@@ -88,7 +89,8 @@ def make_worker(runtime: Runtime, pool: ArqRedis) -> Worker:
         cron_jobs=[
             _sweep(start_runs, second=set(range(0, 60, 2))),
             _sweep(close_ended_days, second={5}),
-            _sweep(settle_accounts, second={35}),
+            _sweep(settle_members, second={35}),
+            _sweep(ask_for_changed_ladders, second={50}),
             _sweep(purge_old_records, minute={17}, second={30}),
         ],
         queue_name=QUEUE,
@@ -110,6 +112,7 @@ async def look_everywhere(runtime: Runtime) -> None:
         for waiting in await waiting_runs(runtime):
             await execute(runtime, waiting.program_id, waiting.id, WORKS)
         await settle_due(runtime)
+        await changed_ladders(runtime)
         await close_days(runtime)
     except LoyaltyError as error:  # the database is away too: the next look may find it
         log.warning("look_failed", code=error.code)
@@ -141,11 +144,18 @@ async def close_ended_days(context: Context) -> None:
         log.info("days_closed", days=closed)
 
 
-async def settle_accounts(context: Context) -> None:
-    """Write what has fallen due on accounts."""
+async def settle_members(context: Context) -> None:
+    """Write what has fallen due of members."""
     settled = await settle_due(context["runtime"])
     if settled:
-        log.info("accounts_settled", members=settled)
+        log.info("settled", members=settled)
+
+
+async def ask_for_changed_ladders(context: Context) -> None:
+    """Have everybody placed where ladders came in force."""
+    asked = await changed_ladders(context["runtime"])
+    if asked:
+        log.info("ladders_changed", programs=asked)
 
 
 async def purge_old_records(context: Context) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from loyalty.jobs.ladders import place_everybody
 from loyalty.jobs.runs import Report, Work
 from loyalty.jobs.types import Run, RunKind
 from loyalty.ledger.verify import Report as Verified
 from loyalty.ledger.verify import verify
+from loyalty.posting.reviews import reviews
 from loyalty.posting.runtime import Runtime
 
 
@@ -42,7 +44,7 @@ async def verification(runtime: Runtime, run: Run, report: Report) -> dict[str, 
             await link.close()
 
     def work() -> Verified:
-        return asyncio.run(verify(connect, run.program_id, progress=progress))
+        return asyncio.run(verify(connect, run.program_id, progress=progress, also=(reviews,)))
 
     try:
         return msgspec.to_builtins(await asyncio.to_thread(work), str_keys=True)
@@ -50,4 +52,4 @@ async def verification(runtime: Runtime, run: Run, report: Report) -> dict[str, 
         stop.set()
 
 
-WORKS: Mapping[RunKind, Work] = {RunKind.VERIFICATION: verification}
+WORKS: Mapping[RunKind, Work] = {RunKind.VERIFICATION: verification, RunKind.TIERS: place_everybody}

@@ -127,7 +127,7 @@ class Desk:
     async def in_force(self, program_id: UUID) -> Configuration:
         """The configuration by which the program judges what happens now."""
         found = (await self.runtime.history(program_id)).at(await self.runtime.now(program_id))
-        return Configuration(found.settings, found.ruleset, found.rewards)
+        return Configuration(found.settings, found.ruleset, found.rewards, tuple(found.ladders.values()))
 
     async def publish(
         self, program_id: UUID, configuration: Configuration, effective_at: datetime | None = None

@@ -6,7 +6,7 @@ a refusal leaves no trace. What is missing is asked for by raising `Needs`; stor
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from copy import copy
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from typing import Any
 from uuid import UUID
@@ -32,9 +32,11 @@ from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier, Member, MemberErased, MemberNotFound, MemberStatus, Profile
 from loyalty.posting.commands import MemberRef, Submission
 from loyalty.posting.configuration import Configuration, History, Loaded
+from loyalty.posting.detail import Stood
 from loyalty.posting.returned import Part
 from loyalty.rewards.types import Redemption, RedemptionNotFound
 from loyalty.rules.types import CounterKey, Evaluation
+from loyalty.tiers.types import Day, Move, Standing
 
 ActivityName = tuple[str, str, str]  # kind, source, external_id
 
@@ -58,6 +60,8 @@ class Keys(Struct):
     stocks: set[str] = field(default_factory=set[str])
     identified: set[UUID] = field(default_factory=set[UUID])  # members whose kinds of identifiers count
     proposals: set[UUID] = field(default_factory=set[UUID])
+    standings: bool = False  # of all members that are read
+    days: dict[UUID, date] = field(default_factory=dict[UUID, date])  # of members, since when
 
     @staticmethod
     def none() -> "Keys":
@@ -86,6 +90,7 @@ class Keys(Struct):
             or self.stocks
             or self.identified
             or self.proposals
+            or self.days
         )
 
 
@@ -187,6 +192,13 @@ class Pin(Struct, frozen=True):
     hash: str
     failed: int = 0
     locked_until: datetime | None = None
+
+
+class Stands(Struct, frozen=True):
+    """Where a member stands on a ladder, and the number of the configuration whose ladder that is."""
+
+    standing: Standing
+    judged_by: int
 
 
 class Reservation(Struct, frozen=True):
@@ -307,6 +319,11 @@ class Book:
         self.freezes: dict[tuple[UUID, str], Freeze] = {}
         self.pins: dict[UUID, Pin] = {}
         self.changes: dict[UUID, datetime] = {}  # when profile or identifiers of a member last changed
+        self.ranked: set[UUID] = set()  # members whose standings are all here
+        self.standings: dict[tuple[UUID, str], Stands] = {}
+        self.days_since: dict[UUID, date] = {}  # from which date on the days of a member are all here
+        self.days: dict[UUID, dict[date, Day]] = {}
+        self.unsure: set[UUID] = set()  # whose days a read may show with or without the batch before this one
         # What this batch changes, for the writer: new rows, and rows that stood before.
         self.new_records: dict[tuple[UUID, str], StoredRecord] = {}
         self.new_names: dict[ActivityName, ActivityKey] = {}
@@ -332,6 +349,11 @@ class Book:
         self.changed_freezes: set[tuple[UUID, str]] = set()
         self.new_changes: set[UUID] = set()
         self.changed_pins: set[UUID] = set()
+        self.changed_standings: set[tuple[UUID, str]] = set()
+        self.new_days: dict[tuple[UUID, date], Day] = {}  # what comes to each
+        self.new_moves: list[
+            tuple[UUID, str, UUID, tuple[Move, ...]]
+        ] = []  # whose, on which ladder, by which decision
         self.audit: list[tuple[Submission, AuditLine]] = []
         self.published: tuple[int, datetime, Configuration] | None = None
         self.clock_to: datetime | None = None
@@ -369,6 +391,15 @@ class Book:
             self.changes[id] = before.changes[id]
         for id in before.changed_pins:
             self.pins[id] = before.pins[id]
+        for key in before.changed_standings:
+            self.standings[key] = before.standings[key]
+        for id, _ in before.new_days:
+            if id in before.newcomers:
+                self.days[id] = dict(before.days[id])
+            elif id in before.days_since:
+                self.days_since[id], self.days[id] = before.days_since[id], dict(before.days[id])
+            else:
+                self.unsure.add(id)
         for id, (_, activity) in (*before.new_activities.items(), *before.changed_activities.items()):
             self.activities[id] = activity
             self.returns[id] = before.returns.get(id, ())
@@ -619,6 +650,22 @@ class Book:
         self.know_owner(member_id)
         return self.pins.get(member_id)
 
+    def standing(self, member_id: UUID, tier_set: str) -> Stands | None:
+        """Where a member was last found to stand; None: nobody has looked yet."""
+        if member_id not in self.ranked and member_id not in self.newcomers:
+            raise Needs(Keys(members={member_id}, standings=True))
+        return self.standings.get((member_id, tier_set))
+
+    def days_of(self, member_id: UUID, since: date) -> dict[date, Day]:
+        """What a member did day by day, from a date on and perhaps before it. Raises: Overtaken."""
+        if member_id in self.newcomers:
+            return self.days.get(member_id, {})
+        if self.days_since.get(member_id, date.max) > since:
+            if member_id in self.unsure:
+                raise Overtaken
+            raise Needs(Keys(days={member_id: since}))
+        return self.days[member_id]
+
     def proposal(self, id: UUID) -> Proposal | None:
         self.home(id)
         if id not in self.proposals:
@@ -677,6 +724,10 @@ class Work:
         self.freezes: dict[tuple[UUID, str], Freeze] = {}
         self.changes: dict[UUID, datetime] = {}
         self.pins: dict[UUID, Pin] = {}
+        self.standings: dict[tuple[UUID, str], Stands] = {}
+        self.stood: dict[tuple[UUID, str], Stood] = {}  # what the decision notes of them
+        self.did: dict[tuple[UUID, date], Day] = {}  # what comes to each day
+        self.moves: list[tuple[UUID, str, UUID, tuple[Move, ...]]] = []
         self.audit: list[AuditLine] = []
         self.new_names: dict[ActivityName, ActivityKey] = {}
         self.cancelled: set[ActivityName] = set()
@@ -871,6 +922,27 @@ class Work:
             return self.pins.get(member_id)
         return self.book.pin(member_id)
 
+    def days(self, member_id: UUID, since: date) -> list[Day]:
+        """What a member did day by day, this command's part with it, from a date on and perhaps before it."""
+        stored = {} if member_id in self.new_members else self.book.days_of(member_id, since)
+        if not self.did:
+            return list(stored.values())
+        mine = {on: day for (id, on), day in self.did.items() if id == member_id}
+        return [
+            *(day for on, day in stored.items() if on not in mine),
+            *(_sum(stored.get(on), day) for on, day in mine.items()),
+        ]
+
+    def stood_of(self, member_id: UUID | None) -> tuple[Stood, ...]:
+        """What the decision notes of tiers: those of the member it is about."""
+        assert all(id == member_id for id, _ in self.stood), "a decision moves the tiers of its own member"
+        return tuple(self.stood.values())
+
+    def does(self, member_id: UUID, day: Day) -> None:
+        """Something comes to a day of a member, or goes from it (below zero)."""
+        key = (member_id, day.on)
+        self.did[key] = _sum(self.did.get(key), day)
+
     def counter(self, owner_id: UUID, key: CounterKey) -> int:
         mine = self.counted.get((owner_id, key))
         if mine is not None:
@@ -905,6 +977,7 @@ class Work:
         """One of several decisions of this command is made; what follows belongs to the next."""
         self.parts.append(made)
         self.entries, self.events, self.used, self._deltas = [], [], [], []
+        self.stood = {}
         self.decision_id = self.book.ids()
 
     def accept(self, last: Made) -> None:
@@ -952,6 +1025,16 @@ class Work:
         book.new_changes.update(self.changes)
         book.pins.update(self.pins)
         book.changed_pins.update(self.pins)
+        for key, stands in self.standings.items():
+            if book.standings.get(key) != stands:
+                book.standings[key] = stands
+                book.changed_standings.add(key)
+        for (id, on), day in self.did.items():
+            book.new_days[id, on] = _sum(book.new_days.get((id, on)), day)
+            if id in book.days_since or id in book.newcomers or id in self.new_members:
+                days = book.days.setdefault(id, {})
+                days[on] = _sum(days.get(on), day)
+        book.new_moves.extend(self.moves)
         book.audit.extend((self.submission, line) for line in self.audit)
         for name, held in self.new_names.items():
             book.names[name] = book.new_names[name] = held
@@ -1035,3 +1118,13 @@ class Work:
         for id, lot in self.lots[account.id].items():
             if stored.get(id) != lot:
                 stored[id] = book.changed_lots[id] = lot
+
+
+def _sum(before: Day | None, more: Day) -> Day:
+    """A day with what comes to it."""
+    if before is None:
+        return more
+    points = dict(before.points)
+    for code, figure in more.points.items():
+        points[code] = points.get(code, 0) + figure
+    return Day(before.on, before.spend_minor + more.spend_minor, before.visits + more.visits, points)

@@ -203,6 +203,16 @@ class Freeze(Struct, frozen=True, tag="freeze"):
     reason: str
 
 
+class GiveTier(Struct, frozen=True, tag="give_tier"):
+    """A tier by hand, whatever was earned, until an instant or for ever; None takes back what was given."""
+
+    member: MemberRef
+    tier_set: str
+    tier: str | None
+    until: datetime | None
+    reason: str
+
+
 class Unfreeze(Struct, frozen=True, tag="unfreeze"):
     member: MemberRef
     points_currency: str
@@ -360,6 +370,7 @@ Command = (
     | Reject
     | TransferPoints
     | Freeze
+    | GiveTier
     | Unfreeze
     | ImportLot
     | Settle

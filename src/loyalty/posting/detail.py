@@ -4,12 +4,14 @@ Ids and figures only: no personal data, and no lines of a purchase: those are co
 its digest stays. A decision without rules stores its own small facts.
 """
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
 
 from loyalty.rules.types import Award
+from loyalty.tiers.types import Manual, Move
 
 # Kind of what a lane has of a decision that stands in another lane under the same id.
 COUNTERPART = "counterpart"
@@ -75,6 +77,19 @@ class Received(Struct, frozen=True):
     points: int
 
 
+class Stood(Struct, frozen=True, omit_defaults=True):
+    """Where the member stands on a ladder after the decision, as far as its days do not say it, and its steps."""
+
+    tier_set: str
+    judged_by: int  # number of the configuration whose ladder it is
+    earned: str | None = None
+    since: datetime | None = None
+    lifetime: str | None = None
+    manual: Manual | None = None
+    falls_at: datetime | None = None
+    moves: tuple[Move, ...] = ()
+
+
 class Detail(Struct, frozen=True, omit_defaults=True):
     """Stored as JSON in `decisions.detail`."""
 
@@ -98,5 +113,9 @@ class Detail(Struct, frozen=True, omit_defaults=True):
     part_of: UUID | None = None  # decision of the exchange that this one belongs to
     redemption: Redeemed | None = None
     stocked: tuple[tuple[str, int], ...] = ()  # rewards whose stock changed, and by how much
+    tiers: dict[
+        str, tuple[str, ...]
+    ] = {}  # up to the member's own, by tier set: what the rules were judged by
+    stood: tuple[Stood, ...] = ()
     counterpart_of: int | None = None  # cell of the decision of this id that tells what was decided
     note: dict[str, Any] = {}  # small facts of commands without rules

@@ -1,4 +1,4 @@
-"""A program as a file for people: TOML with its kind, settings, points currencies, rules and rewards.
+"""A program as a file for people: TOML with its kind, settings, points currencies, rules, rewards and tier sets.
 
 The words are those of the API. What differs: conditions that must all hold may stand one below the other as
 `[[rules.when]]`, and a limit that is switched off is written "off". docs/rules.md#files shows a whole file.
@@ -25,6 +25,7 @@ from loyalty.programs.types import (
 )
 from loyalty.rewards.types import Reward
 from loyalty.rules.types import Lines, Rule
+from loyalty.tiers.types import TierSet
 
 _COLUMNS = 110
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     excluded: Lines | None = None
     rules: tuple[Rule, ...] = ()
     rewards: tuple[Reward, ...] = ()
+    tier_sets: tuple[TierSet, ...] = ()
 
 
 def load(text: str) -> tuple[ProgramKind, Configuration]:
@@ -73,6 +75,7 @@ def load(text: str) -> tuple[ProgramKind, Configuration]:
         },
         "ruleset": {"rules": file.rules, "excluded": file.excluded},
         "rewards": file.rewards,
+        "tier_sets": file.tier_sets,
     }
     return program.kind, _formed(Configuration, whole, text)
 
@@ -166,6 +169,11 @@ def dump(kind: ProgramKind, configuration: Configuration) -> str:
         blocks += _tables("rules", rule)
     for reward in configuration.rewards:
         blocks += _tables("rewards", reward)
+    for ladder in configuration.tier_sets:
+        plain = _plain(ladder)
+        tiers = plain.pop("tiers")
+        blocks.append(["[[tier_sets]]", *_pairs(plain)])
+        blocks += [["[[tier_sets.tiers]]", *_pairs(tier)] for tier in tiers]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 

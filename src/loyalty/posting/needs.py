@@ -4,9 +4,10 @@ Pure. Too much is harmless, too little costs a second visit: `decide` asks for w
 """
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
+from loyalty.base.calendar import local_date
 from loyalty.ledger import expiry
 from loyalty.members.cells import cell_of
 from loyalty.posting.book import Book, Keys
@@ -26,6 +27,7 @@ from loyalty.posting.commands import (
     ExtendHold,
     Freeze,
     FulfilRedemption,
+    GiveTier,
     HoldReward,
     ImportLot,
     MemberRef,
@@ -44,11 +46,13 @@ from loyalty.posting.commands import (
     WriteOff,
 )
 from loyalty.posting.configuration import History
+from loyalty.tiers.review import looks_back
 
 
 def edge_keys(submissions: Iterable[Submission], history: History) -> Keys:
     """Keys that the commands themselves name."""
     keys = Keys.none()
+    keys.standings = history.laddered
     for submission in submissions:
         if submission.idempotency is not None:
             keys.idempotency.add((submission.idempotency.scope, submission.idempotency.key))
@@ -72,6 +76,7 @@ def edge_keys(submissions: Iterable[Submission], history: History) -> Keys:
                 | WriteOff()
                 | Freeze()
                 | Unfreeze()
+                | GiveTier()
                 | PlaceHold()
                 | HoldReward()
                 | ChangeMember()
@@ -128,6 +133,7 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
             case ClaimPurchase() as command:
                 keys.activities.add((0, command.purchase_id))
                 _due(keys, book, command.member)
+                _days(keys, book, _named(book, command.member))
             case ImportLot() as command:
                 held = book.names.get(("import_row", command.source, command.external_id))
                 if held is not None:
@@ -141,8 +147,11 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
                     _due(keys, book, command.member)
             case WriteOff() as command:
                 _due(keys, book, command.member)
+            case GiveTier() as command:
+                _days(keys, book, _named(book, command.member))
             case Settle() as command:
                 _due(keys, book, MemberRef(id=command.member_id))
+                _days(keys, book, command.member_id)
             case PlaceHold() | PayWithPoints() | Freeze() | Unfreeze() | SetPin() as command:
                 _owner(keys, book, command.member)
             case TransferPoints() as command:
@@ -208,6 +217,7 @@ def _recorded(keys: Keys, book: Book, command: RecordPurchase) -> None:
     elif command.member is not None:
         always = bool(command.holds) or _due_at_once(book, command.occurred_at)
         _due(keys, book, command.member, always=always)
+        _days(keys, book, _named(book, command.member))
 
 
 def _given_back(keys: Keys, book: Book, command: ReturnPurchase) -> None:
@@ -240,6 +250,19 @@ def _due_at_once(book: Book, occurred_at: datetime) -> bool:
         for currency in judged_by.currencies.values()
         for due in expiry.dates(currency.expiry, currency.pending_days, occurred_at, judged_by.zone)
     )
+
+
+def _days(keys: Keys, book: Book, member_id: UUID | None) -> None:
+    """The days of a member that its ladders count now."""
+    ladders = book.history.at(book.now).ladders.values()
+    if member_id is None or member_id not in book.ranked or not ladders:
+        return
+    stands = [book.standings.get((member_id, ladder.id)) for ladder in ladders]
+    due = [one.standing.next_review_at or book.now for one in stands if one is not None]
+    on = local_date(min([book.now, *due]), book.history.now.zone)
+    since = min(looks_back(ladder, on) for ladder in ladders)
+    if book.days_since.get(member_id, date.max) > since and member_id not in book.unsure:
+        keys.days[member_id] = since
 
 
 def _named(book: Book, ref: MemberRef) -> UUID | None:

@@ -8,8 +8,8 @@ connections of the road switch sequential scans, hash and merge joins off.
 """
 
 import contextlib
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from datetime import datetime
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -32,6 +32,7 @@ from loyalty.posting.book import (
     Pin,
     Proposal,
     Reservation,
+    Stands,
     StoredDecision,
     StoredRecord,
 )
@@ -39,9 +40,10 @@ from loyalty.posting.commands import Submission
 from loyalty.posting.configuration import Configuration, Published
 from loyalty.posting.detail import ReturnedPart
 from loyalty.posting.returned import Part
-from loyalty.programs.types import ProgramNotFound, ProgramSettings
-from loyalty.rewards.types import Catalogue, Redemption, RedemptionState
-from loyalty.rules.types import CounterKey, Ruleset
+from loyalty.programs.types import ProgramNotFound
+from loyalty.rewards.types import Redemption, RedemptionState
+from loyalty.rules.types import CounterKey
+from loyalty.tiers.types import Day, Manual, Standing
 
 GENESIS = bytes(32)
 ACQUIRE_S = 2.0  # how long a free connection is waited for
@@ -143,6 +145,10 @@ HOLD = """ROW(h.id, h.account_id, h.held_at, h.lapses_at, h.parts::text, h.good_
     h.ended_at, h.owner_id, h.points_currency, h.points, h.deadlines::text, h.reference, h.till, h.location, h.reward,
     h.quantity, h.priced_by)"""
 
+STANDING = """s.judged_by, s.tier_set, s.joined_on, s.earned, s.since, s.lifetime, s.manual::text, s.falls_at,
+    s.next_review_at"""
+DAY = "d.day, d.spend_minor, d.visits, d.points::text"
+
 _LOAD = f"""
 WITH who AS MATERIALIZED (
     SELECT i.kind, i.value, i.member_id, i.cell
@@ -182,7 +188,12 @@ SELECT
         FROM ids, LATERAL (
             SELECT * FROM counters WHERE program_id = $1 AND cell = ids.cell AND owner_id = ids.member_id
                AND period = ANY($11::text[]) OFFSET 0) n),
-  ARRAY(SELECT {HOLD} FROM held h)
+  ARRAY(SELECT {HOLD} FROM held h),
+  ARRAY(SELECT ROW(s.member_id, {STANDING})
+        FROM ids, LATERAL (
+            SELECT * FROM standings WHERE program_id = $1 AND cell = ids.cell AND standings.member_id = ids.member_id
+            OFFSET 0) s
+        WHERE $15)
 """
 
 
@@ -222,6 +233,7 @@ async def load(
         [name[2] for name in names],
         holds,
         [cell_of(hold, total) for hold in holds],
+        keys.standings,
     )
     assert row is not None
     lanes = {cell: Lane(cell, 0, GENESIS, None, None, 0) for cell in cells}
@@ -232,7 +244,7 @@ async def load(
 
 def fill(book: Book, keys: Keys, rest: tuple[Any, ...]) -> None:
     """Put what `load` read into the book; what was asked for and not found is known to be missing."""
-    records, names, identifiers, members, accounts, counters, holds = rest
+    records, names, identifiers, members, accounts, counters, holds, standings = rest
     for key in keys.idempotency:
         book.records.setdefault(key, None)
     for scope, key, fingerprint, status, cell, decision_id, refusal in records:
@@ -266,6 +278,11 @@ def fill(book: Book, keys: Keys, rest: tuple[Any, ...]) -> None:
     _fill_holds(book, holds)
     for id in keys.holds:
         book.holds.setdefault(id, None)
+    if keys.standings:
+        book.ranked.update(row[0] for row in members)
+    for member_id, judged_by, *row in standings:
+        stands = Stands(standing_of(*row), judged_by)
+        book.standings.setdefault((member_id, stands.standing.tier_set), stands)
 
 
 def _fill_holds(book: Book, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -379,12 +396,18 @@ SELECT
   ARRAY(SELECT ROW(id, kind, member_id, points_currency, points, reason, reference, proposed_by_kind, proposed_by,
                    proposed_at, lapses_at, proposed_in, state, decided_by, decided_at, decided_in) FROM props),
   ARRAY(SELECT ROW(n.member_id, n.version, n.hash, n.failed, n.locked_until) FROM owners o, LATERAL (
-            SELECT * FROM member_pins WHERE program_id = $1 AND cell = o.cell AND member_id = o.id OFFSET 0) n)
+            SELECT * FROM member_pins WHERE program_id = $1 AND cell = o.cell AND member_id = o.id OFFSET 0) n),
+  ARRAY(SELECT ROW(d.member_id, {DAY})
+        FROM unnest($21::uuid[], $22::smallint[], $23::date[]) u(id, cell, since), LATERAL (
+            SELECT * FROM member_days WHERE program_id = $1 AND cell = u.cell AND member_id = u.id AND day >= u.since
+            OFFSET 0) d)
 """
 
 
 _units = msgspec.json.Decoder(tuple[tuple[int, int], ...]).decode
 _points = msgspec.json.Decoder(tuple[int, ...]).decode
+_by_currency = msgspec.json.Decoder(dict[str, int]).decode
+_manual = msgspec.json.Decoder(Manual).decode
 
 
 async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
@@ -416,6 +439,9 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
         proposals,
         [cell_of(id, book.cells) for id in proposals],
         book.now,
+        list(keys.days),
+        [cell_of(id, book.cells) for id in keys.days],
+        list(keys.days.values()),
     )
     assert row is not None
     for kind, source, external_id, *held in row[0]:
@@ -477,6 +503,14 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
             book.proposals[values[0]] = Proposal(*values)
     for member_id, *pin in row[19]:
         book.pins.setdefault(member_id, Pin(*pin))
+    days: dict[UUID, dict[date, Day]] = {id: {} for id in keys.days}
+    for member_id, *values in row[20]:
+        day = day_of(*values)
+        days[member_id][day.on] = day
+    for id, found in days.items():
+        # What this batch or the one before it did is known already, and all of it lies in what was read then.
+        book.days[id] = found | book.days.get(id, {})
+        book.days_since[id] = min(keys.days[id], book.days_since.get(id, date.max))
 
 
 async def load_more(connection: Connection, book: Book, keys: Keys) -> None:
@@ -494,6 +528,26 @@ def _redemption(*values: Any) -> Redemption:
     row[8] = tuple((UUID(lot), points) for lot, points in msgspec.json.decode(row[8]))
     row[13] = RedemptionState(row[13])
     return Redemption(*row)
+
+
+def day_of(on: date, spend_minor: int, visits: int, points: str) -> Day:
+    """A day of a row of DAY."""
+    return Day(on, spend_minor, visits, _by_currency(points))
+
+
+def standing_of(
+    tier_set: str,
+    joined_on: date,
+    earned: str | None,
+    since: datetime | None,
+    lifetime: str | None,
+    manual: str | None,
+    falls_at: datetime | None,
+    next_review_at: datetime | None,
+) -> Standing:
+    """A standing of a row of STANDING, behind the number that it is judged by."""
+    given = None if manual is None else _manual(manual)
+    return Standing(tier_set, joined_on, earned, since, lifetime, given, falls_at, next_review_at)
 
 
 def _fill_members(book: Book, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -514,22 +568,13 @@ async def last_closed_on(connection: Connection, program_id: UUID, lane: Lane) -
 async def published(connection: Connection, program_id: UUID, after: int) -> list[Published]:
     """The configurations numbered above `after`, oldest first."""
     rows = await connection.fetch(
-        "SELECT number, effective_at, settings::text, ruleset::text, rewards::text FROM configurations "
-        "WHERE program_id = $1 AND number > $2 ORDER BY number",
+        "SELECT number, effective_at, settings::text, ruleset::text, rewards::text, tier_sets::text "
+        "FROM configurations WHERE program_id = $1 AND number > $2 ORDER BY number",
         program_id,
         after,
     )
     return [
-        Published(
-            row[0],
-            row[1],
-            Configuration(
-                msgspec.json.decode(row[2], type=ProgramSettings),
-                msgspec.json.decode(row[3], type=Ruleset),
-                msgspec.json.decode(row[4] or "[]", type=Catalogue),
-            ),
-        )
-        for row in rows
+        Published(number, effective_at, Configuration.read(*stored)) for number, effective_at, *stored in rows
     ]
 
 
@@ -595,11 +640,12 @@ class _Part:
         key: str | None = None,
         changes: str = "",
         only_if: str = "true",
+        sets: str = "",
     ) -> None:
         self.counted = key is not None
         self.sql = f"INSERT INTO {table} SELECT u.* FROM unnest({{rows}}::{row or f'{table}_row'}[]) u"
         if key is not None:
-            changed = ", ".join(f"{column} = excluded.{column}" for column in changes.split(", "))
+            changed = sets or ", ".join(f"{column} = excluded.{column}" for column in changes.split(", "))
             self.sql += f" ON CONFLICT ({key}) DO UPDATE SET {changed} WHERE {only_if} RETURNING 1"
 
 
@@ -665,6 +711,19 @@ _FREEZES = _Part(
     changes="frozen, reason, since, decision_id",
 )
 _CHANGES = _Part("member_changes", key="program_id, cell, member_id", changes="changed_at")
+_STANDINGS = _Part(
+    "standings",
+    key="program_id, cell, member_id, tier_set",
+    changes="joined_on, earned, since, lifetime, manual, falls_at, next_review_at, judged_by",
+)
+# Added to what is there: nobody need have read it.
+_DAYS = _Part(
+    "member_days",
+    key="program_id, cell, member_id, day",
+    sets="spend_minor = member_days.spend_minor + excluded.spend_minor, "
+    "visits = member_days.visits + excluded.visits, points = points_and(member_days.points, excluded.points)",
+)
+_MOVES = _Part("tier_moves")
 _AUDIT = _Part("audit_log")
 _DECISIONS = _Part("decisions")
 _ENTRIES = _Part("entries")
@@ -674,7 +733,7 @@ _RECORDS = _Part("idempotency_records")
 _REDEMPTIONS = _Part("redemptions", key="program_id, cell, id", changes="state, changed_at, changed_by")
 _STOCKS = _Part("stocks", key="program_id, reward", changes="stock")
 _RESERVATIONS = _Part("reservations", key="program_id, reward, hold_id", changes="ends_at")
-_CONFIGURATIONS = _Part("configurations", row="configurations_row_2")
+_CONFIGURATIONS = _Part("configurations", row="configurations_row_3")
 _CLOCK = _Part("sandbox_clocks", key="program_id", changes="now_at")
 _BLOCK = _Part("blocks")
 
@@ -885,6 +944,23 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
             ],
         ),
         (_CHANGES, [(program_id, cell, id, book.changes[id]) for id in book.new_changes if mine(id)]),
+        (
+            _STANDINGS,
+            [
+                (program_id, cell, id, *_standing_row(book.standings[id, tier_set]))
+                for id, tier_set in book.changed_standings
+                if mine(id)
+            ],
+        ),
+        (
+            _DAYS,
+            [
+                (program_id, cell, id, on, day.spend_minor, day.visits, _json(day.points))
+                for (id, on), day in book.new_days.items()
+                if mine(id)
+            ],
+        ),
+        (_MOVES, [row for row in _move_rows(program_id, cell, book) if mine(row[2])]),
         (_DECISIONS, [_decision_row(program_id, cell, d, lane.number + 1) for d in lane.decisions]),
         (_ENTRIES, [_entry_row(program_id, cell, entry, recorded_at) for entry in entries]),
         (
@@ -989,6 +1065,34 @@ def _return_row(program_id: UUID, cell: int, id: UUID, part: Part) -> tuple[Any,
         msgspec.json.encode(part.taken).decode(),
         msgspec.json.encode(part.given).decode(),
     )
+
+
+def _standing_row(stands: Stands) -> tuple[Any, ...]:
+    s = stands.standing
+    return (
+        s.tier_set,
+        s.joined_on,
+        s.earned,
+        s.since,
+        s.lifetime,
+        None if s.manual is None else _json(s.manual),
+        s.falls_at,
+        s.next_review_at,
+        stands.judged_by,
+    )
+
+
+def _move_rows(program_id: UUID, cell: int, book: Book) -> Iterator[tuple[Any, ...]]:
+    positions: dict[tuple[UUID, str, UUID], int] = {}
+    for id, tier_set, decision_id, moves in book.new_moves:
+        for move in moves:
+            key = (id, tier_set, decision_id)
+            positions[key] = positions.get(key, 0) + 1
+            yield (program_id, cell, *key, positions[key], *msgspec.structs.astuple(move))
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _audit_row(

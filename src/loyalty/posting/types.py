@@ -322,6 +322,20 @@ class DayNotOver(Conflict):
     remedy: ClassVar[str] = "Nothing before `ends_at`: `loyalty worker` closes the day after its end."
 
 
+class TierSetNotFound(NotFound):
+    code: ClassVar[str] = "tier_set_not_found"
+    title: ClassVar[str] = "There is no such tier set."
+    remedy: ClassVar[str] = (
+        "Take an `id` of the configuration's `tier_sets` (`GET /v1/program/configurations`)."
+    )
+
+
+class TierInvalid(Refused):
+    code: ClassVar[str] = "tier_invalid"
+    title: ClassVar[str] = "The tier cannot be given so."
+    remedy: ClassVar[str] = "Take a tier of that tier set, and an `until` that is still to come."
+
+
 class NothingDue(Conflict):
     code: ClassVar[str] = "nothing_due"
     title: ClassVar[str] = "Nothing has fallen due on the member's accounts."

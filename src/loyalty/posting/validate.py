@@ -21,6 +21,7 @@ from loyalty.programs.types import (
 )
 from loyalty.rewards.validate import faults as reward_faults
 from loyalty.rules.validate import faults as rule_faults
+from loyalty.tiers.validate import faults as tier_faults
 
 _LEAP_YEAR = 2024
 
@@ -50,11 +51,15 @@ def faults(configuration: Configuration) -> list[Fault]:
         detail = "A hold would last longer than one may last."
         found.append(Fault("/settings/policies/hold_minutes", "contradictory_range", detail))
     found += _policy_faults(settings.policies)
-    for fault in rule_faults(configuration.ruleset, codes, zone or ZoneInfo("UTC")):
+    tiers = {one.id: [tier.id for tier in one.tiers] for one in configuration.tier_sets}
+    for fault in rule_faults(configuration.ruleset, codes, zone or ZoneInfo("UTC"), tiers):
         found.append(Fault(f"/ruleset{fault.pointer}", fault.code, fault.detail))
     currencies = {currency.code: currency for currency in settings.points_currencies}
-    for fault in reward_faults(configuration.rewards, currencies):
+    for fault in reward_faults(configuration.rewards, currencies, tiers):
         found.append(Fault(f"/rewards{fault.pointer}", fault.code, fault.detail))
+    qualifying = {currency.code: currency.qualifying for currency in settings.points_currencies}
+    for fault in tier_faults(configuration.tier_sets, qualifying):
+        found.append(Fault(f"/tier_sets{fault.pointer}", fault.code, fault.detail))
     return found
 
 

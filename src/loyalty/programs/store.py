@@ -22,6 +22,7 @@ class PublishedRow(NamedTuple):
     settings: str
     ruleset: str
     rewards: str | None
+    tier_sets: str | None
 
 
 async def add_program(
@@ -67,6 +68,7 @@ async def load_published(connection: AsyncConnection, program_id: UUID, after: i
             cast(c.settings, Text),
             cast(c.ruleset, Text),
             cast(c.rewards, Text),
+            cast(c.tier_sets, Text),
         )
         .where(c.program_id == program_id, c.number > after)
         .order_by(c.number)

@@ -30,6 +30,7 @@ configurations = Table(
     Column("settings", DOCUMENT, nullable=False),
     Column("ruleset", DOCUMENT, nullable=False),
     Column("rewards", DOCUMENT),
+    Column("tier_sets", DOCUMENT),
 )
 
 sandbox_clocks = Table(

@@ -14,7 +14,7 @@ _CELLS = "SELECT cells FROM deployment"
 _TABLES = (
     "blocks", "decisions", "entries", "postings", "lots", "accounts", "counters", "holds", "activities", "returns",
     "redemptions", "engagement_events", "members", "member_profiles", "member_changes", "member_pins", "proposals",
-    "freezes",
+    "freezes", "member_days", "standings", "tier_moves",
 )  # fmt: skip
 _ELSEWHERE = """
 SELECT cell FROM {table} WHERE program_id = $1 AND cell < 0

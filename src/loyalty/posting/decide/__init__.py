@@ -29,6 +29,7 @@ from loyalty.posting.commands import (
     ExtendHold,
     Freeze,
     FulfilRedemption,
+    GiveTier,
     HoldReward,
     ImportLot,
     PayWithPoints,
@@ -59,6 +60,7 @@ from loyalty.posting.decide import (
     purchase,
     redemption,
     returns,
+    standing,
     transfers,
     undo,
 )
@@ -83,6 +85,7 @@ _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     TransferPoints: transfers.transfer_points,
     Freeze: freezes.freeze,
     Unfreeze: freezes.unfreeze,
+    GiveTier: standing.give,
     ImportLot: points.import_lot,
     Settle: points.settle_due,
     PlaceHold: holds.place,

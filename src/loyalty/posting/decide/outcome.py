@@ -15,7 +15,7 @@ from loyalty.members.types import Member, MemberBlocked, MemberStatus
 from loyalty.posting.answers import Balance, Captured, Earned, Receipt
 from loyalty.posting.book import Event, Freeze, Made, Share, Work
 from loyalty.posting.configuration import Loaded
-from loyalty.posting.detail import COUNTERPART, AwardedLot, Detail, Received
+from loyalty.posting.detail import COUNTERPART, AwardedLot, Detail, Received, Stood
 from loyalty.posting.types import AccountFrozen, PointsCurrencyUnknown
 from loyalty.programs.types import PointsCurrency
 from loyalty.rules.explain import balance_lines, receipt_lines
@@ -89,7 +89,9 @@ def decided(work: Work, outcome: Outcome) -> Made:
         actor_id=actor.id,
         occurred_at=outcome.occurred_at,
         evaluator=EVALUATOR,
-        detail=encode(_with(outcome.detail, mine, received.get(outcome.cell))),
+        detail=encode(
+            _with(outcome.detail, mine, received.get(outcome.cell), work.stood_of(outcome.member_id))
+        ),
         answer_status=outcome.status,
         answer=encode(outcome.answer),
         entries=tuple(mine.entries),
@@ -112,12 +114,14 @@ def decided(work: Work, outcome: Outcome) -> Made:
     return Made(decision, outcome.cell, tuple(counterparts), tuple(events))
 
 
-def _with(detail: Detail, share: Share, received: list[Received] | None) -> Detail:
-    """The detail with what its lane has of limits raised and of points that came to others."""
-    if not share.used and not received:
+def _with(
+    detail: Detail, share: Share, received: list[Received] | None, stood: tuple[Stood, ...] = ()
+) -> Detail:
+    """The detail with what its lane has of limits raised, of points that came to others and of tiers."""
+    if not share.used and not received and not stood:
         return detail
     used = tuple((owner, key.rule_id, key.period, points) for owner, key, points in share.used)
-    return msgspec.structs.replace(detail, used=used, received=tuple(received or ()))
+    return msgspec.structs.replace(detail, used=used, received=tuple(received or ()), stood=stood)
 
 
 def active(member: Member) -> Member:

@@ -8,6 +8,7 @@ from loyalty.posting.book import Pin, Work
 from loyalty.posting.commands import AddIdentifier, ChangeMember, Enrol, EraseMember, SetPin
 from loyalty.posting.decide.holds import give_back
 from loyalty.posting.decide.outcome import Outcome, credit
+from loyalty.posting.decide.standing import leave, review_all
 from loyalty.posting.detail import Detail
 
 ERASED = "member_erased"
@@ -26,6 +27,7 @@ def enrol(work: Work, command: Enrol) -> Outcome:
     for identifier in command.identifiers:
         work.identifiers[identifier] = member.id
     work.profiles[member.id] = command.profile
+    review_all(work, member)
     return _outcome(
         work,
         "enrol",
@@ -108,6 +110,7 @@ def erase(work: Work, command: EraseMember) -> Outcome:
             )
         for draft in forfeit(account, work.open_lots(account), work.now, ERASED):
             work.post(account, draft)
+    leave(work, member)
     gone = Member(member.id, MemberStatus.ERASED, member.enrolled_at)
     work.changed_members[member.id] = gone
     work.removed_identifiers.add(member.id)

@@ -24,6 +24,7 @@ from loyalty.posting.decide.outcome import (
     receipt,
 )
 from loyalty.posting.decide.purchase import award
+from loyalty.posting.decide.standing import does, review_all, shown
 from loyalty.posting.detail import Detail
 from loyalty.posting.returned import facts_judged, placed
 from loyalty.posting.types import (
@@ -107,10 +108,13 @@ def import_lot(work: Work, command: ImportLot) -> Outcome:
 
 
 def settle_due(work: Work, command: Settle) -> Outcome:
-    """Write what has fallen due on the member's accounts, each entry at its own instant. Raises: NothingDue."""
+    """Write what has fallen due on the member's accounts, each entry at its own instant, and review its tiers.
+
+    Raises: NothingDue.
+    """
     member = work.book.resolve(MemberRef(id=command.member_id))
     after = balances(work, member.id)  # settles every account
-    if not work.entries:
+    if not review_all(work, member) and not work.entries:
         raise NothingDue
     return Outcome(
         kind="settle",
@@ -177,10 +181,12 @@ def claim(work: Work, command: ClaimPurchase) -> Outcome:
         left = returned.left_after(bought, parts)
         basis = {code: returned.kept(figures, bought, left) for code, figures in basis.items()}
     facts = facts_judged(content, activity.occurred_at, basis, left)
-    awards, counted, gained, given = award(
-        work, member.id, facts, judged_by, evaluate(judged_by.compiled, facts, {})
+    awards, counted, gained, given, tiers = award(
+        work, member, facts, judged_by, evaluate(judged_by.compiled, facts, {})
     )
     awards = placed(awards, left)
+    spend_minor = activity.amount_minor - sum(part.amount_minor for part in parts)
+    does(work, member, activity.occurred_at, spend_minor, awards)
     work.changed_activities[activity.id] = (
         0,
         msgspec.structs.replace(activity, member_id=member.id, awarded_by=work.decision_id),
@@ -201,6 +207,7 @@ def claim(work: Work, command: ClaimPurchase) -> Outcome:
             counted=counted,
             lots=given,
             left=left,
+            tiers=tiers,
         ),
         status=201,
         answer=PurchaseAnswer(
@@ -209,7 +216,7 @@ def claim(work: Work, command: ClaimPurchase) -> Outcome:
             member_id=member.id,
             earned=gained,
             balances=after,
-            standing=(),
+            standing=shown(work, member),
             receipt=receipt(work, judged_by, awards, after),
             ruleset_version=judged_by.ruleset.version,
             recorded_at=work.now,

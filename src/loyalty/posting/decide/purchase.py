@@ -13,7 +13,7 @@ import msgspec
 
 from loyalty.base.canonical import name_digest
 from loyalty.base.numbers import split_largest_remainder
-from loyalty.conditions.types import Facts
+from loyalty.conditions.types import Facts, MemberFacts
 from loyalty.ledger.types import EntryKind
 from loyalty.members.types import Identifier, IdentifierKind, Member, MemberNotFound, MemberStatus
 from loyalty.posting.answers import Earned, PurchaseAnswer
@@ -33,6 +33,7 @@ from loyalty.posting.decide.outcome import (
     encode,
     receipt,
 )
+from loyalty.posting.decide.standing import does, held, shown
 from loyalty.posting.detail import AwardedLot, Detail
 from loyalty.posting.differences import differences
 from loyalty.posting.types import ActivityDiffers, InFuture, MoneyNotSupported, PurchaseCancelled, TooOld
@@ -65,11 +66,12 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
     captured, kept = pay(work, member, command.holds) if command.holds else ((), ())
     if member is None:
         work.book.need_cells([0])
-        awards, counted, gained, lots = (), (), (), ()
+        awards, counted, gained, lots, tiers = (), (), (), (), {}
     else:
-        awards, counted, gained, lots = award(
-            work, member.id, considered.facts, judged_by, considered.evaluation
+        awards, counted, gained, lots, tiers = award(
+            work, member, considered.facts, judged_by, considered.evaluation
         )
+        does(work, member, occurred_at, considered.amount_minor, awards)
     activity_id = work.book.ids()
     member_id = None if member is None else member.id
     work.new_names[name] = ActivityKey(
@@ -113,6 +115,7 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
             lots=lots,
             captured=kept,
             part_of=work.part_of,
+            tiers=tiers,
         ),
         status=201,
         answer=PurchaseAnswer(
@@ -121,7 +124,7 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
             member_id=member_id,
             earned=gained,
             balances=after,
-            standing=(),
+            standing=() if member is None else shown(work, member),
             receipt=receipt(work, judged_by, awards, after, captured),
             ruleset_version=judged_by.ruleset.version,
             recorded_at=work.now,
@@ -271,14 +274,24 @@ def basis(command: RecordPurchase, currency: PointsCurrency) -> tuple[int, ...]:
 
 
 def award(
-    work: Work, member_id: UUID, facts: Facts, judged_by: Loaded, evaluation: Evaluation
-) -> tuple[tuple[Award, ...], tuple[tuple[str, str, int], ...], tuple[Earned, ...], tuple[AwardedLot, ...]]:
+    work: Work, member: Member, facts: Facts, judged_by: Loaded, evaluation: Evaluation
+) -> tuple[
+    tuple[Award, ...],
+    tuple[tuple[str, str, int], ...],
+    tuple[Earned, ...],
+    tuple[AwardedLot, ...],
+    dict[str, tuple[str, ...]],
+]:
     """Judge the facts for a member and post one lot per points currency that earned.
 
-    `evaluation` is what the rules give while nothing is counted. Returns the awards, the cap counters raised
-    (rule, period, points), what the answer says, and the lots.
+    `evaluation` is what the rules give nobody while nothing is counted. Returns the awards, the cap counters raised
+    (rule, period, points), what the answer says, the lots, and the tiers if the rules asked for them.
     """
-    compiled = judged_by.compiled
+    compiled, member_id, tiers = judged_by.compiled, member.id, dict[str, tuple[str, ...]]()
+    if compiled.asks_tiers:
+        tiers = {name: up_to for name, up_to in held(work, member, facts.occurred_at).items() if up_to}
+        facts = msgspec.structs.replace(facts, member=MemberFacts(tiers=tiers))
+        evaluation = evaluate(compiled, facts, {})
     if not stands(evaluation, compiled, {key: work.counter(member_id, key) for key, _ in evaluation.counted}):
         used = {key: work.counter(member_id, key) for key in compiled.counter_keys(facts.occurred_at)}
         evaluation = evaluate(compiled, facts, used)
@@ -288,7 +301,7 @@ def award(
     for one in evaluation.awards:
         totals[one.points_currency] = totals.get(one.points_currency, 0) + one.points
     gained: list[Earned] = []
-    held: list[AwardedLot] = []
+    lots: list[AwardedLot] = []
     for code, points in totals.items():
         account, entry = credit(
             work,
@@ -301,6 +314,6 @@ def award(
         )
         account.active_at = max(account.active_at or facts.occurred_at, facts.occurred_at)
         gained.append(earned(work, account, entry, work.policies))
-        held.append(awarded_lot(account, entry))
+        lots.append(awarded_lot(account, entry))
     counted = tuple((key.rule_id, key.period, points) for key, points in evaluation.counted)
-    return evaluation.awards, counted, tuple(gained), tuple(held)
+    return evaluation.awards, counted, tuple(gained), tuple(lots), tiers

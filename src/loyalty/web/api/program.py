@@ -4,7 +4,6 @@ import re
 from datetime import datetime
 from uuid import UUID
 
-import msgspec
 from msgspec import Struct
 
 from loyalty.access.roles import Permission
@@ -27,6 +26,7 @@ from loyalty.programs.types import (
 )
 from loyalty.rewards.types import Catalogue
 from loyalty.rules.types import Ruleset
+from loyalty.tiers.types import TierSets
 from loyalty.web.api import wire
 from loyalty.web.edge import Call, get, post, reply
 from loyalty.web.types import ConfigurationNotFound, FaultView, MalformedRequest
@@ -61,6 +61,7 @@ class ConfigurationSummary(Struct, frozen=True):
     ruleset_version: int
     rules: int
     rewards: int
+    tier_sets: int
 
 
 class ConfigurationPage(Struct, frozen=True):
@@ -75,6 +76,7 @@ class ConfigurationView(Struct, frozen=True):
     settings: ProgramSettings
     ruleset: Ruleset
     rewards: Catalogue
+    tier_sets: TierSets
 
 
 class Judgement(Struct, frozen=True):
@@ -118,12 +120,13 @@ async def list_configurations(call: Call, query: wire.PageQuery) -> Answer:
             row.number,
             row.effective_at,
             row.published_at,
-            ruleset.version,
-            len(ruleset.rules),
-            len(_rewards(row)),
+            read.ruleset.version,
+            len(read.ruleset.rules),
+            len(read.rewards),
+            len(read.tier_sets),
         )
         for row in rows[: query.limit + 1]
-        for ruleset in (msgspec.json.decode(row.ruleset, type=Ruleset),)
+        for read in (_read(row),)
     ]
     return call.page(summaries, query.limit, lambda one: [one.number])
 
@@ -136,19 +139,21 @@ async def list_configurations(call: Call, query: wire.PageQuery) -> Answer:
     headers=ETAG,
 )
 async def read_configuration(call: Call, number: int) -> Answer:
-    """One configuration with its settings, rules and rewards. It never changes."""
+    """One configuration with its settings, rules, rewards and tier sets. It never changes."""
     async with reading(call.runtime.engine, call.program_id) as connection:
         rows = await store.load_published(connection, call.program_id, after=number - 1)
     if not rows or rows[0].number != number:
         raise ConfigurationNotFound
     row = rows[0]
+    read = _read(row)
     view = ConfigurationView(
         row.number,
         row.effective_at,
         row.published_at,
-        msgspec.json.decode(row.settings, type=ProgramSettings),
-        msgspec.json.decode(row.ruleset, type=Ruleset),
-        _rewards(row),
+        read.settings,
+        read.ruleset,
+        read.rewards,
+        read.tier_sets,
     )
     return reply(view, headers={"etag": f'"{row.number}"'})
 
@@ -162,21 +167,21 @@ async def read_configuration(call: Call, number: int) -> Answer:
     takes={"If-Match": "ETag of the configuration that this one was made from."},
 )
 async def publish_configuration(call: Call, body: wire.PublishBody) -> Answer:
-    """Publish settings, rules and rewards together under the next number.
+    """Publish settings, rules, rewards and tier sets together under the next number.
 
     In force from its recorded instant, or planned for `effective_at`; what is in force holds until then, and what is
     published meanwhile too. Of two for the same instant the higher number holds: so a plan is replaced or withdrawn.
     With `If-Match` it is refused (412) when another configuration has been published since the one it was made from.
     """
     effective_at = None if body.effective_at is None else wire.utc(body.effective_at)
-    configuration = Configuration(body.settings, body.ruleset, body.rewards)
+    configuration = Configuration(body.settings, body.ruleset, body.rewards, body.tier_sets)
     return await call.submit(Publish(configuration, effective_at, _seen(call)))
 
 
 @post(f"{CONFIGURATIONS}/validate", Permission.CONFIG_READ, answers={200: Judgement})
 async def validate_configuration(call: Call, body: wire.ConfigurationBody) -> Answer:
     """Say everything that stands against publishing a configuration now. Nothing is written."""
-    configuration = Configuration(body.settings, body.ruleset, body.rewards)
+    configuration = Configuration(body.settings, body.ruleset, body.rewards, body.tier_sets)
     newest = (await call.runtime.history(call.program_id)).now
     found = [*faults(configuration), *changes_what_is_fixed(configuration, newest.settings)]
     return reply(Judgement(not found, tuple(FaultView(one.pointer, one.code, one.detail) for one in found)))
@@ -198,8 +203,8 @@ async def advance_clock(call: Call, body: wire.AdvanceBody) -> Answer:
     return await call.submit(AdvanceClock(wire.utc(body.to)))
 
 
-def _rewards(row: store.PublishedRow) -> Catalogue:
-    return msgspec.json.decode(row.rewards or "[]", type=Catalogue)
+def _read(row: store.PublishedRow) -> Configuration:
+    return Configuration.read(row.settings, row.ruleset, row.rewards, row.tier_sets)
 
 
 def _seen(call: Call) -> int | None:

@@ -19,6 +19,7 @@ from loyalty.members.types import IdentifierKind
 from loyalty.programs.types import ProgramSettings
 from loyalty.rewards.types import QUANTITY_MAX, STOCK_MAX, Catalogue
 from loyalty.rules.types import Ruleset
+from loyalty.tiers.types import TierSets
 from loyalty.web.types import BATCH_MAX, Batch
 
 POINTS_MAX = 2**53 - 1
@@ -545,6 +546,17 @@ class FreezeBody(Struct, frozen=True, forbid_unknown_fields=True):
     reason: ReasonCode
 
 
+class TierBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A tier by hand until an instant, null: until it is taken back; or with `tier` null what was given taken back."""
+
+    tier: Annotated[str, Meta(min_length=1, max_length=64)] | None
+    reason: ReasonCode
+    until: Instant | None = None
+
+    def check(self, at: str) -> Iterator[Fault]:
+        yield from in_range(at, "until", self.until)
+
+
 class ImportLotBody(Struct, frozen=True, forbid_unknown_fields=True):
     """One credit of an earlier system, with its own dates."""
 
@@ -671,6 +683,7 @@ class PublishBody(Struct, frozen=True, forbid_unknown_fields=True):
     settings: ProgramSettings
     ruleset: Ruleset = Ruleset()
     rewards: Catalogue = ()
+    tier_sets: TierSets = ()
     effective_at: Instant | None = None
 
     def check(self, at: str) -> Iterator[Fault]:
@@ -683,6 +696,7 @@ class ConfigurationBody(Struct, frozen=True, forbid_unknown_fields=True):
     settings: ProgramSettings
     ruleset: Ruleset = Ruleset()
     rewards: Catalogue = ()
+    tier_sets: TierSets = ()
 
 
 class AdvanceBody(Struct, frozen=True, forbid_unknown_fields=True):
