@@ -198,9 +198,12 @@ class Model:
         self.proposals: list[Proposal] = []
         self.used: dict[tuple[Any, ...], int] = {}  # what limits have counted
         self.closed: date | None = None
+        self.moving_to: datetime | None = None  # while the clock is on its way
 
     def do(self, command: str, *about: Any) -> Any:
         """Run one command; a refused one leaves everything as it was."""
+        if self.moving_to is not None and command not in ("advance", "settle_due", "close_day"):
+            raise No(409, "clock_moving")
         before = pickle.dumps(vars(self))
         try:
             return getattr(self, command)(*about)
@@ -242,10 +245,17 @@ class Model:
             raise No(409, "configuration_fixed")
         self.history.append((max(effective or self.now, self.now), configuration))
 
+    def move_clock(self, to: datetime) -> None:
+        if to < self.now:
+            raise No(409, "clock_backwards")
+        self.moving_to = to
+
     def advance(self, to: datetime) -> None:
         if to < self.now:
             raise No(409, "clock_backwards")
         self.now = to
+        if self.moving_to is not None and self.moving_to <= to:
+            self.moving_to = None
 
     def close_day(self, on: date) -> None:
         if self.now < midnight(on + timedelta(days=1), ZoneInfo(self.present["settings"]["zone"])):

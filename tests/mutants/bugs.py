@@ -164,9 +164,7 @@ POSTING = {
         "if record.fingerprint not in submission.idempotency.fingerprints:",
         "if False:",
     ),
-    "a clock may be set back": Bug(
-        "posting/decide/program.py", "if command.to < work.book.sandbox_clock:", "if False:"
-    ),
+    "a clock may be set back": Bug("posting/decide/program.py", "if to < clock.now:", "if False:"),
 }
 PEOPLE = {
     "an erased member keeps identifiers": Bug(
@@ -613,12 +611,39 @@ STANDINGS = {
     ),
 }
 SWEEP = "tests/jobs/test_due.py::test_"
+MOVE = "tests/jobs/test_moves.py::test_"
 JOBS = {
+    "others write while a clock is moved": Bug(
+        "posting/decide/__init__.py",
+        "and book.clock.moving_to and not isinstance",
+        "and False and not isinstance",
+    ),
+    "a clock has arrived at its first stop": Bug(
+        "posting/decide/program.py", "clock.moving_to if on_its_way else None", "None"
+    ),
+    "a clock passes over what is due between two midnights": Bug(
+        "jobs/moves.py",
+        "min(instants if due is None else [*instants, due])",
+        "min(instants)",
+        MOVE + "what_is_due_is_written_at_its_instant_before_the_clock_goes_on",
+    ),
+    "a ladder that comes in force on the way is overlooked": Bug(
+        "jobs/moves.py",
+        "if here.ladders != history.before(now).ladders:",
+        "if False:",
+        MOVE + "what_is_due_is_written_at_its_instant_before_the_clock_goes_on",
+    ),
+    "a move that failed is given up": Bug(
+        "jobs/store.py",
+        "AND r.state IN ('queued', 'running'))",
+        ")",
+        MOVE + "a_move_that_is_killed_or_fails_is_gone_on_with",
+    ),
     "a sweep writes that nothing was due": Bug(
         "posting/decide/points.py", "if not review_all(work, member) and not work.entries:", "if False:"
     ),
     "a sweep ends after its first chunk": Bug(
-        "jobs/due.py", "if len(due) < CHUNK:", "if True:", SWEEP + "many_are_settled_chunk_by_chunk"
+        "jobs/due.py", "if left or len(due) < CHUNK:", "if True:", SWEEP + "many_are_settled_chunk_by_chunk"
     ),
     "a sweep goes by real time": Bug(
         "jobs/due.py",

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from loyalty.base.database import OutcomeUnknown
-from tests.web.world import World, enrol, new_shop, receipt
+from tests.web.world import World, enrol, long_work, new_shop, receipt
 
 
 async def test_a_purchase_is_answered_with_points_balance_and_receipt(world: World) -> None:
@@ -392,8 +392,24 @@ async def test_only_a_sandbox_has_a_clock_that_moves(world: World) -> None:
     sandbox = await new_shop(world.runtime, clock_at=datetime(2026, 1, 1, tzinfo=UTC))
     admin = world.client("admin", sandbox)
     moved = await admin.post("/v1/clock/advance", {"to": "2026-06-01T00:00:00Z"}, idempotency_key=uuid4().hex)
-    assert (moved.status, moved.json["now"]) == (200, "2026-06-01T00:00:00Z")
-    assert (await admin.get("/v1/program")).json["now"] == "2026-06-01T00:00:00Z"
+    assert (moved.status, moved.json["to"]) == (202, "2026-06-01T00:00:00Z")
+    run = moved.headers["location"]
+    assert (run, (await admin.get(run)).json["state"]) == (f"/v1/runs/{moved.json['run_id']}", "queued")
+    program = (await admin.get("/v1/program")).json
+    assert (program["now"], program["moving_to"]) == ("2026-01-01T00:00:00Z", "2026-06-01T00:00:00Z")
+    newcomer = {"identifiers": [{"kind": "card", "value": "6035550009"}]}
+    meanwhile = await admin.post("/v1/members", newcomer, idempotency_key="meanwhile")
+    assert (meanwhile.status, meanwhile.json["code"], meanwhile.headers["retry-after"]) == (
+        409,
+        "clock_moving",
+        "1",
+    )
+    await long_work(world.runtime)
+    done = (await admin.get(run)).json
+    assert (done["state"], done["result"]["days"]) == ("succeeded", 151)
+    program = (await admin.get("/v1/program")).json
+    assert (program["now"], program["moving_to"]) == ("2026-06-01T00:00:00Z", None)
+    assert (await admin.post("/v1/members", newcomer, idempotency_key="meanwhile")).status == 201
     back = await admin.post("/v1/clock/advance", {"to": "2026-05-01T00:00:00Z"}, idempotency_key=uuid4().hex)
     assert (back.status, back.json["code"]) == (409, "clock_backwards")
 

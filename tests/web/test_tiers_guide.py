@@ -11,7 +11,7 @@ import msgspec
 from loyalty.posting.files import load
 from tests.races.client import Client
 from tests.web.test_adjustments_guide import holds
-from tests.web.world import CONFIGURATION, JSON, World, enrol, new_shop
+from tests.web.world import CONFIGURATION, JSON, World, enrol, long_work, new_shop
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "tiers.md").read_text()
 CALL = re.compile(r"(till|manager): (GET|POST) (\S+)\n(?:(\{.*\})\n)?(\d{3}) (\{.*\})")
@@ -61,6 +61,7 @@ async def test_the_guide_to_tiers_is_true(world: World) -> None:
         sent = msgspec.json.decode(body) if body else None
         answer = await people[who].call(method, path, sent, **told)
         assert answer.status == int(status), (who, path, answer.body)
+        await long_work(world.runtime)
         assert holds(msgspec.json.decode(shown), answer.json), (who, path, answer.body)
 
 

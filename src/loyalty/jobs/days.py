@@ -27,11 +27,12 @@ async def close_days(runtime: Runtime, most: int = DAYS_AT_ONCE) -> int:
     A program that has many, a sandbox set forward by a century for one, keeps the others waiting for no more.
     """
     return await in_every_program(
-        runtime, "days_not_closed", lambda program_id: _close_program(runtime, program_id, most)
+        runtime, "days_not_closed", lambda program_id: close_days_of(runtime, program_id, most)
     )
 
 
-async def _close_program(runtime: Runtime, program_id: UUID, most: int) -> int:
+async def close_days_of(runtime: Runtime, program_id: UUID, most: int = DAYS_AT_ONCE) -> int:
+    """Close days of one program that have ended, up to `most`, and return how many there were."""
     async with reading(runtime.engine, program_id) as connection:
         last = await store.last_closed(connection, program_id)
         first_at = await store.first_recorded(connection, program_id)

@@ -39,13 +39,25 @@ async def _program(runtime: Runtime, program_id: UUID) -> int:
     async with alone(runtime.engine, f"settle {program_id}") as first:
         if not first:
             return 0
-        cells = range(runtime.settings.cells)
-        return sum(
-            [await _lane(runtime, program_id, cell, find) for find in (_accounts, _tiers) for cell in cells]
-        )
+        settled, left = await settle_program(runtime, program_id)
+        if left:
+            log.warning("not_settled", program_id=str(program_id), codes=left)
+        return settled
 
 
-async def _lane(runtime: Runtime, program_id: UUID, cell: int, find: Find) -> int:
+async def settle_program(runtime: Runtime, program_id: UUID) -> tuple[int, list[str]]:
+    """Settle every member of a program of whom something is due: how many, and the codes of what stopped it."""
+    settled = 0
+    for find in (_accounts, _tiers):
+        for cell in range(runtime.settings.cells):
+            done, left = await _lane(runtime, program_id, cell, find)
+            settled += done
+            if left:
+                return settled, left
+    return settled, []
+
+
+async def _lane(runtime: Runtime, program_id: UUID, cell: int, find: Find) -> tuple[int, list[str]]:
     settled = 0
     after: tuple[datetime, UUID] | None = None
     while True:
@@ -53,11 +65,8 @@ async def _lane(runtime: Runtime, program_id: UUID, cell: int, find: Find) -> in
         members = list(dict.fromkeys(id for _, _, id in due))  # one may have several accounts
         done, left = await settle(runtime, program_id, members)
         settled += done
-        if left:
-            log.warning("not_settled", program_id=str(program_id), cell=cell, codes=left)
-            return settled
-        if len(due) < CHUNK:
-            return settled
+        if left or len(due) < CHUNK:
+            return settled, left
         after = due[-1][:2]
 
 

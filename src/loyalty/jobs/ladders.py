@@ -55,14 +55,19 @@ def changed_by(history: History, now: datetime) -> int | None:
 
 
 async def place_everybody(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
-    """Settle every member of the run's program, lane by lane.."""
+    """Settle every member of the run's program."""
+    return await place_all(runtime, run.program_id, report)
+
+
+async def place_all(runtime: Runtime, program_id: UUID, report: Report) -> dict[str, Any]:
+    """Settle every member of a program, lane by lane."""
     looked_at = placed = 0
     for cell in range(runtime.settings.cells):
         after: UUID | None = NIL
         while after is not None:
-            async with reading(runtime.engine, run.program_id) as connection:
-                members = await store.members_of(connection, run.program_id, cell, after, CHUNK)
-            done, left = await settle(runtime, run.program_id, members)
+            async with reading(runtime.engine, program_id) as connection:
+                members = await store.members_of(connection, program_id, cell, after, CHUNK)
+            done, left = await settle(runtime, program_id, members)
             if left:
                 raise RuntimeError(f"not settled: {left}")
             looked_at, placed = looked_at + len(members), placed + done

@@ -9,7 +9,8 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, and_, cast, func, insert, or_, select, text, update
+from sqlalchemy import DateTime, and_, cast, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert as insert_or_leave
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.base.ids import NIL
@@ -21,7 +22,8 @@ _LAST_SIGN = func.coalesce(cast(runs.c.progress.op("->>")("at"), DateTime(timezo
 
 
 async def add(connection: AsyncConnection, run: Run) -> None:
-    await connection.execute(insert(runs), values(run))
+    """Write a new run; one that is there already stays as it is."""
+    await connection.execute(insert_or_leave(runs).on_conflict_do_nothing(), values(run))
 
 
 async def run(connection: AsyncConnection, program_id: UUID, run_id: UUID) -> Run | None:
@@ -129,6 +131,22 @@ async def due_standings(
     return [tuple(row) for row in await connection.execute(query, given)]
 
 
+async def next_due(
+    connection: AsyncConnection, program_id: UUID, cells: int, tier_sets: Sequence[str], after: datetime
+) -> datetime | None:
+    """The first instant after `after` at which something is due of any member; None: never."""
+    query = text(
+        "SELECT least(min(a.at), min(s.at)) FROM generate_series(0, :last) c(cell)"
+        " LEFT JOIN LATERAL (SELECT next_due_at AS at FROM accounts WHERE program_id = :program AND cell = c.cell"
+        "  AND next_due_at > :after ORDER BY next_due_at LIMIT 1) a ON true"
+        " LEFT JOIN LATERAL (SELECT next_review_at AS at FROM standings WHERE program_id = :program AND cell = c.cell"
+        "  AND next_review_at > :after AND tier_set = ANY(CAST(:tier_sets AS text[]))"
+        "  ORDER BY next_review_at LIMIT 1) s ON true"
+    )
+    given = {"program": program_id, "last": cells - 1, "after": after, "tier_sets": list(tier_sets)}
+    return (await connection.execute(query, given)).scalar_one()
+
+
 async def members_of(
     connection: AsyncConnection, program_id: UUID, cell: int, after: UUID, limit: int
 ) -> list[UUID]:
@@ -149,6 +167,18 @@ async def asked_for(connection: AsyncConnection, program_id: UUID, kind: RunKind
         runs.c.input["number"].as_integer() == number,
     )
     return (await connection.execute(query.limit(1))).first() is not None
+
+
+async def unasked_move(connection: AsyncConnection, program_id: UUID) -> tuple[UUID, bool] | None:
+    """The decision that has a clock moved for which no run is at work, and whether one has failed; None: none has."""
+    query = text(
+        "SELECT moved_by, EXISTS (SELECT FROM runs r WHERE r.program_id = c.program_id AND r.id = c.moved_by)"
+        " FROM sandbox_clocks c WHERE program_id = :program AND moving_to IS NOT NULL"
+        " AND NOT EXISTS (SELECT FROM runs r WHERE r.program_id = c.program_id AND r.kind = 'clock'"
+        "  AND r.state IN ('queued', 'running'))"
+    )
+    row = (await connection.execute(query, {"program": program_id})).one_or_none()
+    return None if row is None else (row[0], row[1])
 
 
 async def purge_records(

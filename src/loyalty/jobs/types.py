@@ -12,6 +12,7 @@ from loyalty.base.errors import NotFound
 
 class RunKind(StrEnum):
     VERIFICATION = "verification"
+    CLOCK = "clock"  # a sandbox program's clock is moved
     TIERS = "tiers"  # everybody is placed on ladders that were changed
 
 

@@ -23,6 +23,7 @@ from loyalty.base.settings import Settings
 from loyalty.jobs.days import close_days
 from loyalty.jobs.due import settle_due
 from loyalty.jobs.ladders import changed_ladders
+from loyalty.jobs.moves import moves_left
 from loyalty.jobs.purge import purge_idempotency
 from loyalty.jobs.runs import execute, waiting_runs
 from loyalty.jobs.works import WORKS
@@ -91,6 +92,7 @@ def make_worker(runtime: Runtime, pool: ArqRedis) -> Worker:
             _sweep(close_ended_days, second={5}),
             _sweep(settle_members, second={35}),
             _sweep(ask_for_changed_ladders, second={50}),
+            _sweep(ask_for_moves, second={20}),
             _sweep(purge_old_records, minute={17}, second={30}),
         ],
         queue_name=QUEUE,
@@ -113,6 +115,7 @@ async def look_everywhere(runtime: Runtime) -> None:
             await execute(runtime, waiting.program_id, waiting.id, WORKS)
         await settle_due(runtime)
         await changed_ladders(runtime)
+        await moves_left(runtime)
         await close_days(runtime)
     except LoyaltyError as error:  # the database is away too: the next look may find it
         log.warning("look_failed", code=error.code)
@@ -156,6 +159,13 @@ async def ask_for_changed_ladders(context: Context) -> None:
     asked = await changed_ladders(context["runtime"])
     if asked:
         log.info("ladders_changed", programs=asked)
+
+
+async def ask_for_moves(context: Context) -> None:
+    """Have clocks moved on whose run was lost."""
+    asked = await moves_left(context["runtime"])
+    if asked:
+        log.info("moves_asked_for", programs=asked)
 
 
 async def purge_old_records(context: Context) -> None:

@@ -4,6 +4,7 @@ What changes points or configuration goes down the one road like every other com
 back as an exception that tells the same code.
 """
 
+import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncGenerator
@@ -26,14 +27,19 @@ from loyalty.base.errors import LoyaltyError
 from loyalty.base.ids import NIL, Ids
 from loyalty.base.problems import problem
 from loyalty.base.settings import Settings
-from loyalty.posting.answers import ClockAnswer, PublishedAnswer
-from loyalty.posting.commands import Actor, AdvanceClock, Command, Idempotency, Publish, Submission
+from loyalty.jobs.runs import execute
+from loyalty.jobs.service import get_run, queue_move
+from loyalty.jobs.types import Run, RunState
+from loyalty.jobs.works import WORKS
+from loyalty.posting.answers import MoveAnswer, PublishedAnswer
+from loyalty.posting.commands import Actor, Command, Idempotency, MoveClock, Publish, Submission
 from loyalty.posting.configuration import Configuration
 from loyalty.posting.runtime import Runtime, open_runtime
 from loyalty.posting.validate import refuse_invalid
 from loyalty.programs.service import create_program, get_program, list_programs
 from loyalty.programs.types import Program, ProgramKind, ProgramNotFound
 
+_POLL_S = 0.1
 _OPERATOR = Actor("operator", NIL, Role.ADMIN)
 
 
@@ -140,10 +146,26 @@ class Desk:
         return msgspec.json.decode(body, type=PublishedAnswer)
 
     async def advance_clock(self, program_id: UUID, to: datetime) -> datetime:
-        """Set a sandbox program's clock forward. Raises: DeskError."""
+        """Move a sandbox program's clock forward and wait until it stands there. Raises: DeskError."""
         _refuse_far(to)
-        body = await self.submit(program_id, AdvanceClock(to.astimezone(UTC)))
-        return msgspec.json.decode(body, type=ClockAnswer).now
+        runtime = self.runtime
+        body = await self.submit(program_id, MoveClock(to.astimezone(UTC)))
+        run_id = msgspec.json.decode(body, type=MoveAnswer).run_id
+        await queue_move(runtime.engine, program_id, run_id, self.now())
+        run = await self.finished(program_id, run_id)
+        if run.state is RunState.FAILED:
+            raise DeskError("move_failed", f"The clock was not moved: {run.result}")
+        return await runtime.now(program_id)
+
+    async def finished(self, program_id: UUID, run_id: UUID) -> Run:
+        """A run once it is over: done here, unless a worker has it."""
+        while True:
+            await execute(self.runtime, program_id, run_id, WORKS)
+            async with reading(self.runtime.engine, program_id) as connection:
+                run = await get_run(connection, program_id, run_id)
+            if run.ended_at is not None:
+                return run
+            await asyncio.sleep(_POLL_S)
 
     # --- credentials -------------------------------------------------------------------------------------
 

@@ -351,6 +351,15 @@ class PublishedAnswer(Struct, frozen=True):
     decision_id: UUID
 
 
+class MoveAnswer(Struct, frozen=True):
+    """A clock that is being moved: the run that does it ends when the clock stands at `to`."""
+
+    run_id: UUID
+    now: datetime
+    to: datetime
+    decision_id: UUID
+
+
 class ClockAnswer(Struct, frozen=True):
     now: datetime
     decision_id: UUID

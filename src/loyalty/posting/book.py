@@ -34,6 +34,7 @@ from loyalty.posting.commands import MemberRef, Submission
 from loyalty.posting.configuration import Configuration, History, Loaded
 from loyalty.posting.detail import Stood
 from loyalty.posting.returned import Part
+from loyalty.programs.types import SandboxClock
 from loyalty.rewards.types import Redemption, RedemptionNotFound
 from loyalty.rules.types import CounterKey, Evaluation
 from loyalty.tiers.types import Day, Move, Standing
@@ -281,7 +282,7 @@ class Book:
         now: datetime,
         ids: Callable[[], UUID],
         cells: int,
-        sandbox_clock: datetime | None = None,
+        clock: SandboxClock | None = None,
     ) -> None:
         self.program_id = program_id
         self.history = history
@@ -289,7 +290,7 @@ class Book:
         self.now = now
         self.ids = ids
         self.cells = cells
-        self.sandbox_clock = sandbox_clock
+        self.clock = clock
         self.records: dict[tuple[UUID, str], StoredRecord | None] = {}
         self.names: dict[ActivityName, ActivityKey | None] = {}
         self.names_of: dict[UUID, ActivityName] = {}  # purchases by activity
@@ -356,7 +357,7 @@ class Book:
         ] = []  # whose, on which ladder, by which decision
         self.audit: list[tuple[Submission, AuditLine]] = []
         self.published: tuple[int, datetime, Configuration] | None = None
-        self.clock_to: datetime | None = None
+        self.clock_moved = False
         self.closes_on: Any = None
 
     def follow(self, before: "Book") -> None:
@@ -743,7 +744,7 @@ class Work:
         self.stocks: dict[str, int] = {}
         self.reservations: dict[tuple[str, UUID], Reservation] = {}
         self.published: tuple[int, datetime, Configuration] | None = None
-        self.clock_to: datetime | None = None
+        self.clock: SandboxClock | None = None
         self.closes_on: Any = None
         self.touched: set[int] = set()
         self._deltas: list[tuple[Entry, Account, int, int, int, int]] = []
@@ -1076,8 +1077,8 @@ class Work:
             book.reserve(*key, reservation)
             book.changed_reservations[key] = reservation
         book.published = self.published or book.published
-        if self.clock_to is not None:
-            book.clock_to = book.sandbox_clock = self.clock_to
+        if self.clock is not None:
+            book.clock, book.clock_moved = self.clock, True
         book.closes_on = self.closes_on or book.closes_on
 
     def _accept_people(self) -> None:

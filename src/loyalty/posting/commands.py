@@ -341,8 +341,14 @@ class Publish(Struct, frozen=True, tag="publish"):
     after: int | None = None  # number of the configuration that the caller saw in force
 
 
+class MoveClock(Struct, frozen=True, tag="move_clock"):
+    """Has a sandbox program's clock moved forward: until it stands there, nobody else writes. Takes every lane."""
+
+    to: datetime
+
+
 class AdvanceClock(Struct, frozen=True, tag="advance_clock"):
-    """Moves a sandbox program's clock forward; takes every lane of the program."""
+    """Sets a sandbox program's clock to an instant on the way of a move, or to its end; takes every lane."""
 
     to: datetime
 
@@ -385,6 +391,7 @@ Command = (
     | CancelRedemption
     | ChangeStock
     | Publish
+    | MoveClock
     | AdvanceClock
     | CloseDay
 )

@@ -24,7 +24,7 @@ from loyalty.base.clock import Clock
 from loyalty.base.database import DatabaseUnavailable, OutcomeUnknown, ServerBusy
 from loyalty.base.errors import Busy, LawBroken, LoyaltyError
 from loyalty.base.ids import Ids
-from loyalty.base.problems import render
+from loyalty.base.problems import render, retry_headers
 from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier
 from loyalty.posting import store
@@ -42,6 +42,7 @@ from loyalty.posting.commands import (
     ExtendHold,
     FulfilRedemption,
     MemberRef,
+    MoveClock,
     Publish,
     Reject,
     ReleaseHold,
@@ -70,9 +71,9 @@ Cells = tuple[int, ...]
 Lane = tuple[UUID, Cells]
 
 # A batch of its own: one of these changes what every other command of the batch would see.
-_ALONE = (Publish, AdvanceClock, CloseDay, EraseMember)
+_ALONE = (Publish, MoveClock, AdvanceClock, CloseDay, EraseMember)
 _BY_HOLD = (ExtendHold, CaptureHold, ReleaseHold)
-_ALL_LANES = (Publish, AdvanceClock, CloseDay)
+_ALL_LANES = (Publish, MoveClock, AdvanceClock, CloseDay)
 
 
 class _Waiting:
@@ -157,12 +158,6 @@ def _told(error: BaseException | None) -> dict[str, object]:
         "constraint": getattr(error, "constraint_name", None),
         "stack": "".join(traceback.format_tb(error.__traceback__)) if error else "",
     }
-
-
-def retry_headers(error: LoyaltyError) -> dict[str, str]:
-    """`Retry-After` for what may be tried again."""
-    after = getattr(error, "retry_after_s", None)
-    return {} if after is None else {"Retry-After": str(after)}
 
 
 class Pipe:
@@ -514,7 +509,7 @@ class Pipe:
 
     def _book(self, program_id: UUID, history: History, loaded: store.Loaded) -> Book:
         """An empty book at the batch's one instant: the program's clock, never before a lane's last block."""
-        now = loaded.sandbox_clock or self._clock.now()
+        now = loaded.clock.now if loaded.clock else self._clock.now()
         last_id: UUID | None = None
         for lane in loaded.lanes.values():
             if lane.recorded_at is not None:
@@ -523,7 +518,7 @@ class Pipe:
                 last_id = max(last_id, lane.last_id) if last_id else lane.last_id
         made_ms = self._clock.now_ms()  # one instant for all ids of a batch, as for all it decides
         ids = Ids(lambda: made_ms, partial(self._random.getrandbits, 62), last_id)
-        return Book(program_id, history, loaded.lanes, now, ids, self._cells, loaded.sandbox_clock)
+        return Book(program_id, history, loaded.lanes, now, ids, self._cells, loaded.clock)
 
     async def _decide(
         self, connection: store.Connection, book: Book, batch: Sequence[_Waiting]

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+from msgspec.structs import astuple
 
 from loyalty.base.database import DatabaseUnavailable, ServerBusy
 from loyalty.ledger.chain import block_hash
@@ -40,7 +41,7 @@ from loyalty.posting.commands import Submission
 from loyalty.posting.configuration import Configuration, Published
 from loyalty.posting.detail import ReturnedPart
 from loyalty.posting.returned import Part
-from loyalty.programs.types import ProgramNotFound
+from loyalty.programs.types import ProgramNotFound, SandboxClock
 from loyalty.rewards.types import Redemption, RedemptionState
 from loyalty.rules.types import CounterKey
 from loyalty.tiers.types import Day, Manual, Standing
@@ -167,7 +168,7 @@ SELECT
         FROM unnest($2::smallint[]) c(cell), LATERAL (
             SELECT * FROM blocks WHERE program_id = $1 AND blocks.cell = c.cell ORDER BY number DESC LIMIT 1) b),
   (SELECT number FROM configurations WHERE program_id = $1 ORDER BY number DESC LIMIT 1),
-  (SELECT now_at FROM sandbox_clocks WHERE program_id = $1),
+  (SELECT ROW(now_at, moving_to, moved_by) FROM sandbox_clocks WHERE program_id = $1),
   ARRAY(SELECT ROW(r.scope, r.key, r.fingerprint, r.status, r.decision_cell, r.decision_id, r.refusal)
         FROM unnest($3::uuid[], $4::text[]) u(scope, key), LATERAL (
             SELECT * FROM idempotency_records WHERE program_id = $1 AND scope = u.scope AND key = u.key OFFSET 0) r),
@@ -202,7 +203,7 @@ class Loaded(msgspec.Struct):
 
     lanes: dict[int, Lane]
     config_number: int | None
-    sandbox_clock: datetime | None
+    clock: SandboxClock | None
     rest: tuple[Any, ...]
 
 
@@ -239,7 +240,7 @@ async def load(
     lanes = {cell: Lane(cell, 0, GENESIS, None, None, 0) for cell in cells}
     for cell, number, hash, last_id, recorded_at, position in row[0]:
         lanes[cell] = Lane(cell, number, hash, last_id, recorded_at, position)
-    return Loaded(lanes, row[1], row[2], tuple(row)[3:])
+    return Loaded(lanes, row[1], None if row[2] is None else SandboxClock(*row[2]), tuple(row)[3:])
 
 
 def fill(book: Book, keys: Keys, rest: tuple[Any, ...]) -> None:
@@ -734,7 +735,9 @@ _REDEMPTIONS = _Part("redemptions", key="program_id, cell, id", changes="state, 
 _STOCKS = _Part("stocks", key="program_id, reward", changes="stock")
 _RESERVATIONS = _Part("reservations", key="program_id, reward, hold_id", changes="ends_at")
 _CONFIGURATIONS = _Part("configurations", row="configurations_row_3")
-_CLOCK = _Part("sandbox_clocks", key="program_id", changes="now_at")
+_CLOCK = _Part(
+    "sandbox_clocks", row="sandbox_clocks_row_2", key="program_id", changes="now_at, moving_to, moved_by"
+)
 _BLOCK = _Part("blocks")
 
 Rows = list[tuple[_Part, list[Any]]]
@@ -1010,8 +1013,9 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
                     [(program_id, number, effective_at, recorded_at, *configuration.stored())],
                 )
             )
-        if book.clock_to is not None:
-            rows.append((_CLOCK, [(program_id, book.clock_to)]))
+        if book.clock_moved:
+            assert book.clock is not None
+            rows.append((_CLOCK, [(program_id, *astuple(book.clock))]))
     if lane.decisions or lane.touched:
         rows.append((_BLOCK, [_block_row(book, lane)]))
     else:

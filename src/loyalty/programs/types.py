@@ -207,6 +207,14 @@ class Program(Struct, frozen=True):
     created_at: datetime
 
 
+class SandboxClock(Struct, frozen=True):
+    """A sandbox program's clock: where it stands, and while it is being moved where to; which decision began that."""
+
+    now: datetime
+    moving_to: datetime | None = None
+    moved_by: UUID | None = None
+
+
 class ProgramNotFound(NotFound):
     code: ClassVar[str] = "program_not_found"
     title: ClassVar[str] = "There is no such program."
@@ -222,6 +230,16 @@ class ConfigurationInvalid(Refused):
         "Correct the places in `errors`; `POST /v1/program/configurations/validate` checks without "
         "publishing."
     )
+
+
+class ClockMoving(Conflict):
+    code: ClassVar[str] = "clock_moving"
+    title: ClassVar[str] = "The program's clock is being moved; nothing is written meanwhile."
+    remedy: ClassVar[str] = (
+        "Send again under the same key when the run that moves it is over (`GET /v1/runs/{run}`)."
+    )
+    retryable: ClassVar[bool] = True
+    retry_after_s: ClassVar[int] = 1
 
 
 class ClockBackwards(Conflict):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from loyalty.base.errors import LoyaltyError
-from loyalty.base.problems import render
+from loyalty.base.problems import render, retry_headers
 from loyalty.posting.book import Book, Considered, Needs, StoredRecord, Work
 from loyalty.posting.commands import (
     AddIdentifier,
@@ -32,6 +32,7 @@ from loyalty.posting.commands import (
     GiveTier,
     HoldReward,
     ImportLot,
+    MoveClock,
     PayWithPoints,
     PlaceHold,
     Publish,
@@ -66,6 +67,7 @@ from loyalty.posting.decide import (
 )
 from loyalty.posting.decide.outcome import Outcome, Replay, decided
 from loyalty.posting.types import IdempotencyKeyReused, PinWrong, SpendingLimit
+from loyalty.programs.types import ClockMoving
 
 _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     Enrol: people.enrol,
@@ -99,6 +101,7 @@ _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     CancelRedemption: redemption.cancel,
     ChangeStock: redemption.change_stock,
     Publish: program.publish,
+    MoveClock: program.move_clock,
     AdvanceClock: program.advance_clock,
     CloseDay: program.close_day,
 }
@@ -108,6 +111,10 @@ _RECORDED: dict[type[LoyaltyError], Callable[[Work, Any], Outcome]] = {
     SpendingLimit: limits.attempt,
     PinWrong: pins.attempt,
 }
+
+
+# What a moving clock brings along; whatever else writes waits for its end.
+_MOVING = (AdvanceClock, Settle, CloseDay)
 
 
 def consider(history: History, submission: Submission) -> Considered | None:
@@ -129,6 +136,9 @@ def decide(book: Book, submission: Submission, considered: Considered | None = N
         record = book.records.get((idempotency.scope, idempotency.key))
         if record is not None:
             return _again(book, submission, record)
+    if book.clock is not None and book.clock.moving_to and not isinstance(submission.command, _MOVING):
+        refusal = ClockMoving(now=book.now, to=book.clock.moving_to)  # not kept: a retry is a new try
+        return Answer(*render(refusal, submission.request_id), headers=retry_headers(refusal))
     try:
         work = Work(book, submission, considered)
         outcome = _DECIDERS[type(submission.command)](work, submission.command)

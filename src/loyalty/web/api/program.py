@@ -4,13 +4,16 @@ import re
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from loyalty.access.roles import Permission
 from loyalty.base.database import reading
 from loyalty.base.paging import InvalidCursor
-from loyalty.posting.answers import ClockAnswer, PublishedAnswer
-from loyalty.posting.commands import AdvanceClock, Answer, Publish
+from loyalty.jobs.service import queue_move
+from loyalty.posting.answers import MoveAnswer, PublishedAnswer
+from loyalty.posting.commands import Answer, MoveClock, Publish
 from loyalty.posting.configuration import Configuration
 from loyalty.posting.types import ConfigurationFixed, ConfigurationStale, EffectiveInPast
 from loyalty.posting.validate import changes_what_is_fixed, faults
@@ -19,6 +22,7 @@ from loyalty.programs.service import get_program
 from loyalty.programs.types import (
     ClockBackwards,
     ClockIsReal,
+    ClockMoving,
     ConfigurationInvalid,
     ProgramKind,
     ProgramNotFound,
@@ -49,6 +53,7 @@ class ProgramView(Struct, frozen=True):
     kind: ProgramKind
     created_at: datetime
     now: datetime  # by the program's own clock
+    moving_to: datetime | None  # while a sandbox's clock is being moved: where to
     configuration: int  # number of the one in force
     settings: ProgramSettings
     scheduled: tuple[Scheduled, ...]  # what comes in force later, in that order
@@ -101,10 +106,19 @@ async def read_program(call: Call) -> Answer:
     runtime, program_id = call.runtime, call.program_id
     program = await get_program(runtime.engine, program_id)
     history, now = await runtime.history(program_id), await runtime.now(program_id)
+    async with reading(runtime.engine, program_id) as connection:
+        clock = await store.sandbox_clock(connection, program_id)
     in_force = history.at(now)
     scheduled = tuple(Scheduled(one.number, one.effective_at) for one in history.scheduled(now))
     view = ProgramView(
-        program.id, program.kind, program.created_at, now, in_force.number, in_force.settings, scheduled
+        program.id,
+        program.kind,
+        program.created_at,
+        now,
+        clock and clock.moving_to,
+        in_force.number,
+        in_force.settings,
+        scheduled,
     )
     return reply(view, headers={"etag": f'"{history.now.number}"'})
 
@@ -191,16 +205,21 @@ async def validate_configuration(call: Call, body: wire.ConfigurationBody) -> An
     "/v1/clock/advance",
     Permission.CLOCK_ADVANCE,
     keyed=True,
-    answers={200: ClockAnswer},
-    refusals=(ClockIsReal, ClockBackwards),
+    answers={202: MoveAnswer},
+    refusals=(ClockIsReal, ClockBackwards, ClockMoving),
 )
 async def advance_clock(call: Call, body: wire.AdvanceBody) -> Answer:
-    """Set a sandbox program's clock forward.
+    """Have a sandbox program's clock moved forward: a run sets it to each due instant and each midnight on the way.
 
-    What falls due meanwhile (points becoming available, points expiring) shows in every later read, and is
-    written with the next movement of each account.
+    What falls due on the way (points, holds, tiers) is written before the clock goes on, and each day is closed.
+    Until the run (`GET /v1/runs/{run}`) is over nothing else is written: 409 `clock_moving`. Reads go on.
     """
-    return await call.submit(AdvanceClock(wire.utc(body.to)))
+    answer = await call.submit(MoveClock(wire.utc(body.to)))
+    if answer.status != 202:
+        return answer
+    run_id = msgspec.json.decode(answer.body, type=MoveAnswer).run_id
+    await queue_move(call.runtime.engine, call.program_id, run_id, call.runtime.clock.now())
+    return replace(answer, headers={**answer.headers, "location": f"/v1/runs/{run_id}"})
 
 
 def _read(row: store.PublishedRow) -> Configuration:
