@@ -582,9 +582,9 @@ STANDINGS = {
         STANDING, "if on < local_date(work.now, zone):", "if False:"
     ),
     "a ladder that changed counts from the next look on": Bug(
-        STANDING,
+        "posting/ways.py",
         "tiers.adopt(after, standing, ladder, days, one.effective_at, zone)",
-        "tiers.adopt(after, standing, ladder, days, now, zone)",
+        "tiers.adopt(after, standing, ladder, days, self._until, zone)",
     ),
     "reviews are written and their steps forgotten": Bug(
         STANDING, "if moves:\n        work.moves", "if False:\n        work.moves"
