@@ -13,6 +13,8 @@ from loyalty.base.errors import NotFound
 class RunKind(StrEnum):
     VERIFICATION = "verification"
     TIERS = "tiers"  # everybody is placed on ladders that were changed
+    FORECAST = "forecast"  # what happens by itself within a year
+    TIER_PLAN = "tier_plan"  # who would move, were a configuration published
 
 
 class RunState(StrEnum):
@@ -41,4 +43,6 @@ class Run(Struct, frozen=True):
 class RunNotFound(NotFound):
     code: ClassVar[str] = "run_not_found"
     title: ClassVar[str] = "There is no such run."
-    remedy: ClassVar[str] = "Take the id that `POST /v1/verification-runs` answered."
+    remedy: ClassVar[str] = (
+        "Take the id that `POST /v1/verification-runs`, `/v1/forecasts` or `/v1/program/configurations/plan` answered."
+    )
