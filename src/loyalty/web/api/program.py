@@ -4,16 +4,18 @@ import re
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from loyalty.access.roles import Permission
 from loyalty.base.database import reading
 from loyalty.base.paging import InvalidCursor
+from loyalty.jobs.types import RunKind
 from loyalty.posting.answers import ClockAnswer, PublishedAnswer
 from loyalty.posting.commands import AdvanceClock, Answer, Publish
 from loyalty.posting.configuration import Configuration
 from loyalty.posting.types import ConfigurationFixed, ConfigurationStale, EffectiveInPast
-from loyalty.posting.validate import changes_what_is_fixed, faults
+from loyalty.posting.validate import changes_what_is_fixed, faults, refuse_invalid
 from loyalty.programs import store
 from loyalty.programs.service import get_program
 from loyalty.programs.types import (
@@ -28,6 +30,7 @@ from loyalty.rewards.types import Catalogue
 from loyalty.rules.types import Ruleset
 from loyalty.tiers.types import TierSets
 from loyalty.web.api import wire
+from loyalty.web.api.operations import RunView, ask_for
 from loyalty.web.edge import Call, get, post, reply
 from loyalty.web.types import ConfigurationNotFound, FaultView, MalformedRequest
 
@@ -185,6 +188,24 @@ async def validate_configuration(call: Call, body: wire.ConfigurationBody) -> An
     newest = (await call.runtime.history(call.program_id)).now
     found = [*faults(configuration), *changes_what_is_fixed(configuration, newest.settings)]
     return reply(Judgement(not found, tuple(FaultView(one.pointer, one.code, one.detail) for one in found)))
+
+
+@post(
+    f"{CONFIGURATIONS}/plan",
+    Permission.FORECAST,
+    keyed=True,
+    answers={202: RunView},
+    refusals=(ConfigurationInvalid, ConfigurationFixed),
+)
+async def plan_configuration(call: Call, body: wire.ConfigurationBody) -> Answer:
+    """Have worked out who would move on its ladders, were a configuration published now. Nothing is published.
+
+    Ask the run for the outcome (`GET /v1/runs/{run}`): members by tier set, tier before and after, with the ids of
+    the first hundred.
+    """
+    configuration = Configuration(body.settings, body.ruleset, body.rewards, body.tier_sets)
+    refuse_invalid(configuration, (await call.runtime.history(call.program_id)).now.settings)
+    return await ask_for(call, RunKind.TIER_PLAN, body, {"configuration": msgspec.to_builtins(configuration)})
 
 
 @post(
