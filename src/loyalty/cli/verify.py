@@ -4,7 +4,6 @@ Exit 4 when something is broken. It runs beside traffic, as the application's ow
 """
 
 import resource
-import sys
 import time
 from pathlib import Path
 from uuid import UUID

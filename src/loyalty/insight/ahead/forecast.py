@@ -39,14 +39,15 @@ async def forecast(
         async for chunk in found:
             history = chunk.history
             year = year or _Year(now, history.now.zone)
-            for held in await chunk.due(year.until):
+            for held in await chunk.due(year.last):
                 year.add_account(held)
-            ends = last_in_force(history, now, year.until)
+            ends = last_in_force(history, now, year.last)
             for walked in await chunk.walk({tier_set: (history, end) for tier_set, end in ends.items()}):
                 year.add_moves(walked.tier_set, walked.moves)
             members += len(chunk.people)
     assert year is not None, "there is a chunk, if an empty one"
-    return Forecast(now, history.now.number, history.now.settings.money, members, year.weeks(history))
+    newest = history.now
+    return Forecast(now, year.until, newest.number, newest.settings.money, members, year.weeks(history))
 
 
 def last_in_force(history: History, now: datetime, until: datetime) -> dict[str, datetime]:
@@ -79,8 +80,8 @@ class _Year:
         assert this is not None
         self._begin = [this + (n - 1) * _WEEK for n in range(WEEKS + 1)]
         self._begin_at = [midnight(on, zone) for on in self._begin]
-        self.until = self._begin_at.pop() - _INSTANT
-        self._begin.pop()
+        self.until = self._begin_at.pop()
+        self.last = self.until - _INSTANT
         # (week, points currency) → points and members that activate, points and members that expire
         self._points: dict[tuple[int, str], list[int]] = {}
         # (week, tier set, before, after) → members
@@ -88,7 +89,7 @@ class _Year:
 
     def add_account(self, held: Held) -> None:
         sums = dict[int, list[int]]()
-        for entry in ahead(held, self.now, self.until):
+        for entry in ahead(held, self.now, self.last):
             activates = expires = 0
             for posting in entry.postings:
                 if posting.target is Bucket.EXPIRED:
@@ -113,7 +114,7 @@ class _Year:
         )
 
     def weeks(self, history: History) -> tuple[Week, ...]:
-        """All weeks in order; what points would pay is told by the configuration in force as the week begins."""
+        """Those in which something happens; what points pay is said by the configuration in force as one begins."""
         points: dict[int, list[WeekPoints]] = {}
         for (week, code), (activates, activates_members, expires, expires_members) in sorted(
             self._points.items()
@@ -125,8 +126,8 @@ class _Year:
         for (week, tier_set, before, after), members in self._moves.items():
             moves.setdefault(week, []).append(WeekMoves(tier_set, before, after, members))
         return tuple(
-            Week(on, tuple(points.get(n, ())), tuple(sorted(moves.get(n, ()), key=by_step)))
-            for n, on in enumerate(self._begin)
+            Week(self._begin[n], tuple(points.get(n, ())), tuple(sorted(moves.get(n, ()), key=_step)))
+            for n in sorted({*points, *moves})
         )
 
     def _week(self, at: datetime) -> int:
@@ -139,6 +140,6 @@ def _worth(history: History, at: datetime, code: str, points: int) -> int | None
     return None if pay is None else points * pay.each_minor // pay.points
 
 
-def by_step(step: WeekMoves) -> tuple[str, str, str]:
+def _step(step: WeekMoves) -> tuple[str, str, str]:
     """The order in which steps are told."""
     return (step.tier_set, step.before or "", step.after or "")

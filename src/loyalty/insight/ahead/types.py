@@ -28,7 +28,7 @@ class WeekMoves(Struct, frozen=True):
 
 
 class Week(Struct, frozen=True):
-    """A week of the program's calendar; what happens at its very beginning belongs to it."""
+    """A week of the program's calendar in which something happens; its very beginning belongs to it."""
 
     begins_on: date  # a Monday
     points: tuple[WeekPoints, ...]
@@ -39,10 +39,11 @@ class Forecast(Struct, frozen=True):
     """What happens by itself behind `now` if nothing else does: the rest of this week, and 52 more."""
 
     now: datetime
+    until: datetime  # the beginning of the week behind the last one
     configuration: int  # the newest number that was known
     money: str
     members: int  # looked at
-    weeks: tuple[Week, ...]
+    weeks: tuple[Week, ...]  # in order
 
 
 class PlannedMove(Struct, frozen=True):

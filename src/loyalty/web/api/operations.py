@@ -21,7 +21,6 @@ from loyalty.web.api import wire
 from loyalty.web.edge import Call, get, post, reply
 from loyalty.web.once import once
 
-
 # Whoever may ask for a run of a kind may read it.
 ASKED_BY: Mapping[RunKind, Permission] = {
     RunKind.VERIFICATION: Permission.VERIFY_RUN,
