@@ -111,3 +111,13 @@ async def test_what_is_due_and_not_written_yet_is_none_of_the_plan(runtime: Runt
     assert told(now) == {("status", "gold", None): 1}
     later = await plan(runtime.pool.acquire, shop.id, program(tier_sets=(higher,)), NOW + timedelta(days=200))
     assert told(later) == {}
+
+
+async def test_a_ladder_that_came_in_force_and_was_not_written_yet_is_none_of_the_plan(
+    runtime: Runtime,
+) -> None:
+    shop = await open_shop(runtime)
+    await shop.done(purchase("R-1", 30_000), Publish(program(tier_sets=(ladder(),)), NOW + timedelta(days=9)))
+    lower = ladder(tiers=(ladder().tiers[0], replace(ladder().tiers[1], threshold=30_000)))
+    found = await plan(runtime.pool.acquire, shop.id, program(tier_sets=(lower,)), NOW + timedelta(days=10))
+    assert told(found) == {("status", "silver", "gold"): 1}

@@ -89,16 +89,6 @@ async def test_a_plan_is_asked_for_once_and_read_by_those_who_may(world: World) 
     assert (await manager.get("/v1/program")).json["configuration"] == 1
 
 
-async def test_who_may_not_ask_for_a_kind_of_run_finds_none(world: World) -> None:
-    auditor = world.client("auditor")
-    verification = (await auditor.post("/v1/verification-runs", {}, idempotency_key=uuid4().hex)).json["id"]
-    for who in ("manager", "analyst"):
-        is_problem(await world.client(who).get(f"/v1/runs/{verification}"), 404, "run_not_found")
-    assert (await auditor.get(f"/v1/runs/{verification}")).status == 200
-    forecast = (await auditor.post("/v1/forecasts", {}, idempotency_key=uuid4().hex)).json["id"]
-    is_problem(await auditor.get(f"/v1/verification-runs/{forecast}"), 404, "run_not_found")
-
-
 async def test_a_configuration_with_faults_is_refused_before_anything_is_planned(world: World) -> None:
     manager = world.client("manager")
     current = (await manager.get("/v1/program/configurations/1")).json
