@@ -120,9 +120,8 @@ async def test_each_week_says_what_activates_and_what_expires_of_whom_and_what_i
         runtime, members=(ANN, BOB), expiry=Rolling(days=90), pay=PayPolicy(3, 1, points_min=3)
     )
     begin = midnight(date(2026, 11, 23), BERLIN)
-    dates = {"activates_at": NOW, "expires_at": begin - timedelta(microseconds=1)}
     await shop.done(
-        imported(70, "1", **dates),
+        imported(70, "1", activates_at=NOW, expires_at=begin - timedelta(microseconds=1)),
         imported(20, "2", activates_at=NOW, expires_at=begin),
         imported(8, "3", of=BOB, activates_at=begin + timedelta(hours=1), expires_at=begin + WEEK),
         imported(5, "4", activates_at=begin + timedelta(hours=1)),

@@ -109,6 +109,7 @@ GOOD: dict[type, JSON] = {
     wire.WriteOffBody: {"member": _MEMBER, "points_currency": "points", "reference": "CASE-7"},
     wire.TransferBody: {"from": _MEMBER, "to": _MEMBER, "points_currency": "points", "points": 5},
     wire.FreezeBody: {"reason": "stolen_card"},
+    wire.TierBody: {"tier": "gold", "reason": "goodwill", "until": "2026-12-31T00:00:00Z"},
     wire.ImportLotBody: _LOT,
     wire.ImportItem: {**_LOT, "idempotency_key": "k"},
     wire.ImportBatch: {"items": [_LOT]},
