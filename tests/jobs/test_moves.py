@@ -118,7 +118,9 @@ async def test_nobody_writes_until_the_clock_is_there_and_reads_go_on(runtime: R
     assert answer.status == 202
     refused = await shop.send(adjust(1), key="adjusted")
     assert (refused.refused, refused.headers) == ((409, "clock_moving"), {"Retry-After": "1"})
-    (now,) = (await balances_now(runtime, shop.id, card(ANN))).balances
+    read = await balances_now(runtime, shop.id, card(ANN))
+    assert read is not None
+    (now,) = read.balances
     assert (now.available, now.held) == (780, 20)
     assert await moves_left(runtime) == 1  # whoever asked for the move went away before the run was asked for
     assert await moves_left(runtime) == 0

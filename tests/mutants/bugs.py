@@ -580,9 +580,10 @@ STANDINGS = {
         STANDING, "if on < local_date(work.now, zone):", "if False:"
     ),
     "a ladder that changed counts from the next look on": Bug(
-        STANDING,
+        "posting/ways.py",
         "tiers.adopt(after, standing, ladder, days, one.effective_at, zone)",
-        "tiers.adopt(after, standing, ladder, days, now, zone)",
+        "tiers.adopt(after, standing, ladder, days, self._until, zone)",
+        "tests/insight/test_forecast.py::test_ladders_to_come_are_climbed_and_one_that_goes_is_left",
     ),
     "reviews are written and their steps forgotten": Bug(
         STANDING, "if moves:\n        work.moves", "if False:\n        work.moves"
@@ -658,6 +659,45 @@ JOBS = {
         "tests/posting/test_lanes.py::test_what_is_due_is_found_in_every_lane",
     ),
 }
+FORECAST, PLAN = "tests/insight/test_forecast.py::test_", "tests/insight/test_plan.py::test_"
+AHEAD_OF_TIME = {
+    "a forecast tells once more what was due before": Bug(
+        "insight/ahead/forecast.py",
+        "if entry.occurred_at > now:",
+        "if True:",
+        f"{FORECAST}what_is_due_by_now_is_not_to_come_and_the_erased_have_nothing_to_come",
+    ),
+    "a forecast overlooks what expires as its hold lapses": Bug(
+        "insight/ahead/forecast.py",
+        "if posting.target is Bucket.EXPIRED:",
+        "if entry.kind is EntryKind.EXPIRE:",
+        f"{FORECAST}each_week_says_what_activates_and_what_expires_of_whom_and_what_it_is_worth",
+    ),
+    "what happens as a week begins is told for the week before": Bug(
+        "insight/ahead/forecast.py",
+        "bisect_right(self._begin_at, at)",
+        "bisect_right(self._begin_at, at - _INSTANT)",
+        f"{FORECAST}each_week_says_what_activates_and_what_expires_of_whom_and_what_it_is_worth",
+    ),
+    "a forecast reads too few days": Bug(
+        "insight/ahead/store.py",
+        "since[id] = min(way.since, since.get(id, date.max))",
+        "since[id] = max(way.since, since.get(id, date.min))",
+        f"{FORECAST}a_year_brings_exactly_what_was_forecast",
+    ),
+    "a plan names those whom another ladder moves": Bug(
+        "insight/ahead/plan.py",
+        "if one.why is Why.CHANGED and one.at == now",
+        "if one.why is Why.CHANGED",
+        f"{PLAN}a_ladder_that_came_in_force_and_was_not_written_yet_is_none_of_the_plan",
+    ),
+    "a plan begins with the ladder that was left out": Bug(
+        "insight/ahead/plan.py",
+        'history if one.change == "left_out" else planned',
+        "planned",
+        f"{PLAN}a_plan_tells_what_becomes_of_every_ladder_and_names_some_who_move",
+    ),
+}
 BUGS: dict[str, Bug] = (
     LEDGER
     | THE_RULES
@@ -672,6 +712,7 @@ BUGS: dict[str, Bug] = (
     | TRANSFERS
     | TIERS
     | STANDINGS
+    | AHEAD_OF_TIME
     | JOBS
 )
 # A few of each room, for a run that is to be short.

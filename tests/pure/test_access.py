@@ -46,6 +46,8 @@ MATRIX = {
     "feed.read":       "-     -      -       m       m       m      m",
     "audit.read":      "-     -      -       -       -       m      m",
     "verify.run":      "-     -      -       -       -       m      m",
+    "forecast":        "-     -      -       m       m       m      m",
+    "run.read":        "-     -      -       m       m       m      m",
     "clients.manage":  "-     -      -       -       -       -      m",
     "staff.manage":    "-     -      -       -       -       -      m",
     "self.read":       "-     m      -       -       -       -      -",

@@ -235,3 +235,13 @@ async def test_a_sale_is_of_its_location_however_that_is_written(world: World) -
     assert (again.status, again.replayed) == (200, True)
     nowhere = await till.post("/v1/purchases", receipt(location=" "), idempotency_key=uuid4().hex)
     assert (nowhere.status, nowhere.json["errors"][0]["pointer"]) == (422, "/location")
+
+
+async def test_who_may_not_ask_for_a_kind_of_run_finds_none(world: World) -> None:
+    auditor = world.client("auditor")
+    verification = (await auditor.post("/v1/verification-runs", {}, idempotency_key=uuid4().hex)).json["id"]
+    for who in ("manager", "analyst"):
+        is_problem(await world.client(who).get(f"/v1/runs/{verification}"), 404, "run_not_found")
+    assert (await auditor.get(f"/v1/runs/{verification}")).status == 200
+    forecast = (await auditor.post("/v1/forecasts", {}, idempotency_key=uuid4().hex)).json["id"]
+    is_problem(await auditor.get(f"/v1/verification-runs/{forecast}"), 404, "run_not_found")

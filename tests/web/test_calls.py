@@ -394,7 +394,7 @@ async def test_only_a_sandbox_has_a_clock_that_moves(world: World) -> None:
     moved = await admin.post("/v1/clock/advance", {"to": "2026-06-01T00:00:00Z"}, idempotency_key=uuid4().hex)
     assert (moved.status, moved.json["to"]) == (202, "2026-06-01T00:00:00Z")
     run = moved.headers["location"]
-    assert (run, (await admin.get(run)).json["state"]) == (f"/v1/runs/{moved.json['run_id']}", "queued")
+    assert (run, (await admin.get(run)).json["state"]) == (f"/v1/runs/{moved.json['id']}", "queued")
     program = (await admin.get("/v1/program")).json
     assert (program["now"], program["moving_to"]) == ("2026-01-01T00:00:00Z", "2026-06-01T00:00:00Z")
     newcomer = {"identifiers": [{"kind": "card", "value": "6035550009"}]}

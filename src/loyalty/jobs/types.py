@@ -14,6 +14,8 @@ class RunKind(StrEnum):
     VERIFICATION = "verification"
     CLOCK = "clock"  # a sandbox program's clock is moved
     TIERS = "tiers"  # everybody is placed on ladders that were changed
+    FORECAST = "forecast"  # what happens by itself within a year
+    TIER_PLAN = "tier_plan"  # who would move, were a configuration published
 
 
 class RunState(StrEnum):
@@ -42,4 +44,6 @@ class Run(Struct, frozen=True):
 class RunNotFound(NotFound):
     code: ClassVar[str] = "run_not_found"
     title: ClassVar[str] = "There is no such run."
-    remedy: ClassVar[str] = "Take the id that `POST /v1/verification-runs` answered."
+    remedy: ClassVar[str] = (
+        "Take the id that `POST /v1/verification-runs`, `/v1/forecasts` or `/v1/program/configurations/plan` answered."
+    )

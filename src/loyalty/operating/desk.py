@@ -150,7 +150,7 @@ class Desk:
         _refuse_far(to)
         runtime = self.runtime
         body = await self.submit(program_id, MoveClock(to.astimezone(UTC)))
-        run_id = msgspec.json.decode(body, type=MoveAnswer).run_id
+        run_id = msgspec.json.decode(body, type=MoveAnswer).id
         await queue_move(runtime.engine, program_id, run_id, self.now())
         run = await self.finished(program_id, run_id)
         if run.state is RunState.FAILED:

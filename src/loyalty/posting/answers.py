@@ -352,9 +352,11 @@ class PublishedAnswer(Struct, frozen=True):
 
 
 class MoveAnswer(Struct, frozen=True):
-    """A clock that is being moved: the run that does it ends when the clock stands at `to`."""
+    """The run that moves a clock: it is over when the clock stands at `to`."""
 
-    run_id: UUID
+    id: UUID
+    kind: Literal["clock"]
+    state: Literal["queued"]
     now: datetime
     to: datetime
     decision_id: UUID

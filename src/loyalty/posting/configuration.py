@@ -81,6 +81,7 @@ class History:
     """
 
     def __init__(self, published: list[Published]) -> None:
+        self._published = published
         self._loaded = [Loaded(p) for p in published]
         self._by_instant = sorted(self._loaded, key=lambda one: (one.effective_at, one.number))
         self._effective = [one.effective_at for one in self._by_instant]
@@ -105,6 +106,10 @@ class History:
         """What comes in force after `instant`, in that order; what is replaced for its very instant is left out."""
         later = {one.effective_at: one for one in self._by_instant[bisect_right(self._effective, instant) :]}
         return list(later.values())
+
+    def planning(self, configuration: Configuration, effective_at: datetime) -> "History":
+        """This history as it would be with one more configuration."""
+        return History([*self._published, Published(self.now.number + 1, effective_at, configuration)])
 
     def succession(self, number: int, until: datetime) -> list[Loaded]:
         """What came in force after the configuration `number` was, up to `until`, in that order."""

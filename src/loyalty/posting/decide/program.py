@@ -77,7 +77,7 @@ def move_clock(work: Work, command: MoveClock) -> Outcome:
     return _outcome(
         work,
         "move_clock",
-        MoveAnswer(work.decision_id, now, command.to, work.decision_id),
+        MoveAnswer(work.decision_id, "clock", "queued", now, command.to, work.decision_id),
         "loyalty.clock.moving",
         {"to": command.to},
     )

@@ -14,15 +14,15 @@ from loyalty.members.types import Member, MemberStatus
 from loyalty.posting.answers import GivenTier, StandingAnswer, TierAnswer
 from loyalty.posting.book import Event, Stands, Work
 from loyalty.posting.commands import GiveTier
-from loyalty.posting.configuration import Loaded
 from loyalty.posting.decide.outcome import Outcome, encode
 from loyalty.posting.detail import Detail, Stood
 from loyalty.posting.types import TierInvalid, TierSetNotFound
+from loyalty.posting.ways import Way
 from loyalty.rules.types import Award
 from loyalty.tiers import review as tiers
 from loyalty.tiers.measure import place
 from loyalty.tiers.progress import progress
-from loyalty.tiers.types import Day, Manual, Move, Standing, TierSet
+from loyalty.tiers.types import Day, Manual, Move, TierSet
 
 
 def stands(work: Work, member: Member, tier_set: str) -> Stands:
@@ -195,42 +195,11 @@ def shown(work: Work, member: Member) -> tuple[StandingAnswer, ...]:
 
 def _reviewed(work: Work, member: Member, tier_set: str) -> Stands:
     """Through every ladder that was in force since, each from its instant on, up to now."""
-    history, now, zone = work.book.history, work.now, work.policies.zone
-    stored = None if member.id in work.new_members else work.book.standing(member.id, tier_set)
-    begun = history.before(member.enrolled_at) if stored is None else history.numbered(stored.judged_by)
-    ladder = begun.ladders.get(tier_set)
-    judged_by = begun.number
-    changes, last = list[Loaded](), ladder
-    for one in history.succession(judged_by, now):
-        if one.ladders.get(tier_set) != last:
-            changes.append(one)
-            last = one.ladders.get(tier_set)
-    standing, moves = None if stored is None else stored.standing, tuple[Move, ...]()
-    if standing is None and ladder is not None:
-        standing, moves = tiers.begin(ladder, member.enrolled_at, zone)
-    due = [one.effective_at for one in changes]
-    if standing is not None and standing.next_review_at is not None and standing.next_review_at <= now:
-        due.append(standing.next_review_at)
-    days: list[Day] = []
-    if due and member.id not in work.new_members:
-        ladders = [ladder, *(one.ladders.get(tier_set) for one in changes)]
-        on = local_date(min(due), zone)
-        days = work.days(member.id, min(tiers.looks_back(one, on) for one in ladders if one is not None))
-    for one in changes:
-        after = one.ladders.get(tier_set)
-        if ladder is not None and standing is not None:
-            standing, made = tiers.review(ladder, standing, days, one.effective_at, zone)
-            moves += made
-        if after is not None:
-            standing = standing or Standing(tier_set, local_date(member.enrolled_at, zone))
-            standing, made = tiers.adopt(after, standing, ladder, days, one.effective_at, zone)
-            moves += made
-            judged_by = one.number
-        ladder = after
-    assert standing is not None
-    assert ladder is not None, "a ladder in force"
-    standing, made = tiers.review(ladder, standing, days, now, zone)
-    return _stand(work, member, Stands(standing, judged_by), moves + made, stored)
+    new = member.id in work.new_members
+    stored = None if new else work.book.standing(member.id, tier_set)
+    way = Way(work.book.history, tier_set, stored, member.enrolled_at, work.now)
+    days = [] if new or way.since is None else work.days(member.id, way.since)
+    return _stand(work, member, *way.walk(days), stored)
 
 
 def _stand(

@@ -1,5 +1,6 @@
-"""What auditors and operators ask for: the audit log, verification of the books, long work and its progress."""
+"""What auditors, managers and operators ask for: the audit log, verification, forecasts, long work and its progress."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,15 @@ from loyalty.posting.commands import Answer
 from loyalty.web.api import wire
 from loyalty.web.edge import Call, get, post, reply
 from loyalty.web.once import once
+
+# Whoever may ask for a run of a kind may read it.
+ASKED_BY: Mapping[RunKind, Permission] = {
+    RunKind.VERIFICATION: Permission.VERIFY_RUN,
+    RunKind.CLOCK: Permission.CLOCK_ADVANCE,
+    RunKind.TIERS: Permission.VERIFY_RUN,
+    RunKind.FORECAST: Permission.FORECAST,
+    RunKind.TIER_PLAN: Permission.FORECAST,
+}
 
 
 class AuditPage(Struct, frozen=True):
@@ -53,15 +63,7 @@ async def read_audit_log(call: Call, query: wire.PageQuery) -> Answer:
 @post("/v1/verification-runs", Permission.VERIFY_RUN, keyed=True, answers={202: RunView})
 async def verify_books(call: Call, body: wire.Nothing) -> Answer:
     """Have the whole of the books recomputed: chain, sums, order. Ask the run for the outcome."""
-
-    async def queue(connection: AsyncConnection) -> tuple[Answer, bytes]:
-        run = await queue_run(
-            connection, call.program_id, RunKind.VERIFICATION, at=call.runtime.clock.now(), ids=call.door.ids
-        )
-        answer = reply(_view(run), 202, {"location": f"/v1/verification-runs/{run.id}"})
-        return answer, answer.body
-
-    return await once(call, canonical(body), queue)
+    return await ask_for(call, RunKind.VERIFICATION, body, at="/v1/verification-runs")
 
 
 @get("/v1/verification-runs/{run}", Permission.VERIFY_RUN, answers={200: RunView}, refusals=(RunNotFound,))
@@ -74,11 +76,38 @@ async def read_verification(call: Call, run: UUID) -> Answer:
     return reply(_view(found))
 
 
-@get("/v1/runs/{run}", Permission.VERIFY_RUN, answers={200: RunView}, refusals=(RunNotFound,))
+@post("/v1/forecasts", Permission.FORECAST, keyed=True, answers={202: RunView})
+async def forecast_year(call: Call, body: wire.Nothing) -> Answer:
+    """Have worked out what happens by itself within a year: points that activate and expire, tiers that move.
+
+    Ask the run for the outcome, week by week.
+    """
+    return await ask_for(call, RunKind.FORECAST, body)
+
+
+@get("/v1/runs/{run}", Permission.RUN_READ, answers={200: RunView}, refusals=(RunNotFound,))
 async def read_run(call: Call, run: UUID) -> Answer:
-    """How far any long work is."""
+    """How far any long work is, and what came of it; of a kind that this role may not ask for there is none."""
     async with reading(call.runtime.engine, call.program_id) as connection:
-        return reply(_view(await get_run(connection, call.program_id, run)))
+        found = await get_run(connection, call.program_id, run)
+    if not call.principal.may(ASKED_BY[found.kind]):
+        raise RunNotFound
+    return reply(_view(found))
+
+
+async def ask_for(
+    call: Call, kind: RunKind, body: Struct, given: dict[str, Any] | None = None, *, at: str = "/v1/runs"
+) -> Answer:
+    """Queue a run, once; `at` is where it is asked after."""
+
+    async def queue(connection: AsyncConnection) -> tuple[Answer, bytes]:
+        run = await queue_run(
+            connection, call.program_id, kind, at=call.runtime.clock.now(), ids=call.door.ids, given=given
+        )
+        answer = reply(_view(run), 202, {"location": f"{at}/{run.id}"})
+        return answer, answer.body
+
+    return await once(call, canonical(body), queue)
 
 
 def _view(run: Run) -> RunView:

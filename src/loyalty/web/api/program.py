@@ -12,11 +12,12 @@ from loyalty.access.roles import Permission
 from loyalty.base.database import reading
 from loyalty.base.paging import InvalidCursor
 from loyalty.jobs.service import queue_move
+from loyalty.jobs.types import RunKind
 from loyalty.posting.answers import MoveAnswer, PublishedAnswer
 from loyalty.posting.commands import Answer, MoveClock, Publish
 from loyalty.posting.configuration import Configuration
 from loyalty.posting.types import ConfigurationFixed, ConfigurationStale, EffectiveInPast
-from loyalty.posting.validate import changes_what_is_fixed, faults
+from loyalty.posting.validate import changes_what_is_fixed, faults, refuse_invalid
 from loyalty.programs import store
 from loyalty.programs.service import get_program
 from loyalty.programs.types import (
@@ -32,6 +33,7 @@ from loyalty.rewards.types import Catalogue
 from loyalty.rules.types import Ruleset
 from loyalty.tiers.types import TierSets
 from loyalty.web.api import wire
+from loyalty.web.api.operations import RunView, ask_for
 from loyalty.web.edge import Call, get, post, reply
 from loyalty.web.types import ConfigurationNotFound, FaultView, MalformedRequest
 
@@ -202,6 +204,24 @@ async def validate_configuration(call: Call, body: wire.ConfigurationBody) -> An
 
 
 @post(
+    f"{CONFIGURATIONS}/plan",
+    Permission.FORECAST,
+    keyed=True,
+    answers={202: RunView},
+    refusals=(ConfigurationInvalid, ConfigurationFixed),
+)
+async def plan_configuration(call: Call, body: wire.ConfigurationBody) -> Answer:
+    """Have worked out who would move on its ladders, were a configuration published now. Nothing is published.
+
+    Ask the run for the outcome (`GET /v1/runs/{run}`): members by tier set, tier before and after, with the ids of
+    the first hundred.
+    """
+    configuration = Configuration(body.settings, body.ruleset, body.rewards, body.tier_sets)
+    refuse_invalid(configuration, (await call.runtime.history(call.program_id)).now.settings)
+    return await ask_for(call, RunKind.TIER_PLAN, body, {"configuration": msgspec.to_builtins(configuration)})
+
+
+@post(
     "/v1/clock/advance",
     Permission.CLOCK_ADVANCE,
     keyed=True,
@@ -217,7 +237,7 @@ async def advance_clock(call: Call, body: wire.AdvanceBody) -> Answer:
     answer = await call.submit(MoveClock(wire.utc(body.to)))
     if answer.status != 202:
         return answer
-    run_id = msgspec.json.decode(answer.body, type=MoveAnswer).run_id
+    run_id = msgspec.json.decode(answer.body, type=MoveAnswer).id
     await queue_move(call.runtime.engine, call.program_id, run_id, call.runtime.clock.now())
     return replace(answer, headers={**answer.headers, "location": f"/v1/runs/{run_id}"})
 
