@@ -88,9 +88,7 @@ class Pipe:
                 people = [Enrol((Identifier(IdentifierKind.CARD, card(number)),)) for number in part]
                 await asyncio.gather(*(done(runtime.pipe.submit, command, OPERATOR) for command in people))
                 for _ in range(BEFORE):
-                    await asyncio.gather(
-                        *(recorded(runtime.pipe.submit, make.of(number)) for number in part)
-                    )
+                    await asyncio.gather(*(recorded(runtime.pipe.submit, make.of(number)) for number in part))
             self.recorded += BEFORE * self.members
 
     async def _stretch(self, submitters: int, stretch: Stretch, members: int) -> Sample:

@@ -34,7 +34,9 @@ from loyalty.programs.types import ProgramKind
 
 # The program's clock, and what is due when. All lots become available, and expire, at one instant.
 BEGINS = datetime(2024, 12, 20, 12, tzinfo=UTC)
-BOUGHT = datetime(2024, 12, 18, 16, 31, 9, tzinfo=UTC)  # a Wednesday evening in the program's zone, as bench/world.py
+BOUGHT = datetime(
+    2024, 12, 18, 16, 31, 9, tzinfo=UTC
+)  # a Wednesday evening in the program's zone, as bench/world.py
 ACTIVATES, LOOKED_AT, YEAR_ENDS, EXPIRES = (
     BEGINS + timedelta(days=1),
     BEGINS + timedelta(days=2),
@@ -54,6 +56,19 @@ LADDER: dict[str, Any] = {
 }
 BUYERS = 10_000  # members with a card
 ROWS_OF = ("decisions", "entries", "postings", "engagement_events", "tier_moves", "blocks")
+# The bare UPDATE of balances: of whom, and what of accounts and of lots.
+MATURING = (
+    "pending > 0",
+    f"available = pending, pending = 0, next_due_at = '{EXPIRES.isoformat()}'",
+    "available = pending, pending = 0",
+)
+EXPIRING = (
+    "available > 0",
+    "available = 0, next_due_at = NULL",
+    "expired = available, available = 0, is_open = false",
+)
+LEAST_KEPT = 100_000  # lots: a shorter run is a try
+BUYERS_MAX = 300_000  # members beside whose purchases lots expire: more than expire meanwhile
 READY_S = 60
 FIRST_S = 1.0  # a sweep goes on for so long before purchases beside it count
 
@@ -64,15 +79,21 @@ class SweepBroken(Exception):
 
 @dataclass(frozen=True)
 class Size:
+    """How many lots expire; a quarter of them becomes available before, and so many members are reviewed."""
+
     lots: int
     purchases_per_s: int
     seconds: int  # of purchases, without a sweep and beside one
     turns: int  # of these
 
+    @property
+    def fewer(self) -> int:
+        return (self.lots + 3) // 4
+
 
 def sized(lots: int) -> Size:
     """Turns of purchases long enough to have a 99th percentile, and short enough that the sweep outlasts them."""
-    return Size(lots, 200, 15, 3) if lots >= 50_000 else Size(lots, 20, 1, 1)
+    return Size(lots, 200, 15, 3) if lots >= LEAST_KEPT else Size(lots, 20, 1, 1)
 
 
 @dataclass
@@ -82,34 +103,32 @@ class Sweeps:
     cluster: Cluster
     size: Size
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)
-    profile: bool = False
+    profiled: bool = False
     figures: dict[str, float] = field(default_factory=dict[str, float])
 
     def run(self) -> None:
-        lots = self.size.lots
-        self.say(f"{lots:,} members with a lot and a standing, twice …")
+        size = self.size
+        self.say(f"{size.lots:,} members with a lot and a standing, twice …")
         on_loop(self._prepare())
-        copied = self._swept("activate", ACTIVATES, processes=2)
-        copied += self._updated(
-            "pending = 0, available = available + pending", "is_open = true", f"'{EXPIRES.isoformat()}'"
-        )
-        self._told("activate", copied)
-        self._copied_review_none = self._swept("review_none", LOOKED_AT, processes=1)
-        copied = self._swept("review_all", YEAR_ENDS, processes=1)
-        # Of reviews that move nobody the limit is what they would have written had they moved everybody.
+        copied = self._swept("activate", ACTIVATES, size.fewer, processes=2)
+        self._told("activate", copied + self._updated(*MATURING))
+        self._swept("review_none", LOOKED_AT, size.fewer)
+        copied = self._swept("review_all", YEAR_ENDS, size.fewer)
+        # Where nobody moves the limit is what would have been written had everybody moved.
         self._told("review_none", copied)
         self._told("review_all", copied)
-        copied = self._swept("expire", EXPIRES, processes=1)
-        copied += self._updated("available = 0", "expired = available, is_open = false", "NULL")
-        self._told("expire", copied)
-        self._check()
+        copied = self._swept("expire", EXPIRES, size.lots)
+        self._told("expire", copied + self._updated(*EXPIRING))
+        self.check()
         self._purchases()
 
     # --- sweeps ----------------------------------------------------------------------------------------------
 
-    def _swept(self, name: str, at: datetime, processes: int) -> float:
+    def _swept(self, name: str, at: datetime, wanted: int, processes: int = 1) -> float:
         """Move the clock, sweep, and copy the rows that it wrote; the seconds of the copy."""
-        first = self._value("SELECT last_id FROM blocks WHERE program_id = $1 ORDER BY number DESC LIMIT 1", SWEPT_PROGRAM)
+        first = self._value(
+            "SELECT last_id FROM blocks WHERE program_id = $1 ORDER BY number DESC LIMIT 1", SWEPT_PROGRAM
+        )
         self._set_clock(SWEPT_PROGRAM, at)
         postgres = self.cluster.cpu_us()
         with contextlib.ExitStack() as stack:
@@ -119,11 +138,12 @@ class Sweeps:
             reports = [one.report() for one in sweepers]
         postgres = self.cluster.cpu_us() - postgres
         settled = sum(report.settled for report in reports)
-        if settled != self.size.lots:
-            raise SweepBroken(f"{name}: {settled} members were settled, not {self.size.lots}")
+        if settled != wanted:
+            raise SweepBroken(f"{name}: {settled} members were settled, not {wanted}")
         seconds = max(report.ended for report in reports) - min(report.began for report in reports)
         busiest = max(reports, key=lambda report: report.settled)
         self.figures |= {
+            f"{name}_members": settled,
             f"{name}_per_s": settled / seconds,
             f"{name}_python_us": sum(report.cpu_s for report in reports) * 1e6 / settled,
             f"{name}_postgres_us": postgres / settled,
@@ -131,13 +151,13 @@ class Sweeps:
             f"{name}_batch_p99_ms": busiest.batch_p99_ms,
             **{f"{name}_rss_mb_{share}": mb for share, mb in zip((10, 50, 100), busiest.rss_mb, strict=True)},
         }
-        if self.profile:
+        if self.profiled:
             self.say(f"{name}\n{busiest.profile}\n")
         return asyncio.run(self._copy(first))
 
     def _told(self, name: str, limit_s: float) -> None:
         found = self.figures
-        found[f"{name}_limit_per_s"] = self.size.lots / limit_s
+        found[f"{name}_limit_per_s"] = found[f"{name}_members"] / limit_s
         found[f"{name}_over_copy"] = found[f"{name}_per_s"] / found[f"{name}_limit_per_s"]
         self.say(
             f"{name}: {found[f'{name}_over_copy']:.2f} of the limit, {found[f'{name}_per_s']:,.0f}/s of "
@@ -150,7 +170,7 @@ class Sweeps:
     @contextlib.contextmanager
     def _sweeper(self) -> Iterator["_Sweeper"]:
         servers = self.cluster.servers
-        plan = Plan(str(self.cluster.home), servers.database_url, servers.redis_url, self.profile)
+        plan = Plan(str(self.cluster.home), servers.database_url, servers.redis_url, self.profiled)
         with subprocess.Popen(
             [sys.executable, "-m", "bench.sweep"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as process:
@@ -215,33 +235,34 @@ class Sweeps:
 
     async def _prepare(self) -> None:
         await self._program(SWEPT_PROGRAM)
-        link = await asyncpg.connect(self.cluster.servers.superuser_url)
-        try:
-            await link.execute(_people(SWEPT_PROGRAM, self.size.lots))
-            await link.execute(_lots(SWEPT_PROGRAM, f"'{ACTIVATES.isoformat()}'", f"'{EXPIRES.isoformat()}'"))
-            await link.execute(_standings(SWEPT_PROGRAM, LOOKED_AT))
-            await link.execute(_people(SWEPT_COPY_PROGRAM, self.size.lots))
-            await link.execute(
-                _lots(SWEPT_COPY_PROGRAM, f"'{ACTIVATES.isoformat()}'", f"'{EXPIRES.isoformat()}'")
-            )
-            await link.execute("VACUUM ANALYZE")
-        finally:
-            await link.close()
+        activates_at = f"CASE WHEN n % 4 = 0 THEN '{ACTIVATES.isoformat()}' END"
+        lots = (activates_at, f"'{EXPIRES.isoformat()}'")
+        await self._execute(
+            _people(SWEPT_PROGRAM, self.size.lots),
+            _lots(SWEPT_PROGRAM, *lots),
+            _standings(SWEPT_PROGRAM, LOOKED_AT),
+            _people(SWEPT_COPY_PROGRAM, self.size.lots),
+            _lots(SWEPT_COPY_PROGRAM, *lots),
+            "VACUUM ANALYZE",
+        )
 
     async def _prepare_buyers(self) -> None:
-        size = self.size
         await self._program(BUYING_PROGRAM)
-        due = f"(timestamptz '{BEGINS.isoformat()}' + (1 + n % {size.turns}) * interval '1 day')"
+        each = f"(1 + n % {self.size.turns}) * interval '1 day'"
+        await self._execute(
+            _people(BUYING_PROGRAM, min(self.size.lots, BUYERS_MAX)),
+            _lots(BUYING_PROGRAM, "NULL", f"timestamptz '{BEGINS.isoformat()}' + {each}"),
+            _standings(BUYING_PROGRAM, YEAR_ENDS),
+            f"INSERT INTO identifiers SELECT '{BUYING_PROGRAM}', 'card', '{card(0)[:8]}' || lpad(n::text, 8, '0'),"
+            f" id, 0 FROM people WHERE n < {BUYERS}",
+            "VACUUM ANALYZE",
+        )
+
+    async def _execute(self, *statements: str) -> None:
         link = await asyncpg.connect(self.cluster.servers.superuser_url)
         try:
-            await link.execute(_people(BUYING_PROGRAM, size.lots))
-            await link.execute(_lots(BUYING_PROGRAM, "NULL", due))
-            await link.execute(_standings(BUYING_PROGRAM, YEAR_ENDS))
-            await link.execute(
-                f"INSERT INTO identifiers SELECT '{BUYING_PROGRAM}', 'card', '{card(0)[:8]}' || lpad(n::text, 8, '0'),"
-                f" id, 0 FROM people WHERE n < {BUYERS}"
-            )
-            await link.execute("VACUUM ANALYZE")
+            for statement in statements:
+                await link.execute(statement)
         finally:
             await link.close()
 
@@ -294,34 +315,21 @@ class Sweeps:
             await link.close()
         return seconds
 
-    def _updated(self, account: str, lot: str, due: str) -> float:
-        """Seconds of an UPDATE of the balances of all accounts and lots of the program of copies."""
-
-        async def update() -> float:
-            link = await asyncpg.connect(self.cluster.servers.superuser_url)
-            started = time.perf_counter()
-            try:
-                await link.execute(
-                    f"UPDATE accounts SET seq = seq + 1, {account}, next_due_at = {due}, last_entry_id = id"
-                    f" WHERE program_id = '{SWEPT_COPY_PROGRAM}'"
-                )
-                moved = "available = available + pending, pending = 0" if "pending" in account else "available = 0"
-                await link.execute(
-                    f"UPDATE lots SET {moved}, {lot} WHERE program_id = '{SWEPT_COPY_PROGRAM}'"
-                )
-                return time.perf_counter() - started
-            finally:
-                await link.close()
-
-        return asyncio.run(update())
+    def _updated(self, which: str, accounts: str, lots: str) -> float:
+        """Seconds of a bare UPDATE of the balances in the program of copies."""
+        started = time.perf_counter()
+        for change in (f"accounts SET seq = seq + 1, last_entry_id = id, {accounts}", f"lots SET {lots}"):
+            self._value(f"UPDATE {change} WHERE program_id = '{SWEPT_COPY_PROGRAM}' AND {which}")
+        return time.perf_counter() - started
 
     # --- looking ---------------------------------------------------------------------------------------------
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Raises: RowsMissing unless every lot became available and expired once, and every tier fell once."""
         found = asyncio.run(self._counts())
-        lots = self.size.lots
-        wanted = dict.fromkeys(found, lots) | {"decisions": 4 * lots, "events": 3 * lots, "left": 0}
+        lots, fewer = self.size.lots, self.size.fewer
+        wanted = {"matured": fewer, "expired": lots, "lots": lots, "fallen": fewer, "steps": fewer,
+                  "decisions": lots + 3 * fewer, "events": lots + 2 * fewer, "left": 0}  # fmt: skip
         if found != wanted:
             raise RowsMissing(f"the sweeps left {found}, not {wanted}")
 
@@ -406,7 +414,8 @@ def _people(program_id: UUID, count: int) -> str:
 def _lots(program_id: UUID, activates_at: str, expires_at: str) -> str:
     """One lot each, pending while it has still to become available, and the account that it makes."""
     return f"""
-        CREATE TEMP TABLE dated AS SELECT *, {activates_at}::timestamptz AS activates_at, {expires_at}::timestamptz AS expires_at
+        CREATE TEMP TABLE dated AS SELECT *, ({activates_at})::timestamptz AS activates_at,
+            ({expires_at})::timestamptz AS expires_at
             FROM people;
         INSERT INTO accounts
             (program_id, cell, id, owner_id, points_currency, seq, pending, available, held, debt, active_at,
@@ -430,12 +439,13 @@ def _lots(program_id: UUID, activates_at: str, expires_at: str) -> str:
 
 
 def _standings(program_id: UUID, review_at: datetime) -> str:
-    """Everybody is silver by what was bought in the year before, to be looked at when that is said."""
+    """Everybody is silver by what was bought in the year before; every fourth is to be looked at when that is said."""
     bought_on = date(2023, 7, 5)
     return f"""
         INSERT INTO member_days SELECT '{program_id}', 0, id, '{bought_on}', 150000, 3, '{{}}' FROM people;
         INSERT INTO standings
             (program_id, cell, member_id, tier_set, joined_on, earned, since, next_review_at, judged_by)
-            SELECT '{program_id}', 0, id, 'status', '2023-06-01', 'silver', '{bought_on}', '{review_at.isoformat()}', 1
+            SELECT '{program_id}', 0, id, 'status', '2023-06-01', 'silver', '{bought_on}',
+                CASE WHEN n % 4 = 0 THEN timestamptz '{review_at.isoformat()}' END, 1
             FROM people;
     """
