@@ -21,7 +21,7 @@ from loyalty.posting.runtime import Runtime
 
 log = structlog.get_logger()
 
-TOGETHER = 256  # commands of the sweep on their way at once: two full batches, one decided behind the other
+TOGETHER = 128  # commands of the sweep on their way at once: two batches, one decided behind the other
 CHUNK = 5_000  # accounts or standings looked for at once
 # While another process writes to the program too, a till most likely: so few, with a pause behind them in which the
 # head is free. A batch of them is over in some milliseconds.
