@@ -111,7 +111,8 @@ def _sweeps_page(found: Mapping[str, float], cluster: Cluster, lots: int) -> str
         "",
         "What is measured and how: [docs/speed.md](../docs/speed.md#what-happens-by-itself).",
         "",
-        "| work | members | ratio | goal | ours | limit | Python, µs | PostgreSQL, µs | batch, p99 | MB at 10, 50, 100 % |",
+        "| work | members | ratio | goal | ours | limit | µs: Python | PostgreSQL | batch: p50, p99 "
+        "| MB at 10, 50, 100 % |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for what, name, goal in SWEPT:
