@@ -646,6 +646,12 @@ JOBS = {
     "a sweep ends after its first chunk": Bug(
         "jobs/due.py", "if left or len(due) < CHUNK:", "if True:", SWEEP + "many_are_settled_chunk_by_chunk"
     ),
+    "a sweep goes on as before beside a till": Bug(
+        "jobs/due.py",
+        "min(FEW, len(waiting))",
+        "min(TOGETHER, len(waiting))",
+        SWEEP + "it_stands_back_while_another_process_writes",
+    ),
     "a sweep goes by real time": Bug(
         "jobs/due.py",
         "now = await runtime.now(program_id)\n    async with",

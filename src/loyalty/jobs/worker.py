@@ -18,6 +18,7 @@ from arq.connections import ArqRedis, RedisSettings
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
+from loyalty.base.collector import settle_collector
 from loyalty.base.errors import LoyaltyError
 from loyalty.base.settings import Settings
 from loyalty.jobs.days import close_days
@@ -48,6 +49,7 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
     redis = RedisSettings.from_dsn(settings.redis_url)
     redis.conn_retries = 0  # we come back by ourselves
     async with open_runtime(settings) as runtime:
+        settle_collector()
         pause_s = _PAUSE_S[0]
         while not stop.is_set():
             try:

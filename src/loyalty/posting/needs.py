@@ -151,7 +151,8 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
                 _days(keys, book, _named(book, command.member))
             case Settle() as command:
                 _due(keys, book, MemberRef(id=command.member_id))
-                _days(keys, book, command.member_id)
+                if _reviews(book, command.member_id):
+                    _days(keys, book, command.member_id)
             case PlaceHold() | PayWithPoints() | Freeze() | Unfreeze() | SetPin() as command:
                 _owner(keys, book, command.member)
             case TransferPoints() as command:
@@ -263,6 +264,18 @@ def _days(keys: Keys, book: Book, member_id: UUID | None) -> None:
     since = min(looks_back(ladder, on) for ladder in ladders)
     if book.days_since.get(member_id, date.max) > since and member_id not in book.unsure:
         keys.days[member_id] = since
+
+
+def _reviews(book: Book, member_id: UUID) -> bool:
+    """Whether a member's tiers are to be reviewed, or placed on another ladder than they stand on."""
+    history = book.history
+    for code, ladder in history.at(book.now).ladders.items():
+        one = book.standings.get((member_id, code))
+        if one is None or history.numbered(one.judged_by).ladders.get(code) != ladder:
+            return True
+        if one.standing.next_review_at is not None and one.standing.next_review_at <= book.now:
+            return True
+    return False
 
 
 def _named(book: Book, ref: MemberRef) -> UUID | None:

@@ -64,6 +64,7 @@ BREATH = 8  # commands decided before others get the processor
 NEEDS_MAX = 8  # visits to the database for one command before it counts as broken
 LANES_MAX = 3  # times a command may come back for other lanes
 REST = 32  # batches decided under the head alone, once another process was seen to write between two of ours
+MET_S = 1.0  # how long another process that was seen to write is taken to go on
 TAKEN_MAX = 5  # times a lone command may find a key taken by another lane between reading and writing
 RETRY_S = 2.0  # how long a batch is run again after a lost connection, a deadlock or the like
 
@@ -185,6 +186,9 @@ class Pipe:
         self._queue_bytes_max = queue_bytes_max
         self._queue_s_max = queue_ms_max / 1000
         self._queues: dict[Lane, _Queue] = {}
+        self._met: dict[
+            UUID, float
+        ] = {}  # when another process was last seen to write between two of our batches
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self.observe = observe
@@ -219,6 +223,10 @@ class Pipe:
     def depth(self) -> int:
         """Commands waiting now, in all lanes."""
         return sum(len(queue.waiting) for queue in self._queues.values())
+
+    def met(self, program_id: UUID) -> bool:
+        """Whether another process writes to a lane of the program just now, as far as this one has noticed."""
+        return self._time() - self._met.get(program_id, -MET_S) < MET_S
 
     async def stop(self, within_s: float = 10.0) -> None:
         """Take nothing more; answer everyone accepted, or refuse them when the time is up."""
@@ -410,6 +418,7 @@ class Pipe:
                 elif not await store.begin_after(connection, program_id, decided.book.lanes[cells[0]]):
                     decided, ahead = None, False
                     queue.rest = REST
+                    self._met[program_id] = self._time()
                 if decided is None:
                     decided = await self._decided(connection, lane, batch)
                 if not lonely:
