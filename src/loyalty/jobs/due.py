@@ -4,7 +4,6 @@ It changes nothing that anybody reads, for every read settles and reviews first;
 tell it.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -14,13 +13,12 @@ import structlog
 from loyalty.base.database import alone, reading
 from loyalty.jobs import store
 from loyalty.jobs.programs import in_every_program
-from loyalty.jobs.road import refused
+from loyalty.jobs.road import send
 from loyalty.posting.commands import Settle
 from loyalty.posting.runtime import Runtime
 
 log = structlog.get_logger()
 
-TOGETHER = 64  # commands of the sweep on their way at once: tills never find its queue before them
 CHUNK = 1_000  # accounts or standings looked for at once
 
 Due = tuple[datetime, UUID, UUID]  # since when, of what (an account, say), whose
@@ -63,17 +61,9 @@ async def _lane(runtime: Runtime, program_id: UUID, cell: int, find: Find) -> in
 
 async def settle(runtime: Runtime, program_id: UUID, members: Sequence[UUID]) -> tuple[int, list[str]]:
     """Settle some members, a few at a time; of how many something was due, and the codes of what stopped it."""
-    settled = 0
-    for first in range(0, len(members), TOGETHER):
-        commands = (Settle(id) for id in members[first : first + TOGETHER])
-        codes = await asyncio.gather(
-            *(refused(runtime, program_id, one, f"settle {one.member_id}") for one in commands)
-        )
-        settled += codes.count(None)
-        # Nothing due: somebody else did it. Erased: gone meanwhile. Busy, for one: the next sweep comes to it.
-        if left := {code for code in codes if code not in (None, "nothing_due", "member_erased")}:
-            return settled, sorted(left)
-    return settled, []
+    commands = {f"settle {id}": Settle(id) for id in members}
+    # Nothing due: somebody else did it. Erased: gone meanwhile. Busy, for one: the next sweep comes to it.
+    return await send(runtime, program_id, commands, frozenset({"nothing_due", "member_erased"}))
 
 
 async def _accounts(

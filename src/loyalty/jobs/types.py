@@ -7,12 +7,14 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from loyalty.base.errors import NotFound
+from loyalty.base.errors import Conflict, NotFound
 
 
 class RunKind(StrEnum):
     VERIFICATION = "verification"
     TIERS = "tiers"  # everybody is placed on ladders that were changed
+    REDATE_PLAN = "redate_plan"  # which lots a changed policy of expiry would date otherwise
+    REDATE = "redate"  # what was planned so is done
 
 
 class RunState(StrEnum):
@@ -41,4 +43,12 @@ class Run(Struct, frozen=True):
 class RunNotFound(NotFound):
     code: ClassVar[str] = "run_not_found"
     title: ClassVar[str] = "There is no such run."
-    remedy: ClassVar[str] = "Take the id that `POST /v1/verification-runs` answered."
+    remedy: ClassVar[str] = "Take the id that `POST /v1/verification-runs` or `POST /v1/redates` answered."
+
+
+class RedatePlanUnfinished(Conflict):
+    code: ClassVar[str] = "redate_plan_unfinished"
+    title: ClassVar[str] = "The plan has no figures yet, or has failed."
+    remedy: ClassVar[str] = (
+        "Ask `GET /v1/redates/{run}` until its state is `succeeded`; where it failed, plan anew."
+    )

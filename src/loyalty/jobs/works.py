@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 
 from loyalty.jobs.ladders import place_everybody
+from loyalty.jobs.redates import plan_redates, redate_everybody
 from loyalty.jobs.runs import Report, Work
 from loyalty.jobs.types import Run, RunKind
 from loyalty.ledger.verify import Report as Verified
@@ -52,4 +53,9 @@ async def verification(runtime: Runtime, run: Run, report: Report) -> dict[str, 
         stop.set()
 
 
-WORKS: Mapping[RunKind, Work] = {RunKind.VERIFICATION: verification, RunKind.TIERS: place_everybody}
+WORKS: Mapping[RunKind, Work] = {
+    RunKind.VERIFICATION: verification,
+    RunKind.TIERS: place_everybody,
+    RunKind.REDATE_PLAN: plan_redates,
+    RunKind.REDATE: redate_everybody,
+}

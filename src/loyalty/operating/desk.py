@@ -4,6 +4,7 @@ What changes points or configuration goes down the one road like every other com
 back as an exception that tells the same code.
 """
 
+import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncGenerator
@@ -26,6 +27,11 @@ from loyalty.base.errors import LoyaltyError
 from loyalty.base.ids import NIL, Ids
 from loyalty.base.problems import problem
 from loyalty.base.settings import Settings
+from loyalty.jobs.redates import confirmed, plan_of, refuse_other
+from loyalty.jobs.runs import execute
+from loyalty.jobs.service import get_run, queue_run
+from loyalty.jobs.types import Run, RunKind, RunState
+from loyalty.jobs.works import WORKS
 from loyalty.posting.answers import ClockAnswer, PublishedAnswer
 from loyalty.posting.commands import Actor, AdvanceClock, Command, Idempotency, Publish, Submission
 from loyalty.posting.configuration import Configuration
@@ -34,6 +40,7 @@ from loyalty.posting.validate import refuse_invalid
 from loyalty.programs.service import create_program, get_program, list_programs
 from loyalty.programs.types import Program, ProgramKind, ProgramNotFound
 
+PAUSE_S = 0.5  # between two looks at a run that somebody else does
 _OPERATOR = Actor("operator", NIL, Role.ADMIN)
 
 
@@ -144,6 +151,43 @@ class Desk:
         _refuse_far(to)
         body = await self.submit(program_id, AdvanceClock(to.astimezone(UTC)))
         return msgspec.json.decode(body, type=ClockAnswer).now
+
+    # --- redates -----------------------------------------------------------------------------------------
+
+    async def plan_redates(self, program_id: UUID, points_currency: str) -> Run:
+        """The run that found what would change, done here. Raises: DeskError."""
+        history, now = await self.runtime.history(program_id), await self.runtime.now(program_id)
+        try:
+            given = plan_of(points_currency, history, now)
+        except LoyaltyError as refusal:
+            raise _refusal(problem(refusal, "")) from None
+        return await self._run(program_id, RunKind.REDATE_PLAN, given)
+
+    async def confirm_redates(self, program_id: UUID, plan_id: UUID) -> Run:
+        """The run that did what the plan found, done here. Raises: DeskError."""
+        history, now = await self.runtime.history(program_id), await self.runtime.now(program_id)
+        try:
+            async with reading(self.runtime.engine, program_id) as connection:
+                plan = refuse_other(await get_run(connection, program_id, plan_id))
+            given = confirmed(plan, (plan.result or {}).get("digest", ""), history, now)
+        except LoyaltyError as refusal:
+            raise _refusal(problem(refusal, "")) from None
+        await self.note(program_id, "redate.confirm", str(plan_id))
+        return await self._run(program_id, RunKind.REDATE, given)
+
+    async def _run(self, program_id: UUID, kind: RunKind, given: dict[str, Any]) -> Run:
+        """Long work done here and now as a worker would do it, unless one takes it first. Raises: DeskError."""
+        async with transaction(self.runtime.engine, program_id) as connection:
+            run = await queue_run(connection, program_id, kind, at=self.now(), ids=self.ids, given=given)
+        while run.state in (RunState.QUEUED, RunState.RUNNING):
+            await execute(self.runtime, program_id, run.id, WORKS)
+            async with reading(self.runtime.engine, program_id) as connection:
+                run = await get_run(connection, program_id, run.id)
+            await asyncio.sleep(0 if run.ended_at else PAUSE_S)
+        if run.state is RunState.FAILED:
+            told = run.result or {}
+            raise DeskError(told["code"], told.get("detail", f"Run {run.id} has failed."))
+        return run
 
     # --- credentials -------------------------------------------------------------------------------------
 

@@ -58,7 +58,7 @@ async def verify_books(call: Call, body: wire.Nothing) -> Answer:
         run = await queue_run(
             connection, call.program_id, RunKind.VERIFICATION, at=call.runtime.clock.now(), ids=call.door.ids
         )
-        answer = reply(_view(run), 202, {"location": f"/v1/verification-runs/{run.id}"})
+        answer = reply(run_view(run), 202, {"location": f"/v1/verification-runs/{run.id}"})
         return answer, answer.body
 
     return await once(call, canonical(body), queue)
@@ -71,17 +71,18 @@ async def read_verification(call: Call, run: UUID) -> Answer:
         found = await get_run(connection, call.program_id, run)
     if found.kind is not RunKind.VERIFICATION:
         raise RunNotFound
-    return reply(_view(found))
+    return reply(run_view(found))
 
 
 @get("/v1/runs/{run}", Permission.VERIFY_RUN, answers={200: RunView}, refusals=(RunNotFound,))
 async def read_run(call: Call, run: UUID) -> Answer:
     """How far any long work is."""
     async with reading(call.runtime.engine, call.program_id) as connection:
-        return reply(_view(await get_run(connection, call.program_id, run)))
+        return reply(run_view(await get_run(connection, call.program_id, run)))
 
 
-def _view(run: Run) -> RunView:
+def run_view(run: Run) -> RunView:
+    """A run as callers see it."""
     return RunView(
         run.id,
         run.kind,
