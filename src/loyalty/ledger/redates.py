@@ -3,7 +3,7 @@
 When points become available is left alone. Source: docs/expiry.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -52,19 +52,25 @@ class Figures(Struct):
 
 
 def redated(
-    lot: Lot, before: Sequence[PointsCurrency], after: PointsCurrency, zone: ZoneInfo
+    lot: Lot,
+    issued: PointsCurrency,
+    before: Iterable[PointsCurrency],
+    after: PointsCurrency,
+    zone: ZoneInfo,
 ) -> Dates | None:
     """The lot's dates (activates, expires) by the policy `after`; None: it keeps its own.
 
-    `before`: the policy by which it was issued, then those that came in force since. Only a lot that bears dates
-    which these gave is changed: what was imported with its own, reinstated, or given terms of its own stays. So does
-    a lot that is pending until its new end or later: it would be over before it is good.
+    `issued`: the policy by which it was issued; `before`: those that were ever in force, for a lot may have been
+    redated before. Only a lot with dates which these gave is changed: what was imported with its own, reinstated, or
+    given terms of its own stays. So does a lot that is pending until its new end or later: it would be over before
+    it is good.
     """
-    activates_at, _ = dates(before[0].expiry, before[0].pending_days, lot.vintage_at, zone)
+    activates_at, first_end = dates(issued.expiry, issued.pending_days, lot.vintage_at, zone)
     if lot.activates_at != activates_at:
         return None
     end = _end(after, lot, zone)
-    if lot.expires_at == end or all(lot.expires_at != _end(one, lot, zone) for one in before):
+    given = lot.expires_at == first_end or any(lot.expires_at == _end(one, lot, zone) for one in before)
+    if lot.expires_at == end or not given:
         return None
     if lot.pending and end is not None and lot.activates_at is not None and end <= lot.activates_at:
         return None

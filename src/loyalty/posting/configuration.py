@@ -106,6 +106,10 @@ class History:
         later = {one.effective_at: one for one in self._by_instant[bisect_right(self._effective, instant) :]}
         return list(later.values())
 
+    def until(self, instant: datetime) -> list[Loaded]:
+        """All that came in force by `instant`, in that order; also what was replaced at its very instant."""
+        return self._by_instant[: bisect_right(self._effective, instant)]
+
     def succession(self, number: int, until: datetime) -> list[Loaded]:
         """What came in force after the configuration `number` was, up to `until`, in that order."""
         behind = self._by_instant[self._by_instant.index(self._loaded[number - 1]) + 1 :]

@@ -17,7 +17,6 @@ from loyalty.posting.configuration import History
 from loyalty.posting.decide.outcome import Outcome, balances
 from loyalty.posting.detail import Detail
 from loyalty.posting.types import NothingDue, RedatePlanStale
-from loyalty.programs.types import PointsCurrency
 
 POLICY_CHANGED = "policy_changed"
 
@@ -82,16 +81,13 @@ def new_dates(
     """The open lots that the policy in force dates otherwise, with their new dates."""
     in_force = history.at(now)
     after = in_force.currencies[points_currency]
-    before: dict[int, list[PointsCurrency]] = {}  # by number of the configuration that dated a lot
+    had = [one.currencies.get(points_currency) for one in history.until(now)]
+    ever = {one.expiry: one for one in had if one is not None}.values()
     found: dict[UUID, Dates] = {}
     for lot in lots:
-        if not lot.open:
-            continue
-        number = lot.policy_number
-        if number not in before:
-            since = (history.numbered(number), *history.succession(number, now))
-            before[number] = [one.currencies[points_currency] for one in since]
-        dates = redated(lot, before[number], after, in_force.zone)
-        if dates is not None:
-            found[lot.id] = dates
+        if lot.open:
+            issued = history.numbered(lot.policy_number).currencies[points_currency]
+            dates = redated(lot, issued, ever, after, in_force.zone)
+            if dates is not None:
+                found[lot.id] = dates
     return found
