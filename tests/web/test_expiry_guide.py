@@ -1,10 +1,9 @@
-"""The calls of docs/expiry.md, run in their order as they stand there; and what they do not show."""
+"""The calls of docs/expiry.md, run in their order as they stand there."""
 
 import re
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
@@ -78,32 +77,3 @@ async def test_the_guide_to_expiry_is_true(world: World) -> None:
                 names["it"] = answer.json.get("id", names["it"])
                 names["digest"] = (answer.json.get("result") or {}).get("digest", names["digest"])
     assert seen == sum(GUIDE.count(f"\n{name}:") for name in WHO) > 15
-
-
-async def test_a_plan_is_confirmed_once_it_is_finished_and_twice_under_one_key_is_once(world: World) -> None:
-    (points,) = blocks("toml")
-    shop = await new_shop(world.runtime, configured(points))
-    chief, support, other = world.client("chief", shop), world.client("staff", shop), world.client("chief")
-
-    async def ask(by: Client, path: str, body: Any, key: str = "") -> Any:
-        return await by.post(path, body, idempotency_key=key or uuid4().hex)
-
-    unknown = await ask(chief, "/v1/redates", {"points_currency": "stars"})
-    assert (unknown.status, unknown.json["code"]) == (422, "points_currency_unknown")
-    assert (await ask(support, "/v1/redates", {"points_currency": "points"})).status == 403
-    plan = await ask(chief, "/v1/redates", {"points_currency": "points"})
-    at, digest = f"/v1/redates/{plan.json['id']}", {"digest": "0" * 64}
-    early = await ask(chief, f"{at}/confirm", digest)
-    assert (early.status, early.json["code"]) == (409, "redate_plan_unfinished")
-    await execute(world.runtime, shop.program_id, UUID(plan.json["id"]), WORKS)
-    assert (await other.get(at)).status == 404
-    assert (await ask(other, f"{at}/confirm", digest)).status == 404
-    digest = {"digest": (await chief.get(at)).json["result"]["digest"]}
-    first, again = [await ask(chief, f"{at}/confirm", digest, "once") for _ in range(2)]
-    assert (first.status, again.status, again.replayed) == (202, 202, True)
-    assert again.json["id"] == first.json["id"]
-    assert first.headers["location"] == f"/v1/redates/{first.json['id']}"
-    # What does a plan is no plan, and a verification is neither.
-    assert (await ask(chief, f"/v1/redates/{first.json['id']}/confirm", digest)).status == 404
-    audit = (await world.client("admin", shop).get("/v1/audit-log")).json["data"]
-    assert [one["action"] for one in audit].count("redate.confirm") == 1
