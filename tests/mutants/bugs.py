@@ -682,12 +682,6 @@ DATES = {
         "return Place()",
         "tests/jobs/test_redates.py",
     ),
-    "an API key confirms a plan": Bug(
-        "web/api/redates.py",
-        'if call.actor.kind != "staff":',
-        "if False:",
-        "tests/web/test_redates.py",
-    ),
 }
 BUGS: dict[str, Bug] = (
     LEDGER
