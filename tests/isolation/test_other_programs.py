@@ -157,6 +157,12 @@ def bodies(endpoint: Endpoint, theirs: Theirs, ours: str) -> list[JSON | None]:
             return [{"pin": "4711"}]
         case "/v1/adjustments":
             return [points | name for name in named]
+        case path if path.endswith("/reinstatements"):
+            return [points]
+        case "/v1/redates":
+            return [{"points_currency": "points"}]
+        case path if path.endswith("/confirm"):
+            return [{"digest": "0" * 64}]
         case "/v1/write-offs":
             return [{"points_currency": "points"} | name for name in named]
         case "/v1/transfers":

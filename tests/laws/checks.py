@@ -270,7 +270,7 @@ BY_HAND = (
             SELECT d.program_id, d.cell, d.id, d.kind, d.actor_id, d.actor_kind, count(e.id) AS entries
             FROM decisions d LEFT JOIN entries e
                 ON (e.program_id, e.cell, e.decision_id) = (d.program_id, d.cell, d.id)
-                AND e.kind IN ('adjust_credit', 'adjust_debit')
+                AND e.kind IN ('adjust_credit', 'adjust_debit', 'reinstate')
             WHERE d.kind IN ('propose', 'approve', 'reject') GROUP BY 1, 2, 3, 4, 5, 6
         )
         SELECT p.id FROM proposals p

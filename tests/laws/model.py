@@ -126,6 +126,7 @@ class Proposal:
     points: int
     by: str
     lapses: datetime
+    asked: datetime
     state: str = "proposed"
 
 
@@ -733,17 +734,69 @@ class Model:
         """The number of the proposal when another person has to decide."""
         member = self.active(named)
         self.currency(self.present, code)
+        self.known_reason(reason)
+        proposal = self.alone("adjustment", member, code, points, by)
+        if proposal is None:
+            self.move(member, code, points, by)
+        return proposal
+
+    def known_reason(self, reason: str) -> None:
         reasons = [known["code"] for known in self.policy("adjustments", "reasons", ())]
         if reason == "waived" or (reasons and reason not in reasons):
             raise No(422, "reason_unknown")
+
+    def alone(self, kind: str, member: Member, code: str, points: int, by: Actor) -> int | None:
+        """Whether one person may do it, within what he may do in a day; else the number of the proposal."""
         above = self.policy("adjustments", "approval_above")
         if above is not None and abs(points) > above:
-            return self.propose("adjustment", member, code, points, by)
+            return self.propose(kind, member, code, points, by)
         most = self.policy("adjustments", "daily_max")
         if most is not None:
             self.count(("by hand", by[1], code, self.today()), abs(points), most, "adjustment_limit")
-        self.move(member, code, points, by)
         return None
+
+    def reinstate(self, named: int, code: str, points: int | None, reason: str, by: Actor) -> int | None:
+        """The number of the proposal when another person has to decide."""
+        member = self.active(named)
+        self.currency(self.present, code)
+        self.known_reason(reason)
+        there = sum(lot.expired for lot in self.reinstatable(self.settled(member, code), code, self.now))
+        if there < (points or 1):
+            raise No(409, "too_few_expired")
+        proposal = self.alone("reinstatement", member, code, points or there, by)
+        if proposal is None:
+            self.come_back(member, code, points or there, self.now)
+        return proposal
+
+    def reinstatable(self, lots: list[Lot], code: str, asked: datetime) -> list[Lot]:
+        """Lots of which points expired, by what was asked for then: those that ended last first."""
+        days = self.currency(self.present, code).get("reinstate_days", 0)
+        if not days:
+            raise No(409, "reinstatements_off")
+        first = asked.astimezone(self.zone).date() - timedelta(days=days)
+        some = [lot for lot in lots if lot.expired and lot.expires is not None]
+        some = [
+            lot
+            for lot in some
+            if (lot.ends - timedelta(microseconds=1)).astimezone(self.zone).date() >= first
+        ]
+        return sorted(some, key=lambda lot: lot.turn, reverse=True)
+
+    def come_back(self, member: Member, code: str, points: int, asked: datetime) -> None:
+        lots = member.lots.setdefault(code, [])
+        self.settle(lots)
+        some = self.reinstatable(lots, code, asked)
+        if sum(lot.expired for lot in some) < points:
+            raise No(409, "too_few_expired")
+        self.bounded(lots, points)
+        days = self.currency(self.present, code).get("reinstated_days", 30)
+        end = midnight(self.now.astimezone(self.zone).date() + timedelta(days=days), self.zone)
+        for lot in some:
+            part = min(points, lot.expired)
+            if part:
+                lot.expired, lot.available, points = lot.expired - part, lot.available + part, points - part
+                lot.arrived, lot.expires = max(lot.arrived, self.now), max(lot.ends, end)
+        self.settle(lots)
 
     def count(self, what: tuple[Any, ...], points: int, most: int | None, code: str) -> None:
         """Count against a limit, unless that would go beyond it."""
@@ -799,7 +852,7 @@ class Model:
 
     def propose(self, kind: str, member: Member, code: str, points: int, by: Actor) -> int:
         lapses = self.now + timedelta(days=self.policy("adjustments", "proposal_days", 7))
-        self.proposals.append(Proposal(kind, member.number, code, points, by[1], lapses))
+        self.proposals.append(Proposal(kind, member.number, code, points, by[1], lapses, self.now))
         return len(self.proposals) - 1
 
     def write_off(self, named: int, code: str, by: Actor) -> int:
@@ -824,6 +877,9 @@ class Model:
             raise No(409, "proposal_lapsed")
         proposal.state = "approved" if approve else "rejected"
         if not approve:
+            return
+        if proposal.kind == "reinstatement":
+            self.come_back(self.active(proposal.member), proposal.code, proposal.points, proposal.asked)
             return
         if proposal.kind == "adjustment":
             self.move(self.active(proposal.member), proposal.code, proposal.points, None)

@@ -90,6 +90,8 @@ def currencies(code: str) -> st.SearchStrategy[JSON]:
             "excluded_tenders": st.sampled_from(((), ("gift",))),
             "spendable": st.sampled_from((*[True] * 4, False, *[True] * 4)),
             "hold_grace_days": st.sampled_from((0, 0, 2)),
+            "reinstate_days": st.sampled_from((0, 3, 40, 400)),
+            "reinstated_days": st.sampled_from((1, 30)),
             "qualifying": st.just(True),
             "pay": st.none() | shapes.pays | shapes.pays,
         }
@@ -1218,6 +1220,25 @@ class Commands(RuleBasedStateMachine):
         if body is not None and proposal is None:
             self.holds_what_the_model_says(number, body)
 
+    @rule(
+        n=some_member,
+        code=st.sampled_from(CURRENCIES),
+        many=st.none() | points,
+        ahead=st.booleans(),
+        by=st.sampled_from(ACTORS),
+    )
+    def reinstate(self, n: int, code: str, many: int | None, ahead: bool, by: tuple[str, str, str]) -> None:
+        """Expired points come back; `ahead`: of whom something has just fallen due."""
+        number = self.number(n)
+        if ahead and (upcoming := self.model.upcoming()):
+            at, number = upcoming[n % len(upcoming)]
+            self.pass_time([at])
+        command = commands.Reinstate(self.ref(number), code, many, "goodwill")
+        proposal, body = self.step(command, "reinstate", number, code, many, "goodwill", by, **sender(by))
+        self.proposed(proposal, body)
+        if body is not None and proposal is None:
+            self.holds_what_the_model_says(number, body)
+
     def proposed(self, proposal: int | None, body: JSON | None) -> None:
         """A proposal is made, nothing has moved."""
         if body is not None and proposal is not None:
@@ -2024,7 +2045,8 @@ REACHED = (
     "redeem account_frozen", "redeem spending_limit", "pay account_frozen",
     "pay spending_limit", "place_hold account_frozen", "place_hold spending_limit",
     "adjust proposed", "adjust adjustment_limit", "adjust reason_unknown", "adjust account_frozen",
-    "adjust spending_limit",
+    "adjust spending_limit", "reinstate accepted", "reinstate too_few_expired", "reinstate reinstatements_off",
+    "reinstate proposed",
     "judge_proposal accepted", "judge_proposal own_proposal", "judge_proposal people_only",
     "judge_proposal proposal_decided", "judge_proposal proposal_lapsed", "judge_proposal insufficient_points",
     "freeze accepted", "transfer accepted", "transfer account_frozen", "transfer insufficient_points",

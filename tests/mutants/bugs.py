@@ -647,7 +647,7 @@ JOBS = {
         "jobs/due.py", "if left or len(due) < CHUNK:", "if True:", SWEEP + "many_are_settled_chunk_by_chunk"
     ),
     "a sweep goes on as before beside a till": Bug(
-        "jobs/due.py",
+        "jobs/road.py",
         "min(FEW, len(waiting))",
         "min(TOGETHER, len(waiting))",
         SWEEP + "it_stands_back_while_another_process_writes",
@@ -704,6 +704,56 @@ AHEAD_OF_TIME = {
         f"{PLAN}a_plan_tells_what_becomes_of_every_ladder_and_names_some_who_move",
     ),
 }
+DATES = {
+    "what ended long ago may come back": Bug(
+        "posting/book.py",
+        "lot.expires_at and lot.expires_at > since}",
+        "lot.expires_at}",
+        "tests/posting/test_reinstatements.py::test_the_time_to_give_back_is_counted_in_local_days_after_the_last_good_one",
+    ),
+    "what comes back by hand counts for nobody": Bug(
+        "posting/decide/adjustments.py",
+        "_count_for_actor(work, currency, points)\n    ends_at",
+        "ends_at",
+        "tests/posting/test_reinstatements.py::test_it_counts_with_what_one_person_gives_by_hand_on_a_day",
+    ),
+    "what comes back cuts a lot that is good for longer": Bug(
+        "ledger/undo.py",
+        "_later(lot.expires_at, expires_at)",
+        "expires_at",
+        "tests/pure/test_ledger_undo.py::test_a_lot_that_is_good_for_longer_is_not_cut_by_what_comes_back_to_it",
+    ),
+    "lots with dates of their own follow the policy": Bug(
+        "ledger/redates.py",
+        "if lot.expires_at == end or not given:",
+        "if lot.expires_at == end:",
+        "tests/pure/test_ledger_redates.py::test_a_lot_with_dates_of_its_own_keeps_them",
+    ),
+    "a lot is redated once in its life": Bug(
+        "ledger/redates.py",
+        "given = lot.expires_at == first_end or any(lot.expires_at == _end(one, lot, zone) for one in before)",
+        "given = lot.expires_at == first_end",
+        "tests/pure/test_ledger_redates.py::test_a_lot_that_was_redated_before_is_redated_again",
+    ),
+    "pending points end before they are good": Bug(
+        "ledger/redates.py",
+        "end <= lot.activates_at:",
+        "False:",
+        "tests/pure/test_ledger_redates.py::test_pending_points_are_not_made_to_end_before_they_are_good",
+    ),
+    "a plan holds whatever the policy is": Bug(
+        "posting/decide/redates.py",
+        "return then.currencies[points_currency].expiry == in_force.currencies[points_currency].expiry",
+        "return True",
+        "tests/posting/test_redates.py::test_a_plan_of_a_policy_that_was_changed_again_is_refused",
+    ),
+    "a run that was taken over begins anew": Bug(
+        "jobs/redates.py",
+        'return msgspec.convert(told, Place) if "after" in told else Place()',
+        "return Place()",
+        "tests/jobs/test_redates.py",
+    ),
+}
 BUGS: dict[str, Bug] = (
     LEDGER
     | THE_RULES
@@ -719,6 +769,7 @@ BUGS: dict[str, Bug] = (
     | TIERS
     | STANDINGS
     | AHEAD_OF_TIME
+    | DATES
     | JOBS
 )
 # A few of each room, for a run that is to be short.

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -205,6 +206,23 @@ def test_a_sandbox_clock_goes_forward_only(shell: Shell, sandbox: str) -> None:
     assert shell("clock", "show", *at) == "2017-01-03T16:59:59.999999+00:00"
     back = shell("clock", "advance", "2017-01-01T00:00:00-05:00", *at, ends=Exit.REFUSED)
     assert "clock_backwards" in back
+
+
+def test_a_changed_policy_is_planned_and_confirmed(shell: Shell, sandbox: str, tmp_path: Path) -> None:
+    of = ("--program", sandbox)
+    text = (EXAMPLES / "journey-a.toml").read_text()
+    plan = shell.json("redate", "plan", "--points-currency", "points", *of)
+    assert (plan["lots"], plan["months"], plan["configuration"]) == (0, {}, 1)
+    assert "configuration: 1" in shell("redate", "plan", "--points-currency", "points", *of)
+    done = shell.json("redate", "confirm", plan["run"], *of)
+    assert (done["members"], done["lots"]) == (0, 0)
+    (tmp_path / "next.toml").write_text(re.sub(r"(?m)^expiry = .*$", 'expiry = { kind = "never" }', text))
+    shell("program", "publish", str(tmp_path / "next.toml"), *of)
+    assert "redate_plan_stale" in shell("redate", "confirm", plan["run"], *of, ends=Exit.REFUSED)
+    assert "run_not_found" in shell("redate", "confirm", str(uuid4()), *of, ends=Exit.REFUSED)
+    assert "points_currency_unknown" in shell(
+        "redate", "plan", "--points-currency", "stars", *of, ends=Exit.REFUSED
+    )
 
 
 def test_a_live_programs_clock_cannot_be_moved(shell: Shell) -> None:

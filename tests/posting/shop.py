@@ -46,6 +46,7 @@ from loyalty.posting.commands import (
     ReceiptName,
     RecordPurchase,
     Redeem,
+    Reinstate,
     ReleaseHold,
     ReturnLine,
     ReturnPurchase,
@@ -194,6 +195,10 @@ def claim(purchase_id: str, by: str = ANN) -> ClaimPurchase:
 
 def adjust(points: int, of: str = ANN, reason: str = "goodwill") -> Adjust:
     return Adjust(card(of), "points", points, reason)
+
+
+def reinstate(points: int | None = None, of: str = ANN, reason: str = "goodwill") -> Reinstate:
+    return Reinstate(card(of), "points", points, reason)
 
 
 def give(points: int, to: str = BOB, of: str = ANN, **more: Any) -> TransferPoints:
@@ -442,6 +447,7 @@ class Shop:
             book.proposals.setdefault(id, None)
         book.owners.update(keys.owners)
         book.lots_complete.update(keys.open_lots)
+        book.expired_since.update(keys.expired)
 
     def _take_configuration(self) -> None:
         """What is published is in force from the next batch on."""

@@ -34,6 +34,7 @@ MATRIX = {
     "freeze":          "-     -      m       m       -       -      m",
     "unfreeze":        "-     -      -       m       -       -      m",
     "tier.give":       "-     -      -       m       -       -      m",
+    "redate":          "-     -      -       m       -       -      m",
     "import":          "-     -      -       m       -       -      m",
     "reward.read":     "m     -      m       m       m       m      m",
     "redemption.read": "m     -      m       m       m       m      m",

@@ -192,6 +192,8 @@ async def test_another_programs_things_are_told_like_missing_ones(world: World) 
         "freeze_account": {"reason": "stolen_card"},
         "unfreeze_account": {"reason": "card_found"},
         "give_tier": {"tier": "gold", "reason": "goodwill"},
+        "reinstate_points": {"points_currency": "points", "reason": "goodwill"},
+        "confirm_redates": {"digest": "0" * 64},
     }
     seen = 0
     for endpoint in GUARDED:

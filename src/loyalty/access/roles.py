@@ -44,6 +44,7 @@ class Permission(StrEnum):
     FREEZE = "freeze"
     UNFREEZE = "unfreeze"
     TIER_GIVE = "tier.give"  # a tier by hand
+    REDATE = "redate"  # other ends for the points there are: plan, and as a person confirm
     IMPORT = "import"
     REWARD_READ = "reward.read"  # the catalogue, also as one member may have it
     REDEMPTION_READ = "redemption.read"
@@ -127,6 +128,7 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
             _P.PIN_SET,
             _P.UNFREEZE,
             _P.TIER_GIVE,
+            _P.REDATE,
             _P.IMPORT,
             _P.STOCK_WRITE,
             _P.CONFIG_PUBLISH,

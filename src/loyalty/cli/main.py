@@ -24,6 +24,7 @@ COMMANDS = {
     "keys": "Create, list, rotate and revoke API keys.",
     "migrate": "Bring the database to the newest schema.",
     "program": "Create, show, publish and export programs.",
+    "redate": "Apply a changed policy of expiry to the points there are: plan, look, confirm.",
     "replay": "Post real purchases to the API: the public grocery data, or a file of your own.",
     "secrets": "Make the passwords and keys of a deployment, once.",
     "serve": "Serve the API.",

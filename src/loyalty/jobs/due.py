@@ -4,8 +4,6 @@ It changes nothing that anybody reads, for every read settles and reviews first;
 tell it.
 """
 
-import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -15,20 +13,13 @@ import structlog
 from loyalty.base.database import alone, reading
 from loyalty.jobs import store
 from loyalty.jobs.programs import in_every_program
-from loyalty.jobs.road import refused
+from loyalty.jobs.road import send
 from loyalty.posting.commands import Settle
 from loyalty.posting.runtime import Runtime
 
 log = structlog.get_logger()
 
-TOGETHER = 128  # commands of the sweep on their way at once: two batches, one decided behind the other
 CHUNK = 5_000  # accounts or standings looked for at once
-# While another process writes to the program too, a till most likely: so few, with a pause behind them in which the
-# head is free. A batch of them is over in some milliseconds.
-FEW = 32
-PAUSE_S = 0.02
-# Nothing due: somebody else did it. Erased: gone meanwhile. Anything else, busy for one, ends the sweep.
-_GONE = ("nothing_due", "member_erased")
 
 Due = tuple[datetime, UUID, UUID]  # since when, of what (an account, say), whose
 Find = Callable[[Runtime, UUID, int, tuple[datetime, UUID] | None], Awaitable[list[Due]]]
@@ -78,34 +69,10 @@ async def _lane(runtime: Runtime, program_id: UUID, cell: int, find: Find) -> tu
 
 
 async def settle(runtime: Runtime, program_id: UUID, members: Sequence[UUID]) -> tuple[int, list[str]]:
-    """Settle some members; of how many something was due, and the codes of what stopped it.
-
-    Full speed while the lane is ours alone; out of the way when somebody else is seen to write to it.
-    """
-    waiting = deque(members)
-    settled = 0
-    left: set[str] = set()
-
-    async def one() -> None:
-        nonlocal settled
-        id = waiting.popleft()
-        code = await refused(runtime, program_id, Settle(id), f"settle {id}")
-        if code is None:
-            settled += 1
-        elif code not in _GONE:
-            left.add(code)
-
-    async def one_after_the_other() -> None:
-        while waiting and not left and not runtime.pipe.met(program_id):
-            await one()
-
-    while waiting and not left:
-        if runtime.pipe.met(program_id):
-            await asyncio.gather(*(one() for _ in range(min(FEW, len(waiting)))))
-            await asyncio.sleep(PAUSE_S)
-        else:
-            await asyncio.gather(*(one_after_the_other() for _ in range(min(TOGETHER, len(waiting)))))
-    return settled, sorted(left)
+    """Settle some members, a few at a time; of how many something was due, and the codes of what stopped it."""
+    commands = {f"settle {id}": Settle(id) for id in members}
+    # Nothing due: somebody else did it. Erased: gone meanwhile. Busy, for one: the next sweep comes to it.
+    return await send(runtime, program_id, commands, frozenset({"nothing_due", "member_erased"}))
 
 
 async def _accounts(

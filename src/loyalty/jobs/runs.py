@@ -64,7 +64,7 @@ async def execute(runtime: Runtime, program_id: UUID, run_id: UUID, works: Mappi
 
 async def _alive(runtime: Runtime, run: Run, work: Work) -> dict[str, Any]:
     """The result of the work; a sign of life goes out every SIGN_S."""
-    told: dict[str, Any] = {}
+    told = dict(run.progress or {})  # an earlier try's, from which the work may go on
     task = asyncio.ensure_future(work(runtime, run, told.update))
     try:
         while not (await asyncio.wait({task}, timeout=SIGN_S))[0]:

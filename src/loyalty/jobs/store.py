@@ -18,7 +18,7 @@ from loyalty.base.rows import columns, struct, values
 from loyalty.jobs.tables import runs
 from loyalty.jobs.types import Run, RunKind, RunState
 
-_LAST_SIGN = func.coalesce(cast(runs.c.progress.op("->>")("at"), DateTime(timezone=True)), runs.c.started_at)
+_LAST_SIGN = func.greatest(cast(runs.c.progress.op("->>")("at"), DateTime(timezone=True)), runs.c.started_at)
 
 
 async def add(connection: AsyncConnection, run: Run) -> None:
@@ -43,13 +43,11 @@ async def waiting(connection: AsyncConnection, silent_since: datetime, limit: in
 async def claim(
     connection: AsyncConnection, program_id: UUID, run_id: UUID, now: datetime, silent_since: datetime
 ) -> Run | None:
-    """The run, now running and ours; None when somebody else has it or it is over."""
+    """The run, now running and ours; None when somebody else has it or it is over. What it told before stays."""
     statement = (
         update(runs)
         .where(runs.c.program_id == program_id, runs.c.id == run_id, _abandoned(silent_since))
-        .values(
-            state=RunState.RUNNING, tries=runs.c.tries + 1, started_at=now, progress={"at": now.isoformat()}
-        )
+        .values(state=RunState.RUNNING, tries=runs.c.tries + 1, started_at=now)
         .returning(*columns(runs, Run))
     )
     row = (await connection.execute(statement)).one_or_none()

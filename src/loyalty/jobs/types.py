@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from loyalty.base.errors import NotFound
+from loyalty.base.errors import Conflict, NotFound
 
 
 class RunKind(StrEnum):
@@ -16,6 +16,8 @@ class RunKind(StrEnum):
     TIERS = "tiers"  # everybody is placed on ladders that were changed
     FORECAST = "forecast"  # what happens by itself within a year
     TIER_PLAN = "tier_plan"  # who would move, were a configuration published
+    REDATE_PLAN = "redate_plan"  # which lots a changed policy of expiry would date otherwise
+    REDATE = "redate"  # what was planned so is done
 
 
 class RunState(StrEnum):
@@ -46,4 +48,12 @@ class RunNotFound(NotFound):
     title: ClassVar[str] = "There is no such run."
     remedy: ClassVar[str] = (
         "Take the id that `POST /v1/verification-runs`, `/v1/forecasts` or `/v1/program/configurations/plan` answered."
+    )
+
+
+class RedatePlanUnfinished(Conflict):
+    code: ClassVar[str] = "redate_plan_unfinished"
+    title: ClassVar[str] = "The plan has no figures yet, or has failed."
+    remedy: ClassVar[str] = (
+        "Ask `GET /v1/redates/{run}` until its state is `succeeded`; where it failed, plan anew."
     )

@@ -13,6 +13,7 @@ from loyalty.insight.ahead.forecast import forecast
 from loyalty.insight.ahead.plan import plan
 from loyalty.jobs.ladders import place_everybody
 from loyalty.jobs.moves import move
+from loyalty.jobs.redates import plan_redates, redate_everybody
 from loyalty.jobs.runs import Report, Work
 from loyalty.jobs.types import Run, RunKind
 from loyalty.ledger.verify import Report as Verified
@@ -90,4 +91,6 @@ WORKS: Mapping[RunKind, Work] = {
     RunKind.TIERS: place_everybody,
     RunKind.FORECAST: forecasting,
     RunKind.TIER_PLAN: planning,
+    RunKind.REDATE_PLAN: plan_redates,
+    RunKind.REDATE: redate_everybody,
 }

@@ -98,6 +98,47 @@ async def held(connection: AsyncConnection, program_id: UUID, cell: int, owner_i
     return found
 
 
+async def accounts_after(
+    connection: AsyncConnection,
+    program_id: UUID,
+    cell: int,
+    points_currency: str,
+    after: UUID,
+    limit: int,
+) -> list[Held]:
+    """Accounts of a lane that hold points, in the order of their ids, with all their open lots and holds."""
+    query = (
+        select(*_STORED_ACCOUNT)
+        .where(
+            accounts.c.program_id == program_id,
+            accounts.c.cell == cell,
+            accounts.c.id > after,
+            accounts.c.points_currency == points_currency,
+            accounts.c.pending + accounts.c.available + accounts.c.held > 0,
+        )
+        .order_by(accounts.c.id)
+        .limit(limit)
+    )
+    found = {row.id: Held(Account(*row), {}) for row in await connection.execute(query)}
+    open_lots = select(*_LOT).where(
+        lots.c.program_id == program_id, lots.c.cell == cell, _among(lots.c.account_id, found), lots.c.is_open
+    )
+    for row in await connection.execute(open_lots):
+        lot = Lot(*row)
+        found[lot.account_id].lots[lot.id] = lot
+    holding = [id for id, one in found.items() if one.account.held]
+    open_holds = select(*_HOLD).where(
+        holds.c.program_id == program_id,
+        holds.c.cell == cell,
+        _among(holds.c.account_id, holding),
+        holds.c.state == HoldState.OPEN,
+    )
+    for row in await connection.execute(open_holds) if holding else ():
+        hold = _hold(row)
+        found[hold.account_id] = found[hold.account_id]._replace(holds=(*found[hold.account_id].holds, hold))
+    return list(found.values())
+
+
 async def open_holds(
     connection: AsyncConnection, program_id: UUID, cell: int, owner_id: UUID
 ) -> list[PlacedHold]:

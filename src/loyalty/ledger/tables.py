@@ -103,6 +103,9 @@ lots = Table(
     Column("deficit", BigInteger, nullable=False),
     Index("lots_open", "program_id", "cell", "account_id", "vintage_at", postgresql_where=text("is_open")),
     Index("lots_decision", "program_id", "cell", "decision_id"),
+    Index(
+        "lots_expired", "program_id", "cell", "account_id", "expires_at", postgresql_where=text("expired > 0")
+    ),
 )
 
 entries = Table(

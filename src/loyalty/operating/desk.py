@@ -27,9 +27,10 @@ from loyalty.base.errors import LoyaltyError
 from loyalty.base.ids import NIL, Ids
 from loyalty.base.problems import problem
 from loyalty.base.settings import Settings
+from loyalty.jobs.redates import confirmed, plan_of, refuse_other
 from loyalty.jobs.runs import execute
-from loyalty.jobs.service import get_run, queue_move
-from loyalty.jobs.types import Run, RunState
+from loyalty.jobs.service import get_run, queue_move, queue_run
+from loyalty.jobs.types import Run, RunKind, RunState
 from loyalty.jobs.works import WORKS
 from loyalty.posting.answers import MoveAnswer, PublishedAnswer
 from loyalty.posting.commands import Actor, Command, Idempotency, MoveClock, Publish, Submission
@@ -39,7 +40,7 @@ from loyalty.posting.validate import refuse_invalid
 from loyalty.programs.service import create_program, get_program, list_programs
 from loyalty.programs.types import Program, ProgramKind, ProgramNotFound
 
-_POLL_S = 0.1
+_POLL_S = 0.1  # between two looks at a run that somebody else does
 _OPERATOR = Actor("operator", NIL, Role.ADMIN)
 
 
@@ -152,20 +153,51 @@ class Desk:
         body = await self.submit(program_id, MoveClock(to.astimezone(UTC)))
         run_id = msgspec.json.decode(body, type=MoveAnswer).id
         await queue_move(runtime.engine, program_id, run_id, self.now())
-        run = await self.finished(program_id, run_id)
-        if run.state is RunState.FAILED:
-            raise DeskError("move_failed", f"The clock was not moved: {run.result}")
+        await self._done(program_id, run_id)
         return await runtime.now(program_id)
 
-    async def finished(self, program_id: UUID, run_id: UUID) -> Run:
-        """A run once it is over: done here, unless a worker has it."""
+    # --- redates -----------------------------------------------------------------------------------------
+
+    async def plan_redates(self, program_id: UUID, points_currency: str) -> Run:
+        """The run that found what would change, done here. Raises: DeskError."""
+        history, now = await self.runtime.history(program_id), await self.runtime.now(program_id)
+        try:
+            given = plan_of(points_currency, history, now)
+        except LoyaltyError as refusal:
+            raise _refusal(problem(refusal, "")) from None
+        return await self._run(program_id, RunKind.REDATE_PLAN, given)
+
+    async def confirm_redates(self, program_id: UUID, plan_id: UUID) -> Run:
+        """The run that did what the plan found, done here. Raises: DeskError."""
+        history, now = await self.runtime.history(program_id), await self.runtime.now(program_id)
+        try:
+            async with reading(self.runtime.engine, program_id) as connection:
+                plan = refuse_other(await get_run(connection, program_id, plan_id))
+            given = confirmed(plan, (plan.result or {}).get("digest", ""), history, now)
+        except LoyaltyError as refusal:
+            raise _refusal(problem(refusal, "")) from None
+        await self.note(program_id, "redate.confirm", str(plan_id))
+        return await self._run(program_id, RunKind.REDATE, given)
+
+    async def _run(self, program_id: UUID, kind: RunKind, given: dict[str, Any]) -> Run:
+        """Long work done here and now as a worker would do it, unless one takes it first. Raises: DeskError."""
+        async with transaction(self.runtime.engine, program_id) as connection:
+            run = await queue_run(connection, program_id, kind, at=self.now(), ids=self.ids, given=given)
+        return await self._done(program_id, run.id)
+
+    async def _done(self, program_id: UUID, run_id: UUID) -> Run:
+        """A run once it is over: done here, unless a worker has it. Raises: DeskError when it failed."""
         while True:
             await execute(self.runtime, program_id, run_id, WORKS)
             async with reading(self.runtime.engine, program_id) as connection:
                 run = await get_run(connection, program_id, run_id)
             if run.ended_at is not None:
-                return run
+                break
             await asyncio.sleep(_POLL_S)
+        if run.state is RunState.FAILED:
+            told = run.result or {}
+            raise DeskError(told["code"], told.get("detail", f"Run {run.id} has failed."))
+        return run
 
     # --- credentials -------------------------------------------------------------------------------------
 

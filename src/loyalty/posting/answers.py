@@ -174,7 +174,7 @@ class ProposalAnswer(Struct, frozen=True):
     """A proposal as the command left it; what was earned and the balances are there once it is approved."""
 
     id: UUID
-    kind: Literal["adjustment", "write_off"]
+    kind: Literal["adjustment", "write_off", "reinstatement"]
     state: Literal["proposed", "approved", "rejected"]
     member_id: UUID
     points_currency: str
@@ -183,6 +183,22 @@ class ProposalAnswer(Struct, frozen=True):
     reference: str | None
     lapses_at: datetime
     earned: tuple[Earned, ...]
+    balances: tuple[Balance, ...]
+    recorded_at: datetime
+    decision_id: UUID
+
+
+class ReinstatementAnswer(Struct, frozen=True):
+    """Expired points that are good again, at least to their new last day."""
+
+    id: UUID
+    member_id: UUID
+    points_currency: str
+    points: int
+    reason: str
+    reference: str | None
+    expires_at: datetime
+    last_day_on: date
     balances: tuple[Balance, ...]
     recorded_at: datetime
     decision_id: UUID
@@ -261,6 +277,19 @@ class SettledAnswer(Struct, frozen=True):
     """What is there once all that had fallen due is written."""
 
     member_id: UUID
+    balances: tuple[Balance, ...]
+    recorded_at: datetime
+    decision_id: UUID
+
+
+class RedatedAnswer(Struct, frozen=True):
+    """Lots of a member that got other ends."""
+
+    member_id: UUID
+    points_currency: str
+    lots: int
+    points: int
+    expired: int  # of them: over by their new ends
     balances: tuple[Balance, ...]
     recorded_at: datetime
     decision_id: UUID

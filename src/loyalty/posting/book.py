@@ -57,6 +57,8 @@ class Keys(Struct):
     decisions: set[tuple[int, UUID]] = field(default_factory=set[tuple[int, UUID]])
     activities: set[tuple[int, UUID]] = field(default_factory=set[tuple[int, UUID]])
     lots: set[tuple[int, UUID]] = field(default_factory=set[tuple[int, UUID]])  # open or not
+    # Lots of accounts of which points expired, with an end after this.
+    expired: dict[UUID, datetime] = field(default_factory=dict[UUID, datetime])
     redemptions: set[tuple[int, UUID]] = field(default_factory=set[tuple[int, UUID]])
     stocks: set[str] = field(default_factory=set[str])
     identified: set[UUID] = field(default_factory=set[UUID])  # members whose kinds of identifiers count
@@ -87,6 +89,7 @@ class Keys(Struct):
             or self.decisions
             or self.activities
             or self.lots
+            or self.expired
             or self.redemptions
             or self.stocks
             or self.identified
@@ -160,7 +163,7 @@ class Proposal(Struct, frozen=True):
     """
 
     id: UUID
-    kind: str  # adjustment, write_off
+    kind: str  # adjustment, write_off, reinstatement
     member_id: UUID
     points_currency: str
     points: int  # credit above zero, debit below; of a write-off: at most so many
@@ -299,6 +302,7 @@ class Book:
         self.accounts: dict[tuple[UUID, str], Account] = {}
         self.lots: dict[UUID, dict[UUID, Lot]] = {}
         self.lots_complete: set[UUID] = set()  # accounts all of whose open lots and holds are here
+        self.expired_since: dict[UUID, datetime] = {}  # accounts with all that expired and ended after this
         self.holds: dict[UUID, PlacedHold | None] = {}
         self.holds_of: dict[UUID, set[UUID]] = {}  # those that are here, by account
         self.counters: dict[tuple[UUID, CounterKey], int] = {}
@@ -805,6 +809,14 @@ class Work:
         if keys.lots:
             raise Needs(keys)
         return mine
+
+    def expired_lots(self, account: Account, since: datetime) -> dict[UUID, Lot]:
+        """Copies of an account's lots of which points expired, and whose end is after `since`."""
+        known = self.book.expired_since.get(account.id)
+        if known is None or known > since:
+            raise Needs(Keys(open_lots={account.id}, expired={account.id: since}))
+        mine = self.open_lots(account).items()
+        return {id: lot for id, lot in mine if lot.expired and lot.expires_at and lot.expires_at > since}
 
     def open_holds(self, account: Account) -> list[PlacedHold]:
         """Copies of all open holds of an account, in the order in which they were placed."""

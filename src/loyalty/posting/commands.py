@@ -173,6 +173,16 @@ class WriteOff(Struct, frozen=True, tag="write_off", omit_defaults=True):
     reference: str | None = None
 
 
+class Reinstate(Struct, frozen=True, tag="reinstate", omit_defaults=True):
+    """Gives expired points back by hand, those that ended last first; many become a proposal."""
+
+    member: MemberRef
+    points_currency: str
+    points: int | None  # None: all whose time to be given back is not over
+    reason: str
+    reference: str | None = None
+
+
 class Approve(Struct, frozen=True, tag="approve"):
     """A second person lets a proposal happen."""
 
@@ -237,6 +247,14 @@ class Settle(Struct, frozen=True, tag="settle"):
     """Writes what has fallen due on a member's accounts by itself; every other command does it on its way."""
 
     member_id: UUID
+
+
+class RedateLots(Struct, frozen=True, tag="redate"):
+    """Gives a member's lots the ends of the policy that came with a configuration, if it is still in force."""
+
+    member_id: UUID
+    points_currency: str
+    number: int
 
 
 class PlaceHold(Struct, frozen=True, tag="place_hold", omit_defaults=True):
@@ -372,6 +390,7 @@ Command = (
     | ClaimPurchase
     | Adjust
     | WriteOff
+    | Reinstate
     | Approve
     | Reject
     | TransferPoints
@@ -380,6 +399,7 @@ Command = (
     | Unfreeze
     | ImportLot
     | Settle
+    | RedateLots
     | PlaceHold
     | HoldReward
     | ExtendHold

@@ -111,6 +111,10 @@ class History:
         """This history as it would be with one more configuration."""
         return History([*self._published, Published(self.now.number + 1, effective_at, configuration)])
 
+    def until(self, instant: datetime) -> list[Loaded]:
+        """All that came in force by `instant`, in that order; also what was replaced at its very instant."""
+        return self._by_instant[: bisect_right(self._effective, instant)]
+
     def succession(self, number: int, until: datetime) -> list[Loaded]:
         """What came in force after the configuration `number` was, up to `until`, in that order."""
         behind = self._by_instant[self._by_instant.index(self._loaded[number - 1]) + 1 :]

@@ -34,7 +34,9 @@ from loyalty.posting.commands import (
     PayWithPoints,
     PlaceHold,
     RecordPurchase,
+    RedateLots,
     Redeem,
+    Reinstate,
     Reject,
     ReleaseHold,
     ReturnPurchase,
@@ -74,6 +76,7 @@ def edge_keys(submissions: Iterable[Submission], history: History) -> Keys:
                 ClaimPurchase()
                 | Adjust()
                 | WriteOff()
+                | Reinstate()
                 | Freeze()
                 | Unfreeze()
                 | GiveTier()
@@ -88,7 +91,7 @@ def edge_keys(submissions: Iterable[Submission], history: History) -> Keys:
                 _member(keys, command.member)
                 if command.hold_id is not None:
                     keys.holds.add(command.hold_id)
-            case Settle() as command:
+            case Settle() | RedateLots() as command:
                 keys.members.add(command.member_id)
             case ExtendHold() | CaptureHold() | ReleaseHold() as command:
                 keys.holds.add(command.hold_id)
@@ -153,6 +156,8 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
                 _due(keys, book, MemberRef(id=command.member_id))
                 if _reviews(book, command.member_id):
                     _days(keys, book, command.member_id)
+            case RedateLots() as command:
+                _due(keys, book, MemberRef(id=command.member_id), always=True)
             case PlaceHold() | PayWithPoints() | Freeze() | Unfreeze() | SetPin() as command:
                 _owner(keys, book, command.member)
             case TransferPoints() as command:

@@ -401,7 +401,11 @@ SELECT
   ARRAY(SELECT ROW(d.member_id, {DAY})
         FROM unnest($21::uuid[], $22::smallint[], $23::date[]) u(id, cell, since), LATERAL (
             SELECT * FROM member_days WHERE program_id = $1 AND cell = u.cell AND member_id = u.id AND day >= u.since
-            OFFSET 0) d)
+            OFFSET 0) d),
+  ARRAY(SELECT {_LOT} FROM unnest($24::uuid[], $25::smallint[], $26::timestamptz[]) u(id, cell, since), LATERAL (
+            SELECT * FROM lots WHERE program_id = $1 AND cell = u.cell AND account_id = u.id AND expired > 0
+               AND expires_at > u.since
+            OFFSET 0) l)
 """
 
 
@@ -443,6 +447,9 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
         list(keys.days),
         [cell_of(id, book.cells) for id in keys.days],
         list(keys.days.values()),
+        list(keys.expired),
+        [cell_of(book.lot_owner[id], book.cells) for id in keys.expired],
+        list(keys.expired.values()),
     )
     assert row is not None
     for kind, source, external_id, *held in row[0]:
@@ -460,7 +467,7 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
             book.activities[activity.id] = activity
     for values in row[2]:
         book.decisions.setdefault(values[0], StoredDecision(*values))
-    for values in (*row[3], *row[4], *row[8], *row[11]):
+    for values in (*row[3], *row[4], *row[8], *row[11], *row[21]):
         lot = Lot(*values)
         book.lots.setdefault(lot.account_id, {}).setdefault(lot.id, lot)
     for values in row[5]:
@@ -472,6 +479,7 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
     _fill_holds(book, row[7])
     book.accounted.update(id for id, *_ in row[6])
     book.lots_complete.update(open_lots)
+    book.expired_since.update(keys.expired)
     for _, id in redemptions:
         book.redemptions.setdefault(id, None)
     for values in row[10]:

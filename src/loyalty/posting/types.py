@@ -168,6 +168,22 @@ class AdjustmentLimit(Conflict):
     remedy: ClassVar[str] = "Adjust by no more than `maximum` less `used`, or wait until `until`."
 
 
+class ReinstatementsOff(Conflict):
+    code: ClassVar[str] = "reinstatements_off"
+    title: ClassVar[str] = "Expired points of this points currency are not given back."
+    remedy: ClassVar[str] = (
+        "Set `reinstate_days` of the points currency above 0, or give points by hand (`POST /v1/adjustments`)."
+    )
+
+
+class TooFewExpired(Conflict):
+    code: ClassVar[str] = "too_few_expired"
+    title: ClassVar[str] = "Fewer points than wanted have expired and may still be given back."
+    remedy: ClassVar[str] = (
+        "Give back no more than `reinstatable`; what ended before that is given by hand (`POST /v1/adjustments`)."
+    )
+
+
 class ProposalNotFound(NotFound):
     code: ClassVar[str] = "proposal_not_found"
     title: ClassVar[str] = "There is no such proposal."
@@ -340,6 +356,14 @@ class NothingDue(Conflict):
     code: ClassVar[str] = "nothing_due"
     title: ClassVar[str] = "Nothing has fallen due on the member's accounts."
     remedy: ClassVar[str] = "Nothing: what falls due later is settled by itself."
+
+
+class RedatePlanStale(Conflict):
+    code: ClassVar[str] = "redate_plan_stale"
+    title: ClassVar[str] = "The plan is no longer what would come about."
+    remedy: ClassVar[str] = (
+        "Ask for a new plan (`POST /v1/redates`), look at it, and confirm it by its `digest`."
+    )
 
 
 class DayClosed(Conflict):

@@ -82,6 +82,10 @@ class PointsCurrency(Struct, frozen=True, forbid_unknown_fields=True):
     # Points whose end came while they were held and that are given back are good for so many local days after
     # the day of the hold's deadline; 0: they expire as they come back.
     hold_grace_days: Annotated[int, Meta(ge=0, le=3_650)] = 0
+    # For how many local days after its last good one what expired of a lot may be given back by hand; 0: never.
+    reinstate_days: Annotated[int, Meta(ge=0, le=3_650)] = 0
+    # For how many local days they are good then, that of giving them back the first.
+    reinstated_days: Annotated[int, Meta(ge=1, le=3_650)] = 30
     pay: PayPolicy | None = None  # None: nothing is paid with these points
 
 
@@ -109,6 +113,7 @@ OWN_CAUSES = frozenset(
     {
         "member_erased",
         "payment",
+        "policy_changed",
         "purchase_cancelled",
         "purchase_returned",
         "redemption_cancelled",

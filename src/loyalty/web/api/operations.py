@@ -28,6 +28,8 @@ ASKED_BY: Mapping[RunKind, Permission] = {
     RunKind.TIERS: Permission.VERIFY_RUN,
     RunKind.FORECAST: Permission.FORECAST,
     RunKind.TIER_PLAN: Permission.FORECAST,
+    RunKind.REDATE_PLAN: Permission.REDATE,
+    RunKind.REDATE: Permission.REDATE,
 }
 
 
@@ -73,7 +75,7 @@ async def read_verification(call: Call, run: UUID) -> Answer:
         found = await get_run(connection, call.program_id, run)
     if found.kind is not RunKind.VERIFICATION:
         raise RunNotFound
-    return reply(_view(found))
+    return reply(run_view(found))
 
 
 @post("/v1/forecasts", Permission.FORECAST, keyed=True, answers={202: RunView})
@@ -92,7 +94,7 @@ async def read_run(call: Call, run: UUID) -> Answer:
         found = await get_run(connection, call.program_id, run)
     if not call.principal.may(ASKED_BY[found.kind]):
         raise RunNotFound
-    return reply(_view(found))
+    return reply(run_view(found))
 
 
 async def ask_for(
@@ -104,13 +106,14 @@ async def ask_for(
         run = await queue_run(
             connection, call.program_id, kind, at=call.runtime.clock.now(), ids=call.door.ids, given=given
         )
-        answer = reply(_view(run), 202, {"location": f"{at}/{run.id}"})
+        answer = reply(run_view(run), 202, {"location": f"{at}/{run.id}"})
         return answer, answer.body
 
     return await once(call, canonical(body), queue)
 
 
-def _view(run: Run) -> RunView:
+def run_view(run: Run) -> RunView:
+    """A run as callers see it."""
     return RunView(
         run.id,
         run.kind,

@@ -526,6 +526,27 @@ class WriteOffBody(Struct, frozen=True, forbid_unknown_fields=True):
         yield from self.member.check(f"{at}/member")
 
 
+class ReinstatementBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Expired points to be given back; without `points` all whose time for that is not over."""
+
+    points_currency: PointsCurrencyCode
+    reason: ReasonCode
+    points: Points | None = None
+    reference: CaseNumber | None = None
+
+
+class RedatePlanBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The points currency whose policy of expiry was changed."""
+
+    points_currency: PointsCurrencyCode
+
+
+class RedateConfirmBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The `digest` of the plan's figures: what was looked at is what is confirmed."""
+
+    digest: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
 class TransferBody(Struct, frozen=True, forbid_unknown_fields=True, rename={"giver": "from", "taker": "to"}):
     """Points of one member for another."""
 
