@@ -32,6 +32,8 @@ from loyalty.posting.commands import (
     GiveTier,
     HoldReward,
     ImportLot,
+    ImportMember,
+    ImportStanding,
     PayWithPoints,
     PlaceHold,
     Publish,
@@ -69,6 +71,7 @@ from loyalty.posting.types import IdempotencyKeyReused, PinWrong, SpendingLimit
 
 _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     Enrol: people.enrol,
+    ImportMember: people.import_member,
     AddIdentifier: people.add_identifier,
     ChangeMember: people.change,
     EraseMember: people.erase,
@@ -86,6 +89,7 @@ _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     Freeze: freezes.freeze,
     Unfreeze: freezes.unfreeze,
     GiveTier: standing.give,
+    ImportStanding: standing.import_standing,
     ImportLot: points.import_lot,
     Settle: points.settle_due,
     PlaceHold: holds.place,
