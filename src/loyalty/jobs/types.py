@@ -12,6 +12,7 @@ from loyalty.base.errors import NotFound
 
 class RunKind(StrEnum):
     VERIFICATION = "verification"
+    IMPORT = "import"  # the rows of a file come in
     TIERS = "tiers"  # everybody is placed on ladders that were changed
 
 

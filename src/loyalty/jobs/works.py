@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from loyalty.jobs.imports.work import import_file
 from loyalty.jobs.ladders import place_everybody
 from loyalty.jobs.runs import Report, Work
 from loyalty.jobs.types import Run, RunKind
@@ -52,4 +53,8 @@ async def verification(runtime: Runtime, run: Run, report: Report) -> dict[str, 
         stop.set()
 
 
-WORKS: Mapping[RunKind, Work] = {RunKind.VERIFICATION: verification, RunKind.TIERS: place_everybody}
+WORKS: Mapping[RunKind, Work] = {
+    RunKind.IMPORT: import_file,
+    RunKind.TIERS: place_everybody,
+    RunKind.VERIFICATION: verification,
+}
