@@ -11,14 +11,13 @@ from msgspec import Struct
 
 from loyalty.base.database import reading, transaction
 from loyalty.jobs.imports.service import (
-    PART_BYTES_MAX,
     begin_import,
     list_rejections,
     look_at_import,
     put_part,
     start_import,
 )
-from loyalty.jobs.imports.types import ImportKind, Progress, Rejection
+from loyalty.jobs.imports.types import PART_BYTES_MAX, ImportKind, Progress, Rejection
 from loyalty.jobs.runs import execute
 from loyalty.jobs.types import Run, RunState
 from loyalty.jobs.works import WORKS

@@ -139,7 +139,7 @@ class UnsupportedMediaType(MediaRefused):
         "The body must be application/json in UTF-8 (a part of a file: text/csv), not compressed."
     )
     remedy: ClassVar[str] = (
-        "Send `Content-Type: application/json`, with a part of a file `text/csv`, and no `Content-Encoding`."
+        "Send `Content-Type: application/json` (with a part of a file `text/csv`) and no `Content-Encoding`."
     )
 
 

@@ -25,7 +25,6 @@ from loyalty.jobs.service import get_run, queue_run
 from loyalty.jobs.types import Run, RunKind, RunState
 from loyalty.posting.commands import Actor
 
-PART_BYTES_MAX = 4 * 1024 * 1024
 PARTS_MAX = 10_000
 
 

@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from loyalty.base.errors import Conflict, NotFound, Refused, TooLarge
 
+PART_BYTES_MAX = 4 * 1024 * 1024
+
 
 class ImportKind(StrEnum):
     MEMBERS = "members"

@@ -173,7 +173,7 @@ class _Work:
             return _Judged(row, "unchanged")
         # Details of the road may repeat what was sent; titles and the words of codes never do.
         faults: list[tuple[str | None, str, str]] = [
-            (self._column(row, one["pointer"][1:]), one["code"], CODES.get(one["code"], problem["title"]))
+            (self._column(row, one["pointer"][1:]), one["code"], CODES.get(one["code"]) or problem["title"])
             for one in problem.get("errors", ())
         ]
         return _rejected(row, faults or [(self._column(row, self._about(code)), code, problem["title"])])
