@@ -13,6 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from loyalty.base.rows import columns, struct, values
 from loyalty.jobs.imports.tables import import_parts, import_rejections, imports
 from loyalty.jobs.imports.types import Import, ImportKind, Progress, Rejection
+from loyalty.jobs.store import ours
+from loyalty.jobs.tables import runs
+from loyalty.jobs.types import Run
 
 
 async def add(connection: AsyncConnection, program_id: UUID, one: Import) -> None:
@@ -48,23 +51,26 @@ async def touch(
 
 async def advance(
     connection: AsyncConnection,
-    program_id: UUID,
+    run: Run,
     import_id: UUID,
     read_to: int,
     after: Progress,
     rejections: Sequence[Rejection],
     at: datetime,
 ) -> bool:
-    """Note how far the file is and what was rejected; false, and nothing noted, when it is not at `read_to`."""
+    """Note how far the file is and what was rejected; false, and nothing noted, when it is not at `read_to` or the run
+    has been given to somebody else.
+    """
     statement = (
         update(imports)
-        .where(_named(program_id, import_id), imports.c.read_to == read_to)
+        .where(_named(run.program_id, import_id), imports.c.read_to == read_to)
+        .where(select(runs.c.id).where(ours(run)).exists())
         .values(changed_at=at, **msgspec.structs.asdict(after))
     )
     if (await connection.execute(statement)).rowcount == 0:
         return False
     if rejections:
-        about = {"program_id": program_id, "import_id": import_id}
+        about = {"program_id": run.program_id, "import_id": import_id}
         await connection.execute(insert(import_rejections), [about | values(one) for one in rejections])
     return True
 
@@ -91,7 +97,7 @@ async def part_sizes(connection: AsyncConnection, program_id: UUID, import_id: U
     """Bytes of each part, by number, ascending."""
     query = select(import_parts.c.number, import_parts.c.bytes).where(_parts(program_id, import_id))
     rows = await connection.execute(query.order_by(import_parts.c.number))
-    return {number: size for number, size in rows.tuples()}  # noqa: C416 - rows are no pairs to dict
+    return {row.number: row.bytes for row in rows}
 
 
 async def part(connection: AsyncConnection, program_id: UUID, import_id: UUID, number: int) -> bytes:
@@ -116,7 +122,7 @@ async def left_parts(
         .join(imports, (imports.c.program_id == program_id) & (imports.c.id == import_parts.c.import_id))
         .where(import_parts.c.program_id == program_id, imports.c.changed_at < before)
     )
-    return list((await connection.execute(query)).tuples())
+    return [tuple(row) for row in await connection.execute(query)]
 
 
 # --- rejections -----------------------------------------------------------------------------------------------

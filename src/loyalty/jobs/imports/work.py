@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import msgspec
 
@@ -56,7 +55,7 @@ async def import_file(runtime: Runtime, run: Run, report: Report) -> dict[str, A
     async with reading(runtime.engine, run.program_id) as connection:
         found = await store.get(connection, run.program_id, given.import_id)
     assert found is not None, "imports stay"
-    work = _Work(runtime, run.program_id, found, given.actor, report)
+    work = _Work(runtime, run, found, given.actor, report)
     if found.ended_at is None:
         try:
             await work.read()
@@ -70,11 +69,10 @@ async def import_file(runtime: Runtime, run: Run, report: Report) -> dict[str, A
 
 
 class _Work:
-    def __init__(
-        self, runtime: Runtime, program_id: UUID, found: Import, actor: Actor, report: Report
-    ) -> None:
+    def __init__(self, runtime: Runtime, run: Run, found: Import, actor: Actor, report: Report) -> None:
         self.runtime = runtime
-        self.program_id = program_id
+        self.run = run
+        self.program_id = run.program_id
         self.found = found
         self.actor = actor
         self.report = report
@@ -149,9 +147,8 @@ class _Work:
         )
         async with transaction(self.runtime.engine, self.program_id) as connection:
             noted = await store.advance(
-                connection, self.program_id, self.found.id, before.read_to, after, faults,
-                self.runtime.clock.now(),
-            )  # fmt: skip
+                connection, self.run, self.found.id, before.read_to, after, faults, self.runtime.clock.now()
+            )
         if not noted:
             raise RuntimeError("the import was taken over")
         self.progress = after
