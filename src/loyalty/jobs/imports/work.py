@@ -27,6 +27,7 @@ from loyalty.posting.types import NothingToImport
 
 TOGETHER = 64  # rows on their way at once: tills never find more of a file before them
 REJECTIONS_MAX = 100_000  # rows of a file whose faults are kept; more are only counted
+_TURN = 16  # rows that are read between two looks at whatever else waits
 BUSY_S = 60  # so long a row waits for a busy server before the run is given back
 
 # The column that a refusal of the road is about.
@@ -44,7 +45,6 @@ _OF_MEMBER = {"member_not_found", "member_blocked", "member_erased"}
 class _Judged(NamedTuple):
     """What became of a row: `done`, `unchanged` or `rejected`, and why."""
 
-    row: Row
     what: str
     faults: tuple[Rejection, ...] = ()
 
@@ -130,11 +130,15 @@ class _Work:
 
     async def _bring_in(self, rows: Sequence[Row]) -> None:
         """Send some rows, then note what became of them."""
-        in_force = (await self.runtime.history(self.program_id)).at(
-            now := await self.runtime.now(self.program_id)
-        )
+        now = await self.runtime.now(self.program_id)
+        in_force = (await self.runtime.history(self.program_id)).at(now)
         setting = Setting(self.found.source, in_force.zone, in_force.settings.policies.phone_region, now)
-        judged = await asyncio.gather(*(self._judge(row, setting) for row in rows))
+        asked: list[Command | _Judged] = []
+        for row in rows:  # all of them before the first is sent, so that they are few batches
+            asked.append(self._asked(row, setting))
+            if len(asked) % _TURN == 0:
+                await asyncio.sleep(0)
+        judged = await asyncio.gather(*map(self._judge, rows, asked))
         before, counts = self.progress, [one.what for one in judged]
         faults = [fault for one in judged for fault in one.faults] if before.rejected < REJECTIONS_MAX else []
         after = Progress(
@@ -154,20 +158,26 @@ class _Work:
         self.progress = after
         self.report(self.figures())
 
-    async def _judge(self, row: Row, setting: Setting) -> _Judged:
+    def _asked(self, row: Row, setting: Setting) -> Command | _Judged:
+        """What a row asks of the road, or why it asks nothing."""
         if row.fault is not None:
             return _rejected(row, [(None, row.fault, CODES[row.fault])])
         try:
             command = command_of(self.found.kind, self.columns, row.fields, setting)
         except RowInvalid as invalid:
             return _rejected(row, [(one.pointer or None, one.code, one.detail) for one in invalid.faults])
-        answer = await self._sent(row, command)
+        return recognisable(command, self.runtime.digests) if isinstance(command, ImportLot) else command
+
+    async def _judge(self, row: Row, asked: Command | _Judged) -> _Judged:
+        if isinstance(asked, _Judged):
+            return asked
+        answer = await self._sent(row, asked)
         if answer.status < 400:
-            return _Judged(row, "unchanged" if answer.replayed else "done")
+            return _Judged("unchanged" if answer.replayed else "done")
         problem = msgspec.json.decode(answer.body)
         code: str = problem["code"]
         if code == NothingToImport.code:
-            return _Judged(row, "unchanged")
+            return _Judged("unchanged")
         # Details of the road may repeat what was sent; titles and the words of codes never do.
         faults: list[tuple[str | None, str, str]] = [
             (self._column(row, one["pointer"][1:]), one["code"], CODES.get(one["code"]) or problem["title"])
@@ -177,8 +187,6 @@ class _Work:
 
     async def _sent(self, row: Row, command: Command) -> Answer:
         """The answer of the road, however busy it is for a while. Raises: ServerBusy."""
-        if isinstance(command, ImportLot):
-            command = recognisable(command, self.runtime.digests)
         name = f"import {self.found.id} line {row.line}"
         for _ in range(BUSY_S):
             answer = await self.runtime.pipe.submit(Submission(self.program_id, command, self.actor, name))
@@ -206,4 +214,4 @@ class _Work:
 
 def _rejected(row: Row, faults: Sequence[tuple[str | None, str, str]]) -> _Judged:
     told = (Rejection(row.line, position, *fault) for position, fault in enumerate(faults, 1))
-    return _Judged(row, "rejected", tuple(told))
+    return _Judged("rejected", tuple(told))
