@@ -87,6 +87,9 @@ def test_refusals_are_problems_and_every_code_is_told_somewhere() -> None:
         "day_closed",  # of commands that only jobs send
         "day_not_over",
         "nothing_due",
+        "import_file_wrong",  # of a run, and of its rows
+        "nothing_to_import",
+        "standing_differs",
         "staff_not_found",  # of the command line
         "token_not_found",
     }
