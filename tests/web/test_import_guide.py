@@ -60,7 +60,7 @@ async def test_the_guide_to_imports_is_true(world: World) -> None:
             assert holds(msgspec.json.decode(shown), answer.json), (path, answer.body)
             import_id = answer.json["id"] if answer.status == 201 else import_id
             await work(world)
-    assert calls == GUIDE.count("\nmanager:") == 9
+    assert calls == GUIDE.count("\nmanager:") == 10
 
 
 async def test_rejections_are_listed_page_by_page(world: World) -> None:
