@@ -16,6 +16,8 @@ from loyalty.jobs.runs import execute
 from loyalty.jobs.types import Run, RunState
 from loyalty.jobs.works import WORKS
 from loyalty.ledger.verify import verify
+from loyalty.members.service import resolve
+from loyalty.members.types import Identifier, IdentifierKind
 from loyalty.operating.desk import OPERATOR, Desk
 from loyalty.posting.commands import GiveTier, MemberRef
 from loyalty.posting.configuration import Configuration
@@ -152,7 +154,8 @@ async def test_members_lots_and_standings_come_in_and_the_books_are_whole(
     assert await ask(database, points, shop.id) == ROWS * (ROWS + 1) // 2
     joined = "SELECT count(DISTINCT enrolled_at), min(enrolled_at) FROM members WHERE program_id = $1"
     async with superuser(database) as link:
-        assert tuple(await link.fetchrow(joined, shop.id)) == (28, datetime(2019, 2, 28, 23, tzinfo=UTC))
+        first: Any = await link.fetchrow(joined, shop.id)
+        assert tuple(first) == (28, datetime(2019, 2, 28, 23, tzinfo=UTC))
         tiers = await link.fetch(
             "SELECT tier_set, earned, manual ->> 'tier' AS given, since, count(*) FROM standings"
             " WHERE program_id = $1 GROUP BY 1, 2, 3, 4 ORDER BY tier_set, given, since LIMIT 3",
@@ -258,31 +261,27 @@ async def test_bad_rows_are_told_by_line_and_column_and_the_others_come_in(
 
 async def test_all_faults_of_a_row_are_told_at_once(desk: Desk) -> None:
     shop = await opened(desk, 2)
-    assert (
-        await shop.rejected(
-            "members",
-            "card,email,phone,name,locale,birthday_on,enrolled_at,attributes.diet\n"
-            "12,no address,1,A\u202eB,Österreich,1850-01-01,yesterday,ok\n"
-            ",,,Ann,,,,\n"
-            "6035550000000,,,Ann,,,2190-01-01,\n"
-            f"6035550009,,,{'x' * 10_001},,,,\n"
-            "603550000000,member1@shop.example,,,,,,\n",
-        )
-        == [
-            (2, "card", "too_short"),
-            (2, "phone", "not_a_phone_number"),
-            (2, "email", "not_an_email"),
-            (2, "name", "invalid_characters"),
-            (2, "locale", "invalid_locale"),
-            (2, "birthday_on", "out_of_range"),
-            (2, "enrolled_at", "invalid_datetime"),
-            (3, None, "required"),
-            (4, "enrolled_at", "in_future"),
-            (5, "name", "too_long"),
-            (6, None, "identifiers_conflict"),
-        ]
-        or await shop.rejections()
-    )
+    assert await shop.rejected(
+        "members",
+        "card,email,phone,name,locale,birthday_on,enrolled_at,attributes.diet\n"
+        "12,no address,123,A\u202eB,Österreich,1850-01-01,yesterday,ok\n"
+        ",,,Ann,,,,\n"
+        "6035550000000,,,Ann,,,2190-01-01,\n"
+        f"6035550009,,,{'x' * 10_001},,,,\n"
+        "603550000000,member1@shop.example,,,,,,\n",
+    ) == [
+        (2, "card", "too_short"),
+        (2, "phone", "not_a_phone_number"),
+        (2, "email", "not_an_email"),
+        (2, "enrolled_at", "invalid_datetime"),
+        (2, "birthday_on", "out_of_range"),
+        (2, "name", "invalid_characters"),
+        (2, "locale", "invalid_locale"),
+        (3, None, "required"),
+        (4, "enrolled_at", "in_future"),
+        (5, "name", "too_long"),
+        (6, None, "identifiers_conflict"),
+    ]
     assert await shop.rejected(
         "lots",
         "external_id,member_id,member_card,points_currency,points,issued_at,expires_at,last_day_on\n"
@@ -434,9 +433,6 @@ async def test_a_standing_since_later_stays_and_one_that_differs_is_told(desk: D
     differs = head + "N0,status,silver,2025-01-01\n"
     assert await shop.rejected("standings", differs) == [(2, "since", "standing_differs")]
     async with reading(shop.engine, shop.id) as connection:
-        from loyalty.members.service import resolve
-        from loyalty.members.types import Identifier, IdentifierKind
-
         member = await resolve(connection, shop.id, Identifier(IdentifierKind.EXTERNAL, "N0"), 1)
     await desk.submit(shop.id, GiveTier(MemberRef(id=member.id), "status", "silver", None, "complaint"))
     assert await shop.bring_in("standings", both) == (0, 2, 0)
