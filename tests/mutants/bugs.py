@@ -613,6 +613,7 @@ STANDINGS = {
 }
 SWEEP = "tests/jobs/test_due.py::test_"
 MOVE = "tests/jobs/test_moves.py::test_"
+IMPORT = "tests/jobs/test_imports.py::test_"
 JOBS = {
     "others write while a clock is moved": Bug(
         "posting/decide/__init__.py",
@@ -657,6 +658,36 @@ JOBS = {
         "now = await runtime.now(program_id)\n    async with",
         "now = runtime.clock.now()\n    async with",
         SWEEP + "a_sandbox_is_settled_by_its_own_clock",
+    ),
+    "an import begins anew for whoever takes it over": Bug(
+        "jobs/imports/work.py",
+        "start = (self.progress.read_to, self.progress.line)",
+        "pass",
+        IMPORT + "a_run_that_is_stopped_anywhere_goes_on_and_takes_each_row_once",
+    ),
+    "who was taken over notes on": Bug(
+        "jobs/imports/store.py",
+        ".where(select(runs.c.id).where(ours(run)).exists())",
+        "",
+        IMPORT + "who_was_taken_over_notes_nothing_more",
+    ),
+    "a quote that nobody closes takes the rows behind it": Bug(
+        "jobs/imports/reader.py",
+        'return rest.find(b"\\n", start) + 1 or stop, "unclosed_quote"',
+        'return stop, "unclosed_quote"',
+        "tests/jobs/test_import_reader.py",
+    ),
+    "an older file takes back what a manager gave": Bug(
+        "posting/decide/standing.py",
+        "held == given or held.given_at > given.given_at",
+        "held == given",
+        IMPORT + "a_standing_since_later_stays_and_one_that_differs_is_told",
+    ),
+    "a member of a former system counts from today": Bug(
+        "posting/decide/people.py",
+        "member = _join(work, command, enrolled_at)",
+        "member = _join(work, command, work.now)",
+        IMPORT + "members_lots_and_standings_come_in_and_the_books_are_whole",
     ),
     "a sweep looks into one lane": Bug(
         "jobs/due.py",

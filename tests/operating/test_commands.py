@@ -301,3 +301,23 @@ async def _audited(url: str, program_id: UUID) -> list[asyncpg.Record]:
         return await link.fetch("SELECT action, actor_kind FROM audit_log WHERE program_id = $1", program_id)
     finally:
         await link.close()
+
+
+def test_a_file_is_brought_in_with_figures_and_what_was_rejected(
+    shell: Shell, sandbox: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "crm.csv"
+    file.write_text("card,name\n6035550001,Ann\n6035550002,Bob\n1,Eve\n")
+    line = ("import", "members", str(file), "--source", "crm", "--program", sandbox)
+    assert run(line) == Exit.REFUSED
+    told = shell._capsys.readouterr().out  # pyright: ignore[reportPrivateUsage]
+    assert told.splitlines() == [
+        "line 4, card: At least 4 characters are needed, blanks around not counted. (too_short)",
+        "import members: 3 rows, 2 done, 0 unchanged, 1 rejected",
+    ]
+    file.write_text("card,name\n6035550001,Ann\n6035550002,Bob\n6035550003,Eve\n")
+    assert shell(*line) == "import members: 3 rows, 1 done, 2 unchanged, 0 rejected"
+    file.write_text("card;name\n6035550001;Ann\n")
+    assert "Refused (import_file_wrong): Column 1 has a name" in shell(*line, ends=Exit.FAILED)
+    missing = shell("import", "lots", str(tmp_path / "none.csv"), "--source", "crm", ends=Exit.USAGE)
+    assert "none.csv cannot be read: No such file or directory" in missing

@@ -62,6 +62,11 @@ CODES: dict[str, str] = {
     "invalid_name": "The name of an attribute has small letters, digits and _ and begins with a letter.",
     "invalid_type": "The value of an attribute is a text, a whole number, true or false.",
     "too_many": "More of these than are kept.",
+    # of imported files
+    "digest_differs": "The bytes that came have another SHA-256 than was said.",
+    "not_csv": "The row is not CSV: behind a closing quote comes the next comma or the end of the line.",
+    "unclosed_quote": "A quote that begins a field is not closed.",
+    "wrong_field_count": "The row has more or fewer fields than the header.",
     # of configurations
     "duplicate": "The same is named twice.",
     "duplicate_reward_id": "Two rewards have the same id.",

@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "Everything on embedded servers, with a year of real purchases.",
     "doctor": "Check this machine, the settings and the servers, and say what to do.",
     "forecast": "Say what happens by itself in the coming year.",
+    "import": "Bring in members, opening lots and standings from CSV files.",
     "keys": "Create, list, rotate and revoke API keys.",
     "migrate": "Bring the database to the newest schema.",
     "program": "Create, show, publish and export programs.",

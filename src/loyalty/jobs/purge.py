@@ -1,4 +1,5 @@
-"""Removes idempotency records after their thirty days; the natural keys behind them stay for ever.
+"""Removes idempotency records after their thirty days, the natural keys behind them stay for ever; and files that
+were left.
 
 In chunks, each its own short transaction, in the order of the key, so that nobody waits for it.
 """
@@ -6,13 +7,15 @@ In chunks, each its own short transaction, in the order of the key, so that nobo
 from datetime import timedelta
 from uuid import UUID
 
-from loyalty.base.database import transaction
+from loyalty.base.database import reading, transaction
 from loyalty.jobs import store
+from loyalty.jobs.imports import store as files
 from loyalty.jobs.programs import in_every_program
 from loyalty.posting.runtime import Runtime
 
 KEPT = timedelta(days=30)
 CHUNK = 5_000
+PARTS_KEPT = timedelta(days=7)  # of an import that nothing is done with
 
 
 async def purge_idempotency(runtime: Runtime, chunk: int = CHUNK) -> int:
@@ -30,3 +33,18 @@ async def purge_idempotency(runtime: Runtime, chunk: int = CHUNK) -> int:
                 return gone
 
     return await in_every_program(runtime, "records_not_purged", purge)
+
+
+async def purge_parts(runtime: Runtime) -> int:
+    """Remove the parts of imports that were left for PARTS_KEPT: they hold personal data. Returns how many."""
+    before = runtime.clock.now() - PARTS_KEPT
+
+    async def purge(program_id: UUID) -> int:
+        async with reading(runtime.engine, program_id) as connection:
+            left = await files.left_parts(connection, program_id, before)
+        for import_id, number in left:
+            async with transaction(runtime.engine, program_id) as connection:
+                await files.remove_part(connection, program_id, import_id, number)
+        return len(left)
+
+    return await in_every_program(runtime, "parts_not_purged", purge)

@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from loyalty.base.database import shared
-from loyalty.base.errors import LoyaltyError
+from loyalty.base.errors import Busy, LoyaltyError
 from loyalty.base.logs import log_context
 from loyalty.jobs import store
 from loyalty.jobs.types import Run, RunKind, RunState
@@ -53,6 +53,9 @@ async def execute(runtime: Runtime, program_id: UUID, run_id: UUID, works: Mappi
             # The worker stops: the next one need not wait for our silence.
             await asyncio.shield(_again(runtime, run))
             raise
+        except Busy as error:  # it may pass: somebody tries again
+            log.warning("run_busy", kind=run.kind, tries=run.tries, code=error.code)
+            await _again(runtime, run)
         except LoyaltyError as error:
             await _end(runtime, run, RunState.FAILED, {"code": error.code, "detail": error.detail})
         except Exception:

@@ -56,20 +56,20 @@ async def claim(
 
 async def sign(connection: AsyncConnection, run: Run, progress: dict[str, Any]) -> bool:
     """Note a sign of life; false when the run has been given to somebody else meanwhile."""
-    statement = update(runs).where(_ours(run)).values(progress=progress)
+    statement = update(runs).where(ours(run)).values(progress=progress)
     return (await connection.execute(statement)).rowcount == 1
 
 
 async def requeue(connection: AsyncConnection, run: Run) -> None:
     """Give the run back, unless somebody else has it by now."""
-    await connection.execute(update(runs).where(_ours(run)).values(state=RunState.QUEUED))
+    await connection.execute(update(runs).where(ours(run)).values(state=RunState.QUEUED))
 
 
 async def end(
     connection: AsyncConnection, run: Run, state: RunState, now: datetime, result: dict[str, Any]
 ) -> None:
     """Note the outcome, unless the run has been given to somebody else meanwhile."""
-    await connection.execute(update(runs).where(_ours(run)).values(state=state, ended_at=now, result=result))
+    await connection.execute(update(runs).where(ours(run)).values(state=state, ended_at=now, result=result))
 
 
 async def last_closed(connection: AsyncConnection, program_id: UUID) -> date | None:
@@ -212,7 +212,7 @@ def _abandoned(silent_since: datetime) -> Any:
     )
 
 
-def _ours(run: Run) -> Any:
+def ours(run: Run) -> Any:
     """The row while it is still in the try that `run` was claimed with."""
     return and_(
         runs.c.program_id == run.program_id,

@@ -13,6 +13,7 @@ from loyalty.base.errors import Conflict, NotFound
 class RunKind(StrEnum):
     VERIFICATION = "verification"
     CLOCK = "clock"  # a sandbox program's clock is moved
+    IMPORT = "import"  # the rows of a file come in
     TIERS = "tiers"  # everybody is placed on ladders that were changed
     FORECAST = "forecast"  # what happens by itself within a year
     TIER_PLAN = "tier_plan"  # who would move, were a configuration published

@@ -25,7 +25,7 @@ from loyalty.jobs.days import close_days
 from loyalty.jobs.due import settle_due
 from loyalty.jobs.ladders import changed_ladders
 from loyalty.jobs.moves import moves_left
-from loyalty.jobs.purge import purge_idempotency
+from loyalty.jobs.purge import purge_idempotency, purge_parts
 from loyalty.jobs.runs import execute, waiting_runs
 from loyalty.jobs.works import WORKS
 from loyalty.posting.runtime import Runtime, open_runtime
@@ -171,10 +171,13 @@ async def ask_for_moves(context: Context) -> None:
 
 
 async def purge_old_records(context: Context) -> None:
-    """Remove idempotency records after their time."""
+    """Remove idempotency records, and files that were left, after their time."""
     gone = await purge_idempotency(context["runtime"])
     if gone:
         log.info("idempotency_purged", records=gone)
+    parts = await purge_parts(context["runtime"])
+    if parts:
+        log.info("import_parts_purged", parts=parts)
 
 
 def _sweep(sweep: Callable[[Context], Awaitable[None]], **at: set[int]) -> Any:

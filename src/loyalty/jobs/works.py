@@ -11,6 +11,7 @@ import msgspec
 
 from loyalty.insight.ahead.forecast import forecast
 from loyalty.insight.ahead.plan import plan
+from loyalty.jobs.imports.work import import_file
 from loyalty.jobs.ladders import place_everybody
 from loyalty.jobs.moves import move
 from loyalty.jobs.redates import plan_redates, redate_everybody
@@ -93,4 +94,5 @@ WORKS: Mapping[RunKind, Work] = {
     RunKind.TIER_PLAN: planning,
     RunKind.REDATE_PLAN: plan_redates,
     RunKind.REDATE: redate_everybody,
+    RunKind.IMPORT: import_file,
 }

@@ -41,7 +41,7 @@ from loyalty.programs.service import create_program, get_program, list_programs
 from loyalty.programs.types import Program, ProgramKind, ProgramNotFound
 
 _POLL_S = 0.1  # between two looks at a run that somebody else does
-_OPERATOR = Actor("operator", NIL, Role.ADMIN)
+OPERATOR = Actor("operator", NIL, Role.ADMIN)
 
 
 class DeskError(Exception):
@@ -63,9 +63,9 @@ class Desk:
         """The answer of one command. Raises: DeskError when it is refused."""
         request_id = str(self.ids())
         # A key of its own: run again after a commit of unknown outcome, it finds that it was done.
-        once = Idempotency(request_id, _OPERATOR.id, self.runtime.digests.of(request_id.encode()))
+        once = Idempotency(request_id, OPERATOR.id, self.runtime.digests.of(request_id.encode()))
         answer = await self.runtime.pipe.submit(
-            Submission(program_id, command, _OPERATOR, request_id, idempotency=once)
+            Submission(program_id, command, OPERATOR, request_id, idempotency=once)
         )
         if answer.status >= 400:
             raise _refusal(msgspec.json.decode(answer.body))

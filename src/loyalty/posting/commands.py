@@ -64,6 +64,15 @@ class Enrol(Struct, frozen=True, tag="enrol"):
     profile: Profile = Profile()
 
 
+class ImportMember(Struct, frozen=True, tag="import_member"):
+    """A member of a former system, who counts from the day of joining there; nobody who is a member already."""
+
+    identifiers: tuple[Identifier, ...]
+    profile: Profile
+    source: str
+    enrolled_at: datetime | None = None  # None: now
+
+
 class AddIdentifier(Struct, frozen=True, tag="identifier"):
     member: MemberRef
     identifier: Identifier
@@ -223,6 +232,16 @@ class GiveTier(Struct, frozen=True, tag="give_tier"):
     reason: str
 
 
+class ImportStanding(Struct, frozen=True, tag="import_standing"):
+    """A tier as it was held in a former system since an instant; what was given later than that stays."""
+
+    member: MemberRef
+    tier_set: str
+    tier: str
+    since: datetime
+    until: datetime | None = None  # None: until it is taken back
+
+
 class Unfreeze(Struct, frozen=True, tag="unfreeze"):
     member: MemberRef
     points_currency: str
@@ -379,6 +398,7 @@ class CloseDay(Struct, frozen=True, tag="close_day"):
 
 Command = (
     Enrol
+    | ImportMember
     | AddIdentifier
     | ChangeMember
     | EraseMember
@@ -396,6 +416,7 @@ Command = (
     | TransferPoints
     | Freeze
     | GiveTier
+    | ImportStanding
     | Unfreeze
     | ImportLot
     | Settle

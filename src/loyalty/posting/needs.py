@@ -30,6 +30,8 @@ from loyalty.posting.commands import (
     GiveTier,
     HoldReward,
     ImportLot,
+    ImportMember,
+    ImportStanding,
     MemberRef,
     PayWithPoints,
     PlaceHold,
@@ -80,6 +82,7 @@ def edge_keys(submissions: Iterable[Submission], history: History) -> Keys:
                 | Freeze()
                 | Unfreeze()
                 | GiveTier()
+                | ImportStanding()
                 | PlaceHold()
                 | HoldReward()
                 | ChangeMember()
@@ -101,7 +104,7 @@ def edge_keys(submissions: Iterable[Submission], history: History) -> Keys:
             case AddIdentifier() as command:
                 _member(keys, command.member)
                 keys.identifiers.add(command.identifier)
-            case Enrol() as command:
+            case Enrol() | ImportMember() as command:
                 keys.identifiers.update(command.identifiers)
             case _:
                 pass
@@ -150,7 +153,7 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
                     _due(keys, book, command.member)
             case WriteOff() as command:
                 _due(keys, book, command.member)
-            case GiveTier() as command:
+            case GiveTier() | ImportStanding() as command:
                 _days(keys, book, _named(book, command.member))
             case Settle() as command:
                 _due(keys, book, MemberRef(id=command.member_id))

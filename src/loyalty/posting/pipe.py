@@ -41,6 +41,7 @@ from loyalty.posting.commands import (
     ExchangePurchase,
     ExtendHold,
     FulfilRedemption,
+    ImportMember,
     MemberRef,
     MoveClock,
     Publish,
@@ -310,7 +311,7 @@ class Pipe:
         command = submission.command
         if isinstance(command, _ALL_LANES):
             return tuple(range(self._cells))
-        if isinstance(command, Enrol):
+        if isinstance(command, Enrol | ImportMember):
             return (self._lane_of(command.identifiers[0]) if command.identifiers else 0,)
         if isinstance(command, _BY_HOLD):
             return (cell_of(command.hold_id, self._cells),)

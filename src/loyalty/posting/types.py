@@ -352,6 +352,18 @@ class TierInvalid(Refused):
     remedy: ClassVar[str] = "Take a tier of that tier set, and an `until` that is still to come."
 
 
+class NothingToImport(Conflict):
+    code: ClassVar[str] = "nothing_to_import"
+    title: ClassVar[str] = "What the row says is there already, or something later."
+    remedy: ClassVar[str] = "Nothing: the row was counted as unchanged."
+
+
+class StandingDiffers(Conflict):
+    code: ClassVar[str] = "standing_differs"
+    title: ClassVar[str] = "The member has another tier, or another end of it, since the same instant."
+    remedy: ClassVar[str] = "Correct it by hand: `POST /v1/members/{member}/standing/{tier_set}`."
+
+
 class NothingDue(Conflict):
     code: ClassVar[str] = "nothing_due"
     title: ClassVar[str] = "Nothing has fallen due on the member's accounts."

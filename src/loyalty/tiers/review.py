@@ -94,7 +94,10 @@ def give(
     look = _Look(ladder, days, standing.joined_on, zone)
     changed = look.scheduled(replace(standing, manual=manual), now)
     why = Why.ENDED if manual is None else Why.GIVEN
-    return look.moved(_effective(ladder, standing), changed, now, why)
+    given, moves = look.moved(_effective(ladder, standing), changed, now, why)
+    if moves and manual is not None and effective(ladder, given) == manual.tier:
+        given = replace(given, since=manual.given_at)  # before now where it was held in a former system
+    return given, moves
 
 
 def adopt(

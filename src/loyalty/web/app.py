@@ -50,6 +50,7 @@ _GROUPS = (
     "Members",
     "Adjustments",
     "Points",
+    "Imports",
     "Rewards",
     "Ledger",
     "Engagement",

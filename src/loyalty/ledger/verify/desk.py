@@ -14,7 +14,7 @@ from loyalty.ledger.verify.frame import BY_HAND, COMES, STOOD, Connect, Notes, s
 from loyalty.ledger.verify.report import Findings
 
 _NEWER = f"""
-SELECT d.id, d.kind, d.member_id, b.recorded_at, d.answer_status, d.detail
+SELECT d.id, d.kind, d.member_id, d.occurred_at, b.recorded_at, d.answer_status, d.detail
 FROM decisions d JOIN blocks b ON b.program_id = $1 AND b.cell = $2 AND b.number = d.block_number
 WHERE d.program_id = $1 AND d.cell = $2 AND d.id > $3 AND (d.kind IN {BY_HAND} OR {COMES} OR {STOOD}) ORDER BY d.id
 """
@@ -45,6 +45,7 @@ class Heard(NamedTuple):
     id: UUID
     kind: str
     member_id: UUID | None
+    occurred_at: datetime
     recorded_at: datetime
     answer_status: int
     detail: str
@@ -55,7 +56,8 @@ def hear(notes: Notes, cell: int, said: Heard) -> None:
     detail = msgspec.json.decode(said.detail, type=_Detail)
     note: Any = detail.note
     if detail.enrolled or (said.kind == "enrol" and said.answer_status == 201):  # 200: it was there
-        notes.said(cell, "enrolled", str(said.member_id), said.recorded_at.isoformat())
+        since = said.occurred_at if said.kind == "import_member" else said.recorded_at
+        notes.said(cell, "enrolled", str(said.member_id), since.isoformat())
     for stood in detail.stood:
         key = f"{said.member_id} {stood.tier_set}"
         notes.said(cell, "standings", key, _text(replace(stood, moves=())))

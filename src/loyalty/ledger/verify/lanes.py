@@ -490,7 +490,8 @@ class LaneReader:
                 changes = read_changes(changed)
                 count_in(sums, member_id, changes)
                 stock_in(stocks, changes)
-                hear(self.notes, self.cell, Heard(id, kind, member_id, recorded_at, answer_status, changed))
+                said = Heard(id, kind, member_id, occurred_at, recorded_at, answer_status, changed)
+                hear(self.notes, self.cell, said)
             except msgspec.MsgspecError:
                 self._broken("decisions", {"id": id}, "has a detail that cannot be read")
         parts = [

@@ -32,6 +32,8 @@ from loyalty.posting.commands import (
     GiveTier,
     HoldReward,
     ImportLot,
+    ImportMember,
+    ImportStanding,
     MoveClock,
     PayWithPoints,
     PlaceHold,
@@ -74,6 +76,7 @@ from loyalty.programs.types import ClockMoving
 
 _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     Enrol: people.enrol,
+    ImportMember: people.import_member,
     AddIdentifier: people.add_identifier,
     ChangeMember: people.change,
     EraseMember: people.erase,
@@ -92,6 +95,7 @@ _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     Freeze: freezes.freeze,
     Unfreeze: freezes.unfreeze,
     GiveTier: standing.give,
+    ImportStanding: standing.import_standing,
     ImportLot: points.import_lot,
     Settle: points.settle_due,
     RedateLots: redates.redate_lots,

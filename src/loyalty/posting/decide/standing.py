@@ -13,16 +13,18 @@ from loyalty.base.errors import Fault
 from loyalty.members.types import Member, MemberStatus
 from loyalty.posting.answers import GivenTier, StandingAnswer, TierAnswer
 from loyalty.posting.book import Event, Stands, Work
-from loyalty.posting.commands import GiveTier
+from loyalty.posting.commands import GiveTier, ImportStanding, MemberRef
 from loyalty.posting.decide.outcome import Outcome, encode
 from loyalty.posting.detail import Detail, Stood
-from loyalty.posting.types import TierInvalid, TierSetNotFound
+from loyalty.posting.types import NothingToImport, StandingDiffers, TierInvalid, TierSetNotFound
 from loyalty.posting.ways import Way
 from loyalty.rules.types import Award
 from loyalty.tiers import review as tiers
 from loyalty.tiers.measure import place
 from loyalty.tiers.progress import progress
 from loyalty.tiers.types import Day, Manual, Move, TierSet
+
+IMPORTED = "import"  # the reason of a tier that was held in a former system
 
 
 def stands(work: Work, member: Member, tier_set: str) -> Stands:
@@ -126,32 +128,64 @@ def leave(work: Work, member: Member) -> None:
 
 def give(work: Work, command: GiveTier) -> Outcome:
     """Give a tier by hand, or take back what was given. Raises: TierSetNotFound, TierInvalid."""
-    member = work.book.resolve(command.member)
-    ladder = work.policies.ladders.get(command.tier_set)
+    member, ladder = _named(work, command.member, command.tier_set)
+    _refuse_invalid(work, ladder, command)
+    given = None
+    if command.tier is not None:
+        given = Manual(command.tier, work.now, command.until, command.reason)
+    return _give(work, member, ladder, given, "give_tier", command.reason)
+
+
+def import_standing(work: Work, command: ImportStanding) -> Outcome:
+    """A tier as the former system gave it. Of two since other instants the later holds, whichever was told first.
+
+    Raises: TierSetNotFound, TierInvalid, NothingToImport, StandingDiffers.
+    """
+    member, ladder = _named(work, command.member, command.tier_set)
+    given = Manual(command.tier, command.since, command.until, IMPORTED)
+    held = stands(work, member, ladder.id).standing.manual
+    if held is not None and (held == given or held.given_at > given.given_at):
+        raise NothingToImport
+    _refuse_invalid(work, ladder, command)
+    if held is not None and held.given_at == given.given_at:
+        raise StandingDiffers
+    return _give(work, member, ladder, given, "import_standing", IMPORTED)
+
+
+def _named(work: Work, ref: MemberRef, tier_set: str) -> tuple[Member, TierSet]:
+    member, ladder = work.book.resolve(ref), work.policies.ladders.get(tier_set)
     if ladder is None:
         raise TierSetNotFound
+    return member, ladder
+
+
+def _refuse_invalid(work: Work, ladder: TierSet, command: GiveTier | ImportStanding) -> None:
     found: list[Fault] = []
     if command.tier is not None and place(ladder, command.tier) < 0:
         found.append(Fault("/tier", "unknown_tier", f"{ladder.id} has no tier {command.tier}."))
+    if isinstance(command, ImportStanding) and command.since > work.now:
+        found.append(Fault("/since", "out_of_range", "The beginning is still to come."))
     if command.until is not None and command.until <= work.now:
         found.append(Fault("/until", "out_of_range", "The end has passed already."))
     if found:
         raise TierInvalid(faults=tuple(found))
-    given = None
-    if command.tier is not None:
-        given = Manual(command.tier, work.now, command.until, command.reason)
+
+
+def _give(
+    work: Work, member: Member, ladder: TierSet, given: Manual | None, kind: str, reason: str
+) -> Outcome:
     zone, before = work.policies.zone, stands(work, member, ladder.id)
     days = work.days(member.id, tiers.looks_back(ladder, local_date(work.now, zone)))
     standing, moves = tiers.give(ladder, before.standing, given, days, work.now, zone)
     _stand(work, member, Stands(standing, before.judged_by), moves)
     told: dict[str, object] = {
         "tier_set": ladder.id,
-        "tier": command.tier,
-        "until": command.until,
-        "reason": command.reason,
+        "tier": None if given is None else given.tier,
+        "until": None if given is None else given.until,
+        "reason": reason,
     }
     return Outcome(
-        kind="give_tier",
+        kind=kind,
         cell=work.book.home(member.id),
         member_id=member.id,
         activity_id=None,

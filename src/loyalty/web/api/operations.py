@@ -25,6 +25,7 @@ from loyalty.web.once import once
 ASKED_BY: Mapping[RunKind, Permission] = {
     RunKind.VERIFICATION: Permission.VERIFY_RUN,
     RunKind.CLOCK: Permission.CLOCK_ADVANCE,
+    RunKind.IMPORT: Permission.IMPORT,
     RunKind.TIERS: Permission.VERIFY_RUN,
     RunKind.FORECAST: Permission.FORECAST,
     RunKind.TIER_PLAN: Permission.FORECAST,

@@ -15,6 +15,7 @@ from loyalty.base.calendar import INSTANT_MAX, INSTANT_MIN
 from loyalty.base.errors import Fault
 from loyalty.base.forms import CODES
 from loyalty.base.text import composed
+from loyalty.jobs.imports.types import ImportKind
 from loyalty.members.types import IdentifierKind
 from loyalty.programs.types import ProgramSettings
 from loyalty.rewards.types import QUANTITY_MAX, STOCK_MAX, Catalogue
@@ -576,6 +577,13 @@ class TierBody(Struct, frozen=True, forbid_unknown_fields=True):
 
     def check(self, at: str) -> Iterator[Fault]:
         yield from in_range(at, "until", self.until)
+
+
+class ImportBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file that will come: what its rows are, and the system that they come from."""
+
+    kind: ImportKind
+    source: ReceiptId
 
 
 class ImportLotBody(Struct, frozen=True, forbid_unknown_fields=True):
