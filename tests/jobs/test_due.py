@@ -10,7 +10,7 @@ import pytest_asyncio
 from msgspec.structs import replace
 
 from loyalty.base.database import alone
-from loyalty.jobs import due
+from loyalty.jobs import due, road
 from loyalty.jobs.due import settle_due
 from loyalty.ledger.verify import verify
 from loyalty.posting.runtime import Runtime
@@ -125,7 +125,7 @@ async def test_many_are_settled_chunk_by_chunk(
     runtime: Runtime, clock: StandingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(due, "CHUNK", 4)
-    monkeypatch.setattr(due, "TOGETHER", 3)
+    monkeypatch.setattr(road, "TOGETHER", 3)
     cards = [f"603556{n:04}" for n in range(11)]
     shop = await open_shop(runtime, members=cards, expiry=MONTH)
     await shop.together(*(imported(1, one, of=one) for one in cards))

@@ -4,8 +4,7 @@ It changes nothing that anybody reads, for every read settles and reviews first;
 tell it.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -14,13 +13,12 @@ import structlog
 from loyalty.base.database import alone, reading
 from loyalty.jobs import store
 from loyalty.jobs.programs import in_every_program
-from loyalty.jobs.road import refused
+from loyalty.jobs.road import to_each
 from loyalty.posting.commands import Settle
 from loyalty.posting.runtime import Runtime
 
 log = structlog.get_logger()
 
-TOGETHER = 64  # commands of the sweep on their way at once: tills never find its queue before them
 CHUNK = 1_000  # accounts or standings looked for at once
 
 Due = tuple[datetime, UUID, UUID]  # since when, of what (an account, say), whose
@@ -51,7 +49,7 @@ async def _lane(runtime: Runtime, program_id: UUID, cell: int, find: Find) -> in
     while True:
         due = await find(runtime, program_id, cell, after)
         members = list(dict.fromkeys(id for _, _, id in due))  # one may have several accounts
-        done, left = await settle(runtime, program_id, members)
+        done, left = await to_each(runtime, program_id, members, Settle)
         settled += done
         if left:
             log.warning("not_settled", program_id=str(program_id), cell=cell, codes=left)
@@ -59,21 +57,6 @@ async def _lane(runtime: Runtime, program_id: UUID, cell: int, find: Find) -> in
         if len(due) < CHUNK:
             return settled
         after = due[-1][:2]
-
-
-async def settle(runtime: Runtime, program_id: UUID, members: Sequence[UUID]) -> tuple[int, list[str]]:
-    """Settle some members, a few at a time; of how many something was due, and the codes of what stopped it."""
-    settled = 0
-    for first in range(0, len(members), TOGETHER):
-        commands = (Settle(id) for id in members[first : first + TOGETHER])
-        codes = await asyncio.gather(
-            *(refused(runtime, program_id, one, f"settle {one.member_id}") for one in commands)
-        )
-        settled += codes.count(None)
-        # Nothing due: somebody else did it. Erased: gone meanwhile. Busy, for one: the next sweep comes to it.
-        if left := {code for code in codes if code not in (None, "nothing_due", "member_erased")}:
-            return settled, sorted(left)
-    return settled, []
 
 
 async def _accounts(

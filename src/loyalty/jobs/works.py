@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
+import structlog
 
 from loyalty.jobs.ladders import place_everybody
 from loyalty.jobs.runs import Report, Work
@@ -16,6 +17,8 @@ from loyalty.ledger.verify import Report as Verified
 from loyalty.ledger.verify import verify
 from loyalty.posting.reviews import reviews
 from loyalty.posting.runtime import Runtime
+
+log = structlog.get_logger()
 
 
 class _Stopped(Exception):
@@ -47,9 +50,12 @@ async def verification(runtime: Runtime, run: Run, report: Report) -> dict[str, 
         return asyncio.run(verify(connect, run.program_id, progress=progress, also=(reviews,)))
 
     try:
-        return msgspec.to_builtins(await asyncio.to_thread(work), str_keys=True)
+        found = await asyncio.to_thread(work)
     finally:
         stop.set()
+    if not found.intact:
+        log.error("books_broken", program_id=str(run.program_id), broken=found.broken)
+    return msgspec.to_builtins(found, str_keys=True)
 
 
 WORKS: Mapping[RunKind, Work] = {RunKind.VERIFICATION: verification, RunKind.TIERS: place_everybody}

@@ -239,6 +239,13 @@ class Settle(Struct, frozen=True, tag="settle"):
     member_id: UUID
 
 
+class Notify(Struct, frozen=True, tag="notify"):
+    """Tells what is ahead of a member: what is due to be told on the program day `on`, perhaps later than on it."""
+
+    member_id: UUID
+    on: date
+
+
 class PlaceHold(Struct, frozen=True, tag="place_hold", omit_defaults=True):
     """Sets points aside for a sale."""
 
@@ -374,6 +381,7 @@ Command = (
     | Unfreeze
     | ImportLot
     | Settle
+    | Notify
     | PlaceHold
     | HoldReward
     | ExtendHold
