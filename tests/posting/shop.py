@@ -439,6 +439,7 @@ class Shop:
         for id in keys.proposals:
             book.proposals.setdefault(id, None)
         book.owners.update(keys.owners)
+        book.noticed.update(keys.noticed)
         book.lots_complete.update(keys.open_lots)
 
     def _take_configuration(self) -> None:

@@ -56,6 +56,7 @@ class Permission(StrEnum):
     FEED_READ = "feed.read"
     AUDIT_READ = "audit.read"
     VERIFY_RUN = "verify.run"
+    RUN_READ = "run.read"  # long work: how far it is and what came of it
     CLIENTS_MANAGE = "clients.manage"
     STAFF_MANAGE = "staff.manage"
     SELF_READ = "self.read"  # a member's own data, by a member's own credential
@@ -128,10 +129,11 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
             _P.CONFIG_PUBLISH,
             _P.CLOCK_ADVANCE,
             _P.FEED_READ,
+            _P.RUN_READ,
         }
     ),
-    Role.ANALYST: frozenset(_READ_BOOKS | {_P.FEED_READ}),
-    Role.AUDITOR: frozenset(_READ_BOOKS | {_P.FEED_READ, _P.AUDIT_READ, _P.VERIFY_RUN}),
+    Role.ANALYST: frozenset(_READ_BOOKS | {_P.FEED_READ, _P.RUN_READ}),
+    Role.AUDITOR: frozenset(_READ_BOOKS | {_P.FEED_READ, _P.AUDIT_READ, _P.VERIFY_RUN, _P.RUN_READ}),
     Role.ADMIN: frozenset(set(Permission) - {_P.SELF_READ}),
 }
 

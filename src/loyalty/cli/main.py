@@ -20,6 +20,7 @@ COMMANDS = {
     "config": "Show the effective settings and where each comes from.",
     "demo": "Everything on embedded servers, with a year of real purchases.",
     "doctor": "Check this machine, the settings and the servers, and say what to do.",
+    "jobs": "What is due and since when, long work, and the last nightly work.",
     "keys": "Create, list, rotate and revoke API keys.",
     "migrate": "Bring the database to the newest schema.",
     "program": "Create, show, publish and export programs.",

@@ -26,6 +26,19 @@ async def queue_run(
     return run
 
 
+async def list_runs(
+    connection: AsyncConnection,
+    program_id: UUID,
+    *,
+    kind: RunKind | None = None,
+    state: RunState | None = None,
+    before: tuple[datetime, UUID] | None = None,
+    limit: int,
+) -> list[Run]:
+    """A program's runs, newest first; behind `before` (created, id)."""
+    return await store.page(connection, program_id, kind=kind, state=state, before=before, limit=limit)
+
+
 async def get_run(connection: AsyncConnection, program_id: UUID, run_id: UUID) -> Run:
     """Raises: RunNotFound, also for another program's run."""
     run = await store.run(connection, program_id, run_id)

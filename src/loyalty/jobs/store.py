@@ -160,19 +160,21 @@ async def members_to_notify(
     found on the ladder in force, by one of its numbers. The last is None when there are no more members.
     """
     query = text(
-        "WITH some AS MATERIALIZED ("
+        "WITH looked_at AS MATERIALIZED ("
         " SELECT id FROM members WHERE program_id = :program AND cell = :cell AND id > :after AND status <> 'erased'"
         " ORDER BY id LIMIT :chunk)"
-        " SELECT (SELECT count(*) FROM some), (SELECT id FROM some ORDER BY id DESC LIMIT 1), ARRAY("
-        "  SELECT id FROM some WHERE (:points AND EXISTS ("
-        "   SELECT FROM accounts a WHERE a.program_id = :program AND a.cell = :cell AND a.owner_id = some.id"
+        " SELECT (SELECT count(*) FROM looked_at), (SELECT id FROM looked_at ORDER BY id DESC LIMIT 1), ARRAY("
+        "  SELECT id FROM looked_at m WHERE (:points AND EXISTS ("
+        "   SELECT FROM accounts a WHERE a.program_id = :program AND a.cell = :cell AND a.owner_id = m.id"
         "   AND (a.next_due_at <= :now OR EXISTS ("
         "    SELECT FROM lots l, unnest(CAST(:after_at AS timestamptz[]), CAST(:to_at AS timestamptz[])) u(after, upto)"
         "    WHERE l.program_id = :program AND l.cell = :cell AND l.account_id = a.id AND l.is_open"
         "    AND l.expires_at > u.after AND l.expires_at <= u.upto))))"
         "  OR (SELECT count(*) FROM standings s,"
-        "   unnest(CAST(:tier_sets AS text[]), CAST(:numbers AS integer[])) u(t, n) WHERE s.program_id = :program AND s.cell = :cell AND s.member_id = some.id"
-        "   AND s.tier_set = u.t AND s.judged_by = u.n AND (s.next_review_at >= :until) IS NOT FALSE) < :ladders"
+        "   unnest(CAST(:tier_sets AS text[]), CAST(:numbers AS integer[])) u(tier_set, number)"
+        "   WHERE s.program_id = :program AND s.cell = :cell AND s.member_id = m.id"
+        "   AND s.tier_set = u.tier_set AND s.judged_by = u.number"
+        "   AND (s.next_review_at >= :until) IS NOT FALSE) < :ladders"
         "  ORDER BY id)"
     )
     known = [(tier_set, number) for tier_set, numbers in ladders.items() for number in numbers]
@@ -238,6 +240,33 @@ async def page(
         query = query.where(tuple_(runs.c.created_at, runs.c.id) < before)
     query = query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
     return [struct(row, Run) for row in await connection.execute(query)]
+
+
+async def due_counts(
+    connection: AsyncConnection, program_id: UUID, cells: int, tier_sets: Sequence[str], now: datetime
+) -> list[tuple[int, datetime | None]]:
+    """Of accounts, then of standings: how many have something due at `now`, and since when."""
+    due = "SELECT count(*), min({at}) FROM {table} WHERE program_id = :program AND cell = ANY(:cells) AND {at} <= :now"
+    accounts = due.format(table="accounts", at="next_due_at")
+    standings = due.format(table="standings", at="next_review_at") + " AND tier_set = ANY(:tier_sets)"
+    given = {"program": program_id, "cells": list(range(cells)), "now": now}
+    found = [(await connection.execute(text(accounts), given)).one()]
+    found.append((await connection.execute(text(standings), given | {"tier_sets": list(tier_sets)})).one())
+    return [(count, since) for count, since in found]
+
+
+async def closed_at(connection: AsyncConnection, program_id: UUID, on: date) -> datetime:
+    """When a program day was closed."""
+    query = text(
+        "SELECT recorded_at FROM blocks WHERE program_id = :program AND cell = 0 AND closes_on = :day"
+    )
+    return (await connection.execute(query, {"program": program_id, "day": on})).scalar_one()
+
+
+async def run_counts(connection: AsyncConnection) -> dict[tuple[str, str], int]:
+    """How many runs of all programs there are, by kind and state."""
+    query = select(runs.c.kind, runs.c.state, func.count()).group_by(runs.c.kind, runs.c.state)
+    return {(kind, state): count for kind, state, count in await connection.execute(query)}
 
 
 async def purge_notices(connection: AsyncConnection, program_id: UUID, before: date) -> int:

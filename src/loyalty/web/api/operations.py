@@ -13,7 +13,7 @@ from loyalty.access.types import AuditEntry
 from loyalty.base.canonical import canonical
 from loyalty.base.database import reading
 from loyalty.base.paging import InvalidCursor
-from loyalty.jobs.service import get_run, queue_run
+from loyalty.jobs.service import get_run, list_runs, queue_run
 from loyalty.jobs.types import Run, RunKind, RunNotFound, RunState
 from loyalty.posting.commands import Answer
 from loyalty.web.api import wire
@@ -37,6 +37,20 @@ class RunView(Struct, frozen=True):
     ended_at: datetime | None
     progress: dict[str, Any] | None
     result: dict[str, Any] | None
+
+
+class RunPage(Struct, frozen=True):
+    data: tuple[RunView, ...]
+    next_cursor: str | None
+
+
+class RunQuery(Struct, frozen=True):
+    """Which runs."""
+
+    kind: RunKind | None = None
+    state: RunState | None = None
+    limit: wire.Limit = 50
+    cursor: wire.CursorText | None = None
 
 
 @get("/v1/audit-log", Permission.AUDIT_READ, answers={200: AuditPage}, refusals=(InvalidCursor,))
@@ -74,11 +88,33 @@ async def read_verification(call: Call, run: UUID) -> Answer:
     return reply(_view(found))
 
 
-@get("/v1/runs/{run}", Permission.VERIFY_RUN, answers={200: RunView}, refusals=(RunNotFound,))
+@get("/v1/runs", Permission.RUN_READ, answers={200: RunPage}, refusals=(InvalidCursor,))
+async def list_long_work(call: Call, query: RunQuery) -> Answer:
+    """Long work, newest first: what waits, what is being done, what came of the rest."""
+    filters = (query.kind, query.state)
+    after = call.page_start(query.cursor, *filters)
+    before = None if after is None else (datetime.fromisoformat(after[0]), UUID(after[1]))
+    async with reading(call.runtime.engine, call.program_id) as connection:
+        found = await list_runs(
+            connection,
+            call.program_id,
+            kind=query.kind,
+            state=query.state,
+            before=before,
+            limit=query.limit + 1,
+        )
+    return call.page([_view(one) for one in found], query.limit, _where, *filters)
+
+
+@get("/v1/runs/{run}", Permission.RUN_READ, answers={200: RunView}, refusals=(RunNotFound,))
 async def read_run(call: Call, run: UUID) -> Answer:
     """How far any long work is."""
     async with reading(call.runtime.engine, call.program_id) as connection:
         return reply(_view(await get_run(connection, call.program_id, run)))
+
+
+def _where(run: RunView) -> list[Any]:
+    return [run.created_at.isoformat(), str(run.id)]
 
 
 def _view(run: Run) -> RunView:
