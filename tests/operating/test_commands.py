@@ -11,9 +11,12 @@ import pytest
 from msgspec.structs import replace
 
 from loyalty.access.keys import kind_of
+from loyalty.base.database import shared
 from loyalty.base.settings import from_process
 from loyalty.cli.frame import Exit
 from loyalty.cli.main import run
+from loyalty.jobs.service import queue_run
+from loyalty.jobs.types import RunKind
 from loyalty.operating.desk import DeskError, open_desk
 from loyalty.programs.service import create_program, list_programs
 from loyalty.programs.types import ProgramKind
@@ -283,3 +286,27 @@ async def _audited(url: str, program_id: UUID) -> list[asyncpg.Record]:
         return await link.fetch("SELECT action, actor_kind FROM audit_log WHERE program_id = $1", program_id)
     finally:
         await link.close()
+
+
+def test_what_is_due_is_told_with_its_age_and_the_runs_that_wait(shell: Shell, sandbox: str) -> None:
+    shell("clock", "advance", "--days", "3", "--program", sandbox)
+
+    async def ask() -> None:
+        async with open_desk(from_process()) as desk, shared(desk.runtime.engine) as connection:
+            await queue_run(connection, UUID(sandbox), RunKind.VERIFICATION, at=desk.now(), ids=desk.ids)
+
+    asyncio.run(ask())
+    (told,) = shell.json("jobs", "--program", sandbox)
+    assert told["days"] == {"count": 3, "since": "2017-01-02T05:00:00Z"}
+    assert told["notices"] == {"count": 4, "since": "2017-01-01T05:00:00Z"}
+    assert told["accounts"] == told["standings"] == {"count": 0, "since": None}
+    assert [(run["kind"], run["state"], run["tries"]) for run in told["runs"]] == [
+        ("verification", "queued", 0)
+    ]
+    lines = shell("jobs", "--program", sandbox).splitlines()
+    assert lines[0].startswith(f"Program {sandbox} (sandbox), 2017-01-04 05:00 UTC")
+    assert ["days", "to", "close", "3", "2017-01-02", "05:00", "UTC", "2", "days,", "0:00:00"] in [
+        line.split() for line in lines
+    ]
+    assert any("verification" in line and "queued" in line for line in lines)
+    assert len(shell("jobs").splitlines()) >= len(lines)

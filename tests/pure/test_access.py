@@ -46,6 +46,7 @@ MATRIX = {
     "feed.read":       "-     -      -       m       m       m      m",
     "audit.read":      "-     -      -       -       -       m      m",
     "verify.run":      "-     -      -       -       -       m      m",
+    "run.read":        "-     -      -       m       m       m      m",
     "clients.manage":  "-     -      -       -       -       -      m",
     "staff.manage":    "-     -      -       -       -       -      m",
     "self.read":       "-     m      -       -       -       -      -",
