@@ -29,8 +29,9 @@ NOON = datetime(2026, 12, 1, 11, tzinfo=UTC)  # thirty days before the last of t
 
 
 def opened(*, at: datetime = NOON, notices: Notices | None = None, **more: Any) -> Shop:
+    fields: dict[str, Any] = {"expiry": YEAR_END} | more
     policies = {} if notices is None else {"notices": notices}
-    shop = Shop(program(policies=policies, **({"expiry": YEAR_END} | more)), clock=at)
+    shop = Shop(program(policies=policies, **fields), clock=at)
     shop.done(enrol(ANN))
     return shop
 

@@ -32,7 +32,8 @@ def notify(work: Work, command: Notify) -> Outcome:
     told: list[Notice] = []
     if command.on <= today:
         for notice, event, facts in (*_points(work, member, command.on), *_tiers(work, member, command.on)):
-            if notice.day < today or notice in work.book.told(member.id):
+            # What has passed is not among them: the points are gone, the tier has fallen.
+            if notice in work.book.told(member.id):
                 continue
             days = {"days_before": notice.days_before, "days_left": (notice.day - today).days}
             work.events.append(Event(event, member.id, work.now, encode(facts | days)))
