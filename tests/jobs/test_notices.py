@@ -195,6 +195,16 @@ async def test_the_erased_leave_no_notice_and_past_ones_are_forgotten(
     await whole(runtime, shop)
 
 
+async def test_points_that_get_another_end_once_they_are_settled_are_found_before_they_are(
+    runtime: Runtime, database: Database, clock: StandingClock
+) -> None:
+    shop = await open_shop(runtime, expiry=Rolling(days=2), hold_grace_days=31)
+    await shop.done(adjust(70), hold(70, minutes=3 * 24 * 60))
+    clock.at = NOW + 4 * DAY  # the hold lapsed yesterday: good for 31 days more
+    await tell_ahead(runtime)
+    assert await told(database, shop) == [("points.expiring", "2026-12-24", 30, 30)]
+
+
 async def test_a_sandbox_is_told_by_its_own_clock(runtime: Runtime, database: Database) -> None:
     shop = await open_shop(runtime, clock_at=NOW, expiry=MONTH)
     await shop.done(adjust(70))

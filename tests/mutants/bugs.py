@@ -674,7 +674,7 @@ JOBS = {
         "jobs/store.py",
         "(a.next_due_at <= :now OR EXISTS (",
         "(a.next_due_at < NULL AND a.next_due_at <= :now OR EXISTS (",
-        NIGHTS + "nobody_of_whom_there_is_something_to_tell_is_left_out",
+        NIGHTS + "points_that_get_another_end_once_they_are_settled_are_found_before_they_are",
     ),
     "laws are checked though no day was closed": Bug(
         "jobs/laws.py",
