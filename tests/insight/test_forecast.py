@@ -11,9 +11,9 @@ from loyalty.base.calendar import midnight
 from loyalty.insight.ahead import store
 from loyalty.insight.ahead.forecast import forecast
 from loyalty.insight.ahead.types import Forecast
-from loyalty.jobs.due import settle
+from loyalty.jobs.road import to_each
 from loyalty.ledger.verify import verify
-from loyalty.posting.commands import EraseMember, Publish
+from loyalty.posting.commands import EraseMember, Publish, Settle
 from loyalty.posting.reviews import reviews
 from loyalty.posting.runtime import Runtime
 from loyalty.programs.types import PayPolicy, ProgramNotFound, Rolling
@@ -104,7 +104,7 @@ async def test_a_year_brings_exactly_what_was_forecast(
         steps.append(at)
     for at in sorted(steps):
         await story.move_to(at)
-        assert (await settle(runtime, story.shop.id, story.members))[1] == []
+        assert (await to_each(runtime, story.shop.id, story.members, Settle))[1] == []
     points, moves = await happened(database, story.shop.id, story.now)
     assert told(foretold) == (points, moves)
     assert len(points) > 5

@@ -614,6 +614,8 @@ STANDINGS = {
 SWEEP = "tests/jobs/test_due.py::test_"
 MOVE = "tests/jobs/test_moves.py::test_"
 IMPORT = "tests/jobs/test_imports.py::test_"
+NOTICES = "tests/posting/test_notices.py::test_"
+NIGHTS = "tests/jobs/test_notices.py::test_"
 JOBS = {
     "others write while a clock is moved": Bug(
         "posting/decide/__init__.py",
@@ -694,6 +696,60 @@ JOBS = {
         "range(runtime.settings.cells)",
         "range(1)",
         "tests/posting/test_lanes.py::test_what_is_due_is_found_in_every_lane",
+    ),
+    "a notice is told again": Bug(
+        "posting/decide/notices.py",
+        "if notice in work.book.told(member.id):",
+        "if False:",
+        NOTICES + "a_notice_is_told_once_however_often_it_is_looked_for",
+    ),
+    "the day after the last is told as the last": Bug(
+        "posting/decide/notices.py",
+        "day = last_day_on(at, work.policies.zone)",
+        "day = local_date(at, work.policies.zone)",
+        NOTICES + "points_are_told_thirty_and_seven_days_before_their_last_day",
+    ),
+    "a night that was cut short counts as done": Bug(
+        "jobs/notices.py",
+        "program_id, cell, WORK, day, after)",
+        "program_id, cell, WORK, day, None)",
+        NIGHTS + "a_night_that_was_cut_short_goes_on_behind_the_last_member",
+    ),
+    "missed nights are left out": Bug(
+        "jobs/notices.py",
+        "return (day, after) if day >= oldest else (oldest, NIL)",
+        "return local_date(now, in_force.zone), NIL",
+        NIGHTS + "missed_nights_are_made_up_and_what_has_passed_is_dropped",
+    ),
+    "a batch remembers no notices": Bug(
+        "posting/store.py",
+        "book.notices.setdefault(member_id, set()).add(Notice(*notice))",
+        "pass",
+        NIGHTS + "two_who_tell_at_once_tell_it_once",
+    ),
+    "the erased leave their notices": Bug(
+        "posting/store.py",
+        "(_NOTICES_GONE, erased),",
+        "",
+        NIGHTS + "the_erased_leave_no_notice_and_past_ones_are_forgotten",
+    ),
+    "what has another end once it is settled is not looked for": Bug(
+        "jobs/store.py",
+        "(a.next_due_at <= :now OR EXISTS (",
+        "(a.next_due_at < NULL AND a.next_due_at <= :now OR EXISTS (",
+        NIGHTS + "points_that_get_another_end_once_they_are_settled_are_found_before_they_are",
+    ),
+    "laws are checked though no day was closed": Bug(
+        "jobs/laws.py",
+        'given = {"asked_on": asked_on, "closed": closed.isoformat()}',
+        'given = {"asked_on": asked_on}',
+        "tests/jobs/test_laws.py::test_one_verification_a_day_however_many_days_were_closed",
+    ),
+    "the mark of a killed worker keeps others out": Bug(
+        "jobs/worker.py",
+        "{waiting.tries}:{moment}",
+        "{waiting.tries}:{moment and 0}",
+        "tests/jobs/test_worker.py::test_the_mark_of_a_killed_worker_keeps_nobody_from_its_run",
     ),
 }
 FORECAST, PLAN = "tests/insight/test_forecast.py::test_", "tests/insight/test_plan.py::test_"

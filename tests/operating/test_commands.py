@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,10 +13,14 @@ import pytest
 from msgspec.structs import replace
 
 from loyalty.access.keys import kind_of
+from loyalty.base.database import shared
 from loyalty.base.settings import from_process
 from loyalty.cli.frame import Exit
 from loyalty.cli.main import run
+from loyalty.jobs.service import queue_run
+from loyalty.jobs.types import RunKind
 from loyalty.operating.desk import DeskError, open_desk
+from loyalty.posting.commands import AdvanceClock
 from loyalty.programs.service import create_program, list_programs
 from loyalty.programs.types import ProgramKind
 from loyalty.rules.types import Ruleset
@@ -321,3 +326,26 @@ def test_a_file_is_brought_in_with_figures_and_what_was_rejected(
     assert "Refused (import_file_wrong): Column 1 has a name" in shell(*line, ends=Exit.FAILED)
     missing = shell("import", "lots", str(tmp_path / "none.csv"), "--source", "crm", ends=Exit.USAGE)
     assert "none.csv cannot be read: No such file or directory" in missing
+
+
+def test_what_is_due_is_told_with_its_age_and_the_runs_that_wait(shell: Shell, sandbox: str) -> None:
+    async def ask() -> None:
+        async with open_desk(from_process()) as desk, shared(desk.runtime.engine) as connection:
+            await desk.submit(UUID(sandbox), AdvanceClock(datetime(2017, 1, 4, 5, tzinfo=UTC)))
+            await queue_run(connection, UUID(sandbox), RunKind.VERIFICATION, at=desk.now(), ids=desk.ids)
+
+    asyncio.run(ask())
+    (told,) = shell.json("jobs", "--program", sandbox)
+    assert told["days"] == {"count": 3, "since": "2017-01-02T05:00:00Z"}
+    assert told["notices"] == {"count": 4, "since": "2017-01-01T05:00:00Z"}
+    assert told["accounts"] == told["standings"] == {"count": 0, "since": None}
+    assert [(run["kind"], run["state"], run["tries"]) for run in told["runs"]] == [
+        ("verification", "queued", 0)
+    ]
+    lines = shell("jobs", "--program", sandbox).splitlines()
+    assert lines[0].startswith(f"Program {sandbox} (sandbox), 2017-01-04 05:00 UTC")
+    assert ["days", "to", "close", "3", "2017-01-02", "05:00", "UTC", "2", "days,", "0:00:00"] in [
+        line.split() for line in lines
+    ]
+    assert any("verification" in line and "queued" in line for line in lines)
+    assert len(shell("jobs").splitlines()) >= len(lines)

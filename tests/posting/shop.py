@@ -446,6 +446,7 @@ class Shop:
         for id in keys.proposals:
             book.proposals.setdefault(id, None)
         book.owners.update(keys.owners)
+        book.noticed.update(keys.noticed)
         book.lots_complete.update(keys.open_lots)
         book.expired_since.update(keys.expired)
 

@@ -452,6 +452,33 @@ async def test_a_verification_is_queued_and_can_be_asked_after(world: World) -> 
     assert (await auditor.get(f"/v1/runs/{queued.json['id']}")).status == 200
 
 
+async def test_long_work_is_listed_newest_first_page_by_page(world: World) -> None:
+    shop = await new_shop(world.runtime)
+    auditor, manager, till = (world.client(role, shop) for role in ("auditor", "manager", "pos"))
+    asked = [
+        (await auditor.post("/v1/verification-runs", None, idempotency_key=f"v-{n}")).json["id"]
+        for n in range(5)
+    ]
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = (await manager.get(f"/v1/runs?kind=verification&state=queued&limit=2{cursor}")).json
+        seen += [one["id"] for one in page["data"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert seen == asked[::-1]
+    assert (await manager.get("/v1/runs?state=failed")).json == {"data": [], "next_cursor": None}
+    assert (await manager.get("/v1/runs?kind=tiers")).json["data"] == []
+    assert (await manager.get(f"/v1/runs?state=queued{cursor}")).json["code"] == "invalid_cursor"
+    assert (await manager.get("/v1/runs?kind=lunch")).json["code"] == "invalid_parameter"
+    assert (await till.get("/v1/runs")).status == 403
+    assert (await world.client("manager").get("/v1/runs?limit=200")).status == 200
+    assert not set(asked) & {
+        one["id"] for one in (await world.client("manager").get("/v1/runs")).json["data"]
+    }
+
+
 async def test_the_shortcut_past_the_router_answers_as_the_router_does(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ COMMANDS = {
     "doctor": "Check this machine, the settings and the servers, and say what to do.",
     "forecast": "Say what happens by itself in the coming year.",
     "import": "Bring in members, opening lots and standings from CSV files.",
+    "jobs": "What is due and since when, long work, and the last nightly work.",
     "keys": "Create, list, rotate and revoke API keys.",
     "migrate": "Bring the database to the newest schema.",
     "program": "Create, show, publish and export programs.",

@@ -4,7 +4,7 @@ It changes nothing that anybody reads, for every read settles and reviews first;
 tell it.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -13,7 +13,7 @@ import structlog
 from loyalty.base.database import alone, reading
 from loyalty.jobs import store
 from loyalty.jobs.programs import in_every_program
-from loyalty.jobs.road import send
+from loyalty.jobs.road import to_each
 from loyalty.posting.commands import Settle
 from loyalty.posting.runtime import Runtime
 
@@ -61,18 +61,11 @@ async def _lane(runtime: Runtime, program_id: UUID, cell: int, find: Find) -> tu
     while True:
         due = await find(runtime, program_id, cell, after)
         members = list(dict.fromkeys(id for _, _, id in due))  # one may have several accounts
-        done, left = await settle(runtime, program_id, members)
+        done, left = await to_each(runtime, program_id, members, Settle)
         settled += done
         if left or len(due) < CHUNK:
             return settled, left
         after = due[-1][:2]
-
-
-async def settle(runtime: Runtime, program_id: UUID, members: Sequence[UUID]) -> tuple[int, list[str]]:
-    """Settle some members, a few at a time; of how many something was due, and the codes of what stopped it."""
-    commands = {f"settle {id}": Settle(id) for id in members}
-    # Nothing due: somebody else did it. Erased: gone meanwhile. Busy, for one: the next sweep comes to it.
-    return await send(runtime, program_id, commands, frozenset({"nothing_due", "member_erased"}))
 
 
 async def _accounts(

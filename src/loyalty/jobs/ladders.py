@@ -11,11 +11,13 @@ from loyalty.base.clock import random62
 from loyalty.base.database import reading, transaction
 from loyalty.base.ids import NIL, Ids
 from loyalty.jobs import store
-from loyalty.jobs.due import CHUNK, settle
+from loyalty.jobs.due import CHUNK
 from loyalty.jobs.programs import in_every_program
+from loyalty.jobs.road import to_each
 from loyalty.jobs.runs import Report
 from loyalty.jobs.service import queue_run
 from loyalty.jobs.types import Run, RunKind
+from loyalty.posting.commands import Settle
 from loyalty.posting.configuration import History
 from loyalty.posting.runtime import Runtime
 
@@ -30,7 +32,7 @@ async def _program(runtime: Runtime, program_id: UUID) -> int:
     if number is None:
         return 0
     async with reading(runtime.engine, program_id) as connection:
-        if await store.asked_for(connection, program_id, RunKind.TIERS, number):
+        if await store.asked_for(connection, program_id, RunKind.TIERS, "number", number):
             return 0
     ids = Ids(runtime.clock.now_ms, random62)
     async with transaction(runtime.engine, program_id) as connection:
@@ -67,7 +69,7 @@ async def place_all(runtime: Runtime, program_id: UUID, report: Report) -> dict[
         while after is not None:
             async with reading(runtime.engine, program_id) as connection:
                 members = await store.members_of(connection, program_id, cell, after, CHUNK)
-            done, left = await settle(runtime, program_id, members)
+            done, left = await to_each(runtime, program_id, members, Settle)
             if left:
                 raise RuntimeError(f"not settled: {left}")
             looked_at, placed = looked_at + len(members), placed + done

@@ -16,6 +16,7 @@ from loyalty.jobs import store
 from loyalty.jobs.days import close_days_of
 from loyalty.jobs.due import settle_program
 from loyalty.jobs.ladders import place_all
+from loyalty.jobs.notices import tell_program
 from loyalty.jobs.programs import in_every_program
 from loyalty.jobs.road import refused
 from loyalty.jobs.runs import Report
@@ -48,7 +49,7 @@ async def _ask(runtime: Runtime, program_id: UUID) -> int:
 
 async def move(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
     """Bring the clock of the run's program to where it is being moved."""
-    program_id, told = run.program_id, {"settled": 0, "days": 0}
+    program_id, told, on = run.program_id, {"settled": 0, "notices": 0, "days": 0}, None
     while True:
         now = await runtime.now(program_id)
         history = await runtime.history(program_id)
@@ -59,7 +60,9 @@ async def move(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
         if left:
             raise RuntimeError(f"not settled: {left}")
         told["settled"] += done
-        told["days"] += await close_days_of(runtime, program_id)
+        if on != (on := local_date(now, here.zone)):
+            told["notices"] += await tell_program(runtime, program_id)
+            told["days"] += await close_days_of(runtime, program_id)
         async with reading(runtime.engine, program_id) as connection:
             clock = await sandbox_clock(connection, program_id)
             due = await store.next_due(
@@ -69,7 +72,7 @@ async def move(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
         report({**told, "now": now.isoformat()})
         if clock.moving_to is None:
             return {**told, "now": now.isoformat()}
-        instants = [clock.moving_to, midnight(local_date(now, here.zone) + _DAY, here.zone)]
+        instants = [clock.moving_to, midnight(on + _DAY, here.zone)]
         instants += [one.effective_at for one in history.scheduled(now)[:1]]
         to = min(instants if due is None else [*instants, due])
         code = await refused(runtime, program_id, AdvanceClock(to), f"set to {to.isoformat()}")

@@ -4,18 +4,18 @@
 names its program in every statement.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, and_, cast, func, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert as insert_or_leave
+from sqlalchemy import DateTime, and_, cast, func, or_, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.base.ids import NIL
 from loyalty.base.rows import columns, struct, values
-from loyalty.jobs.tables import runs
+from loyalty.jobs.tables import job_places, runs
 from loyalty.jobs.types import Run, RunKind, RunState
 
 _LAST_SIGN = func.greatest(cast(runs.c.progress.op("->>")("at"), DateTime(timezone=True)), runs.c.started_at)
@@ -23,7 +23,7 @@ _LAST_SIGN = func.greatest(cast(runs.c.progress.op("->>")("at"), DateTime(timezo
 
 async def add(connection: AsyncConnection, run: Run) -> None:
     """Write a new run; one that is there already stays as it is."""
-    await connection.execute(insert_or_leave(runs).on_conflict_do_nothing(), values(run))
+    await connection.execute(upsert(runs).on_conflict_do_nothing(), values(run))
 
 
 async def run(connection: AsyncConnection, program_id: UUID, run_id: UUID) -> Run | None:
@@ -157,12 +157,81 @@ async def members_of(
     return list((await connection.execute(query, given)).scalars())
 
 
-async def asked_for(connection: AsyncConnection, program_id: UUID, kind: RunKind, number: int) -> bool:
-    """Whether there is a run of this kind for a configuration."""
+async def members_to_notify(
+    connection: AsyncConnection,
+    program_id: UUID,
+    cell: int,
+    now: datetime,
+    ends: Sequence[tuple[datetime, datetime]],
+    ladders: Mapping[str, Sequence[int]],
+    until: datetime,
+    after: UUID,
+    chunk: int,
+) -> tuple[list[UUID], UUID | None]:
+    """Of the next `chunk` members of a lane, those of whom there may be something to tell; the last looked at.
+
+    Points that expire within one of `ends` (their beginnings left out), or anything due on the account, which may
+    give points another end; and of each ladder a standing that is to be reviewed before `until`, or that was not yet
+    found on the ladder in force, by one of its numbers. The last is None when there are no more members.
+    """
+    query = text(
+        "WITH looked_at AS MATERIALIZED ("
+        " SELECT id FROM members WHERE program_id = :program AND cell = :cell AND id > :after AND status <> 'erased'"
+        " ORDER BY id LIMIT :chunk)"
+        " SELECT (SELECT count(*) FROM looked_at), (SELECT id FROM looked_at ORDER BY id DESC LIMIT 1), ARRAY("
+        "  SELECT id FROM looked_at m WHERE (:points AND EXISTS ("
+        "   SELECT FROM accounts a WHERE a.program_id = :program AND a.cell = :cell AND a.owner_id = m.id"
+        "   AND (a.next_due_at <= :now OR EXISTS ("
+        "    SELECT FROM lots l, unnest(CAST(:after_at AS timestamptz[]), CAST(:to_at AS timestamptz[])) u(after, upto)"
+        "    WHERE l.program_id = :program AND l.cell = :cell AND l.account_id = a.id AND l.is_open"
+        "    AND l.expires_at > u.after AND l.expires_at <= u.upto))))"
+        "  OR (SELECT count(*) FROM standings s,"
+        "   unnest(CAST(:tier_sets AS text[]), CAST(:numbers AS integer[])) u(tier_set, number)"
+        "   WHERE s.program_id = :program AND s.cell = :cell AND s.member_id = m.id"
+        "   AND s.tier_set = u.tier_set AND s.judged_by = u.number"
+        "   AND (s.next_review_at >= :until) IS NOT FALSE) < :ladders"
+        "  ORDER BY id)"
+    )
+    known = [(tier_set, number) for tier_set, numbers in ladders.items() for number in numbers]
+    given = {
+        "program": program_id, "cell": cell, "now": now, "until": until, "after": after, "chunk": chunk,
+        "points": bool(ends), "after_at": [one for one, _ in ends], "to_at": [one for _, one in ends],
+        "tier_sets": [one for one, _ in known], "numbers": [one for _, one in known], "ladders": len(ladders),
+    }  # fmt: skip
+    seen, last, found = (await connection.execute(query, given)).one()
+    return found, last if seen == chunk else None
+
+
+async def place(
+    connection: AsyncConnection, program_id: UUID, cell: int, work: str
+) -> tuple[date | None, UUID | None] | None:
+    """How far nightly work has come in a lane: the day, and the last row that is done of it; None: it never began."""
+    c = job_places.c
+    query = select(c.day, c.after).where(c.program_id == program_id, c.cell == cell, c.work == work)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else (row.day, row.after)
+
+
+async def put_place(
+    connection: AsyncConnection, program_id: UUID, cell: int, work: str, day: date | None, after: UUID | None
+) -> None:
+    """Note how far nightly work has come."""
+    row = {"program_id": program_id, "cell": cell, "work": work, "day": day, "after": after}
+    statement = upsert(job_places).values(row)
+    moved = {"day": day, "after": after}
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=["program_id", "cell", "work"], set_=moved)
+    )
+
+
+async def asked_for(
+    connection: AsyncConnection, program_id: UUID, kind: RunKind, name: str, value: int | str
+) -> bool:
+    """Whether there is a run of this kind that was given this."""
     query = select(runs.c.id).where(
         runs.c.program_id == program_id,
         runs.c.kind == kind,
-        runs.c.input["number"].as_integer() == number,
+        runs.c.input[name].as_string() == str(value),
     )
     return (await connection.execute(query.limit(1))).first() is not None
 
@@ -177,6 +246,82 @@ async def unasked_move(connection: AsyncConnection, program_id: UUID) -> tuple[U
     )
     row = (await connection.execute(query, {"program": program_id})).one_or_none()
     return None if row is None else (row[0], row[1])
+
+
+async def page(
+    connection: AsyncConnection,
+    program_id: UUID,
+    *,
+    kinds: Sequence[RunKind],
+    state: RunState | None,
+    before: tuple[datetime, UUID] | None,
+    limit: int,
+) -> list[Run]:
+    """Runs of a program, newest first."""
+    query = select(*columns(runs, Run)).where(runs.c.program_id == program_id, runs.c.kind.in_(kinds))
+    if state is not None:
+        query = query.where(runs.c.state == state)
+    if before is not None:
+        query = query.where(tuple_(runs.c.created_at, runs.c.id) < before)
+    query = query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
+    return [struct(row, Run) for row in await connection.execute(query)]
+
+
+async def due_counts(
+    connection: AsyncConnection, program_id: UUID, cells: int, tier_sets: Sequence[str], now: datetime
+) -> list[tuple[int, datetime | None]]:
+    """Of accounts, then of standings: how many have something due at `now`, and since when."""
+    due = "SELECT count(*), min({at}) FROM {table} WHERE program_id = :program AND cell = ANY(:cells) AND {at} <= :now"
+    accounts = due.format(table="accounts", at="next_due_at")
+    standings = due.format(table="standings", at="next_review_at") + " AND tier_set = ANY(:tier_sets)"
+    given = {"program": program_id, "cells": list(range(cells)), "now": now}
+    found = [(await connection.execute(text(accounts), given)).one()]
+    found.append((await connection.execute(text(standings), given | {"tier_sets": list(tier_sets)})).one())
+    return [(count, since) for count, since in found]
+
+
+async def closed_at(connection: AsyncConnection, program_id: UUID, on: date) -> datetime:
+    """When a program day was closed."""
+    query = text(
+        "SELECT recorded_at FROM blocks WHERE program_id = :program AND cell = 0 AND closes_on = :day"
+    )
+    return (await connection.execute(query, {"program": program_id, "day": on})).scalar_one()
+
+
+async def run_counts(connection: AsyncConnection) -> dict[tuple[str, str], int]:
+    """How many runs of all programs there are, by kind and state."""
+    query = select(runs.c.kind, runs.c.state, func.count()).group_by(runs.c.kind, runs.c.state)
+    return {(kind, state): count for kind, state, count in await connection.execute(query)}
+
+
+async def purge_notices(connection: AsyncConnection, program_id: UUID, before: date) -> int:
+    """Delete what was told of days before this one."""
+    query = text("DELETE FROM notices WHERE program_id = :program AND day < :before")
+    return (await connection.execute(query, {"program": program_id, "before": before})).rowcount
+
+
+async def purge_lines(
+    connection: AsyncConnection, program_id: UUID, cell: int, days: int, after: UUID, chunk: int
+) -> tuple[int, UUID | None]:
+    """Remove the lines of the next `chunk` activities of a lane, of those recorded more than so many days ago.
+
+    By the database's own clock or the sandbox's, as its guard demands; ids are in the order of recording. Returns how
+    many went, and the last that was old enough; None when none was.
+    """
+    query = text(
+        "WITH next AS MATERIALIZED ("
+        " SELECT id, recorded_at FROM activities WHERE program_id = :program AND cell = :cell AND id > :after"
+        " ORDER BY id LIMIT :chunk), old AS MATERIALIZED ("
+        " SELECT id FROM next WHERE recorded_at <"
+        " coalesce((SELECT now_at FROM sandbox_clocks WHERE program_id = :program), now())"
+        " - make_interval(days => :days)),"
+        " gone AS (UPDATE activities a SET content = NULL FROM old WHERE a.program_id = :program AND a.cell = :cell"
+        " AND a.id = old.id AND a.content IS NOT NULL RETURNING 1)"
+        " SELECT (SELECT count(*) FROM gone), (SELECT id FROM old ORDER BY id DESC LIMIT 1)"
+    )
+    given = {"program": program_id, "cell": cell, "days": days, "after": after, "chunk": chunk}
+    gone, last = (await connection.execute(query, given)).one()
+    return gone, last
 
 
 async def purge_records(

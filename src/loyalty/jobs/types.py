@@ -47,9 +47,7 @@ class Run(Struct, frozen=True):
 class RunNotFound(NotFound):
     code: ClassVar[str] = "run_not_found"
     title: ClassVar[str] = "There is no such run."
-    remedy: ClassVar[str] = (
-        "Take the id that `POST /v1/verification-runs`, `/v1/forecasts` or `/v1/program/configurations/plan` answered."
-    )
+    remedy: ClassVar[str] = "Take an id from `GET /v1/runs`."
 
 
 class RedatePlanUnfinished(Conflict):

@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
+import structlog
 
 from loyalty.insight.ahead.forecast import forecast
 from loyalty.insight.ahead.plan import plan
@@ -24,6 +25,8 @@ from loyalty.posting.configuration import Configuration
 from loyalty.posting.reviews import reviews
 from loyalty.posting.runtime import Runtime
 
+log = structlog.get_logger()
+
 
 class _Stopped(Exception):
     pass
@@ -35,7 +38,10 @@ async def verification(runtime: Runtime, run: Run, report: Report) -> dict[str, 
     def work(connect: Connect, progress: Progress) -> Awaitable[Verified]:
         return verify(connect, run.program_id, progress=progress, also=(reviews,))
 
-    return await _apart(runtime, report, work)
+    found = await _apart(runtime, report, work)
+    if not found["intact"]:
+        log.error("books_broken", program_id=str(run.program_id), broken=found["broken"])
+    return found
 
 
 async def forecasting(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 Inactivity is no date on lots. Source: docs/ledger.md, "Dates".
 """
 
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from loyalty.base.calendar import add_months, day_of_year, local_date, midnight, period_end
+from loyalty.ledger.types import Lot
 from loyalty.programs.types import ExpiryPolicy, FixedDays, NeverExpires, Rolling
 
 _DAY = timedelta(days=1)
@@ -45,6 +47,18 @@ def _next(policy: FixedDays, earliest: date) -> date:
     """The first of the policy's days from `earliest` on."""
     days = (day_of_year(day, year) for year in (earliest.year, earliest.year + 1) for day in policy.on)
     return min(day for day in days if day >= earliest)
+
+
+def expiring(lots: Iterable[Lot]) -> dict[datetime, int]:
+    """What expires when: available points by the instant of their end; what has no end is left out.
+
+    Needs: all open lots of an account, settled.
+    """
+    found: dict[datetime, int] = {}
+    for lot in lots:
+        if lot.available and lot.expires_at is not None:
+            found[lot.expires_at] = found.get(lot.expires_at, 0) + lot.available
+    return found
 
 
 def last_day_on(expires_at: datetime, zone: ZoneInfo) -> date:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from loyalty.base.ids import NIL
 from loyalty.ledger import store
 from loyalty.ledger.asof import held_then, replay, settle_here
-from loyalty.ledger.expiry import last_day_on
+from loyalty.ledger.expiry import expiring, last_day_on
 from loyalty.ledger.postings import apply
 from loyalty.ledger.settle import next_due, settle
 from loyalty.ledger.statement import figures, line, newest_first
@@ -246,14 +246,11 @@ def _written(page: store.Page, currency: PointsCurrency, zone: ZoneInfo, limit: 
 
 
 def _balance(account: Account, lots: Mapping[UUID, Lot], zone: ZoneInfo) -> Balance:
-    ends = [lot.expires_at for lot in lots.values() if lot.available and lot.expires_at is not None]
-    expiring = None
-    if ends:
-        first = min(ends)
-        points = sum(lot.available for lot in lots.values() if lot.expires_at == first)
-        expiring = Expiring(points, first, last_day_on(first, zone))
+    ends = expiring(lots.values())
+    first = min(ends, default=None)
+    next_end = None if first is None else Expiring(ends[first], first, last_day_on(first, zone))
     return Balance(
-        account.points_currency, account.available, account.pending, account.held, account.debt, expiring
+        account.points_currency, account.available, account.pending, account.held, account.debt, next_end
     )
 
 

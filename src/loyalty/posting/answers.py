@@ -295,6 +295,15 @@ class RedatedAnswer(Struct, frozen=True):
     decision_id: UUID
 
 
+class NotifiedAnswer(Struct, frozen=True):
+    """How many notices a member was given."""
+
+    member_id: UUID
+    notices: int
+    recorded_at: datetime
+    decision_id: UUID
+
+
 class HoldAnswer(Struct, frozen=True):
     """A hold as the command left it, what the command moved, and the balances after it."""
 

@@ -65,6 +65,7 @@ class Keys(Struct):
     proposals: set[UUID] = field(default_factory=set[UUID])
     standings: bool = False  # of all members that are read
     days: dict[UUID, date] = field(default_factory=dict[UUID, date])  # of members, since when
+    noticed: set[UUID] = field(default_factory=set[UUID])  # members: what they were told ahead
 
     @staticmethod
     def none() -> "Keys":
@@ -95,6 +96,7 @@ class Keys(Struct):
             or self.identified
             or self.proposals
             or self.days
+            or self.noticed
         )
 
 
@@ -203,6 +205,15 @@ class Stands(Struct, frozen=True):
 
     standing: Standing
     judged_by: int
+
+
+class Notice(Struct, frozen=True, order=True):
+    """What a member is told once: what of it ends on which day, told how many days before."""
+
+    kind: str  # points, tier
+    about: str  # points currency, tier set
+    day: date  # the last on which the points are good, the first on which the tier is lower
+    days_before: int
 
 
 class Reservation(Struct, frozen=True):
@@ -329,6 +340,8 @@ class Book:
         self.days_since: dict[UUID, date] = {}  # from which date on the days of a member are all here
         self.days: dict[UUID, dict[date, Day]] = {}
         self.unsure: set[UUID] = set()  # whose days a read may show with or without the batch before this one
+        self.notices: dict[UUID, set[Notice]] = {}  # of days to come, by member
+        self.noticed: set[UUID] = set()  # whose notices were read
         # What this batch changes, for the writer: new rows, and rows that stood before.
         self.new_records: dict[tuple[UUID, str], StoredRecord] = {}
         self.new_names: dict[ActivityName, ActivityKey] = {}
@@ -359,6 +372,7 @@ class Book:
         self.new_moves: list[
             tuple[UUID, str, UUID, tuple[Move, ...]]
         ] = []  # whose, on which ladder, by which decision
+        self.new_notices: list[tuple[UUID, UUID, Notice]] = []  # whose, by which decision
         self.audit: list[tuple[Submission, AuditLine]] = []
         self.published: tuple[int, datetime, Configuration] | None = None
         self.clock_moved = False
@@ -405,6 +419,8 @@ class Book:
                 self.days_since[id], self.days[id] = before.days_since[id], dict(before.days[id])
             else:
                 self.unsure.add(id)
+        for id, _, notice in before.new_notices:
+            self.notices.setdefault(id, set()).add(notice)
         for id, (_, activity) in (*before.new_activities.items(), *before.changed_activities.items()):
             self.activities[id] = activity
             self.returns[id] = before.returns.get(id, ())
@@ -671,6 +687,12 @@ class Book:
             raise Needs(Keys(days={member_id: since}))
         return self.days[member_id]
 
+    def told(self, member_id: UUID) -> set[Notice]:
+        """What a member was told already of days to come."""
+        if member_id not in self.noticed and member_id not in self.newcomers:
+            raise Needs(Keys(noticed={member_id}))
+        return self.notices.get(member_id, set())
+
     def proposal(self, id: UUID) -> Proposal | None:
         self.home(id)
         if id not in self.proposals:
@@ -733,6 +755,7 @@ class Work:
         self.stood: dict[tuple[UUID, str], Stood] = {}  # what the decision notes of them
         self.did: dict[tuple[UUID, date], Day] = {}  # what comes to each day
         self.moves: list[tuple[UUID, str, UUID, tuple[Move, ...]]] = []
+        self.notices: list[tuple[UUID, UUID, Notice]] = []
         self.audit: list[AuditLine] = []
         self.new_names: dict[ActivityName, ActivityKey] = {}
         self.cancelled: set[ActivityName] = set()
@@ -1048,6 +1071,9 @@ class Work:
                 days = book.days.setdefault(id, {})
                 days[on] = _sum(days.get(on), day)
         book.new_moves.extend(self.moves)
+        book.new_notices.extend(self.notices)
+        for id, _, notice in self.notices:
+            book.notices.setdefault(id, set()).add(notice)
         book.audit.extend((self.submission, line) for line in self.audit)
         for name, held in self.new_names.items():
             book.names[name] = book.new_names[name] = held

@@ -276,6 +276,13 @@ class RedateLots(Struct, frozen=True, tag="redate"):
     number: int
 
 
+class Notify(Struct, frozen=True, tag="notify"):
+    """Tells what is ahead of a member: what is due to be told on the program day `on`, perhaps later than on it."""
+
+    member_id: UUID
+    on: date
+
+
 class PlaceHold(Struct, frozen=True, tag="place_hold", omit_defaults=True):
     """Sets points aside for a sale."""
 
@@ -421,6 +428,7 @@ Command = (
     | ImportLot
     | Settle
     | RedateLots
+    | Notify
     | PlaceHold
     | HoldReward
     | ExtendHold

@@ -33,6 +33,7 @@ from loyalty.posting.commands import (
     ImportMember,
     ImportStanding,
     MemberRef,
+    Notify,
     PayWithPoints,
     PlaceHold,
     RecordPurchase,
@@ -94,7 +95,7 @@ def edge_keys(submissions: Iterable[Submission], history: History) -> Keys:
                 _member(keys, command.member)
                 if command.hold_id is not None:
                     keys.holds.add(command.hold_id)
-            case Settle() | RedateLots() as command:
+            case Settle() | RedateLots() | Notify() as command:
                 keys.members.add(command.member_id)
             case ExtendHold() | CaptureHold() | ReleaseHold() as command:
                 keys.holds.add(command.hold_id)
@@ -161,6 +162,10 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
                     _days(keys, book, command.member_id)
             case RedateLots() as command:
                 _due(keys, book, MemberRef(id=command.member_id), always=True)
+            case Notify() as command:
+                _due(keys, book, MemberRef(id=command.member_id), always=True)
+                _days(keys, book, command.member_id)
+                keys.noticed.add(command.member_id)
             case PlaceHold() | PayWithPoints() | Freeze() | Unfreeze() | SetPin() as command:
                 _owner(keys, book, command.member)
             case TransferPoints() as command:
@@ -199,6 +204,7 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
     }
     keys.proposals = {id for id in keys.proposals if cell_of(id, book.cells) in book.lanes}
     keys.owners = {id for id in keys.owners if cell_of(id, book.cells) in book.lanes}
+    keys.noticed = {id for id in keys.noticed if cell_of(id, book.cells) in book.lanes}
     return keys
 
 

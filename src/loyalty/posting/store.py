@@ -30,6 +30,7 @@ from loyalty.posting.book import (
     Freeze,
     Keys,
     Lane,
+    Notice,
     Pin,
     Proposal,
     Reservation,
@@ -405,7 +406,10 @@ SELECT
   ARRAY(SELECT {_LOT} FROM unnest($24::uuid[], $25::smallint[], $26::timestamptz[]) u(id, cell, since), LATERAL (
             SELECT * FROM lots WHERE program_id = $1 AND cell = u.cell AND account_id = u.id AND expired > 0
                AND expires_at > u.since
-            OFFSET 0) l)
+            OFFSET 0) l),
+  ARRAY(SELECT ROW(n.member_id, n.kind, n.about, n.day, n.days_before)
+        FROM unnest($27::uuid[], $28::smallint[]) u(id, cell), LATERAL (
+            SELECT * FROM notices WHERE program_id = $1 AND cell = u.cell AND member_id = u.id OFFSET 0) n)
 """
 
 
@@ -450,6 +454,8 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
         list(keys.expired),
         [cell_of(book.lot_owner[id], book.cells) for id in keys.expired],
         list(keys.expired.values()),
+        list(keys.noticed),
+        [cell_of(id, book.cells) for id in keys.noticed],
     )
     assert row is not None
     for kind, source, external_id, *held in row[0]:
@@ -520,6 +526,9 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
         # What this batch or the one before it did is known already, and all of it lies in what was read then.
         book.days[id] = found | book.days.get(id, {})
         book.days_since[id] = min(keys.days[id], book.days_since.get(id, date.max))
+    book.noticed.update(keys.noticed)
+    for member_id, *notice in row[21]:
+        book.notices.setdefault(member_id, set()).add(Notice(*notice))
 
 
 async def load_more(connection: Connection, book: Book, keys: Keys) -> None:
@@ -733,6 +742,8 @@ _DAYS = _Part(
     "visits = member_days.visits + excluded.visits, points = points_and(member_days.points, excluded.points)",
 )
 _MOVES = _Part("tier_moves")
+_NOTICES = _Part("notices")
+_NOTICES_GONE = _Removal("notices")
 _AUDIT = _Part("audit_log")
 _DECISIONS = _Part("decisions")
 _ENTRIES = _Part("entries")
@@ -972,6 +983,15 @@ def _rows(book: Book, lane: Lane, *, first: bool, written_at: datetime) -> Rows:
             ],
         ),
         (_MOVES, [row for row in _move_rows(program_id, cell, book) if mine(row[2])]),
+        (
+            _NOTICES,
+            [
+                (program_id, cell, id, *msgspec.structs.astuple(notice), decision_id)
+                for id, decision_id, notice in book.new_notices
+                if mine(id)
+            ],
+        ),
+        (_NOTICES_GONE, erased),
         (_DECISIONS, [_decision_row(program_id, cell, d, lane.number + 1) for d in lane.decisions]),
         (_ENTRIES, [_entry_row(program_id, cell, entry, recorded_at) for entry in entries]),
         (

@@ -176,6 +176,16 @@ class SpendingPin(Struct, frozen=True, forbid_unknown_fields=True):
     locked_minutes: Annotated[int, Meta(ge=1, le=525_600)] = 30
 
 
+_NoticeDays = Annotated[tuple[Annotated[int, Meta(ge=1, le=366)], ...], Meta(max_length=10)]
+
+
+class Notices(Struct, frozen=True, forbid_unknown_fields=True):
+    """How many days ahead members are told, once for each figure: none for an empty list."""
+
+    points_days: _NoticeDays = (30, 7)  # before the last day on which points are good
+    tier_days: _NoticeDays = (30,)  # before the day on which a tier falls
+
+
 class Policies(Struct, frozen=True, forbid_unknown_fields=True):
     late_days_max: Annotated[int, Meta(ge=0, le=36_600)] | None = 30  # None: any age (replays)
     future_minutes_max: Annotated[int, Meta(ge=0, le=1_440)] = 15
@@ -194,6 +204,9 @@ class Policies(Struct, frozen=True, forbid_unknown_fields=True):
     transfers: Transfers = Transfers()
     spending_limits: SpendingLimits = SpendingLimits()
     spending_pin: SpendingPin = SpendingPin()
+    notices: Notices = Notices()
+    # For how many days the lines of purchases and returns are kept; None: for ever.
+    lines_days: Annotated[int, Meta(ge=1, le=36_600)] | None = None
 
 
 class ProgramSettings(Struct, frozen=True, forbid_unknown_fields=True):

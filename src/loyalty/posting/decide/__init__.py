@@ -35,6 +35,7 @@ from loyalty.posting.commands import (
     ImportMember,
     ImportStanding,
     MoveClock,
+    Notify,
     PayWithPoints,
     PlaceHold,
     Publish,
@@ -58,6 +59,7 @@ from loyalty.posting.decide import (
     freezes,
     holds,
     limits,
+    notices,
     people,
     pins,
     points,
@@ -99,6 +101,7 @@ _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     ImportLot: points.import_lot,
     Settle: points.settle_due,
     RedateLots: redates.redate_lots,
+    Notify: notices.notify,
     PlaceHold: holds.place,
     HoldReward: redemption.hold,
     ExtendHold: holds.extend,
@@ -123,7 +126,7 @@ _RECORDED: dict[type[LoyaltyError], Callable[[Work, Any], Outcome]] = {
 
 
 # What a moving clock brings along; whatever else writes waits for its end.
-_MOVING = (AdvanceClock, Settle, CloseDay)
+_MOVING = (AdvanceClock, Settle, Notify, CloseDay)
 
 
 def consider(history: History, submission: Submission) -> Considered | None:

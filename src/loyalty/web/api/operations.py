@@ -14,7 +14,7 @@ from loyalty.access.types import AuditEntry
 from loyalty.base.canonical import canonical
 from loyalty.base.database import reading
 from loyalty.base.paging import InvalidCursor
-from loyalty.jobs.service import get_run, queue_run
+from loyalty.jobs.service import get_run, list_runs, queue_run
 from loyalty.jobs.types import Run, RunKind, RunNotFound, RunState
 from loyalty.posting.commands import Answer
 from loyalty.web.api import wire
@@ -50,6 +50,20 @@ class RunView(Struct, frozen=True):
     ended_at: datetime | None
     progress: dict[str, Any] | None
     result: dict[str, Any] | None
+
+
+class RunPage(Struct, frozen=True):
+    data: tuple[RunView, ...]
+    next_cursor: str | None
+
+
+class RunQuery(Struct, frozen=True):
+    """Which runs."""
+
+    kind: RunKind | None = None
+    state: RunState | None = None
+    limit: wire.Limit = 50
+    cursor: wire.CursorText | None = None
 
 
 @get("/v1/audit-log", Permission.AUDIT_READ, answers={200: AuditPage}, refusals=(InvalidCursor,))
@@ -88,6 +102,29 @@ async def forecast_year(call: Call, body: wire.Nothing) -> Answer:
     return await ask_for(call, RunKind.FORECAST, body)
 
 
+@get("/v1/runs", Permission.RUN_READ, answers={200: RunPage}, refusals=(InvalidCursor,))
+async def list_long_work(call: Call, query: RunQuery) -> Answer:
+    """Long work of the kinds that this role may ask for, newest first."""
+    filters = (query.kind, query.state)
+    kinds = [
+        kind
+        for kind, asked_by in ASKED_BY.items()
+        if query.kind in (None, kind) and call.principal.may(asked_by)
+    ]
+    after = call.page_start(query.cursor, *filters)
+    before = None if after is None else (datetime.fromisoformat(after[0]), UUID(after[1]))
+    async with reading(call.runtime.engine, call.program_id) as connection:
+        found = await list_runs(
+            connection,
+            call.program_id,
+            kinds=kinds,
+            state=query.state,
+            before=before,
+            limit=query.limit + 1,
+        )
+    return call.page([run_view(one) for one in found], query.limit, _where, *filters)
+
+
 @get("/v1/runs/{run}", Permission.RUN_READ, answers={200: RunView}, refusals=(RunNotFound,))
 async def read_run(call: Call, run: UUID) -> Answer:
     """How far any long work is, and what came of it; of a kind that this role may not ask for there is none."""
@@ -96,6 +133,10 @@ async def read_run(call: Call, run: UUID) -> Answer:
     if not call.principal.may(ASKED_BY[found.kind]):
         raise RunNotFound
     return reply(run_view(found))
+
+
+def _where(run: RunView) -> list[Any]:
+    return [run.created_at.isoformat(), str(run.id)]
 
 
 async def ask_for(
