@@ -64,7 +64,7 @@ def revoke(
             short.append((lot_id, wanted))
     shortfall = sum(points for _, points in short)
     if shortfall and others:
-        for lot in sorted(lots.values(), key=spending_order):
+        for lot in sorted(lots.values(), key=spending_order(account)):
             part = min(shortfall, lot.available - taken.get(lot.id, 0))
             if part:
                 postings.append(Posting(lot.id, part, Bucket.AVAILABLE, Bucket.REVOKED))

@@ -196,7 +196,7 @@ def credit(
     """
     account = work.open_account(member_id, currency.code)
     activates_at, expires_at = dates or expiry.dates(
-        currency.expiry, currency.pending_days, occurred_at, dated_by.zone
+        currency.expiry, currency.pending_days, occurred_at, dated_by.zone, work.joined_on(member_id)
     )
     draft = lots.issue(
         account,
@@ -209,6 +209,7 @@ def credit(
         expires_at=expires_at,
         policy_number=dated_by.number,
         kind=kind,
+        slides=None if expires_at is None else expiry.sliding(currency.expiry),
         cause=cause,
     )
     entry = work.post(account, draft)
@@ -225,13 +226,14 @@ def earned(work: Work, account: Account, entry: Entry, zone_of: Loaded) -> Earne
         state = "pending"
     elif lot.expired:
         state = "expired"
+    end = account.end_of(lot)
     return Earned(
         points_currency=account.points_currency,
         points=lot.points,
         state=state,
         activates_at=lot.activates_at,
-        expires_at=lot.expires_at,
-        last_day_on=None if lot.expires_at is None else expiry.last_day_on(lot.expires_at, zone_of.zone),
+        expires_at=end,
+        last_day_on=None if end is None else expiry.last_day_on(end, zone_of.zone),
         entry_id=entry.id,
         lot_id=lot.id,
     )

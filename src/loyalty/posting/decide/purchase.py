@@ -312,7 +312,6 @@ def award(
             occurred_at=facts.occurred_at,
             dated_by=judged_by,
         )
-        account.active_at = max(account.active_at or facts.occurred_at, facts.occurred_at)
         gained.append(earned(work, account, entry, work.policies))
         lots.append(awarded_lot(account, entry))
     counted = tuple((key.rule_id, key.period, points) for key, points in evaluation.counted)
