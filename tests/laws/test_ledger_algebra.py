@@ -288,7 +288,9 @@ def test_an_as_of_reading_does_not_depend_on_sweeps(history: list[Step], hours: 
     as_of = day(20) + timedelta(hours=hours)
     read: list[Any] = []
     for books in (live(history), live(history, sweeps=(0.3, 0.9), until=day(400))):
-        account, lots = replay(books.account.id, books.account.owner_id, "points", books.entries, as_of, UTC_ZONE)
+        account, lots = replay(
+            books.account.id, books.account.owner_id, "points", books.entries, as_of, UTC_ZONE
+        )
         account.next_due_at = next_due(account, lots)
         settle_here(account, lots, (), as_of)
         assert not (account.available and account.debt)

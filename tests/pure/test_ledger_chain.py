@@ -69,8 +69,10 @@ def second_hash(
                 text += instant(r.new_activates_at) + instant(r.new_expires_at)
             for lot in sorted(e.lots, key=lambda lot: lot.id):
                 text += name(lot.id) + name(lot.account_id) + name(lot.parent_lot_id) + name(lot.decision_id)
-                text += number(lot.points, 8) + instant(lot.vintage_at) + number(
-                    lot.policy_number + (2**31 if lot.slides is not None else 0), 4
+                text += (
+                    number(lot.points, 8)
+                    + instant(lot.vintage_at)
+                    + number(lot.policy_number + (2**31 if lot.slides is not None else 0), 4)
                 )
                 text += instant(lot.issued_activates_at) + instant(lot.issued_expires_at)
                 if lot.slides is not None:

@@ -6,6 +6,7 @@ Source: docs/ledger.md, "Dates".
 
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -35,16 +36,24 @@ ACTIVITIES: dict[EntryKind, Activity] = {
 }
 
 
+class Dates(NamedTuple):
+    """When a lot's points activate (None: at once) and expire (None: never), and the policy by which they slide."""
+
+    activates_at: datetime | None
+    expires_at: datetime | None
+    slides: str | None = None
+
+
 def dates(
     policy: ExpiryPolicy, pending_days: int, occurred_at: datetime, zone: ZoneInfo, joined_on: date
-) -> tuple[datetime | None, datetime | None]:
-    """When points earned at `occurred_at` activate (None: at once) and expire (None: never).
+) -> Dates:
+    """The dates of points earned at `occurred_at`.
 
     Both are local midnights: points activate as a day begins and are good to the end of their last day. `joined_on`
     is the local date on which their owner joined.
     """
     if not pending_days and isinstance(policy, NeverExpires):
-        return None, None
+        return Dates(None, None)
     joined = joined_on if isinstance(policy, Anniversary) else date.min
     return _dates(policy, pending_days, local_date(occurred_at, zone), zone, joined)
 
@@ -52,11 +61,11 @@ def dates(
 @lru_cache(maxsize=1024)
 def _dates(
     policy: ExpiryPolicy, pending_days: int, earned_on: date, zone: ZoneInfo, joined_on: date
-) -> tuple[datetime | None, datetime | None]:
+) -> Dates:
     activates_at = midnight(earned_on + timedelta(days=pending_days), zone) if pending_days else None
     match policy:
         case NeverExpires():
-            return activates_at, None
+            return Dates(activates_at, None)
         case Rolling():
             last_day = period_end(_after(policy, earned_on) - _DAY, policy.round_up)
         case Inactivity():
@@ -65,7 +74,7 @@ def _dates(
             last_day = _next(policy, earned_on + timedelta(days=policy.days_min - 1))
         case Anniversary():
             last_day = _anniversary(policy, joined_on, earned_on + timedelta(days=policy.days_min)) - _DAY
-    return activates_at, midnight(last_day + _DAY, zone)
+    return Dates(activates_at, midnight(last_day + _DAY, zone), sliding(policy))
 
 
 def _after(policy: Rolling | Inactivity, on: date) -> date:
@@ -122,7 +131,7 @@ def idle_end(slides: str, kind: EntryKind, occurred_at: datetime, zone: ZoneInfo
     policy = _policy(slides)
     if ACTIVITIES.get(kind) not in policy.resets:
         return None
-    return _dates(policy, 0, local_date(occurred_at, zone), zone, date.min)[1]
+    return _dates(policy, 0, local_date(occurred_at, zone), zone, date.min).expires_at
 
 
 @lru_cache(maxsize=1024)

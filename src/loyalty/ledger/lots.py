@@ -35,9 +35,9 @@ def issue(
     occurred_at: datetime,
     activates_at: datetime | None,
     expires_at: datetime | None,
+    slides: str | None = None,
     policy_number: int,
     kind: EntryKind,
-    slides: str | None = None,
     cause: str | None = None,
 ) -> EntryDraft:
     """A credit of one new lot: pending when it activates later than it occurs, else available.

@@ -122,6 +122,8 @@ def _together(account: Account, lots: list[Lot], at: datetime, what: int) -> Ent
         kind, postings = EntryKind.MATURE, moves(parts, Bucket.PENDING, Bucket.AVAILABLE)
     else:
         # Not those that a hold's grace gave a later date at this very instant.
-        parts = tuple((lot.id, lot.available) for lot in lots if lot.available and (due_at(account, lot) or at) <= at)
+        parts = tuple(
+            (lot.id, lot.available) for lot in lots if lot.available and (due_at(account, lot) or at) <= at
+        )
         kind, postings = EntryKind.EXPIRE, moves(parts, Bucket.AVAILABLE, Bucket.EXPIRED)
     return EntryDraft(account.id, kind, at, postings) if postings else None

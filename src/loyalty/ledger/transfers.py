@@ -1,6 +1,7 @@
 """Transfers: points leave lots of one account and come to child lots of another.
 
-A child keeps its parent's dates (what slides, the end it had come to), vintage and policies; the pair of entries cancels in `transferred`.
+A child keeps its parent's dates (of what slides the end it had come to), vintage and policies; the pair of entries
+cancels in `transferred`.
 Source: docs/ledger.md, "Owners".
 """
 

@@ -78,9 +78,13 @@ class Lot(msgspec.Struct):
     issued_activates_at: datetime | None  # dates as hashed with the issuing entry
     issued_expires_at: datetime | None
     activates_at: datetime | None  # dates now, after redates; None: at once / never
-    expires_at: datetime | None  # the first instant at which the points are no longer good; `Account.end_of` it slides
+    expires_at: (
+        datetime | None
+    )  # the first instant at which the points are no longer good; `Account.end_of` it slides
     arrived_at: datetime  # latest `occurred_at` of a posting into pending or available, or of a redate
-    slides: str | None  # policy of inactivity (JSON) by which its owner's activity puts its end off; None: none does
+    slides: (
+        str | None
+    )  # policy of inactivity (JSON) by which its owner's activity puts its end off; None: none does
     issued: int = 0
     pending: int = 0
     available: int = 0

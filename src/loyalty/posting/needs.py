@@ -249,11 +249,11 @@ def _due_at_once(book: Book, command: RecordPurchase) -> bool:
     judged_by = book.history.at(occurred_at)
     member = None if command.member is None else book.members.get(_named(book, command.member) or NIL)
     joined_on = local_date(book.now if member is None else member.enrolled_at, judged_by.zone)
-    return any(
-        due is not None and due <= book.now
-        for currency in judged_by.currencies.values()
-        for due in expiry.dates(currency.expiry, currency.pending_days, occurred_at, judged_by.zone, joined_on)
-    )
+    for currency in judged_by.currencies.values():
+        dates = expiry.dates(currency.expiry, currency.pending_days, occurred_at, judged_by.zone, joined_on)
+        if any(due is not None and due <= book.now for due in (dates.activates_at, dates.expires_at)):
+            return True
+    return False
 
 
 def _days(keys: Keys, book: Book, member_id: UUID | None) -> None:

@@ -518,7 +518,6 @@ class AccountReader:
                 f"says it is next due {row['next_due_at']}, but it is {account.due}",
             )
 
-
     def _slide(self, account: _Account) -> None:
         """How far activity puts the end of what slides off, and when the account is next due by that."""
         for kind, occurred_at, issued in account.active:

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from loyalty.base.calendar import local_date, midnight
 from loyalty.ledger import lots
+from loyalty.ledger.expiry import Dates
 from loyalty.ledger.types import EntryDraft, EntryKind
 from loyalty.posting.answers import AdjustmentAnswer, Earned, ProposalAnswer
 from loyalty.posting.book import Proposal, Work
@@ -207,7 +208,7 @@ def _waive(work: Work, member_id: UUID, currency: PointsCurrency, points: int) -
         occurred_at=work.now,
         dated_by=work.policies,
         cause=WAIVED,
-        dates=(None, None),
+        dates=Dates(None, None),
     )
     return (earned(work, account, entry, work.policies),), (awarded_lot(account, entry),)
 

@@ -188,14 +188,14 @@ def credit(
     occurred_at: datetime,
     dated_by: Loaded,
     cause: str | None = None,
-    dates: tuple[datetime | None, datetime | None] | None = None,
+    dates: expiry.Dates | None = None,
 ) -> tuple[Account, Entry]:
     """Issue one lot and repay what the account owes; the lot's dates by policy unless `dates` are given.
 
     `occurred_at` dates the lot; it is not after the recorded instant. What is due already falls due at once.
     """
     account = work.open_account(member_id, currency.code)
-    activates_at, expires_at = dates or expiry.dates(
+    dates = dates or expiry.dates(
         currency.expiry, currency.pending_days, occurred_at, dated_by.zone, work.joined_on(member_id)
     )
     draft = lots.issue(
@@ -205,11 +205,11 @@ def credit(
         points=points,
         vintage_at=occurred_at,
         occurred_at=occurred_at,
-        activates_at=activates_at,
-        expires_at=expires_at,
+        activates_at=dates.activates_at,
+        expires_at=dates.expires_at,
+        slides=dates.slides,
         policy_number=dated_by.number,
         kind=kind,
-        slides=None if expires_at is None else expiry.sliding(currency.expiry),
         cause=cause,
     )
     entry = work.post(account, draft)

@@ -1,5 +1,6 @@
 """Members: enrol, add an identifier, change, set a PIN, erase."""
 
+from loyalty.ledger.expiry import Dates
 from loyalty.ledger.types import EntryKind
 from loyalty.ledger.undo import forfeit
 from loyalty.members.types import IdentifiersConflict, IdentifierTaken, Member, MemberStatus
@@ -106,7 +107,7 @@ def erase(work: Work, command: EraseMember) -> Outcome:
                 occurred_at=work.now,
                 dated_by=work.policies,
                 cause="waived",
-                dates=(None, None),
+                dates=Dates(None, None),
             )
         for draft in forfeit(account, work.open_lots(account), work.now, ERASED):
             work.post(account, draft)
