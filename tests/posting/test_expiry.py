@@ -211,6 +211,16 @@ def test_what_comes_back_after_the_end_is_good_again_once_activity_has_put_it_of
     assert [left(corner, day) for day in (21, 22)] == [45, 0]
 
 
+def test_what_was_set_aside_comes_back_good_where_activity_has_put_its_end_off() -> None:
+    corner = sliding()
+    held = corner.done(hold(40, minutes=12 * 1_440))
+    after(corner, 9)
+    buy(corner, "R-2")
+    after(corner, 11)
+    corner.done(release(held["id"]))
+    assert corner.balance() == {"available": 105}
+
+
 def test_a_hold_with_grace_gives_what_slid_a_new_end() -> None:
     corner = sliding(hold_grace_days=5)
     held = corner.done(hold(100, minutes=12 * 1_440))

@@ -526,7 +526,10 @@ class AccountReader:
                     account.slides = lot.slides
             if account.slides is None:
                 continue
-            end = idle_end(account.slides, EntryKind(kind), occurred_at, self.zone)
+            try:
+                end = idle_end(account.slides, EntryKind(kind), occurred_at, self.zone)
+            except msgspec.MsgspecError:
+                continue  # no policy: the chain's reader names the lot
             if end is not None and (account.idles_at is None or end > account.idles_at):
                 account.idles_at = end
         if account.sliding is not None:
