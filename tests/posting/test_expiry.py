@@ -11,9 +11,9 @@ from loyalty.posting.commands import EraseMember, Publish, Settle
 from loyalty.posting.detail import Detail
 from loyalty.programs.types import (
     Activity,
-    Anniversary,
     FixedDays,
     Inactivity,
+    MemberYear,
     NeverExpires,
     PayPolicy,
     Rolling,
@@ -249,7 +249,7 @@ def test_the_erased_have_nothing_that_slides() -> None:
 
 
 def test_points_end_with_the_members_year() -> None:
-    corner = shop(expiry=Anniversary())  # enrolled today
+    corner = shop(expiry=MemberYear())  # enrolled today
     assert good_to(buy(corner, "R-1")) == [(5, "2027-11-19")]
     corner.now = datetime(2027, 11, 19, 12, tzinfo=UTC)
     assert good_to(buy(corner, "R-2")) == [(5, "2027-11-19")]

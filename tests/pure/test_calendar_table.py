@@ -9,8 +9,7 @@ import pytest
 
 from loyalty.base.calendar import CapPeriod, RoundUp, add_months, midnight, period_end, period_of
 from loyalty.ledger.expiry import dates, last_day_on
-from loyalty.programs import types
-from loyalty.programs.types import ExpiryPolicy, FixedDays, Inactivity, Rolling
+from loyalty.programs.types import ExpiryPolicy, FixedDays, Inactivity, MemberYear, Rolling
 from loyalty.tiers.types import Anniversary, Calendar, CalendarUnit, RollingWindow
 from loyalty.tiers.windows import window
 
@@ -32,7 +31,7 @@ def good_to(policy: ExpiryPolicy, on: date, joined: date = NOBODY) -> str:
             midnight(on, zone),
             midnight(on + timedelta(days=1), zone) - timedelta(microseconds=1),
         ):
-            _, expires_at = dates(policy, 0, earned, zone, joined)
+            expires_at = dates(policy, 0, earned, zone, joined).expires_at
             assert expires_at is not None
             found.add(last_day_on(expires_at, zone))
     (last,) = found
@@ -59,7 +58,7 @@ def answer(what: str, first: str, second: str) -> str:
             return good_to(FixedDays(tuple(on.split()), int(least or 1)), date.fromisoformat(first))
         case "anniversary":
             many, joined, *least = re.split(" months from |, at least ", second)
-            policy = types.Anniversary(int(many), *map(int, least))
+            policy = MemberYear(int(many), *map(int, least))
             return good_to(policy, date.fromisoformat(first), date.fromisoformat(joined))
         case "inactivity":
             number, unit = second.split()

@@ -15,10 +15,10 @@ from loyalty.base.calendar import add_months, day_of_year, local_date, midnight,
 from loyalty.ledger.types import Account, Entry, EntryKind
 from loyalty.programs.types import (
     Activity,
-    Anniversary,
     ExpiryPolicy,
     FixedDays,
     Inactivity,
+    MemberYear,
     NeverExpires,
     Rolling,
 )
@@ -54,7 +54,7 @@ def dates(
     """
     if not pending_days and isinstance(policy, NeverExpires):
         return Dates(None, None)
-    joined = joined_on if isinstance(policy, Anniversary) else date.min
+    joined = joined_on if isinstance(policy, MemberYear) else date.min
     return _dates(policy, pending_days, local_date(occurred_at, zone), zone, joined)
 
 
@@ -72,7 +72,7 @@ def _dates(
             last_day = _after(policy, earned_on) - _DAY
         case FixedDays():
             last_day = _next(policy, earned_on + timedelta(days=policy.days_min - 1))
-        case Anniversary():
+        case MemberYear():
             last_day = _anniversary(policy, joined_on, earned_on + timedelta(days=policy.days_min)) - _DAY
     return Dates(activates_at, midnight(last_day + _DAY, zone), sliding(policy))
 
@@ -87,7 +87,7 @@ def _next(policy: FixedDays, earliest: date) -> date:
     return min(day for day in days if day >= earliest)
 
 
-def _anniversary(policy: Anniversary, joined_on: date, earliest: date) -> date:
+def _anniversary(policy: MemberYear, joined_on: date, earliest: date) -> date:
     """The first anniversary from `earliest` on; the day of joining itself is none."""
     between = (earliest.year - joined_on.year) * 12 + earliest.month - joined_on.month
     nth = max(1, between // policy.months)

@@ -49,7 +49,7 @@ class FixedDays(Struct, frozen=True, tag="fixed_days", tag_field="kind", forbid_
     days_min: Annotated[int, Meta(ge=1, le=3_660)] = 1
 
 
-class Anniversary(Struct, frozen=True, tag="anniversary", tag_field="kind", forbid_unknown_fields=True):
+class MemberYear(Struct, frozen=True, tag="anniversary", tag_field="kind", forbid_unknown_fields=True):
     """Points are good to the day before the member's next anniversary of joining, one every `months` months.
 
     Points are good on at least `days_min` local dates, the earning date the first of them.
@@ -86,7 +86,7 @@ class Inactivity(
 
 
 # The policies that date a lot once and for all; a rule or a tier may have one of its own.
-DatingPolicy = NeverExpires | Rolling | FixedDays | Anniversary
+DatingPolicy = NeverExpires | Rolling | FixedDays | MemberYear
 ExpiryPolicy = DatingPolicy | Inactivity
 
 
