@@ -80,11 +80,9 @@ class Lot(msgspec.Struct):
     activates_at: datetime | None  # dates now, after redates; None: at once / never
     expires_at: (
         datetime | None
-    )  # the first instant at which the points are no longer good; `Account.end_of` it slides
+    )  # the first instant at which they are no longer good, or later: `Account.end_of`
     arrived_at: datetime  # latest `occurred_at` of a posting into pending or available, or of a redate
-    slides: (
-        str | None
-    )  # policy of inactivity (JSON) by which its owner's activity puts its end off; None: none does
+    slides: str | None  # policy of inactivity (JSON) it was issued by; None: nothing puts its end off
     issued: int = 0
     pending: int = 0
     available: int = 0
