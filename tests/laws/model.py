@@ -143,6 +143,9 @@ class Proposal:
     state: str = "proposed"
 
 
+Dates = tuple[
+    datetime | None, datetime | None, str
+]  # from when and until when points are good, by what they slide
 Actor = tuple[str, str, str]  # kind, name, role
 Proof = tuple[int, bool] | None  # which version of a PIN, and whether it was right
 SYSTEM: Actor = ("client", "system", "admin")
@@ -160,8 +163,8 @@ class Purchase:
     member: int | None = None
     claim: int | None = None  # its answer
     cancelled: bool = False
-    lots: dict[Any, Lot] = field(default_factory=dict)  # by points currency and dates
-    into: list[Any] = field(default_factory=list)  # of each award, which of them
+    lots: dict[tuple[str, Dates], Lot] = field(default_factory=dict)
+    into: list[tuple[str, Dates]] = field(default_factory=list)  # of each award, which of them
     left: list[int] = field(default_factory=list)  # thousandths per line; a line of quantity 0 counts as one
     judged_on: list[int] = field(default_factory=list)  # what was left when it was judged
     basis: dict[str, list[int]] = field(default_factory=dict)  # what of that could earn
@@ -530,7 +533,7 @@ class Model:
         at: datetime,
         terms: JSON | None = None,
         tiers: dict[str, list[str]] | None = None,
-    ) -> tuple[datetime | None, datetime | None, str]:
+    ) -> Dates:
         """When points earned at `at` become available (None: at once), when they end (None: never), and whether they
         slide: by what. `terms` are the rule's own, `tiers` those that the member had."""
         currency, terms = self.currency(configuration, code), terms or {}
@@ -1033,7 +1036,7 @@ class Model:
             code: stays(basis, purchase.bought, purchase.left) for code, basis in purchase.basis.items()
         }
         given: dict[str, int] = {}
-        dated: dict[Any, int] = {}
+        dated: dict[tuple[str, Dates], int] = {}
         for award in awarded(configuration, self.rest(purchase), member.counters):
             rule, shares = award.rule, iter(award.shares)
             purchase.awards.append(

@@ -62,9 +62,11 @@ def after(corner: Shop, days: float) -> None:
     corner.now = NOW + days * DAY
 
 
-def buy(corner: Shop, receipt: str, amount_minor: int = 500, **more: Any) -> Reply:
-    """A purchase of 5.00 at the shop's own instant."""
-    return corner.done(purchase(receipt, amount_minor, **{"at": corner.now} | more))
+def buy(
+    corner: Shop, receipt: str, amount_minor: int = 500, *, at: datetime | None = None, of: str = ANN
+) -> Reply:
+    """A purchase of 5.00 by Ann, at the shop's own instant."""
+    return corner.done(purchase(receipt, amount_minor, of=of, at=at or corner.now))
 
 
 # --- inactivity ---------------------------------------------------------------------------------------------

@@ -62,7 +62,8 @@ def answer(what: str, first: str, second: str) -> str:
             return good_to(policy, date.fromisoformat(first), date.fromisoformat(joined))
         case "inactivity":
             number, unit = second.split()
-            return good_to(Inactivity(**{unit: int(number)}), date.fromisoformat(first))
+            days, months = (int(number), None) if unit == "days" else (None, int(number))
+            return good_to(Inactivity(days, months), date.fromisoformat(first))
         case "window":
             period, joined = _period(second)
             return " ".join(day.isoformat() for day in window(period, joined, date.fromisoformat(first)))
