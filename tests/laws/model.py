@@ -6,6 +6,7 @@ number that the test moves. It knows ids only as what the test calls things.
 """
 
 import pickle
+from ast import literal_eval
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
@@ -45,6 +46,14 @@ class Again(Exception):
 
 
 @dataclass
+class Idle:
+    """How far what an owner does has put off the end of an account's points that slide."""
+
+    policy: JSON = field(default_factory=dict)  # of the last such points that were given to it
+    until: datetime | None = None
+
+
+@dataclass
 class Lot:
     """The points of one credit and where they are now."""
 
@@ -55,6 +64,8 @@ class Lot:
     arrived: datetime  # when its points last came
     known: datetime  # when it was recorded
     earned: datetime
+    by: str = ""  # the policy by which it slides, if it does
+    slides: Idle | None = None  # of its account
     pending: int = 0
     available: int = 0
     held: int = 0
@@ -67,7 +78,9 @@ class Lot:
 
     @property
     def ends(self) -> datetime:
-        return self.expires or NEVER
+        if self.slides is None or self.slides.until is None or self.expires is None:
+            return self.expires or NEVER
+        return max(self.expires, self.slides.until)
 
     @property
     def turn(self) -> tuple[datetime, datetime, int]:
@@ -106,6 +119,7 @@ class Member:
     enrolled: datetime
     status: str = "active"
     lots: dict[str, list[Lot]] = field(default_factory=dict)  # by points currency
+    idle: dict[str, Idle] = field(default_factory=dict)  # the same
     counters: dict[tuple[str, str], int] = field(default_factory=dict)  # by rule and period
     frozen: set[str] = field(default_factory=set)  # points currencies
     changed: datetime | None = None  # when its identifiers last changed
@@ -130,6 +144,9 @@ class Proposal:
     state: str = "proposed"
 
 
+Dates = tuple[
+    datetime | None, datetime | None, str
+]  # from when and until when points are good, by what they slide
 Actor = tuple[str, str, str]  # kind, name, role
 Proof = tuple[int, bool] | None  # which version of a PIN, and whether it was right
 SYSTEM: Actor = ("client", "system", "admin")
@@ -147,7 +164,8 @@ class Purchase:
     member: int | None = None
     claim: int | None = None  # its answer
     cancelled: bool = False
-    lots: dict[str, Lot] = field(default_factory=dict)
+    lots: dict[tuple[str, Dates], Lot] = field(default_factory=dict)
+    into: list[tuple[str, Dates]] = field(default_factory=list)  # of each award, which of them
     left: list[int] = field(default_factory=list)  # thousandths per line; a line of quantity 0 counts as one
     judged_on: list[int] = field(default_factory=list)  # what was left when it was judged
     basis: dict[str, list[int]] = field(default_factory=dict)  # what of that could earn
@@ -518,17 +536,44 @@ class Model:
             paid = min(self.debt(lots), lot.available)
             lot.available, lot.lent = lot.available - paid, lot.lent + paid
 
-    def dates(self, configuration: JSON, code: str, at: datetime) -> tuple[datetime | None, datetime | None]:
-        """When points earned at `at` become available (None: at once) and when they end (None: never)."""
-        currency = self.currency(configuration, code)
-        zone = ZoneInfo(configuration["settings"]["zone"])
-        on = at.astimezone(zone).date()
-
-        wait = currency.get("pending_days", 0)
-        activates = midnight(on + timedelta(days=wait), zone) if wait else None
+    def dates(
+        self,
+        configuration: JSON,
+        member: Member,
+        code: str,
+        at: datetime,
+        terms: JSON | None = None,
+        tiers: dict[str, list[str]] | None = None,
+    ) -> Dates:
+        """When points earned at `at` become available (None: at once), when they end (None: never), and whether they
+        slide: by what. `terms` are the rule's own, `tiers` those that the member had."""
+        currency, terms = self.currency(configuration, code), terms or {}
+        wait = terms.get("pending_days", currency.get("pending_days", 0))
+        on = at.astimezone(self.zone).date()
+        activates = midnight(on + timedelta(days=wait), self.zone) if wait else None
+        by_tier = None
+        for ladder in configuration.get("tier_sets", ()):
+            for tier in ladder["tiers"]:
+                held = tier["id"] in (tiers or {}).get(ladder["id"], ()) and code in tier.get("expiry", {})
+                if held and (by_tier is None or by_tier[0] == ladder["id"]):
+                    by_tier = ladder["id"], tier["expiry"][code]
         expiry = currency.get("expiry", {"kind": "never"})
+        expiry = terms.get("expiry") or (by_tier[1] if by_tier else expiry)
+        slides = repr(expiry) if expiry["kind"] == "inactivity" else ""
+        return activates, self.end_by(expiry, at, member), slides
+
+    def end_by(self, expiry: JSON, at: datetime, member: Member) -> datetime | None:
+        """The first instant at which points given, or kept, at `at` are no longer good."""
+        zone = self.zone
+        on = at.astimezone(zone).date()
         if expiry["kind"] == "never":
-            return activates, None
+            return None
+        if expiry["kind"] == "anniversary":
+            joined, good = member.enrolled.astimezone(zone).date(), expiry.get("days_min", 1)
+            nth = 1
+            while (day := months_on(joined, nth * expiry.get("months", 12))) < on + timedelta(days=good):
+                nth += 1
+            return midnight(day, zone)
         if expiry["kind"] == "fixed_days":
             last = on + timedelta(days=expiry.get("days_min", 1) - 1)
             while last.strftime("%m-%d") not in expiry["on"]:
@@ -536,18 +581,24 @@ class Model:
                 if "02-29" in expiry["on"] and last + timedelta(days=1) == date(last.year, 3, 1):
                     break
                 last += timedelta(days=1)
-            return activates, midnight(last + timedelta(days=1), zone)
+            return midnight(last + timedelta(days=1), zone)
         if expiry.get("days") is not None:
-            return activates, midnight(on + timedelta(days=expiry["days"]), zone)
-        month = on.year * 12 + on.month - 1 + expiry["months"]
-        last = (date(month // 12 + (month % 12 == 11), (month + 1) % 12 + 1, 1) - timedelta(days=1)).day
-        after = date(month // 12, month % 12 + 1, min(on.day, last))
+            return midnight(on + timedelta(days=expiry["days"]), zone)
+        after = months_on(on, expiry["months"])
         size = {"day": 0, "month": 1, "quarter": 3, "half_year": 6, "year": 12}[expiry.get("round_up", "day")]
         if size:
             held = after - timedelta(days=1)
             month = (held.year * 12 + held.month - 1) // size * size + size
             after = date(month // 12, month % 12 + 1, 1)
-        return activates, midnight(after, zone)
+        return midnight(after, zone)
+
+    def stir(self, member: Member, code: str, what: str, at: datetime) -> None:
+        """The owner did something: what slides ends later, if that counts."""
+        idle = member.idle.setdefault(code, Idle())
+        if idle.policy and what in idle.policy.get("resets", ("earn", "redeem")):
+            until = self.end_by(idle.policy, at, member)
+            assert until is not None
+            idle.until = max(idle.until or until, until)
 
     def credit(
         self,
@@ -557,6 +608,8 @@ class Model:
         at: datetime,
         activates: datetime | None,
         expires: datetime | None,
+        slides: str,
+        what: str,
     ) -> Lot:
         lots = member.lots.setdefault(code, [])
         self.settle(lots)
@@ -568,6 +621,10 @@ class Model:
         else:
             lot.available = points
         lots.append(lot)
+        if slides:
+            lot.by, lot.slides = slides, member.idle.setdefault(code, Idle())
+            lot.slides.policy = literal_eval(slides)
+        self.stir(member, code, what, at)
         self.settle(lots)
         self.repay(lots)
         return lot
@@ -705,6 +762,7 @@ class Model:
         gone = {id(lot): part for lot, part in taken}
         hold.parts = [(lot, n - gone.get(id(lot), 0)) for lot, n in hold.parts if n > gone.get(id(lot), 0)]
         hold.captured += sum(part for _, part in taken)
+        self.stir(self.members[hold.member], hold.code, "redeem", self.now)
         back = over = 0
         if rest or not hold.parts:
             back, over = self.end(hold, "captured")
@@ -808,7 +866,9 @@ class Model:
     def move(self, member: Member, code: str, points: int, by: Actor | None) -> None:
         """Credit, or debit within the limits against theft; whom nobody is named for, a second person let pass."""
         if points > 0:
-            self.credit(member, code, points, self.now, *self.dates(self.present, code, self.now))
+            self.credit(
+                member, code, points, self.now, *self.dates(self.present, member, code, self.now), "credit"
+            )
             return
         lots = self.takeable(member, code, -points)
         if by is not None:
@@ -888,7 +948,7 @@ class Model:
         owed = self.debt(self.settled(member, proposal.code))
         if not owed:
             raise No(409, "nothing_owed")
-        self.credit(member, proposal.code, min(owed, proposal.points), self.now, None, None)
+        self.credit(member, proposal.code, min(owed, proposal.points), self.now, None, None, "", "credit")
 
     def freeze(self, named: int, code: str, frozen: bool) -> None:
         member = self.member(named)
@@ -933,10 +993,19 @@ class Model:
             if part:
                 lot.available, lot.given, left = lot.available - part, lot.given + part, left - part
                 self.issued += 1
-                dates = lot.activates, lot.expires, self.now, self.now, lot.earned
-                child = Lot(self.issued, part, *dates, available=part)
+                ends = None if lot.expires is None else lot.ends
+                child = Lot(
+                    self.issued, part, lot.activates, ends, self.now, self.now, lot.earned, available=part
+                )
                 theirs.append(child)
+                if lot.slides is not None:
+                    child.by, child.slides = lot.by, taker.idle.setdefault(code, Idle())
+                    child.slides.policy = child.slides.policy or literal_eval(lot.by)
+        self.stir(giver, code, "give", self.now)
         self.spend(lots, fee)
+        if fee:
+            self.stir(giver, code, "redeem", self.now)
+        self.stir(taker, code, "receive", self.now)
         self.settle(theirs)
         self.repay(theirs)
         return fee
@@ -964,9 +1033,13 @@ class Model:
             raise No(422, "in_future")
         if expires is not None and expires <= max(issued, activates or issued):
             raise No(422, "contradictory_range")
-        if activates is None and expires is None:
-            activates, expires = self.dates(self.present, code, issued)
-        self.credit(member, code, points, issued, activates, expires)
+        told = activates, expires
+        activates, expires, slides = self.dates(self.present, member, code, issued)
+        if told != (None, None):
+            activates, expires = told
+        if expires is None:
+            slides = ""
+        self.credit(member, code, points, issued, activates, expires, slides, "earn")
         self.rows[name] = (content, answer)
 
     # --- purchases --------------------------------------------------------------------------------------------
@@ -1020,25 +1093,32 @@ class Model:
         purchase.member = member.number
         configuration = purchase.judged_by
         asks = any(asks_tiers(rule.get("when")) for rule in configuration["ruleset"].get("rules", ()))
+        asks |= any(
+            tier.get("expiry") for ladder in configuration.get("tier_sets", ()) for tier in ladder["tiers"]
+        )
         purchase.tiers = self.tiers_at(member, purchase.at) if asks else {}
         purchase.judged_on = list(purchase.left)
         purchase.basis = {
             code: stays(basis, purchase.bought, purchase.left) for code, basis in purchase.basis.items()
         }
         given: dict[str, int] = {}
+        dated: dict[tuple[str, Dates], int] = {}
         for award in awarded(configuration, self.rest(purchase), member.counters):
             rule, shares = award.rule, iter(award.shares)
             purchase.awards.append(
                 Given(rule, [next(shares) if left else 0 for left in purchase.left], award.period)
             )
-            given[rule["points_currency"]] = given.get(rule["points_currency"], 0) + award.points
+            code = rule["points_currency"]
+            given[code] = given.get(code, 0) + award.points
+            dates = self.dates(configuration, member, code, purchase.at, rule.get("terms"), purchase.tiers)
+            dated[code, dates] = dated.get((code, dates), 0) + award.points
+            purchase.into.append((code, dates))
             if award.period:
                 key = (rule["id"], award.period)
                 member.counters[key] = member.counters.get(key, 0) + award.points
         purchase.taken = [0] * len(purchase.awards)
-        for code, points in given.items():
-            dates = self.dates(configuration, code, purchase.at)
-            purchase.lots[code] = self.credit(member, code, points, purchase.at, *dates)
+        for (code, dates), points in dated.items():
+            purchase.lots[code, dates] = self.credit(member, code, points, purchase.at, *dates, "earn")
         paid = [line["amount_minor"] for line in purchase.about["lines"]]
         spend = sum(stays(paid, purchase.bought, purchase.left))
         self.count_did(member, purchase.at, spend, 1, given)
@@ -1149,7 +1229,7 @@ class Model:
         member, configuration = self.members[purchase.member], purchase.judged_by
         if member.status != "erased":
             self.restore(purchase)
-        rest, due = self.rest(purchase), dict.fromkeys(purchase.lots, 0)
+        rest, due = self.rest(purchase), {code: list[tuple[Lot, int]]() for code, _ in purchase.lots}
         for n, award in enumerate(purchase.awards):
             rule = award.rule
             gone = award.points - sum(stays(award.shares, purchase.judged_on, purchase.left))
@@ -1157,19 +1237,19 @@ class Model:
                 gone = award.points
             now = max(0, gone - purchase.taken[n])
             purchase.taken[n] += now
-            due[rule["points_currency"]] += now
+            due[rule["points_currency"]].append((purchase.lots[purchase.into[n]], now))
             if award.period:
                 member.counters[rule["id"], award.period] -= now
-        for code, points in due.items():
-            self.take_back(member, code, purchase.lots[code], points)
+        for code, own in due.items():
+            self.take_back(member, code, own)
         paid = [line["amount_minor"] for line in purchase.about["lines"]]
         gone_now = sum(stays(paid, purchase.bought, before)) - sum(
             stays(paid, purchase.bought, purchase.left)
         )
         visits = -int(any(before) and not any(purchase.left))
-        gone_points = {code: -points for code, points in due.items()}
+        gone_points = {code: -sum(points for _, points in own) for code, own in due.items()}
         self.count_did(member, purchase.at, -gone_now, visits, gone_points, back=True)
-        return {code: points for code, points in due.items() if points}
+        return {code: -points for code, points in gone_points.items() if points}
 
     def restore(self, purchase: Purchase) -> None:
         """What was spent comes back by what was paid, to the lots taken last first."""
@@ -1229,25 +1309,35 @@ class Model:
         self.exchanges[name, receipt] = answer
         return self.give_back(*back), self.purchase(*bought)
 
-    def take_back(self, member: Member, code: str, own: Lot, points: int) -> None:
-        """Its pending, expired, available points, then other available ones; what is still short, by policy."""
-        lots, left = member.lots[code], points
+    def take_back(self, member: Member, code: str, own: list[tuple[Lot, int]]) -> None:
+        """Of each lot its pending, expired, available points, then others' available ones; the rest by policy."""
+        lots = member.lots[code]
         self.settle(lots)
-        for lot, bucket in [
-            (own, "pending"),
-            (own, "expired"),
-            *((lot, "available") for lot in [own, *self.spending(lots)]),
-        ]:
-            part = min(left, getattr(lot, bucket))
+
+        def take(lot: Lot, bucket: str, points: int) -> int:
+            part = min(points, getattr(lot, bucket))
             setattr(lot, bucket, getattr(lot, bucket) - part)
-            lot.revoked, left = lot.revoked + part, left - part
+            lot.revoked += part
+            return points - part
+
+        short: list[tuple[Lot, int]] = []
+        for lot in {lot.issue: lot for lot, _ in own}.values():
+            points = sum(points for other, points in own if other is lot)
+            for bucket in ("pending", "expired", "available"):
+                points = take(lot, bucket, points)
+            short.append((lot, points))
+        left = sum(points for _, points in short)
+        for lot in self.spending(lots):
+            left = take(lot, "available", left)
         currency = self.currency(self.present, code)
         policy = "waive" if member.status == "erased" else currency.get("negative", "prevent")
         if policy == "waive":
             return
         if left > (max(0, currency.get("floor", 0) - self.debt(lots)) if policy == "floor" else 0):
             raise No(409, "insufficient_points")
-        own.owed, own.revoked = own.owed + left, own.revoked + left
+        for lot, points in short:
+            part = min(left, points)
+            lot.owed, lot.revoked, left = lot.owed + part, lot.revoked + part, left - part
 
     # --- redemptions ------------------------------------------------------------------------------------------
 
@@ -1425,6 +1515,7 @@ class Model:
             self.spent(member, code, points, by)
             self.prove(member, points, by, proof)
             parts = self.spend(lots, points)
+            self.stir(member, code, "redeem", self.now)
         elif hold.code != code:
             raise No(409, "insufficient_points")
         else:
@@ -1496,7 +1587,7 @@ class Model:
     def due(self) -> list[datetime]:
         """Every instant at which a lot activates or ends, or a hold lapses."""
         lots = [lot for member in self.members.values() for held in member.lots.values() for lot in held]
-        instants = [at for lot in lots for at in (lot.activates, lot.expires) if at is not None]
+        instants = [at for lot in lots for at in (lot.activates, lot.ends) if at not in (None, NEVER)]
         return instants + [hold.lapses for hold in self.holds if hold.parts]
 
     def upcoming(self) -> list[tuple[datetime, int]]:
@@ -1505,7 +1596,7 @@ class Model:
             (n, lot) for n, member in self.members.items() for held in member.lots.values() for lot in held
         ]
         instants = [(lot.activates, n) for n, lot in lots if lot.pending and lot.activates]
-        instants += [(lot.expires, n) for n, lot in lots if lot.available and lot.expires]
+        instants += [(lot.ends, n) for n, lot in lots if lot.available and lot.expires]
         instants += [(hold.lapses, hold.member) for hold in self.holds if hold.parts]
         ends = [
             (place.given[2], n)
@@ -1515,6 +1606,13 @@ class Model:
         ]
         instants += ends
         return sorted((at, n) for at, n in instants if at > self.now)
+
+
+def months_on(on: date, months: int) -> date:
+    """The same day so many months later, or the last of that month."""
+    month = on.year * 12 + on.month - 1 + months
+    last = (date(month // 12 + (month % 12 == 11), (month + 1) % 12 + 1, 1) - timedelta(days=1)).day
+    return date(month // 12, month % 12 + 1, min(on.day, last))
 
 
 def asks_tiers(when: JSON | None) -> bool:

@@ -107,13 +107,14 @@ def tier_sets(currencies: tuple[str, ...]) -> st.SearchStrategy[list[JSON]]:
         | given(kind=st.just("lifetime"))
     )
     one = st.builds(
-        lambda id, metric, period, step, returns: {
+        lambda id, metric, period, step, returns, expiry: {
             "id": id,
             "name": id.title(),
             "metric": metric,
             "period": period,
             "tiers": [
                 {"id": tier, "name": tier.title(), "threshold": (1, 3)[n] * step[metric["kind"]]}
+                | ({"expiry": {currencies[0]: expiry}} if expiry and not n else {})
                 for n, tier in enumerate(TIERS)
             ],
             "returns": returns,
@@ -128,8 +129,17 @@ def tier_sets(currencies: tuple[str, ...]) -> st.SearchStrategy[list[JSON]]:
             )
         ),
         st.sampled_from(("at_review", "at_once")),
+        st.sampled_from((None, None, {"kind": "rolling", "days": 60})),
     )
     return st.lists(one, max_size=2, unique_by=lambda one: one["id"])
+
+
+TERMS = (
+    {"expiry": {"kind": "rolling", "days": 30}},
+    {"expiry": {"kind": "never"}, "pending_days": 1},
+    {"expiry": {"kind": "anniversary", "months": 1}},
+    {"pending_days": 0},
+)
 
 
 def rules(currencies: tuple[str, ...], *, tiers: bool = False) -> st.SearchStrategy[list[JSON]]:
@@ -147,6 +157,7 @@ def rules(currencies: tuple[str, ...], *, tiers: bool = False) -> st.SearchStrat
         ),
         priority=st.integers(-2, 2),
         on_return=st.sampled_from((None, None, "all_if_unmet")),
+        terms=st.sampled_from((None, None, None, *TERMS)),
     )
     return st.lists(one, max_size=6, unique_by=lambda rule: rule["id"])
 

@@ -68,6 +68,11 @@ expiries = st.sampled_from(
         {"kind": "fixed_days", "on": ["12-31", "03-31"]},
         {"kind": "fixed_days", "on": ["02-29"], "days_min": 60},
         {"kind": "fixed_days", "on": ["06-30", "11-02", "11-05", "02-28"], "days_min": 3},
+        {"kind": "inactivity", "days": 3},
+        {"kind": "inactivity", "days": 30, "resets": ["redeem", "give"]},
+        {"kind": "inactivity", "months": 1, "resets": ["earn", "credit", "receive"]},
+        {"kind": "anniversary"},
+        {"kind": "anniversary", "months": 1, "days_min": 3},
         *(
             {"kind": "rolling", "months": months, "round_up": end}
             for months in (1, 12)
@@ -95,7 +100,16 @@ def currencies(code: str) -> st.SearchStrategy[JSON]:
             "qualifying": st.just(True),
             "pay": st.none() | shapes.pays | shapes.pays,
         }
-    ).map(lambda one: one if one["spendable"] else one | {"pay": None})
+    ).map(possible)
+
+
+def possible(currency: JSON) -> JSON:
+    """Without what cannot be published: points that are paid with though not spendable, or over before available."""
+    if not currency["spendable"]:
+        currency |= {"pay": None}
+    if currency["expiry"].get("days", 99) <= currency["pending_days"]:
+        currency |= {"pending_days": 0}
+    return currency
 
 
 FREE = {"enabled": True}
@@ -696,7 +710,7 @@ class Commands(RuleBasedStateMachine):
                 if len(self.proposals) > before:
                     self.judge_a_proposal(0, True, True, MAX)
         if when == "once expired":
-            self.pass_time([lot.expires for lot in lots])
+            self.pass_time([lot.ends for lot in lots if lot.expires])
         for name in names:
             self.cancel(name)
         number = self.number(n)
@@ -745,9 +759,10 @@ class Commands(RuleBasedStateMachine):
         if purchase.member == len(self.ids):
             self.ids.append(UUID(body["member_id"]))
         assert UUID(body["member_id"]) == self.ids[purchase.member]
-        assert {e["points_currency"]: credit(e) for e in body["earned"]} == {
-            code: (lot.points, state(lot), lot.activates, lot.expires) for code, lot in purchase.lots.items()
-        }
+        assert [(e["points_currency"], *credit(e)) for e in body["earned"]] == [
+            (code, lot.points, state(lot), lot.activates, lot.expires and lot.ends)
+            for (code, _), lot in purchase.lots.items()
+        ]
         assert [(UUID(c["hold_id"]), c["points"], c["released"], c["expired"]) for c in body["captured"]] == [
             (self.holds[hold.number], sum(points for _, points in parts), back, over)
             for hold, parts, back, over in purchase.paid
@@ -1058,7 +1073,7 @@ class Commands(RuleBasedStateMachine):
         """A hold and what is done with it, on its points' last days too."""
         if ages:
             lots = self.model.members[self.number(n)].lots.get(code, ())
-            ends = [lot.expires for lot in lots if lot.available and lot.expires]
+            ends = [lot.ends for lot in lots if lot.available and lot.expires]
             self.pass_time([at - timedelta(minutes=5) for at in ends[:1]])
         placed = self.place(n, code, 1, 0, minutes)
         if placed is None:
@@ -1596,7 +1611,7 @@ class Commands(RuleBasedStateMachine):
 
     def ends_of(self, which: int) -> list[datetime | None]:
         """When the first of the points that were taken end."""
-        return [lot.expires for lot, _ in self.model.redemptions[which].parts[:1]]
+        return [lot.ends for lot, _ in self.model.redemptions[which].parts[:1] if lot.expires]
 
     @rule(
         n=some_member,

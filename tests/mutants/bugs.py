@@ -22,8 +22,8 @@ LEDGER = {
     "points expire an instant late": Bug("ledger/settle.py", "if due <= now:", "if due < now:"),
     "the oldest lot is spent first": Bug(
         "ledger/lots.py",
-        "return (lot.expires_at or _NEVER, lot.vintage_at, lot.id)",
-        "return (lot.vintage_at, lot.vintage_at, lot.id)",
+        "(account.end_of(lot) or _NEVER, lot.vintage_at, lot.id)",
+        "(lot.vintage_at, lot.vintage_at, lot.id)",
     ),
     "what expired is taken back twice": Bug("ledger/undo.py", "(Bucket.EXPIRED, lot.expired),", ""),
     "the floor of a debt is forgotten at the second one": Bug(
@@ -31,8 +31,8 @@ LEDGER = {
     ),
     "a month's end is a day off": Bug(
         "ledger/expiry.py",
-        "last_day = period_end(after - _DAY, policy.round_up)",
-        "last_day = period_end(after, policy.round_up)",
+        "last_day = period_end(_after(policy, earned_on) - _DAY, policy.round_up)",
+        "last_day = period_end(_after(policy, earned_on), policy.round_up)",
     ),
     "a fixed day comes before its least number of days": Bug(
         "ledger/expiry.py",
@@ -42,8 +42,8 @@ LEDGER = {
     ),
     "a day has always 24 hours": Bug(
         "ledger/expiry.py",
-        "return activates_at, midnight(last_day + _DAY, zone)",
-        "return activates_at, midnight(last_day, zone) + _DAY",
+        "return Dates(activates_at, midnight(last_day + _DAY, zone), sliding(policy))",
+        "return Dates(activates_at, midnight(last_day, zone) + _DAY, sliding(policy))",
     ),
     "points move before they came": Bug(
         "ledger/postings.py",
@@ -71,7 +71,7 @@ LEDGER = {
     ),
     "what comes back after its end is told as good": Bug(
         "ledger/holds.py",
-        "if lot.expires_at is None or lot.expires_at > occurred_at:",
+        "if end is None or end > occurred_at:",
         "if True:",
         "tests/pure/test_ledger_holds.py",
     ),
@@ -437,7 +437,7 @@ BY_HAND = {
     ),
     "a person's day has no end": Bug(HAND, "if used + points > maximum:", "if used > maximum:"),
     "a write-off lets go more than is owed": Bug(HAND, "min(points, account.debt),", "points,"),
-    "what is let go has an end": Bug(HAND, "dates=(None, None),", "dates=None,"),
+    "what is let go has an end": Bug(HAND, "dates=Dates(None, None),", "dates=None,"),
     "a second person's word is held to the limits": Bug(
         HAND, "proposal.reason, limited=False", "proposal.reason, limited=True"
     ),
@@ -491,8 +491,8 @@ TRANSFERS = {
     ),
     "points that are given get a new end": Bug(
         "ledger/transfers.py",
-        "expires_at=lots[lot_id].expires_at,\n            arrived_at",
-        "expires_at=None,\n            arrived_at",
+        "            expires_at=giver.end_of(lots[lot_id]),\n            arrived_at",
+        "            expires_at=None,\n            arrived_at",
     ),
     "points that are given are as young as their transfer": Bug(
         "ledger/transfers.py", "vintage_at=lots[lot_id].vintage_at,", "vintage_at=occurred_at,"
@@ -616,6 +616,78 @@ MOVE = "tests/jobs/test_moves.py::test_"
 IMPORT = "tests/jobs/test_imports.py::test_"
 NOTICES = "tests/posting/test_notices.py::test_"
 NIGHTS = "tests/jobs/test_notices.py::test_"
+EXPIRING = "tests/posting/test_expiry.py::test_"
+EXPIRY = {
+    "activity keeps nothing": Bug(
+        "ledger/expiry.py",
+        "account.idles_at = idles_at\n",
+        "pass\n",
+        EXPIRING + "an_activity_keeps_all_points_for_as_long_again",
+    ),
+    "an older activity takes an end back": Bug(
+        "ledger/expiry.py",
+        "(account.idles_at is not None and idles_at <= account.idles_at)",
+        "False",
+        EXPIRING + "an_older_activity_never_takes_an_end_back",
+    ),
+    "whatever is done counts as activity": Bug(
+        "ledger/expiry.py",
+        "if ACTIVITIES.get(kind) not in policy.resets:",
+        "if kind not in ACTIVITIES:",
+        EXPIRING + "points_given_by_hand_are_good_for_their_own_time_and_keep_no_others",
+    ),
+    "points that slide are spent by the end they once had": Bug(
+        "ledger/lots.py",
+        "(account.end_of(lot) or _NEVER,",
+        "(lot.expires_at or _NEVER,",
+        EXPIRING + "what_ends_first_is_spent_first_by_the_end_that_activity_has_come_to",
+    ),
+    "what was set aside comes back as if nobody had done anything": Bug(
+        "ledger/holds.py",
+        "end = account.end_of(lot)",
+        "end = lot.expires_at",
+        EXPIRING + "what_was_set_aside_comes_back_good_where_activity_has_put_its_end_off",
+    ),
+    "points given away lose what activity did for them": Bug(
+        "ledger/transfers.py",
+        "            expires_at=giver.end_of(lots[lot_id]),\n            arrived_at",
+        "            expires_at=lots[lot_id].expires_at,\n            arrived_at",
+        EXPIRING + "points_given_away_keep_the_end_they_had_come_to",
+    ),
+    "points as of then know what their owner did later": Bug(
+        "ledger/asof.py",
+        "stir(account, apply(account, lots, draft, id=entry.id, decision_id=entry.decision_id), zone)",
+        "apply(account, lots, draft, id=entry.id, decision_id=entry.decision_id)",
+        "tests/posting/test_expiry_live.py::test_every_reading_knows_the_end_that_activity_has_come_to",
+    ),
+    "the day of joining is an anniversary": Bug(
+        "ledger/expiry.py", "nth = max(1,", "nth = max(0,", "tests/pure/test_calendar_table.py"
+    ),
+    "a tier's word goes before a rule's": Bug(
+        "posting/decide/terms.py",
+        "expiry = own.expiry or expiry",
+        "expiry = of_tiers(code, judged_by, tiers) or own.expiry or expiry",
+        EXPIRING + "points_of_a_tiers_holder_end_as_the_tier_or_one_below_it_says",
+    ),
+    "a return takes all from the first lot of a points currency": Bug(
+        "posting/detail.py",
+        "if self.into:",
+        "if False:",
+        EXPIRING + "a_return_takes_of_each_lot_what_its_own_awards_gave_for_the_line",
+    ),
+    "an account forgets how far its points slide": Bug(
+        "posting/store.py",
+        'last_entry_id, slides, "\n    "idles_at"',
+        'last_entry_id, "\n    "slides"',
+        "tests/posting/test_expiry_live.py",
+    ),
+    "verify believes how far points slide": Bug(
+        "ledger/verify/accounts.py",
+        'if (row["slides"], row["idles_at"]) != (account.slides, account.idles_at):',
+        "if False:",
+        "tests/posting/test_expiry_live.py",
+    ),
+}
 JOBS = {
     "others write while a clock is moved": Bug(
         "posting/decide/__init__.py",
@@ -857,6 +929,7 @@ BUGS: dict[str, Bug] = (
     | STANDINGS
     | AHEAD_OF_TIME
     | DATES
+    | EXPIRY
     | JOBS
 )
 # A few of each room, for a run that is to be short.

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from loyalty.base import migrations
 from loyalty.base.database import make_engine, shared
 from loyalty.base.schema import METADATA
+from loyalty.ledger.verify import verify
 from tests.conftest import Database
 from tests.laws.shop import serving
 from tests.rooms.rows import PROGRAM_A, PROGRAM_B, fill
@@ -96,3 +97,12 @@ async def test_days_are_counted_from_what_was_bought_before_there_were_any(datab
     finally:
         await link.close()
     assert [row for row in counted if any(row[3:5])] == [row for row in kept if any(row[3:5])]
+
+
+async def test_books_from_before_points_could_slide_are_whole_and_go_on(database: Database) -> None:
+    async with serving(database) as runtime:
+        traffic = await a_month(runtime)
+    migrations.downgrade(database.owner_url, "0018")
+    migrations.upgrade(database.owner_url)
+    async with serving(database) as runtime:
+        assert (await verify(runtime.pool.acquire, traffic.program)).findings == ()

@@ -81,6 +81,8 @@ CODES: dict[str, str] = {
     "nothing_to_judge": "The rule has no conditions that could be judged again.",
     "never_matches": "Nothing could ever fulfil the condition.",
     "not_qualifying": "The points currency counts towards no tier.",
+    "says_nothing": "The terms say nothing.",
+    "never_good": "The points would have ended before they become available.",
     "not_spendable": "The points currency cannot be spent.",
     "too_deep": "Conditions are nested too deeply.",
     "too_many_conditions": "The rule or reward has more conditions than are judged.",

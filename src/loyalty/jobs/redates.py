@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from loyalty.base.calendar import local_date
 from loyalty.base.canonical import canonical
 from loyalty.base.database import reading
 from loyalty.base.ids import NIL
@@ -21,8 +22,9 @@ from loyalty.jobs.runs import Report
 from loyalty.jobs.types import RedatePlanUnfinished, Run, RunKind, RunNotFound, RunState
 from loyalty.ledger import store
 from loyalty.ledger.asof import settle_here
-from loyalty.ledger.redates import Dates, Figures
+from loyalty.ledger.redates import Figures, NewDates
 from loyalty.ledger.store import Held
+from loyalty.members.store import joined_at
 from loyalty.posting.commands import RedateLots
 from loyalty.posting.configuration import History
 from loyalty.posting.decide.redates import new_dates, still_so
@@ -31,7 +33,7 @@ from loyalty.posting.types import PointsCurrencyUnknown, RedatePlanStale
 
 CHUNK = 200  # accounts in one snapshot
 
-Changed = tuple[Held, dict[UUID, Dates]]
+Changed = tuple[Held, dict[UUID, NewDates]]
 
 
 class Input(Struct, frozen=True):
@@ -130,10 +132,20 @@ async def _walk(
             some = await store.accounts_after(
                 connection, run.program_id, place.cell, told.points_currency, place.after, CHUNK
             )
+            joined = await joined_at(
+                connection, run.program_id, place.cell, [held.account.owner_id for held in some]
+            )
         found: list[Changed] = []
+        zone = history.now.zone
         for held in some:
             settle_here(held.account, held.lots, held.holds, now)
-            if changed := new_dates(held.lots.values(), told.points_currency, history, now):
+            if changed := new_dates(
+                held.lots.values(),
+                told.points_currency,
+                history,
+                now,
+                local_date(joined[held.account.owner_id], zone),
+            ):
                 found.append((held, changed))
         place.accounts += len(some)
         if len(some) == CHUNK:

@@ -4,7 +4,7 @@ When points become available is left alone. Source: docs/expiry.md.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -12,9 +12,9 @@ from msgspec import Struct, field
 
 from loyalty.ledger.expiry import dates, last_day_on
 from loyalty.ledger.types import Lot
-from loyalty.programs.types import PointsCurrency
+from loyalty.programs.types import Inactivity, PointsCurrency
 
-Dates = tuple[datetime | None, datetime | None]
+NewDates = tuple[datetime | None, datetime | None]  # activates, expires
 
 NEVER = "never"  # in place of a month
 
@@ -34,7 +34,7 @@ class Figures(Struct):
     months: dict[str, dict[str, Count]] = field(default_factory=dict[str, dict[str, Count]])
 
     def add(
-        self, lots: Mapping[UUID, Lot], new_dates: Mapping[UUID, Dates], now: datetime, zone: ZoneInfo
+        self, lots: Mapping[UUID, Lot], new_dates: Mapping[UUID, NewDates], now: datetime, zone: ZoneInfo
     ) -> None:
         """Count the new ends of one member's lots. Needs: at least one of them."""
         self.members += 1
@@ -57,19 +57,24 @@ def redated(
     before: Iterable[PointsCurrency],
     after: PointsCurrency,
     zone: ZoneInfo,
-) -> Dates | None:
+    joined_on: date,
+) -> NewDates | None:
     """The lot's dates (activates, expires) by the policy `after`; None: it keeps its own.
 
     `issued`: the policy by which it was issued; `before`: those that were ever in force, for a lot may have been
     redated before. Only a lot with dates which these gave is changed: what was imported with its own, reinstated, or
     given terms of its own stays. So does a lot that is pending until its new end or later: it would be over before
-    it is good.
+    it is good. Points neither begin to slide nor cease to.
     """
-    activates_at, first_end = dates(issued.expiry, issued.pending_days, lot.vintage_at, zone)
+    if lot.slides or isinstance(after.expiry, Inactivity):
+        return None
+    activates_at, first_end, _ = dates(issued.expiry, issued.pending_days, lot.vintage_at, zone, joined_on)
     if lot.activates_at != activates_at:
         return None
-    end = _end(after, lot, zone)
-    given = lot.expires_at == first_end or any(lot.expires_at == _end(one, lot, zone) for one in before)
+    end = _end(after, lot, zone, joined_on)
+    given = lot.expires_at == first_end or any(
+        lot.expires_at == _end(one, lot, zone, joined_on) for one in before
+    )
     if lot.expires_at == end or not given:
         return None
     if lot.pending and end is not None and lot.activates_at is not None and end <= lot.activates_at:
@@ -77,8 +82,8 @@ def redated(
     return lot.activates_at, end
 
 
-def _end(policy: PointsCurrency, lot: Lot, zone: ZoneInfo) -> datetime | None:
-    return dates(policy.expiry, 0, lot.vintage_at, zone)[1]
+def _end(policy: PointsCurrency, lot: Lot, zone: ZoneInfo, joined_on: date) -> datetime | None:
+    return dates(policy.expiry, 0, lot.vintage_at, zone, joined_on).expires_at
 
 
 def _month(end: datetime | None, zone: ZoneInfo) -> str:

@@ -68,7 +68,7 @@ async def balances(
         known = await store.last_recorded_at(connection, owner.program_id, owner.cell)
         if known is not None:
             known = known if recorded_by is None else min(recorded_by, known)
-            stored = await _as_of(connection, owner, stored, instant, known)
+            stored = await _as_of(connection, owner, stored, instant, known, zone)
     return Balances(instant, known, settled(stored, currencies, zone, instant))
 
 
@@ -93,6 +93,7 @@ async def _as_of(
     stored: dict[str, store.Held],
     as_of: datetime,
     recorded_by: datetime,
+    zone: ZoneInfo,
 ) -> dict[str, store.Held]:
     accounts = {held.account.id: held.account for held in stored.values()}
     entries = await store.history(connection, owner.program_id, owner.cell, accounts, recorded_by)
@@ -101,7 +102,7 @@ async def _as_of(
     found: dict[str, store.Held] = {}
     for id, account in accounts.items():
         mine = entries.get(id, ())
-        then, lots = replay(id, account.owner_id, account.points_currency, mine, as_of)
+        then, lots = replay(id, account.owner_id, account.points_currency, mine, as_of, zone)
         holds = held_then(id, mine, deadlines, as_of, recorded_by)
         then.next_due_at = next_due(then, lots, holds)
         found[account.points_currency] = store.Held(then, lots, holds)
@@ -121,7 +122,7 @@ async def lots(
     for code, held in (await store.held(connection, owner.program_id, owner.cell, owner.id)).items():
         if points_currency in (None, code):
             settle_here(held.account, held.lots, held.holds, now)
-            found += [_view(lot, code, zone) for lot in held.lots.values() if lot.open]
+            found += [_view(held.account, lot, zone) for lot in held.lots.values() if lot.open]
     found.sort(key=lambda lot: (lot.expires_at is None, lot.expires_at or now, lot.earned_at, lot.id))
     return found
 
@@ -246,7 +247,7 @@ def _written(page: store.Page, currency: PointsCurrency, zone: ZoneInfo, limit: 
 
 
 def _balance(account: Account, lots: Mapping[UUID, Lot], zone: ZoneInfo) -> Balance:
-    ends = expiring(lots.values())
+    ends = expiring(account, lots.values())
     first = min(ends, default=None)
     next_end = None if first is None else Expiring(ends[first], first, last_day_on(first, zone))
     return Balance(
@@ -254,17 +255,19 @@ def _balance(account: Account, lots: Mapping[UUID, Lot], zone: ZoneInfo) -> Bala
     )
 
 
-def _view(lot: Lot, points_currency: str, zone: ZoneInfo) -> LotView:
+def _view(account: Account, lot: Lot, zone: ZoneInfo) -> LotView:
+    end = account.end_of(lot)
     return LotView(
         id=lot.id,
-        points_currency=points_currency,
+        points_currency=account.points_currency,
         points=lot.points,
         available=lot.available,
         pending=lot.pending,
         held=lot.held,
         earned_at=lot.vintage_at,
         activates_at=lot.activates_at,
-        expires_at=lot.expires_at,
-        last_day_on=None if lot.expires_at is None else last_day_on(lot.expires_at, zone),
+        expires_at=end,
+        last_day_on=None if end is None else last_day_on(end, zone),
+        slides=lot.slides is not None,
         decision_id=lot.decision_id,
     )

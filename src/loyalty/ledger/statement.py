@@ -143,6 +143,7 @@ def _credited(entry: Entry, name: str, zone: ZoneInfo, decision_kind: str | None
         did += f", available from {day_in_words(local_date(activates_at, zone))}"
     if expires_at is not None:
         did += f", good to {day_in_words(last_day_on(expires_at, zone))}"
+        did += "" if lot.slides is None else " and longer with every activity"
     return did
 
 

@@ -245,10 +245,14 @@ async def _whole(
     for entry_id, lot_id, points, source, target in await connection.execute(query):
         moves.setdefault(entry_id, []).append(Posting(lot_id, points, Bucket(source), Bucket(target)))
     issued: dict[UUID, list[Lot]] = {}
-    of_decisions = select(*_LOT).where(
-        lots.c.program_id == program_id,
-        lots.c.cell == cell,
-        _among(lots.c.decision_id, [row.decision_id for row in rows]),
+    of_decisions = (
+        select(*_LOT)
+        .where(
+            lots.c.program_id == program_id,
+            lots.c.cell == cell,
+            _among(lots.c.decision_id, [row.decision_id for row in rows]),
+        )
+        .order_by(lots.c.id)
     )
     for row in await connection.execute(of_decisions):
         lot = Lot(*row)

@@ -64,7 +64,7 @@ def revoke(
             short.append((lot_id, wanted))
     shortfall = sum(points for _, points in short)
     if shortfall and others:
-        for lot in sorted(lots.values(), key=spending_order):
+        for lot in sorted(lots.values(), key=spending_order(account)):
             part = min(shortfall, lot.available - taken.get(lot.id, 0))
             if part:
                 postings.append(Posting(lot.id, part, Bucket.AVAILABLE, Bucket.REVOKED))
@@ -117,13 +117,13 @@ def restore(
     )
 
 
-def last_expired(lots: Iterable[Lot], points: int) -> Parts:
+def last_expired(account: Account, lots: Iterable[Lot], points: int) -> Parts:
     """Which lots give back `points` of what expired: those that ended last first.
 
     Needs: so many have expired of them.
     """
     parts: list[tuple[UUID, int]] = []
-    for lot in sorted(lots, key=spending_order, reverse=True):
+    for lot in sorted(lots, key=spending_order(account), reverse=True):
         part = min(points, lot.expired)
         if part:
             parts.append((lot.id, part))

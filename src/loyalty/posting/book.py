@@ -13,9 +13,11 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
+from loyalty.base.calendar import local_date
 from loyalty.base.errors import LawBroken
 from loyalty.conditions.types import Facts
 from loyalty.ledger import postings
+from loyalty.ledger.expiry import stir
 from loyalty.ledger.settle import next_due, settle
 from loyalty.ledger.types import (
     POINTS_MAX,
@@ -798,6 +800,11 @@ class Work:
         self.settle(mine)
         return mine
 
+    def joined_on(self, member_id: UUID) -> date:
+        """The local date on which a member joined."""
+        member = self.new_members.get(member_id) or self.book.member(member_id)
+        return local_date(member.enrolled_at, self.book.history.now.zone)
+
     def open_account(self, owner_id: UUID, currency: str) -> Account:
         """The account, new and empty when it is the owner's first of this points currency."""
         found = self.account(owner_id, currency)
@@ -891,6 +898,9 @@ class Work:
         # Not in `apply`: as of a past instant points may stand side by side that never did in the books.
         if account.pending + account.available + account.held > POINTS_MAX:
             raise LawBroken(f"{entry.kind} leaves account {account.id} with more than can be counted")
+        if stir(account, entry, self.book.history.now.zone):
+            holds = self.holds.get(account.id, {}).values()
+            account.next_due_at = next_due(account, self.open_lots(account), holds)
         self.entries.append(entry)
         self._deltas.append((entry, account, *before))
         return entry

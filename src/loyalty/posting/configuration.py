@@ -15,7 +15,7 @@ from loyalty.programs.types import PointsCurrency, ProgramSettings
 from loyalty.rewards.availability import Offer
 from loyalty.rewards.types import Catalogue
 from loyalty.rules.compile import Compiled, compile_ruleset
-from loyalty.rules.types import Ruleset
+from loyalty.rules.types import Ruleset, Terms
 from loyalty.tiers.types import TierSet, TierSets
 
 
@@ -66,6 +66,16 @@ class Loaded:
     @cached_property
     def compiled(self) -> Compiled:
         return compile_ruleset(self.ruleset, self.zone)
+
+    @cached_property
+    def terms(self) -> dict[str, Terms]:
+        """The rules whose points have terms of their own, by id."""
+        return {rule.id: rule.terms for rule in self.ruleset.rules if rule.terms is not None}
+
+    @cached_property
+    def tiers_date(self) -> bool:
+        """Whether a tier says when points end."""
+        return any(tier.expiry for ladder in self.ladders.values() for tier in ladder.tiers)
 
     @cached_property
     def offers(self) -> dict[str, Offer]:

@@ -18,7 +18,7 @@ COUNTERPART = "counterpart"
 
 
 class AwardedLot(Struct, frozen=True):
-    """Which lot holds the points of one points currency of this decision."""
+    """A lot that holds points of this decision: all of one points currency, or those of one pair of dates."""
 
     points_currency: str
     account_id: UUID
@@ -102,6 +102,7 @@ class Detail(Struct, frozen=True, omit_defaults=True):
     counted: tuple[tuple[str, str, int], ...] = ()  # rule id, period, points: cap counters raised
     used: tuple[tuple[UUID, str, str, int], ...] = ()  # whose, limit, period, points: other counters raised
     lots: tuple[AwardedLot, ...] = ()
+    into: tuple[int, ...] = ()  # of each award, its place in `lots`; none: a points currency has one lot
     captured: tuple[CapturedHold, ...] = ()
     received: tuple[Received, ...] = ()
     undoes: UUID | None = None  # decision that this one undoes
@@ -119,3 +120,9 @@ class Detail(Struct, frozen=True, omit_defaults=True):
     stood: tuple[Stood, ...] = ()
     counterpart_of: int | None = None  # cell of the decision of this id that tells what was decided
     note: dict[str, Any] = {}  # small facts of commands without rules
+
+    def lot_of(self, index: int) -> AwardedLot:
+        """The lot that one of its awards went to."""
+        if self.into:
+            return self.lots[self.into[index]]
+        return next(lot for lot in self.lots if lot.points_currency == self.awards[index].points_currency)

@@ -178,10 +178,10 @@ def dump(kind: ProgramKind, configuration: Configuration) -> str:
 
 
 def _tables(name_of: str, one: Rule | Reward) -> list[list[str]]:
-    """A rule or reward as a table, and its conditions as tables of their own when they are many or long."""
+    """A rule or reward as a table, and what it consists of as tables of their own when it is much or long."""
     plain = _plain(one)
     tables: list[list[str]] = []
-    for name in ("gives", "when"):
+    for name in ("gives", "when", "terms"):
         part = plain.get(name)
         if name == "when" and isinstance(one.when, AllOf) and one.when.of:
             tables += [[f"[[{name_of}.when]]", *_pairs(condition)] for condition in part["of"]]
@@ -206,6 +206,8 @@ def _plain(value: Any) -> Any:
             elif one != default:
                 table[field.name] = _plain(one)
         return table
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in cast("dict[str, Any]", value).items()}
     if isinstance(value, tuple):
         return [_plain(one) for one in cast("tuple[Any, ...]", value)]
     return value

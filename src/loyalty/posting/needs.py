@@ -4,10 +4,11 @@ Pure. Too much is harmless, too little costs a second visit: `decide` asks for w
 """
 
 from collections.abc import Iterable
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from uuid import UUID
 
 from loyalty.base.calendar import local_date
+from loyalty.base.ids import NIL
 from loyalty.ledger import expiry
 from loyalty.members.cells import cell_of
 from loyalty.posting.book import Book, Keys
@@ -230,7 +231,7 @@ def _recorded(keys: Keys, book: Book, command: RecordPurchase) -> None:
     if held is not None:
         keys.decisions.add((held.cell, held.decision_id))
     elif command.member is not None:
-        always = bool(command.holds) or _due_at_once(book, command.occurred_at)
+        always = bool(command.holds) or _due_at_once(book, command)
         _due(keys, book, command.member, always=always)
         _days(keys, book, _named(book, command.member))
 
@@ -255,16 +256,19 @@ def _member(keys: Keys, ref: MemberRef) -> None:
         keys.identifiers.add(ref.identifier)
 
 
-def _due_at_once(book: Book, occurred_at: datetime) -> bool:
+def _due_at_once(book: Book, command: RecordPurchase) -> bool:
     """Whether points earned so late mature or expire in the command that records them: it settles once more."""
+    occurred_at = command.occurred_at
     if book.now - occurred_at < timedelta(days=1):
         return False
     judged_by = book.history.at(occurred_at)
-    return any(
-        due is not None and due <= book.now
-        for currency in judged_by.currencies.values()
-        for due in expiry.dates(currency.expiry, currency.pending_days, occurred_at, judged_by.zone)
-    )
+    member = None if command.member is None else book.members.get(_named(book, command.member) or NIL)
+    joined_on = local_date(book.now if member is None else member.enrolled_at, judged_by.zone)
+    for currency in judged_by.currencies.values():
+        dates = expiry.dates(currency.expiry, currency.pending_days, occurred_at, judged_by.zone, joined_on)
+        if any(due is not None and due <= book.now for due in (dates.activates_at, dates.expires_at)):
+            return True
+    return False
 
 
 def _days(keys: Keys, book: Book, member_id: UUID | None) -> None:
@@ -313,5 +317,6 @@ def _due(keys: Keys, book: Book, ref: MemberRef, *, always: bool = False) -> Non
         account = book.accounts.get((member_id, code))
         if account is not None and account.id not in book.lots_complete:
             due = account.next_due_at is not None and account.next_due_at <= book.now
-            if due or always:
+            # An activity puts off the end of what slides: when the account is next due, only all its lots tell.
+            if due or always or account.slides is not None:
                 keys.open_lots.add(account.id)

@@ -291,11 +291,11 @@ SELECT
   (SELECT number FROM configurations WHERE program_id = $1 ORDER BY number DESC LIMIT 1),
   (SELECT now_at FROM sandbox_clocks WHERE program_id = $1),
   ARRAY(SELECT ROW(a.id, a.owner_id, a.points_currency, a.seq, a.pending, a.available, a.held, a.debt,
-                   a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id,
+                   a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id, a.slides, a.idles_at,
                    ARRAY(SELECT ROW(l.id, l.account_id, l.parent_lot_id, l.issuing_entry_id, l.decision_id, l.points,
                                     l.vintage_at, l.policy_number, l.issued_activates_at, l.issued_expires_at,
-                                    l.activates_at, l.expires_at, l.arrived_at, l.issued, l.pending, l.available,
-                                    l.held, l.redeemed, l.expired, l.revoked, l.transferred, l.deficit)
+                                    l.activates_at, l.expires_at, l.arrived_at, l.slides, l.issued, l.pending,
+                                    l.available, l.held, l.redeemed, l.expired, l.revoked, l.transferred, l.deficit)
                          FROM lots l
                          WHERE l.program_id = $1 AND l.cell = m.cell AND l.account_id = a.id AND l.is_open
                          ORDER BY l.vintage_at),
@@ -330,9 +330,9 @@ async def balances_now(runtime: Runtime, program_id: UUID, member: MemberRef) ->
     in_force = history.at(now)
     stored = {
         account[2]: Held(
-            Account(*account[:12]),
-            {lot[0]: Lot(*lot) for lot in account[12]},
-            [store.hold_of(hold) for hold in account[13]],
+            Account(*account[:14]),
+            {lot[0]: Lot(*lot) for lot in account[14]},
+            [store.hold_of(hold) for hold in account[15]],
         )
         for account in held
     }

@@ -182,7 +182,7 @@ SELECT
         FROM ids, LATERAL (
             SELECT * FROM members WHERE program_id = $1 AND cell = ids.cell AND id = ids.member_id OFFSET 0) m),
   ARRAY(SELECT ROW(a.id, a.owner_id, a.points_currency, a.seq, a.pending, a.available, a.held, a.debt,
-                   a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id)
+                   a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id, a.slides, a.idles_at)
         FROM ids, LATERAL (
             SELECT * FROM accounts WHERE program_id = $1 AND cell = ids.cell AND owner_id = ids.member_id
             ORDER BY points_currency OFFSET 0) a),
@@ -314,7 +314,7 @@ def _hold_name(book: Book, name: tuple[str, str, str], held: ActivityKey) -> Non
 
 _LOT = """ROW(l.id, l.account_id, l.parent_lot_id, l.issuing_entry_id, l.decision_id, l.points, l.vintage_at,
     l.policy_number, l.issued_activates_at, l.issued_expires_at, l.activates_at, l.expires_at, l.arrived_at,
-    l.issued, l.pending, l.available, l.held, l.redeemed, l.expired, l.revoked, l.transferred, l.deficit)"""
+    l.slides, l.issued, l.pending, l.available, l.held, l.redeemed, l.expired, l.revoked, l.transferred, l.deficit)"""
 
 _DEEP = f"""
 WITH acts AS MATERIALIZED (
@@ -361,7 +361,7 @@ SELECT
             SELECT * FROM lots WHERE program_id = $1 AND cell = a.cell AND account_id = a.id AND is_open
             ORDER BY vintage_at OFFSET 0) l),
   ARRAY(SELECT ROW(a.id, a.owner_id, a.points_currency, a.seq, a.pending, a.available, a.held, a.debt,
-                   a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id) FROM accs a),
+                   a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id, a.slides, a.idles_at) FROM accs a),
   ARRAY(SELECT ROW(m.id, m.status, m.enrolled_at, m.merged_into) FROM owners o, LATERAL (
             SELECT * FROM members WHERE program_id = $1 AND cell = o.cell AND id = o.id OFFSET 0) m),
   ARRAY(SELECT {HOLD}
@@ -691,19 +691,23 @@ _ACTIVITIES = _Part("activities", key="program_id, cell, id", changes="member_id
 # Behind the head, braces to the belt: a row that is not behind what was read is not changed, and rows are counted.
 _ACCOUNTS = _Part(
     "accounts",
+    row="accounts_row_2",
     key="program_id, cell, owner_id, points_currency",
-    changes="seq, pending, available, held, debt, active_at, next_due_at, first_entry_id, last_entry_id",
+    changes="seq, pending, available, held, debt, active_at, next_due_at, first_entry_id, last_entry_id, slides, "
+    "idles_at",
     only_if="accounts.seq < excluded.seq AND accounts.id = excluded.id",
 )
 # What falls due on it at another instant, while no points moved.
 _ACCOUNTS_RETIMED = _Part(
     "accounts",
+    row="accounts_row_2",
     key="program_id, cell, owner_id, points_currency",
     changes="next_due_at",
     only_if="accounts.seq = excluded.seq AND accounts.id = excluded.id",
 )
 _LOTS = _Part(
     "lots",
+    row="lots_row_2",
     key="program_id, cell, id",
     changes="activates_at, expires_at, arrived_at, is_open, issued, pending, available, held, redeemed, expired, "
     "revoked, transferred, deficit",
@@ -1150,6 +1154,8 @@ def _account_row(program_id: UUID, cell: int, a: Account) -> tuple[Any, ...]:
         a.next_due_at,
         a.first_entry_id,
         a.last_entry_id,
+        a.slides,
+        a.idles_at,
     )
 
 
@@ -1180,6 +1186,7 @@ def _lot_row(program_id: UUID, cell: int, lot: Lot) -> tuple[Any, ...]:
         lot.revoked,
         lot.transferred,
         lot.deficit,
+        lot.slides,
     )
 
 

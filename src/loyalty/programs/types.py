@@ -49,7 +49,45 @@ class FixedDays(Struct, frozen=True, tag="fixed_days", tag_field="kind", forbid_
     days_min: Annotated[int, Meta(ge=1, le=3_660)] = 1
 
 
-ExpiryPolicy = NeverExpires | Rolling | FixedDays
+class MemberYear(Struct, frozen=True, tag="anniversary", tag_field="kind", forbid_unknown_fields=True):
+    """Points are good to the day before the member's next anniversary of joining, one every `months` months.
+
+    Points are good on at least `days_min` local dates, the earning date the first of them.
+    """
+
+    months: Annotated[int, Meta(ge=1, le=120)] = 12
+    days_min: Annotated[int, Meta(ge=1, le=3_660)] = 1
+
+
+class Activity(StrEnum):
+    """What an account's owner does that may keep its points."""
+
+    EARN = "earn"  # by a purchase or claim; opening lots, at the instant they were issued
+    REDEEM = "redeem"  # spent on rewards, payments and purchases, and on a transfer's fee
+    CREDIT = "credit"  # given by hand
+    GIVE = "give"  # to another member
+    RECEIVE = "receive"  # from another member
+
+
+class Inactivity(
+    Struct, frozen=True, tag="inactivity", tag_field="kind", forbid_unknown_fields=True, omit_defaults=True
+):
+    """Points are good for a time, and all that are there for as long again from each activity of their owner.
+
+    `days` and `months` count as those of `rolling` do, without `round_up`.
+    """
+
+    days: Annotated[int, Meta(ge=1, le=36_600)] | None = None
+    months: Annotated[int, Meta(ge=1, le=1_200)] | None = None
+    resets: Annotated[tuple[Activity, ...], Meta(min_length=1, max_length=5)] = (
+        Activity.EARN,
+        Activity.REDEEM,
+    )
+
+
+# The policies that date a lot once and for all; a rule or a tier may have one of its own.
+DatingPolicy = NeverExpires | Rolling | FixedDays | MemberYear
+ExpiryPolicy = DatingPolicy | Inactivity
 
 
 class PayPolicy(Struct, frozen=True, forbid_unknown_fields=True):

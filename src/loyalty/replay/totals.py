@@ -115,8 +115,9 @@ async def months(runtime: Runtime, program_id: UUID, zone: ZoneInfo) -> list[Mon
                 for id, lot in lots.items():
                     lost = lot.expired - before[id]
                     if lost:
-                        assert lot.expires_at is not None
-                        month = _month(max(lot.expires_at, lot.arrived_at), zone)
+                        end = account.end_of(lot)
+                        assert end is not None
+                        month = _month(max(end, lot.arrived_at), zone)
                         earned, redeemed, expired, net = moved.get(month, (0, 0, 0, 0))
                         moved[month] = (earned, redeemed, expired + lost, net - lost)
     return list(_rolled(moved, _month(now, zone)))

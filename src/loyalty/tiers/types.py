@@ -11,6 +11,8 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from loyalty.programs.types import DatingPolicy
+
 _Id = Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]{0,63}$")]
 _Name = Annotated[str, Meta(min_length=1, max_length=120)]
 _Figure = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -97,6 +99,8 @@ class Tier(Struct, frozen=True, forbid_unknown_fields=True):
         None  # periods in a row that reach it; then for ever
     )
     benefits: Annotated[tuple[_Name, ...], Meta(max_length=50)] = ()  # read by tills, apps and people
+    # By points currency: when points end that its holders earn; a tier that says nothing has the word of the one below.
+    expiry: dict[_Id, DatingPolicy] = {}
 
 
 class TierSet(Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from loyalty.base.calendar import local_date, midnight
 from loyalty.ledger import lots, undo
-from loyalty.ledger.expiry import last_day_on
+from loyalty.ledger.expiry import Dates, last_day_on
 from loyalty.ledger.types import Account, EntryDraft, EntryKind, Lot
 from loyalty.posting.answers import AdjustmentAnswer, Earned, ProposalAnswer, ReinstatementAnswer
 from loyalty.posting.book import Proposal, Work
@@ -251,7 +251,7 @@ def _reinstate(
     """Give back, and repay what is owed; until when the points are good."""
     zone = work.policies.zone
     ends_at = midnight(local_date(work.now, zone) + timedelta(days=currency.reinstated_days), zone)
-    parts = undo.last_expired(found.values(), points)
+    parts = undo.last_expired(account, found.values(), points)
     work.post(account, undo.reinstate(account, found, parts, work.now, ends_at, reason))
     work.settle(account)
     return ends_at
@@ -310,7 +310,7 @@ def _waive(work: Work, member_id: UUID, currency: PointsCurrency, points: int) -
         occurred_at=work.now,
         dated_by=work.policies,
         cause=WAIVED,
-        dates=(None, None),
+        dates=Dates(None, None),
     )
     return (earned(work, account, entry, work.policies),), (awarded_lot(account, entry),)
 

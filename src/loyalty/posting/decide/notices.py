@@ -62,7 +62,7 @@ def _points(work: Work, member: Member, on: date) -> Iterator[Told]:
         if account is None or not account.available:
             continue
         ends: dict[date, int] = {}
-        for at, points in expiring(work.open_lots(account).values()).items():
+        for at, points in expiring(account, work.open_lots(account).values()).items():
             day = last_day_on(at, work.policies.zone)
             ends[day] = ends.get(day, 0) + points
         for day in sorted(wanted.keys() & ends.keys()):

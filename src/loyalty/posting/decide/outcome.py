@@ -188,15 +188,15 @@ def credit(
     occurred_at: datetime,
     dated_by: Loaded,
     cause: str | None = None,
-    dates: tuple[datetime | None, datetime | None] | None = None,
+    dates: expiry.Dates | None = None,
 ) -> tuple[Account, Entry]:
     """Issue one lot and repay what the account owes; the lot's dates by policy unless `dates` are given.
 
     `occurred_at` dates the lot; it is not after the recorded instant. What is due already falls due at once.
     """
     account = work.open_account(member_id, currency.code)
-    activates_at, expires_at = dates or expiry.dates(
-        currency.expiry, currency.pending_days, occurred_at, dated_by.zone
+    dates = dates or expiry.dates(
+        currency.expiry, currency.pending_days, occurred_at, dated_by.zone, work.joined_on(member_id)
     )
     draft = lots.issue(
         account,
@@ -205,8 +205,9 @@ def credit(
         points=points,
         vintage_at=occurred_at,
         occurred_at=occurred_at,
-        activates_at=activates_at,
-        expires_at=expires_at,
+        activates_at=dates.activates_at,
+        expires_at=dates.expires_at,
+        slides=dates.slides,
         policy_number=dated_by.number,
         kind=kind,
         cause=cause,
@@ -225,13 +226,14 @@ def earned(work: Work, account: Account, entry: Entry, zone_of: Loaded) -> Earne
         state = "pending"
     elif lot.expired:
         state = "expired"
+    end = account.end_of(lot)
     return Earned(
         points_currency=account.points_currency,
         points=lot.points,
         state=state,
         activates_at=lot.activates_at,
-        expires_at=lot.expires_at,
-        last_day_on=None if lot.expires_at is None else expiry.last_day_on(lot.expires_at, zone_of.zone),
+        expires_at=end,
+        last_day_on=None if end is None else expiry.last_day_on(end, zone_of.zone),
         entry_id=entry.id,
         lot_id=lot.id,
     )

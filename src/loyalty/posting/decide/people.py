@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 
+from loyalty.ledger.expiry import Dates
 from loyalty.ledger.types import EntryKind
 from loyalty.ledger.undo import forfeit
 from loyalty.members.types import Identifier, IdentifiersConflict, IdentifierTaken, Member, MemberStatus
@@ -140,7 +141,7 @@ def erase(work: Work, command: EraseMember) -> Outcome:
                 occurred_at=work.now,
                 dated_by=work.policies,
                 cause="waived",
-                dates=(None, None),
+                dates=Dates(None, None),
             )
         for draft in forfeit(account, work.open_lots(account), work.now, ERASED):
             work.post(account, draft)

@@ -4,10 +4,10 @@ Which lots, the plan and the command find by the same function, each in what is 
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
-from loyalty.ledger.redates import Dates, Figures, redated
+from loyalty.ledger.redates import Figures, NewDates, redated
 from loyalty.ledger.types import Lot
 from loyalty.ledger.undo import redate
 from loyalty.posting.answers import RedatedAnswer
@@ -32,7 +32,7 @@ def redate_lots(work: Work, command: RedateLots) -> Outcome:
         raise RedatePlanStale(configuration=work.policies.number)
     account = work.account(member.id, code)
     lots = {} if account is None else work.open_lots(account)
-    changed = new_dates(lots.values(), code, history, work.now)
+    changed = new_dates(lots.values(), code, history, work.now, work.joined_on(member.id))
     if account is None or not changed:
         raise NothingDue
     figures = Figures()
@@ -76,18 +76,18 @@ def still_so(history: History, number: int, points_currency: str, now: datetime)
 
 
 def new_dates(
-    lots: Iterable[Lot], points_currency: str, history: History, now: datetime
-) -> dict[UUID, Dates]:
-    """The open lots that the policy in force dates otherwise, with their new dates."""
+    lots: Iterable[Lot], points_currency: str, history: History, now: datetime, joined_on: date
+) -> dict[UUID, NewDates]:
+    """An account's open lots that the policy in force dates otherwise, with their new dates."""
     in_force = history.at(now)
     after = in_force.currencies[points_currency]
     had = [one.currencies.get(points_currency) for one in history.until(now)]
     ever = {one.expiry: one for one in had if one is not None}.values()
-    found: dict[UUID, Dates] = {}
+    found: dict[UUID, NewDates] = {}
     for lot in lots:
         if lot.open:
             issued = history.numbered(lot.policy_number).currencies[points_currency]
-            dates = redated(lot, issued, ever, after, in_force.zone)
+            dates = redated(lot, issued, ever, after, in_force.zone, joined_on)
             if dates is not None:
                 found[lot.id] = dates
     return found

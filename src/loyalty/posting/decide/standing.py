@@ -95,12 +95,12 @@ def _count(
     for code, figure in points:
         figures[code] = figures.get(code, 0) + figure
     ladders = () if member.status is MemberStatus.ERASED else work.policies.ladders.values()
-    before = {ladder: stands(work, member, ladder.id) for ladder in ladders}
+    before = [(ladder, stands(work, member, ladder.id)) for ladder in ladders]
     # Reviewed by the days before; and a day that changes is known, so that nobody counts the change twice.
     if before:
         work.days(member.id, on)
     work.does(member.id, Day(on, spend_minor, visits, figures))
-    for ladder, stood in before.items():
+    for ladder, stood in before:
         late = on < today and not returned and tiers.remembers(ladder)
         since = date.min if late else min(on, tiers.looks_back(ladder, today))
         standing, moves = tiers.qualify(

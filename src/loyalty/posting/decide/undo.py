@@ -27,7 +27,7 @@ from loyalty.posting.content import Content
 from loyalty.posting.decide.outcome import Outcome, Replay, balances, reaches
 from loyalty.posting.decide.people import ERASED
 from loyalty.posting.decide.standing import gives_back
-from loyalty.posting.detail import AwardedLot, CapturedHold, Detail, ReturnedPart
+from loyalty.posting.detail import CapturedHold, Detail, ReturnedPart
 from loyalty.posting.types import PurchaseNotFound
 from loyalty.rules.evaluate import no_longer
 from loyalty.rules.explain import back_lines
@@ -131,14 +131,13 @@ def take_back(
     )
     for rule_id, period, points in counted:
         work.count(member_id, CounterKey(rule_id, period), points)
-    totals: dict[str, int] = {}
-    for award, points in zip(detail.awards, back, strict=True):
-        totals[award.points_currency] = totals.get(award.points_currency, 0) + points
-    revoked = tuple(
-        _revoke(work, member_id, lot, points, cause)
-        for lot in detail.lots
-        if (points := totals[lot.points_currency])
-    )
+    own: dict[str, dict[UUID, int]] = {}  # by points currency: points of each lot
+    for index, points in enumerate(back):
+        if points:
+            lot = detail.lot_of(index)
+            lots = own.setdefault(lot.points_currency, {})
+            lots[lot.lot_id] = lots.get(lot.lot_id, 0) + points
+    revoked = tuple(_revoke(work, member_id, code, lots, cause) for code, lots in own.items())
     gone_before = [part.returned for part in parts]
     gives_back(
         work,
@@ -199,19 +198,19 @@ def _remember(work: Work, command: CancelPurchase) -> Outcome:
     )
 
 
-def _revoke(work: Work, member_id: UUID, lot: AwardedLot, points: int, cause: str) -> Revoked:
-    """Take points of one lot back: from itself, then from others, then as debt or forgiven by policy."""
-    account = work.account(member_id, lot.points_currency)
+def _revoke(work: Work, member_id: UUID, code: str, lots: dict[UUID, int], cause: str) -> Revoked:
+    """Take points of some lots back: from themselves, then from others, then as debt or forgiven by policy."""
+    account = work.account(member_id, code)
     assert account is not None
-    owned = work.lots_of(account, (lot.lot_id,))
-    policy = work.policies.currencies[lot.points_currency]
+    owned = work.lots_of(account, lots)
+    policy = work.policies.currencies[code]
     # Whoever was erased owes nothing any more: debts were waived then, and none arises afterwards.
     erased = work.book.member(member_id).status is MemberStatus.ERASED
     taken = 0
     for draft in revoke(
         account,
         owned,
-        {lot.lot_id: points},
+        lots,
         work.now,
         others=True,
         negative="waive" if erased else policy.negative,
@@ -221,7 +220,7 @@ def _revoke(work: Work, member_id: UUID, lot: AwardedLot, points: int, cause: st
         taken += sum(posting.points for posting in draft.postings)
         work.post(account, draft)
     work.settle(account)
-    return Revoked(lot.points_currency, taken, points - taken, account.debt)
+    return Revoked(code, taken, sum(lots.values()) - taken, account.debt)
 
 
 def _restore(
