@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,7 +15,9 @@ from loyalty.access.keys import kind_of
 from loyalty.base.settings import from_process
 from loyalty.cli.frame import Exit
 from loyalty.cli.main import run
+from loyalty.members.types import Identifier, IdentifierKind
 from loyalty.operating.desk import DeskError, open_desk
+from loyalty.posting.commands import Adjust, MemberRef, PurchaseLine, RecordPurchase
 from loyalty.programs.service import create_program, list_programs
 from loyalty.programs.types import ProgramKind
 from loyalty.rules.types import Ruleset
@@ -283,3 +286,45 @@ async def _audited(url: str, program_id: UUID) -> list[asyncpg.Record]:
         return await link.fetch("SELECT action, actor_kind FROM audit_log WHERE program_id = $1", program_id)
     finally:
         await link.close()
+
+
+async def _some_points(program: str) -> None:
+    async with open_desk(from_process()) as desk:
+        who = MemberRef(identifier=Identifier(IdentifierKind.EXTERNAL, "1"))
+        at = datetime(2017, 1, 1, 5, tzinfo=UTC)  # the sandbox's first instant
+        await desk.submit(
+            UUID(program),
+            RecordPurchase("till", "R-1", at, "USD", (PurchaseLine("1", "A", 1000, 4_200),), who),
+        )
+        await desk.submit(UUID(program), Adjust(who, "points", 8, "goodwill"))
+
+
+def test_all_points_are_told_by_month_and_by_day(shell: Shell, sandbox: str, database: Database) -> None:
+    line = ["rollforward", "--program", sandbox]
+    assert shell.json(*line)["periods"] == []
+    apart(_some_points(sandbox))
+    shell("clock", "advance", "2017-04-01T03:59:59Z", "--program", sandbox)  # the last instants of March
+    assert shell(*line).splitlines() == [
+        "period   opening  earned  adjusted  redeemed  expired  closing",
+        "2017-01  0        42      8         0         0        50",
+        "2017-02  50       0       0         0         0        50",
+        "2017-03  50       0       0         0         0        50",
+    ]
+    assert "3 periods to 2017-04-01T03:59:59+00:00, all adds up" in shell.said
+    shell("clock", "advance", "--days", "1", "--program", sandbox)
+    told = shell.json(*line, "--by", "day", "--points-currency", "points")
+    assert (len(told["periods"]), told["accounts"], told["differences"]) == (91, {"points": 0}, [])
+    last = told["periods"][-1]
+    assert (last["period"], last["opening"], last["expired"], last["closing"]) == ("2017-04-01", 50, 50, 0)
+    assert "no points 'stars'" in shell(*line, "--points-currency", "stars", ends=Exit.USAGE)
+
+    async def meddle() -> None:
+        link = await asyncpg.connect(database.superuser_url)
+        await link.execute(
+            f"UPDATE accounts SET available = 49, next_due_at = NULL WHERE program_id = '{sandbox}'"
+        )
+        await link.close()
+
+    apart(meddle())
+    shell(*line, ends=Exit.DIFFERENCES)
+    assert "points: the last closing is 50, the accounts hold 49" in shell.said
