@@ -29,6 +29,30 @@ LEDGER = {
     "the floor of a debt is forgotten at the second one": Bug(
         "ledger/undo.py", "floor - account.debt", "floor", "tests/pure/test_ledger_undo.py"
     ),
+    "what is due and not written is in no month": Bug(
+        "ledger/service.py",
+        "moved += rollforward.unwritten(account, open_lots, open_holds, now, begins)",
+        "list(rollforward.unwritten(account, open_lots, open_holds, now, begins))",
+        "tests/posting/test_roll_forward.py::test_a_sweep_changes_no_figure",
+    ),
+    "a debt by hand let go is a credit like any": Bug(
+        "ledger/rollforward.py",
+        "if one.waived and one.kind is EntryKind.ADJUST_CREDIT:",
+        "if False:",
+        "tests/posting/test_roll_forward.py::test_every_movement_stands_in_its_month_and_column",
+    ),
+    "points that nobody knows where from are a month's own": Bug(
+        "ledger/rollforward.py",
+        "if one.opening + moved != one.closing:",
+        "if False:",
+        "tests/posting/test_roll_forward.py::test_what_does_not_add_up_is_named",
+    ),
+    "a month ends where the next one's first instant is in it": Bug(
+        "ledger/rollforward.py",
+        "bisect_right(begins, draft.occurred_at) - 1",
+        "max(0, bisect_right(begins, draft.occurred_at - timedelta(microseconds=1)) - 1)",
+        "tests/posting/test_roll_forward.py::test_a_sweep_changes_no_figure",
+    ),
     "a month's end is a day off": Bug(
         "ledger/expiry.py",
         "last_day = period_end(_after(policy, earned_on) - _DAY, policy.round_up)",

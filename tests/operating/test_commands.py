@@ -19,8 +19,9 @@ from loyalty.cli.frame import Exit
 from loyalty.cli.main import run
 from loyalty.jobs.service import queue_run
 from loyalty.jobs.types import RunKind
+from loyalty.members.types import Identifier, IdentifierKind
 from loyalty.operating.desk import DeskError, open_desk
-from loyalty.posting.commands import AdvanceClock
+from loyalty.posting.commands import Adjust, AdvanceClock, MemberRef, PurchaseLine, RecordPurchase
 from loyalty.programs.service import create_program, list_programs
 from loyalty.programs.types import ProgramKind
 from loyalty.rules.types import Ruleset
@@ -349,3 +350,45 @@ def test_what_is_due_is_told_with_its_age_and_the_runs_that_wait(shell: Shell, s
     ]
     assert any("verification" in line and "queued" in line for line in lines)
     assert len(shell("jobs").splitlines()) >= len(lines)
+
+
+async def _some_points(program: str) -> None:
+    async with open_desk(from_process()) as desk:
+        who = MemberRef(identifier=Identifier(IdentifierKind.EXTERNAL, "1"))
+        at = datetime(2017, 1, 1, 5, tzinfo=UTC)  # the sandbox's first instant
+        await desk.submit(
+            UUID(program),
+            RecordPurchase("till", "R-1", at, "USD", (PurchaseLine("1", "A", 1000, 4_200),), who),
+        )
+        await desk.submit(UUID(program), Adjust(who, "points", 8, "goodwill"))
+
+
+def test_all_points_are_told_by_month_and_by_day(shell: Shell, sandbox: str, database: Database) -> None:
+    line = ["rollforward", "--program", sandbox]
+    assert shell.json(*line)["periods"] == []
+    apart(_some_points(sandbox))
+    shell("clock", "advance", "2017-04-01T03:59:59Z", "--program", sandbox)  # the last instants of March
+    assert shell(*line).splitlines() == [
+        "period   opening  earned  adjusted  redeemed  expired  closing",
+        "2017-01  0        42      8         0         0        50",
+        "2017-02  50       0       0         0         0        50",
+        "2017-03  50       0       0         0         0        50",
+    ]
+    assert "3 periods to 2017-04-01T03:59:59+00:00, all adds up" in shell.said
+    shell("clock", "advance", "--days", "1", "--program", sandbox)
+    told = shell.json(*line, "--by", "day", "--points-currency", "points")
+    assert (len(told["periods"]), told["accounts"], told["differences"]) == (91, {"points": 0}, [])
+    last = told["periods"][-1]
+    assert (last["period"], last["opening"], last["expired"], last["closing"]) == ("2017-04-01", 50, 50, 0)
+    assert "no points 'stars'" in shell(*line, "--points-currency", "stars", ends=Exit.USAGE)
+
+    async def meddle() -> None:
+        link = await asyncpg.connect(database.superuser_url)
+        await link.execute(
+            f"UPDATE accounts SET available = 49, next_due_at = NULL WHERE program_id = '{sandbox}'"
+        )
+        await link.close()
+
+    apart(meddle())
+    shell(*line, ends=Exit.DIFFERENCES)
+    assert "points: the last closing is 50, the accounts hold 49" in shell.said

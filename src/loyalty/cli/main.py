@@ -28,6 +28,7 @@ COMMANDS = {
     "program": "Create, show, publish and export programs.",
     "redate": "Apply a changed policy of expiry to the points there are: plan, look, confirm.",
     "replay": "Post real purchases to the API: the public grocery data, or a file of your own.",
+    "rollforward": "All members' points period by period, checked against the accounts.",
     "secrets": "Make the passwords and keys of a deployment, once.",
     "serve": "Serve the API.",
     "servers": "Start, stop and look at the embedded PostgreSQL and Valkey.",

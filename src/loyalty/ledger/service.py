@@ -4,6 +4,7 @@ The caller brings a reading connection of the program, where the owner's rows ar
 zone of the configuration in force, and the program clock's instant.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -12,11 +13,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from loyalty.base.calendar import RoundUp, local_date, midnight
 from loyalty.base.ids import NIL
-from loyalty.ledger import store
+from loyalty.ledger import rollforward, store
 from loyalty.ledger.asof import held_then, replay, settle_here
 from loyalty.ledger.expiry import expiring, last_day_on
 from loyalty.ledger.postings import apply
+from loyalty.ledger.rollforward import RollForward
 from loyalty.ledger.settle import next_due, settle
 from loyalty.ledger.statement import figures, line, newest_first
 from loyalty.ledger.types import (
@@ -36,6 +39,8 @@ from loyalty.ledger.types import (
     StatementLine,
 )
 from loyalty.programs.types import PointsCurrency
+
+_TOGETHER = 500  # accounts read at once for a roll-forward
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -206,6 +211,32 @@ async def statement(
             bounds[code] = entries[0].seq + 1
     bounds |= {one.points_currency: one.seq for one in taken if one.seq is not None}
     return Statement(tuple(taken), (dict(before) if before else {}) | bounds)
+
+
+async def roll_forward(
+    connection: AsyncConnection, program_id: UUID, cells: int, zone: ZoneInfo, now: datetime, by: RoundUp
+) -> RollForward:
+    """All members' points from the first movement to `now`, by local month or day.
+
+    What is due and not yet written counts as if it were. Needs: a snapshot in which nothing is later than `now`.
+    """
+    first = await store.first_occurred_at(connection, program_id)
+    days = rollforward.first_days(local_date(first or now, zone), local_date(now, zone), by)
+    begins = [midnight(on, zone) for on in days]
+    moved, accounts = list[rollforward.Moved](), Counter[str]()
+    for cell in range(cells):
+        moved += await store.moved(connection, program_id, cell, begins)
+        accounts.update(await store.owned(connection, program_id, cell))
+        after: UUID | None = NIL
+        while after is not None:
+            due = await store.due(connection, program_id, cell, now, after, _TOGETHER)
+            for account, open_lots, open_holds in due:
+                before = rollforward.owned(account)
+                moved += rollforward.unwritten(account, open_lots, open_holds, now, begins)
+                accounts[account.points_currency] += rollforward.owned(account) - before
+            after = due[-1].account.id if len(due) == _TOGETHER else None
+    names = [on.isoformat()[: 7 if by is RoundUp.MONTH else 10] for on in days]
+    return RollForward(now, rollforward.roll(moved, names), dict(accounts))
 
 
 def _unwritten(

@@ -13,8 +13,11 @@ import msgspec
 from sqlalchemy import ARRAY, Row, Select, Text, any_, cast, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from loyalty.base.calendar import RoundUp
+from loyalty.base.database import reading
 from loyalty.base.schema import ID
-from loyalty.ledger.service import settled
+from loyalty.ledger import service as ledger
+from loyalty.ledger.rollforward import RollForward
 from loyalty.ledger.store import Held
 from loyalty.ledger.tables import accounts, blocks, decisions, entries, postings
 from loyalty.ledger.types import Account, Balances, Lot
@@ -26,6 +29,8 @@ from loyalty.posting.commands import MemberRef, ReceiptName
 from loyalty.posting.detail import COUNTERPART
 from loyalty.posting.runtime import Runtime
 from loyalty.posting.tables import activities, activity_keys, freezes, proposals, returns
+
+_ALL_ENTRIES_MS = 120_000  # the roll-forward reads the whole ledger
 
 
 class PostedPurchase(msgspec.Struct, frozen=True):
@@ -336,7 +341,7 @@ async def balances_now(runtime: Runtime, program_id: UUID, member: MemberRef) ->
         )
         for account in held
     }
-    return Balances(now, None, settled(stored, in_force.currencies.values(), in_force.zone, now))
+    return Balances(now, None, ledger.settled(stored, in_force.currencies.values(), in_force.zone, now))
 
 
 # The decision and the activity that a natural key stands for.
@@ -350,6 +355,15 @@ _OF_ACTIVITY = (
     & (activities.c.cell == activity_keys.c.cell)
     & (activities.c.id == activity_keys.c.activity_id)
 )
+
+
+async def roll_forward(runtime: Runtime, program_id: UUID, by: RoundUp) -> RollForward:
+    """All members' points of a program by local month or day, up to its instant. Raises: ProgramNotFound."""
+    history = await runtime.history(program_id)
+    async with reading(runtime.engine, program_id, timeout_ms=_ALL_ENTRIES_MS) as connection:
+        now = await runtime.now(program_id)  # asked behind the snapshot: nothing in it is later
+        zone = history.at(now).zone
+        return await ledger.roll_forward(connection, program_id, runtime.settings.cells, zone, now, by)
 
 
 def _purchases(program_id: UUID) -> "Select[*tuple[Any, ...]]":
