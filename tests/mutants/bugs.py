@@ -914,7 +914,8 @@ DATES = {
     ),
     "a lot is redated once in its life": Bug(
         "ledger/redates.py",
-        "given = lot.expires_at == first_end or any(lot.expires_at == _end(one, lot, zone) for one in before)",
+        "given = lot.expires_at == first_end or any(\n"
+        "        lot.expires_at == _end(one, lot, zone, joined_on) for one in before\n    )",
         "given = lot.expires_at == first_end",
         "tests/pure/test_ledger_redates.py::test_a_lot_that_was_redated_before_is_redated_again",
     ),

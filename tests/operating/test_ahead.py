@@ -14,8 +14,8 @@ from tests.posting.shop import ANN, adjust, enrol
 
 LADDER = """
 [[tier_sets]]
-id = "status"
-name = "Status"
+id = "club"
+name = "Club"
 metric = { kind = "spend" }
 period = { kind = "calendar", unit = "year" }
 
@@ -61,8 +61,8 @@ def test_a_plan_tells_who_would_move_and_publishes_nothing(
     (tmp_path / "next.toml").write_text((EXAMPLES / "journey-a.toml").read_text() + LADDER)
     file = str(tmp_path / "next.toml")
     _, row = shell("program", "plan", file, *shop).splitlines()
-    assert row.split() == ["status", "-", "basic", "1"]
-    assert "tier set status: added, 1 of 1 would move" in shell.said
+    assert row.split() == ["club", "-", "basic", "1"]
+    assert "tier set club: added, 1 of 1 would move" in shell.said
     (planned,) = shell.json("program", "plan", file, *shop)["tier_sets"]
     assert len(planned["moves"][0]["first"]) == 1
     assert shell.json("program", "show", *shop)["number"] == 1

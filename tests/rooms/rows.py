@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 import loyalty.access.tables
 import loyalty.engagement.tables
+import loyalty.jobs.imports.tables
 import loyalty.jobs.tables
 import loyalty.ledger.tables
 import loyalty.members.tables
@@ -50,6 +51,10 @@ def rows_of(program_id: UUID) -> dict[str, dict[str, Any]]:
                          "created_at": AT, "expires_at": AT},
         "audit_log": {**mine, "id": other, "at": AT, "actor_kind": "staff", "actor_id": person, "action": "x",
                       "outcome": "done", "detail": {}},
+        "imports": {**mine, "id": other, "kind": "members", "source": "crm", "created_at": AT, "changed_at": AT,
+                    "read_to": 0, "line": 1, "rows": 0, "done": 0, "unchanged": 0, "rejected": 0},
+        "import_parts": {**mine, "import_id": other, "number": 1, "bytes": 1, "content": b"x"},
+        "import_rejections": {**mine, "import_id": other, "line": 2, "position": 0, "code": "x", "detail": "x"},
         "members": {**cell, "id": member, "status": "active", "enrolled_at": AT},
         "member_profiles": {**cell, "member_id": member, "profile": {"name": "Zoe"}},
         "member_pins": {**cell, "member_id": member, "version": 1, "hash": "scrypt$", "failed": 0},

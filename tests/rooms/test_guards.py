@@ -39,6 +39,7 @@ LATER = (
     "reservations",
     "member_pins",
     *_migration("0018_tiers").BY_PROGRAM,
+    *_migration("0021_imports").BY_PROGRAM,
     *_migration("0022_notices").BY_PROGRAM,
 )
 BY_PROGRAM: list[str] = sorted((*GUARDS.BY_PROGRAM, *LATER))

@@ -527,7 +527,7 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
         book.days[id] = found | book.days.get(id, {})
         book.days_since[id] = min(keys.days[id], book.days_since.get(id, date.max))
     book.noticed.update(keys.noticed)
-    for member_id, *notice in row[21]:
+    for member_id, *notice in row[22]:
         book.notices.setdefault(member_id, set()).add(Notice(*notice))
 
 
