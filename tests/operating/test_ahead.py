@@ -60,10 +60,11 @@ def test_a_plan_tells_who_would_move_and_publishes_nothing(
 ) -> None:
     (tmp_path / "next.toml").write_text((EXAMPLES / "journey-a.toml").read_text() + LADDER)
     file = str(tmp_path / "next.toml")
-    _, row = shell("program", "plan", file, *shop).splitlines()
-    assert row.split() == ["club", "-", "basic", "1"]
+    _, *rows = shell("program", "plan", file, *shop).splitlines()
+    assert [row.split() for row in rows] == [["club", "-", "basic", "1"]]
     assert "tier set club: added, 1 of 1 would move" in shell.said
-    (planned,) = shell.json("program", "plan", file, *shop)["tier_sets"]
+    status, planned = shell.json("program", "plan", file, *shop)["tier_sets"]
+    assert (status["tier_set"], status["moves"]) == ("status", [])
     assert len(planned["moves"][0]["first"]) == 1
     assert shell.json("program", "show", *shop)["number"] == 1
     (tmp_path / "other.toml").write_text((EXAMPLES / "journey-a.toml").read_text().replace("USD", "EUR"))
@@ -76,4 +77,4 @@ def test_a_planned_ladder_is_forecast(shell: Shell, shop: list[str], tmp_path: P
     at = "2017-02-01T00:00:00-05:00"
     shell("program", "publish", str(tmp_path / "next.toml"), "--effective-at", at, *shop)
     told = shell("forecast", *shop).splitlines()
-    assert told[-1].split() == ["2017-01-30", "status", "-", "basic", "1"]
+    assert told[-1].split() == ["2017-01-30", "club", "-", "basic", "1"]
