@@ -142,21 +142,21 @@ async def test_a_move_that_is_killed_or_fails_is_gone_on_with(
     await shop.done(MoveClock(LATER))
     assert await moves_left(runtime) == 1
     (run,) = await waiting_runs(runtime)
-    close, left = moves.close_days_of, 5
+    done, left = moves.step, 5
 
-    async def dies(*asked: Any) -> int:
+    async def dies(*asked: Any) -> None:
         nonlocal left
         left -= 1
         if left < 0:
             left = 5
             raise OSError("the worker is killed")
-        return await close(*asked)
+        await done(*asked)
 
-    monkeypatch.setattr(moves, "close_days_of", dies)
+    monkeypatch.setattr(moves, "step", dies)
     for _ in range(4):  # of which the last gives it up
         await execute(runtime, shop.id, run.id, WORKS)
     assert NOW < await runtime.now(shop.id) < LATER
-    monkeypatch.setattr(moves, "close_days_of", close)
+    monkeypatch.setattr(moves, "step", done)
     assert await moves_left(runtime) == 1  # asked for once more, under another id
     (again,) = await waiting_runs(runtime)
     assert again.id != run.id

@@ -729,7 +729,7 @@ JOBS = {
     ),
     "a ladder that comes in force on the way is overlooked": Bug(
         "jobs/moves.py",
-        "if here.ladders != history.before(now).ladders:",
+        "if history.at(now).ladders != here.ladders:",
         "if False:",
         MOVE + "what_is_due_is_written_at_its_instant_before_the_clock_goes_on",
     ),
@@ -831,8 +831,8 @@ JOBS = {
     ),
     "what has another end once it is settled is not looked for": Bug(
         "jobs/store.py",
-        "(a.next_due_at <= :now OR EXISTS (",
-        "(a.next_due_at < NULL AND a.next_due_at <= :now OR EXISTS (",
+        "a.next_due_at <= :now OR EXISTS (",
+        "a.next_due_at < NULL AND a.next_due_at <= :now OR EXISTS (",
         NIGHTS + "points_that_get_another_end_once_they_are_settled_are_found_before_they_are",
     ),
     "laws are checked though no day was closed": Bug(

@@ -8,8 +8,6 @@ import itertools
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-import structlog
-
 from loyalty.base.calendar import local_date, midnight
 from loyalty.base.database import alone, reading, transaction
 from loyalty.base.ids import NIL
@@ -19,8 +17,6 @@ from loyalty.jobs.road import to_each
 from loyalty.posting.commands import Notify
 from loyalty.posting.configuration import History
 from loyalty.posting.runtime import Runtime
-
-log = structlog.get_logger()
 
 WORK = "notices"
 CHUNK = 1_000  # members looked at at once
@@ -73,18 +69,26 @@ async def _lane(runtime: Runtime, program_id: UUID, cell: int) -> int:
     day, after = await next_day(runtime, program_id, cell)
     while day <= local_date(now := await runtime.now(program_id), zone):
         while after is not None:
-            members, after = await _ahead(runtime, program_id, cell, now, day, after)
-            done, left = await to_each(runtime, program_id, members, lambda id, on=day: Notify(id, on))
+            done, after = await tell_some(runtime, program_id, cell, now, day, after)
             told += done
-            if left:
-                log.warning(
-                    "notices_not_told", program_id=str(program_id), cell=cell, day=str(day), codes=left
-                )
-                return told
             async with transaction(runtime.engine, program_id) as connection:
                 await store.put_place(connection, program_id, cell, WORK, day, after)
         day, after = day + _DAY, NIL
     return told
+
+
+async def tell_some(
+    runtime: Runtime, program_id: UUID, cell: int, now: datetime, on: date, after: UUID
+) -> tuple[int, UUID | None]:
+    """Tell the next members of a lane what is due to be told on a day: how many were told, the last looked at.
+
+    Raises: RuntimeError when it was stopped.
+    """
+    members, last = await _ahead(runtime, program_id, cell, now, on, after)
+    done, left = await to_each(runtime, program_id, members, lambda id: Notify(id, on))
+    if left:
+        raise RuntimeError(f"not told: {left}")
+    return done, last
 
 
 async def _ahead(

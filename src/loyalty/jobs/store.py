@@ -174,23 +174,28 @@ async def members_to_notify(
     give points another end; and of each ladder a standing that is to be reviewed before `until`, or that was not yet
     found on the ladder in force, by one of its numbers. The last is None when there are no more members.
     """
+    # Accounts and lots are asked for in the order of an index, and sorting is made dear: a database that has not
+    # counted its rows yet takes another index and reads the whole lane for each member.
+    await connection.execute(text("SET LOCAL enable_sort = off"))
     query = text(
         "WITH looked_at AS MATERIALIZED ("
         " SELECT id FROM members WHERE program_id = :program AND cell = :cell AND id > :after AND status <> 'erased'"
         " ORDER BY id LIMIT :chunk)"
         " SELECT (SELECT count(*) FROM looked_at), (SELECT id FROM looked_at ORDER BY id DESC LIMIT 1), ARRAY("
         "  SELECT id FROM looked_at m WHERE (:points AND EXISTS ("
-        "   SELECT FROM accounts a WHERE a.program_id = :program AND a.cell = :cell AND a.owner_id = m.id"
-        "   AND (a.next_due_at <= :now OR EXISTS ("
-        "    SELECT FROM lots l, unnest(CAST(:after_at AS timestamptz[]), CAST(:to_at AS timestamptz[])) u(after, upto)"
-        "    WHERE l.program_id = :program AND l.cell = :cell AND l.account_id = a.id AND l.is_open"
-        "    AND CASE WHEN l.slides IS NULL THEN l.expires_at ELSE greatest(l.expires_at, a.idles_at) END > u.after"
-        "    AND CASE WHEN l.slides IS NULL THEN l.expires_at ELSE greatest(l.expires_at, a.idles_at) END <= u.upto"
-        "   ))))"
-        "  OR (SELECT count(*) FROM standings s,"
+        "   SELECT FROM (SELECT id, next_due_at, idles_at FROM accounts"
+        "    WHERE program_id = :program AND cell = :cell AND owner_id = m.id ORDER BY points_currency OFFSET 0) a"
+        "   WHERE a.next_due_at <= :now OR EXISTS ("
+        "    SELECT FROM (SELECT"
+        "     CASE WHEN slides IS NULL THEN expires_at ELSE greatest(expires_at, a.idles_at) END AS ends"
+        "     FROM lots WHERE program_id = :program AND cell = :cell AND account_id = a.id AND is_open"
+        "     ORDER BY vintage_at OFFSET 0) l,"
+        "    unnest(CAST(:after_at AS timestamptz[]), CAST(:to_at AS timestamptz[])) u(after, upto)"
+        "    WHERE l.ends > u.after AND l.ends <= u.upto)))"
+        "  OR (SELECT count(*) FROM (SELECT tier_set, judged_by, next_review_at FROM standings"
+        "    WHERE program_id = :program AND cell = :cell AND member_id = m.id OFFSET 0) s,"
         "   unnest(CAST(:tier_sets AS text[]), CAST(:numbers AS integer[])) u(tier_set, number)"
-        "   WHERE s.program_id = :program AND s.cell = :cell AND s.member_id = m.id"
-        "   AND s.tier_set = u.tier_set AND s.judged_by = u.number"
+        "   WHERE s.tier_set = u.tier_set AND s.judged_by = u.number"
         "   AND (s.next_review_at >= :until) IS NOT FALSE) < :ladders"
         "  ORDER BY id)"
     )
