@@ -7,24 +7,17 @@ makes no difference. Source: docs/ledger.md, "As of".
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from loyalty.base.ids import NIL
-from loyalty.ledger.expiry import stir
 from loyalty.ledger.postings import apply
 from loyalty.ledger.settle import settle
 from loyalty.ledger.types import Account, Bucket, Deadline, Entry, EntryDraft, EntryKind, Hold, Lot
 
 
 def replay(
-    account_id: UUID,
-    owner_id: UUID,
-    points_currency: str,
-    entries: Iterable[Entry],
-    as_of: datetime,
-    zone: ZoneInfo,
+    account_id: UUID, owner_id: UUID, points_currency: str, entries: Iterable[Entry], as_of: datetime
 ) -> tuple[Account, dict[UUID, Lot]]:
-    """The account and its lots from the entries that occurred by `as_of`; when it is next due, is the caller's.
+    """The account and its lots from the entries that occurred by `as_of`.
 
     Needs: entries of the account by `seq`.
     """
@@ -43,7 +36,7 @@ def replay(
             entry.redates,
             tuple(_issued(lot, entry) for lot in entry.lots),
         )
-        stir(account, apply(account, lots, draft, id=entry.id, decision_id=entry.decision_id), zone)
+        apply(account, lots, draft, id=entry.id, decision_id=entry.decision_id)
     return account, lots
 
 
@@ -101,5 +94,4 @@ def _issued(lot: Lot, entry: Entry) -> Lot:
         activates_at=lot.issued_activates_at,
         expires_at=lot.issued_expires_at,
         arrived_at=entry.occurred_at,
-        slides=lot.slides,
     )

@@ -48,7 +48,6 @@ from loyalty.posting.decide.outcome import (
     reaches,
     spendable,
 )
-from loyalty.posting.decide.standing import held
 from loyalty.posting.decide.undo import put_back
 from loyalty.posting.detail import Detail, Redeemed
 from loyalty.posting.types import HoldForReward
@@ -214,9 +213,7 @@ def circumstances(work: Work, member: Member, offer: Offer, place: Place) -> Cir
             basis={},
             channel=place.channel,
             location=place.location,
-            member=MemberFacts(
-                member.enrolled_at, kinds, held(work, member, work.now) if offer.asks_tiers else {}
-            ),
+            member=MemberFacts(member.enrolled_at, kinds),
         ),
         zone=policies.zone,
         points=0 if account is None else account.available,

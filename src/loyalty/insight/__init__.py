@@ -1,1 +1,0 @@
-"""Figures that are read off what is kept: reads only."""
