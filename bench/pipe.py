@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
+from uuid import UUID
 
 import msgspec
 import uvloop
@@ -80,16 +81,14 @@ class Pipe:
             configuration = msgspec.convert(
                 {"settings": file()["settings"], "ruleset": file()["ruleset"]}, Configuration, strict=False
             )
-            await _done(runtime.pipe.submit, Publish(configuration), OPERATOR)
+            await done(runtime.pipe.submit, Publish(configuration), OPERATOR)
             make = Purchases(self.at, self.members)
             for first in range(0, self.members, SUBMITTERS):
                 part = range(first, min(first + SUBMITTERS, self.members))
                 people = [Enrol((Identifier(IdentifierKind.CARD, card(number)),)) for number in part]
-                await asyncio.gather(*(_done(runtime.pipe.submit, command, OPERATOR) for command in people))
+                await asyncio.gather(*(done(runtime.pipe.submit, command, OPERATOR) for command in people))
                 for _ in range(BEFORE):
-                    await asyncio.gather(
-                        *(_recorded(runtime.pipe.submit, make.of(number)) for number in part)
-                    )
+                    await asyncio.gather(*(recorded(runtime.pipe.submit, make.of(number)) for number in part))
             self.recorded += BEFORE * self.members
 
     async def _stretch(self, submitters: int, stretch: Stretch, members: int) -> Sample:
@@ -125,8 +124,9 @@ class Pipe:
 class Purchases:
     """Submissions of the bench's basket, each a receipt of its own."""
 
-    def __init__(self, at: datetime, members: int) -> None:
+    def __init__(self, at: datetime, members: int, program_id: UUID = PROGRAM) -> None:
         self._at = at
+        self._program_id = program_id
         self._members = members
         self._random = random.Random(members)
         self._run = secrets.token_hex(4)
@@ -152,7 +152,7 @@ class Purchases:
         )
         key = secrets.token_hex(16)
         return Submission(
-            program_id=PROGRAM,
+            program_id=self._program_id,
             command=command,
             actor=TILL,
             request_id=key,
@@ -168,21 +168,21 @@ async def _drive(submit: Submit, make: Purchases, submitters: int, seconds: floa
 
     async def one() -> None:
         while (started := time.perf_counter()) < end:
-            await _recorded(submit, make.next())
+            await recorded(submit, make.next())
             latencies.append((time.perf_counter() - started) * 1e6)
 
     await asyncio.gather(*(one() for _ in range(submitters)))
     return latencies
 
 
-async def _recorded(submit: Submit, submission: Submission) -> None:
+async def recorded(submit: Submit, submission: Submission) -> None:
     answer = await submit(submission)
     if answer.status != 201:
         raise PipeBroken(f"a purchase was answered {answer.status}: {answer.body[:500]!r}")
 
 
-async def _done(submit: Submit, command: Publish | Enrol, actor: Actor) -> None:
-    answer = await submit(Submission(PROGRAM, command, actor, "bench"))
+async def done(submit: Submit, command: Publish | Enrol, actor: Actor, program_id: UUID = PROGRAM) -> None:
+    answer = await submit(Submission(program_id, command, actor, "bench"))
     if answer.status not in (200, 201):
         raise PipeBroken(f"{type(command).__name__} was answered {answer.status}: {answer.body[:500]!r}")
 

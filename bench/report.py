@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from bench.run import Figures
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 TABLE = HERE / "RESULTS.md"
+SWEEPS = HERE / "SWEEPS.md"
 HEADLINE = (
     "purchase_http_over_baseline",
     "purchase_http_hot_over_baseline",
@@ -59,6 +61,12 @@ ROWS = (
     Row("quote", "quote_over_noop", "≥ 0.6", "quote_per_s", "quote_noop_per_s"),
     Row("balance", "balance_over_noop", "≥ 0.7", "balance_per_s", "balance_noop_per_s"),
 )  # fmt: skip
+SWEPT = (
+    ("points expire, one worker", "expire", "≥ 0.25, then 0.5"),
+    ("points become available, two workers", "activate", "≥ 0.25, then 0.5"),
+    ("tiers are reviewed, everybody's falls", "review_all", "≥ 0.3"),
+    ("tiers are reviewed, nobody's moves", "review_none", "≥ 4"),
+)
 CONTENDERS = ("pipe", "pipe_hot", "lone_command", "purchase_http_1p", "purchase_http_2p", "http8", "baseline",
               "baseline_beside_http", "redeem_http", "baseline_redeem", "hold_http", "baseline_hold", "quote",
               "balance")  # fmt: skip
@@ -71,10 +79,66 @@ def headline(figures: Figures) -> str:
 
 
 def write(figures: Figures, cluster: Cluster, size: str) -> None:
-    """Replace results.json and RESULTS.md by these figures."""
-    rounded = {name: float(f"{value:.4g}") for name, value in sorted(figures.values.items())}
-    RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(rounded), indent=2) + b"\n")
+    """Write these figures to results.json, beside those of the other bench, and RESULTS.md anew."""
+    _keep(figures.values)
     TABLE.write_text(_page(figures, cluster, size))
+
+
+def write_sweeps(found: Mapping[str, float], cluster: Cluster, lots: int) -> None:
+    """The same of what happens by itself: results.json and SWEEPS.md."""
+    _keep(found)
+    SWEEPS.write_text(_sweeps_page(found, cluster, lots))
+
+
+def sweeps_headline(found: Mapping[str, float]) -> str:
+    """One plain line of figures."""
+    names = (*(f"{name}_over_copy" for _, name, _ in SWEPT), "purchase_p99_while_expiring")
+    return "sweeps " + " ".join(f"{name}={found[name]:.2f}" for name in names)
+
+
+def _keep(found: Mapping[str, float]) -> None:
+    known = msgspec.json.decode(RESULTS.read_bytes(), type=dict[str, float]) if RESULTS.exists() else {}
+    known |= {name: float(f"{value:.4g}") for name, value in found.items()}
+    RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(known, order="sorted"), indent=2) + b"\n")
+
+
+def _sweeps_page(found: Mapping[str, float], cluster: Cluster, lots: int) -> str:
+    lines = [
+        "# What happens by itself",
+        "",
+        f'Made by `make bench ARGS="sweeps --lots {lots}"` on {datetime.now(UTC):%Y-%m-%d}: {_machine()}.',
+        _made_with(cluster),
+        "",
+        "What is measured and how: [docs/speed.md](../docs/speed.md#what-happens-by-itself).",
+        "",
+        "| work | members | ratio | goal | ours | limit | µs: Python | PostgreSQL | batch: p50, p99 "
+        "| MB at 10, 50, 100 % |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for what, name, goal in SWEPT:
+        of = {each: found[f"{name}_{each}"] for each in (
+            "members", "over_copy", "per_s", "limit_per_s", "python_us", "postgres_us", "batch_p50_ms",
+            "batch_p99_ms", "rss_mb_10", "rss_mb_50", "rss_mb_100",
+        )}  # fmt: skip
+        lines.append(
+            f"| {what} | {of['members']:,.0f} | **{of['over_copy']:.2f}** | {goal} | {of['per_s']:,.0f}/s "
+            f"| {of['limit_per_s']:,.0f}/s | {of['python_us']:.0f} | {of['postgres_us']:.0f} "
+            f"| {of['batch_p50_ms']:.0f}, {of['batch_p99_ms']:.0f} ms "
+            f"| {of['rss_mb_10']:.0f}, {of['rss_mb_50']:.0f}, {of['rss_mb_100']:.0f} |"
+        )
+    quiet, beside = (
+        [found[f"purchase_{name}_{share}_ms"] for share in ("p50", "p99")]
+        for name in ("quiet", "while_expiring")
+    )
+    lines += [
+        "",
+        f"Purchases while points expire: p99 {beside[1]:.1f} ms, without {quiet[1]:.1f} ms "
+        f"(**{found['purchase_p99_while_expiring']:.2f}**, goal ≤ 2); p50 {beside[0]:.1f} and {quiet[0]:.1f} ms.",
+        "",
+        f"`{sweeps_headline(found)}`",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _page(figures: Figures, cluster: Cluster, size: str) -> str:
@@ -83,14 +147,7 @@ def _page(figures: Figures, cluster: Cluster, size: str) -> str:
         "# Bench results",
         "",
         f'Made by `make bench ARGS="--size {size}"` on {datetime.now(UTC):%Y-%m-%d}: {_machine()}.',
-        f"Python {platform.python_version()}, PostgreSQL {cluster.settings['server_version']}, "
-        + ", ".join(
-            f"{name} {version(name)}" for name in ("asyncpg", "litestar", "uvicorn", "uvloop", "msgspec")
-        )
-        + ".",
-        "Durability: "
-        + ", ".join(f"{name} = {value}" for name, value in cluster.settings.items() if value == "on")
-        + f"; shared_buffers {cluster.settings['shared_buffers']}, max_wal_size {cluster.settings['max_wal_size']}.",
+        _made_with(cluster),
         "",
         "Load, server and PostgreSQL share these cores, in every row and for every contender: compare ratios, not",
         "rates. What is measured and how: [docs/speed.md](../docs/speed.md). Medians, in brackets lowest and highest.",
@@ -137,6 +194,18 @@ def _shown(figures: Figures, name: str) -> str:
     value, spread = figures.values[name], figures.ranges.get(name)
     return f"{value:,.0f}" + (
         f" ({spread.low:,.0f}–{spread.high:,.0f})" if spread and name.endswith("_per_s") else ""
+    )
+
+
+def _made_with(cluster: Cluster) -> str:
+    """Two lines: versions, and what makes a commit last."""
+    names = ("asyncpg", "litestar", "uvicorn", "uvloop", "msgspec")
+    on = ", ".join(f"{name} = {value}" for name, value in cluster.settings.items() if value == "on")
+    return (
+        f"Python {platform.python_version()}, PostgreSQL {cluster.settings['server_version']}, "
+        + ", ".join(f"{name} {version(name)}" for name in names)
+        + f".\nDurability: {on}; shared_buffers {cluster.settings['shared_buffers']}, "
+        + f"max_wal_size {cluster.settings['max_wal_size']}."
     )
 
 

@@ -5,6 +5,7 @@ import pytest
 from bench.cluster import cluster
 from bench.rows import RowsMissing, check
 from bench.run import SIZES, Bench
+from bench.sweeps import Sweeps, sized
 from bench.world import PROGRAM
 
 EXPECTED = (
@@ -24,6 +25,8 @@ EXPECTED = (
     "cpu_us_pipe_postgres",
 )
 
+SWEPT = tuple(f"{name}_over_copy" for name in ("activate", "expire", "review_all", "review_none"))
+
 
 def test_the_bench_measures_ours_and_its_rival_and_every_purchase_it_counts_left_its_rows() -> None:
     with cluster() as ours:
@@ -34,3 +37,14 @@ def test_the_bench_measures_ours_and_its_rival_and_every_purchase_it_counts_left
         assert all(bench.figures.values[name] > 0 for name in EXPECTED)
         with pytest.raises(RowsMissing):
             check(ours.servers.superuser_url, PROGRAM, bench.pipe.recorded + bench.http.recorded + 1)
+
+
+def test_whatever_falls_due_of_many_is_measured_and_leaves_its_rows() -> None:
+    with cluster() as ours:
+        sweeps = Sweeps(ours, sized(60), say=lambda _: None)
+
+        sweeps.run()
+
+        assert all(sweeps.figures[name] > 0 for name in (*SWEPT, "purchase_p99_while_expiring"))
+        with pytest.raises(RowsMissing):
+            Sweeps(ours, sized(61)).check()

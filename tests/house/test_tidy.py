@@ -23,7 +23,9 @@ IMPURE_NAMES = {
     "histories",  # cache over the database
     "jobs",
     "pipe",
+    "places",  # reads a snapshot
     "quote",  # reads a snapshot, then decides as a purchase does
+    "reviews",  # reads snapshots for verification
     "runtime",  # connections of one process
     "service",
     "store",

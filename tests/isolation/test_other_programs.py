@@ -5,6 +5,7 @@ body. No answer shows anything of it, and not a row of it changes.
 """
 
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -21,6 +22,7 @@ from tests.races.house import CONFIGURATION, JSON, House, adjustment, environ, o
 
 ROUTES = [endpoint for endpoint in endpoints() if endpoint.path.startswith("/v1/")]
 CARD = "603555998877"
+PART = b"card\n"
 THEIR_RECEIPT = {"source": "till-1", "external_id": "their-receipt-4711"}
 THEIR_REWARD = {
     "id": "their-mug",
@@ -30,7 +32,17 @@ THEIR_REWARD = {
     "points": 5,
     "stocked": True,
 }
-THEIR_CONFIGURATION = CONFIGURATION | {"rewards": [*CONFIGURATION["rewards"], THEIR_REWARD]}
+THEIR_LADDER = {
+    "id": "their-status",
+    "name": "Their status",
+    "metric": {"kind": "spend"},
+    "period": {"kind": "lifetime"},
+    "tiers": [{"id": "their-gold", "name": "Their gold", "threshold": 1}],
+}
+THEIR_CONFIGURATION = CONFIGURATION | {
+    "rewards": [*CONFIGURATION["rewards"], THEIR_REWARD],
+    "tier_sets": [THEIR_LADDER],
+}
 
 
 class Theirs(NamedTuple):
@@ -87,7 +99,10 @@ async def busy(house: House) -> Theirs:
     redemption = await made("/v1/redemptions", {"member": {"id": member}, "reward": "their-mug"})
     for _ in range(2):
         await made("/v1/redemptions", payment(member, 5))
+    brought_in = await made("/v1/imports", {"kind": "members", "source": "their-receipt"})
     ids = {
+        "import_id": brought_in["id"],
+        "part": "1",
         "member": member,
         "purchase": sale["id"],
         "hold": holds[0],
@@ -97,6 +112,7 @@ async def busy(house: House) -> Theirs:
         "key": key["key"]["id"],
         "run": run["id"],
         "reward": "their-mug",
+        "tier_set": "their-status",
         "redemption": redemption["id"],
         "number": "2",
         "points_currency": "points",
@@ -112,12 +128,12 @@ async def busy(house: House) -> Theirs:
                 reply = await client.get(path + limit)
                 if reply.status == 200 and (cursor := reply.json.get("next_cursor")):
                     cursors.append(cursor)
-    shown = {value for name, value in ids.items() if name not in ("number", "points_currency")}
+    shown = {value for name, value in ids.items() if name not in ("number", "part", "points_currency")}
     shown |= {CARD, "Gundula", "Fremdling", "their-receipt", key["key"]["prefix"]}
     return Theirs(ids, receipt, cursors, shown)
 
 
-def bodies(endpoint: Endpoint, theirs: Theirs, ours: str) -> list[JSON | None]:
+def bodies(endpoint: Endpoint, theirs: Theirs, ours: str) -> list[JSON | bytes | None]:
     """Bodies that name the other program's things, for one route."""
     if endpoint.method == "GET":
         return [None]
@@ -126,6 +142,10 @@ def bodies(endpoint: Endpoint, theirs: Theirs, ours: str) -> list[JSON | None]:
     points = {"points_currency": "points", "points": 5, "reason": "goodwill"}
     lot = {"points_currency": "points", "points": 5, "source": "old", "issued_at": sale["occurred_at"]}
     match endpoint.path:
+        case path if endpoint.csv:
+            return [PART]
+        case "/v1/imports":
+            return [{"kind": "members", "source": "till-1"}]
         case "/v1/purchases" | "/v1/quotes":
             held = {"member": {"id": ours}, "holds": [{"id": theirs.ids["hold"]}]}
             return [sale | name for name in (*named, held)]
@@ -146,6 +166,12 @@ def bodies(endpoint: Endpoint, theirs: Theirs, ours: str) -> list[JSON | None]:
             return [{"pin": "4711"}]
         case "/v1/adjustments":
             return [points | name for name in named]
+        case path if path.endswith("/reinstatements"):
+            return [points]
+        case "/v1/redates":
+            return [{"points_currency": "points"}]
+        case path if path.endswith("/confirm"):
+            return [{"digest": "0" * 64}]
         case "/v1/write-offs":
             return [{"points_currency": "points"} | name for name in named]
         case "/v1/transfers":
@@ -168,6 +194,8 @@ def bodies(endpoint: Endpoint, theirs: Theirs, ours: str) -> list[JSON | None]:
             wishes = [{"reward": "bag"}, {"points_currency": "points", "points": 5}]
             theirs_held = {"member": {"id": ours}, "hold": theirs.ids["hold"]}
             return [wish | name for wish in wishes for name in (*named, theirs_held)]
+        case path if "/standing/" in path:
+            return [{"tier": "their-gold", "reason": "goodwill"}]
         case path if path.endswith("/stock"):
             return [{"set": 5, "reason": "delivery"}]
         case path if path.endswith("/cancel"):
@@ -202,7 +230,9 @@ async def test_another_programs_things_are_not_there(houses: tuple[House, House]
     for endpoint in ROUTES:
         path = endpoint.path.format(**{name: theirs.ids[name] for name in endpoint.parts})
         for body in bodies(endpoint, theirs, ours):
-            reply = await client.call(endpoint.method, path, body, Idempotency_Key=uuid4().hex)
+            more = {"Content_Type": "text/csv"} if endpoint.csv else {}
+            asked = f"{path}?sha256={sha256(PART).hexdigest()}" if endpoint.csv else path
+            reply = await client.call(endpoint.method, asked, body, Idempotency_Key=uuid4().hex, **more)
             calls += 1
             silent(endpoint, reply, theirs)
             if endpoint.parts:

@@ -124,6 +124,7 @@ async def live(client: Client) -> str:
     await tell(client, "POST", "/v1/members", wrong, 422)
     await tell(client, "POST", "/v1/members", {"identifiers": [{"kind": "email", "value": p["name"]}]}, 422)
     await tell(client, "POST", f"/v1/members/{p['name'].encode().hex()}/erase", {}, 404)
+    await tell(client, "POST", "/v1/imports", {"kind": p["name"], "source": p["name"]}, 422)
     twisted = json.dumps(wrong).encode()[:-3]
     assert (await client.post("/v1/members", twisted, idempotency_key=uuid4().hex)).status == 400
     await tell(client, "GET", f"/v1/members/{quote(p['name'])}", None, 404)

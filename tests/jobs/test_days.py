@@ -12,6 +12,7 @@ from loyalty.base.database import reading
 from loyalty.jobs import store
 from loyalty.jobs.days import close_days
 from loyalty.operating.desk import Desk
+from loyalty.posting.commands import AdvanceClock
 from loyalty.programs.service import create_program
 from loyalty.programs.types import ProgramKind
 from tests.jobs.conftest import SHOP, HandClock
@@ -21,6 +22,11 @@ START = datetime(2026, 3, 27, 12, tzinfo=UTC)  # two days before Vienna's clocks
 
 async def sandbox(desk: Desk) -> UUID:
     return await desk.create_program(ProgramKind.SANDBOX, SHOP, START)
+
+
+async def jump(desk: Desk, program_id: UUID, to: datetime) -> None:
+    """The clock stands at `to`, and nobody has closed a day on the way."""
+    await desk.submit(program_id, AdvanceClock(to))
 
 
 async def closed(desk: Desk, program_id: UUID) -> list[date]:
@@ -34,24 +40,24 @@ async def closed(desk: Desk, program_id: UUID) -> list[date]:
 async def test_a_day_is_closed_at_its_local_end_and_not_before(desk: Desk) -> None:
     program = await sandbox(desk)
     end = datetime(2026, 3, 27, 23, tzinfo=UTC)  # midnight in Vienna
-    await desk.advance_clock(program, end - timedelta(microseconds=1))
+    await jump(desk, program, end - timedelta(microseconds=1))
     await close_days(desk.runtime)
     assert await closed(desk, program) == []
-    await desk.advance_clock(program, end)
+    await jump(desk, program, end)
     await close_days(desk.runtime)
     assert await closed(desk, program) == [date(2026, 3, 27)]
 
 
 async def test_missed_days_are_closed_one_after_the_other_over_a_clock_change(desk: Desk) -> None:
     program = await sandbox(desk)
-    await desk.advance_clock(program, datetime(2026, 3, 30, 22, tzinfo=UTC))
+    await jump(desk, program, datetime(2026, 3, 30, 22, tzinfo=UTC))
     await close_days(desk.runtime)
     assert await closed(desk, program) == [date(2026, 3, day) for day in (27, 28, 29, 30)]
 
 
 async def test_looking_twice_or_at_once_closes_a_day_once(desk: Desk) -> None:
     program = await sandbox(desk)
-    await desk.advance_clock(program, START + timedelta(days=5))
+    await jump(desk, program, START + timedelta(days=5))
     await asyncio.gather(*(close_days(desk.runtime) for _ in range(3)))
     await close_days(desk.runtime)
     assert await closed(desk, program) == [date(2026, 3, 27) + timedelta(days=day) for day in range(5)]
@@ -59,8 +65,8 @@ async def test_looking_twice_or_at_once_closes_a_day_once(desk: Desk) -> None:
 
 async def test_a_program_with_many_days_leaves_the_others_their_turn(desk: Desk) -> None:
     far, near = await sandbox(desk), await sandbox(desk)
-    await desk.advance_clock(far, START + timedelta(days=9))
-    await desk.advance_clock(near, START + timedelta(days=2))
+    await jump(desk, far, START + timedelta(days=9))
+    await jump(desk, near, START + timedelta(days=2))
     await close_days(desk.runtime, most=3)
     assert [len(await closed(desk, program)) for program in (far, near)] == [3, 2]
     await close_days(desk.runtime)
@@ -86,7 +92,7 @@ async def test_the_trouble_of_one_program_is_not_the_others(
 ) -> None:
     broken, other = await sandbox(desk), await sandbox(desk)
     for program in (broken, other):
-        await desk.advance_clock(program, START + timedelta(days=2))
+        await jump(desk, program, START + timedelta(days=2))
     whole = store.last_closed
 
     async def breaks(connection: AsyncConnection, program_id: UUID) -> date | None:

@@ -10,9 +10,11 @@ import pytest_asyncio
 from msgspec.structs import replace
 
 from loyalty.base.database import alone
-from loyalty.jobs import due
+from loyalty.jobs import due, road
 from loyalty.jobs.due import settle_due
 from loyalty.ledger.verify import verify
+from loyalty.posting import store
+from loyalty.posting.pipe import BatchSeen
 from loyalty.posting.runtime import Runtime
 from loyalty.posting.service import balances_now
 from loyalty.programs.types import PointsCurrency, Rolling
@@ -125,13 +127,43 @@ async def test_many_are_settled_chunk_by_chunk(
     runtime: Runtime, clock: StandingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(due, "CHUNK", 4)
-    monkeypatch.setattr(due, "TOGETHER", 3)
+    monkeypatch.setattr(road, "TOGETHER", 3)
     cards = [f"603556{n:04}" for n in range(11)]
     shop = await open_shop(runtime, members=cards, expiry=MONTH)
     await shop.together(*(imported(1, one, of=one) for one in cards))
     clock.at = LATER
     assert await settle_due(runtime) == 11
     await whole(runtime, shop)
+
+
+async def test_it_stands_back_while_another_process_writes(
+    database: Database, clock: StandingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(road, "TOGETHER", 8)
+    monkeypatch.setattr(road, "FEW", 2)
+    monkeypatch.setattr(road, "PAUSE_S", 0)
+    cards = [f"603556{n:04}" for n in range(40)]
+    async with serving(database, clock) as sweeping, serving(database, clock) as till:
+        shop = await open_shop(till, members=[ANN, *cards], expiry=MONTH)
+        await shop.together(*(imported(1, one, of=one) for one in cards))
+        clock.at = LATER
+        begin_after = store.begin_after
+
+        async def overtaken(*about: Any) -> bool:
+            monkeypatch.setattr(store, "begin_after", begin_after)
+            await shop.done(adjust(5))
+            return await begin_after(*about)
+
+        monkeypatch.setattr(store, "begin_after", overtaken)
+        seen: list[BatchSeen] = []
+        sweeping.pipe.observe = seen.append
+        assert not sweeping.pipe.met(shop.id)
+        assert await settle_due(sweeping) == 40
+        assert sweeping.pipe.met(shop.id)
+        sizes = [batch.commands for batch in seen]
+        assert sizes[0] == 4  # of eight a half
+        assert sizes[-10:] == [2] * 10
+        await whole(sweeping, shop)
 
 
 async def test_a_sandbox_is_settled_by_its_own_clock(runtime: Runtime, database: Database) -> None:

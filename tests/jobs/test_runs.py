@@ -7,9 +7,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from loyalty.base.database import shared
-from loyalty.jobs import runs
+from loyalty.base.database import ServerBusy, shared
+from loyalty.jobs import runs, store
 from loyalty.jobs.runs import TRIES_MAX, Report, Work, execute, waiting_runs
 from loyalty.jobs.service import get_run, queue_run
 from loyalty.jobs.types import Run, RunKind, RunNotFound, RunState
@@ -90,7 +91,9 @@ async def test_a_run_without_a_sign_of_life_is_taken_over(desk: Desk, clock: Han
         while (await again(desk, run)).state is not RunState.RUNNING:
             await asyncio.sleep(0.01)
     assert run.id not in {one.id for one in await waiting_runs(desk.runtime)}
-    clock.ahead = timedelta(minutes=2)
+    clock.ahead = timedelta(seconds=10)
+    assert run.id not in {one.id for one in await waiting_runs(desk.runtime)}
+    clock.ahead = timedelta(seconds=20)
     assert run.id in {one.id for one in await waiting_runs(desk.runtime)}
     await do(desk, run, _fine)
     done = await again(desk, run)
@@ -136,6 +139,36 @@ async def test_work_that_is_refused_has_failed_and_says_why(desk: Desk) -> None:
         RunState.FAILED,
         {"code": ProgramNotFound.code, "detail": ProgramNotFound.title},
     )
+
+
+async def test_a_database_that_cannot_just_now_ends_no_run(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def busy(_runtime: Runtime, _run: Run, _report: Report) -> dict[str, Any]:
+        raise ServerBusy
+
+    run = await queued(desk)
+    await do(desk, run, busy)
+    assert (await again(desk, run)).state is RunState.QUEUED
+    monkeypatch.setattr(runs, "SIGN_S", 0.01)
+    signed = 0
+    sign = store.sign
+
+    async def sometimes(connection: AsyncConnection, run: Run, progress: dict[str, Any]) -> bool:
+        nonlocal signed
+        signed += 1
+        if signed < 3:
+            raise ServerBusy
+        return await sign(connection, run, progress)
+
+    async def slow(_runtime: Runtime, _run: Run, _report: Report) -> dict[str, Any]:
+        while signed < 5:
+            await asyncio.sleep(0.01)
+        return {}
+
+    monkeypatch.setattr(store, "sign", sometimes)
+    await do(desk, run, slow)
+    assert (await again(desk, run)).state is RunState.SUCCEEDED
 
 
 async def test_another_programs_run_is_not_found(desk: Desk) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import pytest
 import redis
 from sqlalchemy import text
 
@@ -16,10 +18,13 @@ from loyalty.base.database import reading, shared
 from loyalty.base.settings import Settings
 from loyalty.embedded import Valkey
 from loyalty.embedded.system import locked, open_home
+from loyalty.jobs import worker
+from loyalty.jobs.runs import Report
 from loyalty.jobs.service import get_run, queue_run
 from loyalty.jobs.types import Run, RunKind, RunState
 from loyalty.jobs.worker import QUEUE, work
 from loyalty.operating.desk import Desk
+from loyalty.posting.runtime import Runtime
 from loyalty.programs.types import ProgramKind
 from tests.jobs.conftest import SHOP
 
@@ -77,6 +82,66 @@ def is_worked_with(url: str) -> bool:
     """Whether a worker shows its signs of life there."""
     with redis.Redis.from_url(url) as link:  # pyright: ignore[reportUnknownMemberType]
         return bool(link.exists(f"{QUEUE}:health-check"))
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[Valkey]:
+    home = open_home(tmp_path / "home")
+    with locked(tmp_path / "home" / "servers.lock"):
+        server = Valkey(home)
+        server.start()
+    yield server
+    server.stop()
+
+
+async def test_a_valkey_that_is_emptied_again_and_again_loses_nothing(desk: Desk, valkey: Valkey) -> None:
+    async with working(msgspec.structs.replace(desk.runtime.settings, redis_url=valkey.url)):
+        asked = [await ask(desk) for _ in range(3)]
+        for _ in range(20):
+            await asyncio.to_thread(emptied, valkey.url)
+            await asyncio.sleep(0.1)
+        for run in asked:
+            await done(desk, run)
+
+
+async def test_a_run_in_the_middle_goes_on_at_once_when_valkey_is_lost(
+    desk: Desk, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    async def slow(_runtime: Runtime, run: Run, _report: Report) -> dict[str, Any]:
+        begun.set()
+        if run.tries == 1:
+            await asyncio.Event().wait()
+        return {}
+
+    monkeypatch.setattr(worker, "WORKS", {RunKind.VERIFICATION: slow})
+    async with working(msgspec.structs.replace(desk.runtime.settings, redis_url=valkey.url)):
+        run = await ask(desk)
+        async with asyncio.timeout(20):
+            await begun.wait()
+        assert valkey.pid is not None
+        os.kill(valkey.pid, signal.SIGKILL)
+        assert (await done(desk, run, within_s=10)).tries == 2
+
+
+async def test_the_mark_of_a_killed_worker_keeps_nobody_from_its_run(
+    desk: Desk, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was killed behind taking the job and before taking the run: arq keeps its mark for hours."""
+    monkeypatch.setattr(worker, "_PATIENCE_S", 2)
+    run = await ask(desk)
+    moment = desk.runtime.clock.now_ms() // 2_000
+    with redis.Redis.from_url(valkey.url) as link:  # pyright: ignore[reportUnknownMemberType]
+        for taken in (0, moment, moment + 1):
+            link.set(f"arq:in-progress:run:{run.id}:0:{taken}", b"1", ex=6 * 3600)
+    async with working(msgspec.structs.replace(desk.runtime.settings, redis_url=valkey.url)):
+        assert (await done(desk, run, within_s=15)).tries == 1
+
+
+def emptied(url: str) -> None:
+    with redis.Redis.from_url(url) as link:  # pyright: ignore[reportUnknownMemberType]
+        link.flushall()
 
 
 async def test_a_worker_closes_what_ended_before_it_started(desk: Desk) -> None:

@@ -130,12 +130,12 @@ BALANCES = (
         """,
     ),
     Check(
-        "no point was spent before it was active or after it had expired",
+        "no point was spent before it was active or, unless it slides, after it had expired",
         f"""
         WITH {REDATED} SELECT p.entry_id FROM postings p
         JOIN entries e ON e.id = p.entry_id JOIN lots l ON l.id = p.lot_id
         WHERE p.source = 'available' AND p.target IN ('redeemed', 'held', 'transferred')
-          AND (e.occurred_at < l.issued_activates_at OR e.occurred_at >= {_end("e.seq")})
+          AND (e.occurred_at < l.issued_activates_at OR l.slides IS NULL AND e.occurred_at >= {_end("e.seq")})
         """,
     ),
     Check(
@@ -148,16 +148,17 @@ BALANCES = (
         """,
     ),
     Check(
-        "points of the earliest end are spent first",
+        "points of the earliest end are spent first, among those that do not slide",
         f"""
         WITH {MOVED}, {REDATED}, spent AS (
             SELECT e.program_id, e.account_id, e.id AS entry_id, e.seq, e.occurred_at,
                    max({_end("e.seq")}) AS latest
-            FROM postings p JOIN entries e ON e.id = p.entry_id JOIN lots l ON l.id = p.lot_id
+            FROM postings p JOIN entries e ON e.id = p.entry_id
+            JOIN lots l ON l.id = p.lot_id AND l.slides IS NULL
             WHERE p.source = 'available' AND p.target IN ('redeemed', 'held') GROUP BY 1, 2, 3, 4, 5
         )
         SELECT s.entry_id FROM spent s
-        JOIN lots l ON l.account_id = s.account_id AND {_end("s.seq")} < s.latest
+        JOIN lots l ON l.account_id = s.account_id AND l.slides IS NULL AND {_end("s.seq")} < s.latest
         JOIN moved m ON m.lot_id = l.id AND m.bucket = 'available' AND m.seq <= s.seq
         GROUP BY s.entry_id, l.id HAVING sum(m.points) > 0
         """,
@@ -170,7 +171,8 @@ BALANCES = (
         GROUP BY a.program_id, a.cell, a.id, a.next_due_at
         HAVING a.next_due_at IS DISTINCT FROM least(
             min(greatest(l.activates_at, l.arrived_at)) FILTER (WHERE l.pending > 0),
-            min(greatest(l.expires_at, l.arrived_at)) FILTER (WHERE l.available > 0 AND l.expires_at IS NOT NULL),
+            min(greatest(l.expires_at, l.arrived_at, CASE WHEN l.slides IS NOT NULL THEN a.idles_at END))
+                FILTER (WHERE l.available > 0 AND l.expires_at IS NOT NULL),
             (SELECT min(h.lapses_at) FROM holds h WHERE h.account_id = a.id AND h.state = 'open'))
         """,
     ),
@@ -270,7 +272,7 @@ BY_HAND = (
             SELECT d.program_id, d.cell, d.id, d.kind, d.actor_id, d.actor_kind, count(e.id) AS entries
             FROM decisions d LEFT JOIN entries e
                 ON (e.program_id, e.cell, e.decision_id) = (d.program_id, d.cell, d.id)
-                AND e.kind IN ('adjust_credit', 'adjust_debit')
+                AND e.kind IN ('adjust_credit', 'adjust_debit', 'reinstate')
             WHERE d.kind IN ('propose', 'approve', 'reject') GROUP BY 1, 2, 3, 4, 5, 6
         )
         SELECT p.id FROM proposals p

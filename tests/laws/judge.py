@@ -153,6 +153,8 @@ def holds(when: JSON | None, basket: JSON, basis: list[int], local: datetime) ->
             return basket.get("location") in when["any_of"]
         case "window":
             return in_window(when, local)
+        case "tier":
+            return when["at_least"] in basket.get("tiers", {}).get(when["tier_set"], ())
         case other:
             raise AssertionError(other)
 

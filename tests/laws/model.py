@@ -6,6 +6,7 @@ number that the test moves. It knows ids only as what the test calls things.
 """
 
 import pickle
+from ast import literal_eval
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
@@ -13,6 +14,7 @@ from math import floor
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from tests.laws import ladders
 from tests.laws.judge import JSON, Given, awarded, holds, may_earn, named_period, shared, still
 
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -44,6 +46,14 @@ class Again(Exception):
 
 
 @dataclass
+class Idle:
+    """How far what an owner does has put off the end of an account's points that slide."""
+
+    policy: JSON = field(default_factory=dict)  # of the last such points that were given to it
+    until: datetime | None = None
+
+
+@dataclass
 class Lot:
     """The points of one credit and where they are now."""
 
@@ -54,6 +64,8 @@ class Lot:
     arrived: datetime  # when its points last came
     known: datetime  # when it was recorded
     earned: datetime
+    by: str = ""  # the policy by which it slides, if it does
+    slides: Idle | None = None  # of its account
     pending: int = 0
     available: int = 0
     held: int = 0
@@ -66,7 +78,9 @@ class Lot:
 
     @property
     def ends(self) -> datetime:
-        return self.expires or NEVER
+        if self.slides is None or self.slides.until is None or self.expires is None:
+            return self.expires or NEVER
+        return max(self.expires, self.slides.until)
 
     @property
     def turn(self) -> tuple[datetime, datetime, int]:
@@ -105,12 +119,15 @@ class Member:
     enrolled: datetime
     status: str = "active"
     lots: dict[str, list[Lot]] = field(default_factory=dict)  # by points currency
+    idle: dict[str, Idle] = field(default_factory=dict)  # the same
     counters: dict[tuple[str, str], int] = field(default_factory=dict)  # by rule and period
     frozen: set[str] = field(default_factory=set)  # points currencies
     changed: datetime | None = None  # when its identifiers last changed
     pin: int = 0  # version
     wrong: int = 0  # in a row
     locked: datetime | None = None
+    did: ladders.Days = field(default_factory=ladders.Days)
+    places: dict[str, ladders.Place] = field(default_factory=dict)  # by tier set, once looked at
 
 
 @dataclass
@@ -123,9 +140,13 @@ class Proposal:
     points: int
     by: str
     lapses: datetime
+    asked: datetime
     state: str = "proposed"
 
 
+Dates = tuple[
+    datetime | None, datetime | None, str
+]  # from when and until when points are good, by what they slide
 Actor = tuple[str, str, str]  # kind, name, role
 Proof = tuple[int, bool] | None  # which version of a PIN, and whether it was right
 SYSTEM: Actor = ("client", "system", "admin")
@@ -143,7 +164,8 @@ class Purchase:
     member: int | None = None
     claim: int | None = None  # its answer
     cancelled: bool = False
-    lots: dict[str, Lot] = field(default_factory=dict)
+    lots: dict[tuple[str, Dates], Lot] = field(default_factory=dict)
+    into: list[tuple[str, Dates]] = field(default_factory=list)  # of each award, which of them
     left: list[int] = field(default_factory=list)  # thousandths per line; a line of quantity 0 counts as one
     judged_on: list[int] = field(default_factory=list)  # what was left when it was judged
     basis: dict[str, list[int]] = field(default_factory=dict)  # what of that could earn
@@ -152,6 +174,7 @@ class Purchase:
     taken: list[int] = field(default_factory=list)  # of each award
     paid: list[tuple[Hold, list[tuple[Lot, int]], int, int]] = field(default_factory=list)
     given: list[int] = field(default_factory=list)  # of each hold that paid, what came back
+    tiers: dict[str, list[str]] = field(default_factory=dict)  # that its rules were judged by
 
     @property
     def bought(self) -> list[int]:
@@ -194,9 +217,12 @@ class Model:
         self.proposals: list[Proposal] = []
         self.used: dict[tuple[Any, ...], int] = {}  # what limits have counted
         self.closed: date | None = None
+        self.moving_to: datetime | None = None  # while the clock is on its way
 
     def do(self, command: str, *about: Any) -> Any:
         """Run one command; a refused one leaves everything as it was."""
+        if self.moving_to is not None and command not in ("advance", "settle_due", "close_day"):
+            raise No(409, "clock_moving")
         before = pickle.dumps(vars(self))
         try:
             return getattr(self, command)(*about)
@@ -238,10 +264,17 @@ class Model:
             raise No(409, "configuration_fixed")
         self.history.append((max(effective or self.now, self.now), configuration))
 
+    def move_clock(self, to: datetime) -> None:
+        if to < self.now:
+            raise No(409, "clock_backwards")
+        self.moving_to = to
+
     def advance(self, to: datetime) -> None:
         if to < self.now:
             raise No(409, "clock_backwards")
         self.now = to
+        if self.moving_to is not None and self.moving_to <= to:
+            self.moving_to = None
 
     def close_day(self, on: date) -> None:
         if self.now < midnight(on + timedelta(days=1), ZoneInfo(self.present["settings"]["zone"])):
@@ -276,6 +309,7 @@ class Model:
             return owners.pop(), False
         member = Member(len(self.members), self.now)
         self.members[member.number] = member
+        self.look(member)
         for identifier in identifiers:
             self.identifiers[identifier] = member.number
         return member.number, True
@@ -348,8 +382,116 @@ class Model:
         before = pickle.loads(pickle.dumps(member.lots))
         for lots in member.lots.values():
             self.settle(lots)
-        if member.lots == before:
+        if not self.look(member) and member.lots == before:
             raise No(409, "nothing_due")
+
+    # --- tiers ------------------------------------------------------------------------------------------------
+
+    def look(self, member: Member) -> bool:
+        """Bring a member up to now on every ladder in force; whether that changed anything that is kept."""
+        changed = False
+        for id in [ladder["id"] for ladder in self.present.get("tier_sets", ())]:
+            place = member.places.get(id)
+            current: JSON | None = place.ladder if place else None
+            judged = place.judged if place else self.judging(member.enrolled, before=True)
+            if place is None:
+                changed = True
+                if (current := self.ladder(judged, id)) is not None:
+                    place = ladders.Place(current, -1, member.enrolled, judged)
+            for then in self.judging_since(judged):
+                after = self.ladder(then, id)
+                if after == current:
+                    continue
+                if current is not None:
+                    assert place is not None
+                    ladders.pass_days(place, member.did, then[0], self.zone)
+                if after is not None:
+                    place = place or ladders.Place(after, -1, then[0], then)
+                    place.ladder, place.judged, changed = after, then, True
+                    place.earned = ladders.carried(after, member.did, then[0].astimezone(self.zone).date())
+                    place.looked = max(place.looked, then[0])
+                current = after
+            assert place is not None
+            changed |= ladders.pass_days(place, member.did, self.now, self.zone)
+            member.places[id] = place
+        return changed
+
+    def judging(self, at: datetime, *, before: bool = False) -> tuple[datetime, int]:
+        """The configuration in force at an instant, or until it: since when, and its number."""
+        begun = [
+            (since, n)
+            for n, (since, _) in enumerate(self.history)
+            if since < at or (since == at and not before)
+        ]
+        return max(begun) if begun else (self.history[0][0], 0)
+
+    def judging_since(self, judged: tuple[datetime, int]) -> list[tuple[datetime, int]]:
+        """What came in force after a configuration was, up to now; of one instant the last published."""
+        behind = sorted(
+            (since, n)
+            for n, (since, _) in enumerate(self.history)
+            if judged < (since, n) and since <= self.now
+        )
+        return list({since: (since, n) for since, n in behind}.values())
+
+    def ladder(self, judged: tuple[datetime, int], tier_set: str) -> JSON | None:
+        sets = self.history[judged[1]][1].get("tier_sets", ())
+        return next((one for one in sets if one["id"] == tier_set), None)
+
+    def count_did(
+        self,
+        member: Member,
+        at: datetime,
+        spend: int,
+        visits: int,
+        points: dict[str, int],
+        *,
+        back: bool = False,
+    ) -> None:
+        """Something was done on a day, or went back from it; tiers rise, or fall where they do at once."""
+        living = member.status != "erased"
+        if living:
+            self.look(member)
+        member.did.add(at.astimezone(self.zone).date(), spend, visits, points)
+        for ladder in self.present.get("tier_sets", ()) if living else ():
+            place = member.places[ladder["id"]]
+            now = ladders.carried(ladder, member.did, self.today())
+            if now > place.earned or (back and ladder["returns"] == "at_once"):
+                place.earned = now
+
+    def tiers_at(self, member: Member, at: datetime) -> dict[str, list[str]]:
+        """By ladder in force, the tiers that a member had, as far as is known now."""
+        self.look(member)
+        on, found = at.astimezone(self.zone).date(), dict[str, list[str]]()
+        for ladder in self.present.get("tier_sets", ()):
+            place = member.places[ladder["id"]]
+            now = ladders.held(place)
+            if on < self.today():
+                now = ladders.carried(ladder, member.did, on)
+                if place.given and place.given[1] <= at and (place.given[2] is None or at < place.given[2]):
+                    now = max(now, place.given[0])
+            found[ladder["id"]] = [tier["id"] for tier in ladder["tiers"][: now + 1]]
+        return found
+
+    def standing(self, member: Member) -> list[tuple[Any, ...]]:
+        return [
+            ladders.told(member.places[ladder["id"]], member.did, self.today())
+            for ladder in self.present.get("tier_sets", ())
+        ]
+
+    def give_tier(
+        self, named: int, tier_set: str, tier: str | None, until: datetime | None
+    ) -> list[tuple[Any, ...]]:
+        member = self.member(named)
+        ladder = self.ladder(self.judging(self.now), tier_set)
+        if ladder is None:
+            raise No(404, "tier_set_not_found")
+        names = [one["id"] for one in ladder["tiers"]]
+        if (tier is not None and tier not in names) or (until is not None and until <= self.now):
+            raise No(422, "tier_invalid")
+        self.look(member)
+        member.places[tier_set].given = None if tier is None else (names.index(tier), self.now, until)
+        return self.standing(member)
 
     # --- lots -----------------------------------------------------------------------------------------------
 
@@ -394,17 +536,44 @@ class Model:
             paid = min(self.debt(lots), lot.available)
             lot.available, lot.lent = lot.available - paid, lot.lent + paid
 
-    def dates(self, configuration: JSON, code: str, at: datetime) -> tuple[datetime | None, datetime | None]:
-        """When points earned at `at` become available (None: at once) and when they end (None: never)."""
-        currency = self.currency(configuration, code)
-        zone = ZoneInfo(configuration["settings"]["zone"])
-        on = at.astimezone(zone).date()
-
-        wait = currency.get("pending_days", 0)
-        activates = midnight(on + timedelta(days=wait), zone) if wait else None
+    def dates(
+        self,
+        configuration: JSON,
+        member: Member,
+        code: str,
+        at: datetime,
+        terms: JSON | None = None,
+        tiers: dict[str, list[str]] | None = None,
+    ) -> Dates:
+        """When points earned at `at` become available (None: at once), when they end (None: never), and whether they
+        slide: by what. `terms` are the rule's own, `tiers` those that the member had."""
+        currency, terms = self.currency(configuration, code), terms or {}
+        wait = terms.get("pending_days", currency.get("pending_days", 0))
+        on = at.astimezone(self.zone).date()
+        activates = midnight(on + timedelta(days=wait), self.zone) if wait else None
+        by_tier = None
+        for ladder in configuration.get("tier_sets", ()):
+            for tier in ladder["tiers"]:
+                held = tier["id"] in (tiers or {}).get(ladder["id"], ()) and code in tier.get("expiry", {})
+                if held and (by_tier is None or by_tier[0] == ladder["id"]):
+                    by_tier = ladder["id"], tier["expiry"][code]
         expiry = currency.get("expiry", {"kind": "never"})
+        expiry = terms.get("expiry") or (by_tier[1] if by_tier else expiry)
+        slides = repr(expiry) if expiry["kind"] == "inactivity" else ""
+        return activates, self.end_by(expiry, at, member), slides
+
+    def end_by(self, expiry: JSON, at: datetime, member: Member) -> datetime | None:
+        """The first instant at which points given, or kept, at `at` are no longer good."""
+        zone = self.zone
+        on = at.astimezone(zone).date()
         if expiry["kind"] == "never":
-            return activates, None
+            return None
+        if expiry["kind"] == "anniversary":
+            joined, good = member.enrolled.astimezone(zone).date(), expiry.get("days_min", 1)
+            nth = 1
+            while (day := months_on(joined, nth * expiry.get("months", 12))) < on + timedelta(days=good):
+                nth += 1
+            return midnight(day, zone)
         if expiry["kind"] == "fixed_days":
             last = on + timedelta(days=expiry.get("days_min", 1) - 1)
             while last.strftime("%m-%d") not in expiry["on"]:
@@ -412,18 +581,24 @@ class Model:
                 if "02-29" in expiry["on"] and last + timedelta(days=1) == date(last.year, 3, 1):
                     break
                 last += timedelta(days=1)
-            return activates, midnight(last + timedelta(days=1), zone)
+            return midnight(last + timedelta(days=1), zone)
         if expiry.get("days") is not None:
-            return activates, midnight(on + timedelta(days=expiry["days"]), zone)
-        month = on.year * 12 + on.month - 1 + expiry["months"]
-        last = (date(month // 12 + (month % 12 == 11), (month + 1) % 12 + 1, 1) - timedelta(days=1)).day
-        after = date(month // 12, month % 12 + 1, min(on.day, last))
+            return midnight(on + timedelta(days=expiry["days"]), zone)
+        after = months_on(on, expiry["months"])
         size = {"day": 0, "month": 1, "quarter": 3, "half_year": 6, "year": 12}[expiry.get("round_up", "day")]
         if size:
             held = after - timedelta(days=1)
             month = (held.year * 12 + held.month - 1) // size * size + size
             after = date(month // 12, month % 12 + 1, 1)
-        return activates, midnight(after, zone)
+        return midnight(after, zone)
+
+    def stir(self, member: Member, code: str, what: str, at: datetime) -> None:
+        """The owner did something: what slides ends later, if that counts."""
+        idle = member.idle.setdefault(code, Idle())
+        if idle.policy and what in idle.policy.get("resets", ("earn", "redeem")):
+            until = self.end_by(idle.policy, at, member)
+            assert until is not None
+            idle.until = max(idle.until or until, until)
 
     def credit(
         self,
@@ -433,6 +608,8 @@ class Model:
         at: datetime,
         activates: datetime | None,
         expires: datetime | None,
+        slides: str,
+        what: str,
     ) -> Lot:
         lots = member.lots.setdefault(code, [])
         self.settle(lots)
@@ -444,6 +621,10 @@ class Model:
         else:
             lot.available = points
         lots.append(lot)
+        if slides:
+            lot.by, lot.slides = slides, member.idle.setdefault(code, Idle())
+            lot.slides.policy = literal_eval(slides)
+        self.stir(member, code, what, at)
         self.settle(lots)
         self.repay(lots)
         return lot
@@ -581,6 +762,7 @@ class Model:
         gone = {id(lot): part for lot, part in taken}
         hold.parts = [(lot, n - gone.get(id(lot), 0)) for lot, n in hold.parts if n > gone.get(id(lot), 0)]
         hold.captured += sum(part for _, part in taken)
+        self.stir(self.members[hold.member], hold.code, "redeem", self.now)
         back = over = 0
         if rest or not hold.parts:
             back, over = self.end(hold, "captured")
@@ -610,17 +792,69 @@ class Model:
         """The number of the proposal when another person has to decide."""
         member = self.active(named)
         self.currency(self.present, code)
+        self.known_reason(reason)
+        proposal = self.alone("adjustment", member, code, points, by)
+        if proposal is None:
+            self.move(member, code, points, by)
+        return proposal
+
+    def known_reason(self, reason: str) -> None:
         reasons = [known["code"] for known in self.policy("adjustments", "reasons", ())]
         if reason == "waived" or (reasons and reason not in reasons):
             raise No(422, "reason_unknown")
+
+    def alone(self, kind: str, member: Member, code: str, points: int, by: Actor) -> int | None:
+        """Whether one person may do it, within what he may do in a day; else the number of the proposal."""
         above = self.policy("adjustments", "approval_above")
         if above is not None and abs(points) > above:
-            return self.propose("adjustment", member, code, points, by)
+            return self.propose(kind, member, code, points, by)
         most = self.policy("adjustments", "daily_max")
         if most is not None:
             self.count(("by hand", by[1], code, self.today()), abs(points), most, "adjustment_limit")
-        self.move(member, code, points, by)
         return None
+
+    def reinstate(self, named: int, code: str, points: int | None, reason: str, by: Actor) -> int | None:
+        """The number of the proposal when another person has to decide."""
+        member = self.active(named)
+        self.currency(self.present, code)
+        self.known_reason(reason)
+        there = sum(lot.expired for lot in self.reinstatable(self.settled(member, code), code, self.now))
+        if there < (points or 1):
+            raise No(409, "too_few_expired")
+        proposal = self.alone("reinstatement", member, code, points or there, by)
+        if proposal is None:
+            self.come_back(member, code, points or there, self.now)
+        return proposal
+
+    def reinstatable(self, lots: list[Lot], code: str, asked: datetime) -> list[Lot]:
+        """Lots of which points expired, by what was asked for then: those that ended last first."""
+        days = self.currency(self.present, code).get("reinstate_days", 0)
+        if not days:
+            raise No(409, "reinstatements_off")
+        first = asked.astimezone(self.zone).date() - timedelta(days=days)
+        some = [lot for lot in lots if lot.expired and lot.expires is not None]
+        some = [
+            lot
+            for lot in some
+            if (lot.ends - timedelta(microseconds=1)).astimezone(self.zone).date() >= first
+        ]
+        return sorted(some, key=lambda lot: lot.turn, reverse=True)
+
+    def come_back(self, member: Member, code: str, points: int, asked: datetime) -> None:
+        lots = member.lots.setdefault(code, [])
+        self.settle(lots)
+        some = self.reinstatable(lots, code, asked)
+        if sum(lot.expired for lot in some) < points:
+            raise No(409, "too_few_expired")
+        self.bounded(lots, points)
+        days = self.currency(self.present, code).get("reinstated_days", 30)
+        end = midnight(self.now.astimezone(self.zone).date() + timedelta(days=days), self.zone)
+        for lot in some:
+            part = min(points, lot.expired)
+            if part:
+                lot.expired, lot.available, points = lot.expired - part, lot.available + part, points - part
+                lot.arrived, lot.expires = max(lot.arrived, self.now), max(lot.ends, end)
+        self.settle(lots)
 
     def count(self, what: tuple[Any, ...], points: int, most: int | None, code: str) -> None:
         """Count against a limit, unless that would go beyond it."""
@@ -632,7 +866,9 @@ class Model:
     def move(self, member: Member, code: str, points: int, by: Actor | None) -> None:
         """Credit, or debit within the limits against theft; whom nobody is named for, a second person let pass."""
         if points > 0:
-            self.credit(member, code, points, self.now, *self.dates(self.present, code, self.now))
+            self.credit(
+                member, code, points, self.now, *self.dates(self.present, member, code, self.now), "credit"
+            )
             return
         lots = self.takeable(member, code, -points)
         if by is not None:
@@ -676,7 +912,7 @@ class Model:
 
     def propose(self, kind: str, member: Member, code: str, points: int, by: Actor) -> int:
         lapses = self.now + timedelta(days=self.policy("adjustments", "proposal_days", 7))
-        self.proposals.append(Proposal(kind, member.number, code, points, by[1], lapses))
+        self.proposals.append(Proposal(kind, member.number, code, points, by[1], lapses, self.now))
         return len(self.proposals) - 1
 
     def write_off(self, named: int, code: str, by: Actor) -> int:
@@ -702,6 +938,9 @@ class Model:
         proposal.state = "approved" if approve else "rejected"
         if not approve:
             return
+        if proposal.kind == "reinstatement":
+            self.come_back(self.active(proposal.member), proposal.code, proposal.points, proposal.asked)
+            return
         if proposal.kind == "adjustment":
             self.move(self.active(proposal.member), proposal.code, proposal.points, None)
             return
@@ -709,7 +948,7 @@ class Model:
         owed = self.debt(self.settled(member, proposal.code))
         if not owed:
             raise No(409, "nothing_owed")
-        self.credit(member, proposal.code, min(owed, proposal.points), self.now, None, None)
+        self.credit(member, proposal.code, min(owed, proposal.points), self.now, None, None, "", "credit")
 
     def freeze(self, named: int, code: str, frozen: bool) -> None:
         member = self.member(named)
@@ -754,10 +993,19 @@ class Model:
             if part:
                 lot.available, lot.given, left = lot.available - part, lot.given + part, left - part
                 self.issued += 1
-                dates = lot.activates, lot.expires, self.now, self.now, lot.earned
-                child = Lot(self.issued, part, *dates, available=part)
+                ends = None if lot.expires is None else lot.ends
+                child = Lot(
+                    self.issued, part, lot.activates, ends, self.now, self.now, lot.earned, available=part
+                )
                 theirs.append(child)
+                if lot.slides is not None:
+                    child.by, child.slides = lot.by, taker.idle.setdefault(code, Idle())
+                    child.slides.policy = child.slides.policy or literal_eval(lot.by)
+        self.stir(giver, code, "give", self.now)
         self.spend(lots, fee)
+        if fee:
+            self.stir(giver, code, "redeem", self.now)
+        self.stir(taker, code, "receive", self.now)
         self.settle(theirs)
         self.repay(theirs)
         return fee
@@ -785,9 +1033,13 @@ class Model:
             raise No(422, "in_future")
         if expires is not None and expires <= max(issued, activates or issued):
             raise No(422, "contradictory_range")
-        if activates is None and expires is None:
-            activates, expires = self.dates(self.present, code, issued)
-        self.credit(member, code, points, issued, activates, expires)
+        told = activates, expires
+        activates, expires, slides = self.dates(self.present, member, code, issued)
+        if told != (None, None):
+            activates, expires = told
+        if expires is None:
+            slides = ""
+        self.credit(member, code, points, issued, activates, expires, slides, "earn")
         self.rows[name] = (content, answer)
 
     # --- purchases --------------------------------------------------------------------------------------------
@@ -840,24 +1092,36 @@ class Model:
         """Judge by the rules that were in force, and credit what they give at the instant of the purchase."""
         purchase.member = member.number
         configuration = purchase.judged_by
+        asks = any(asks_tiers(rule.get("when")) for rule in configuration["ruleset"].get("rules", ()))
+        asks |= any(
+            tier.get("expiry") for ladder in configuration.get("tier_sets", ()) for tier in ladder["tiers"]
+        )
+        purchase.tiers = self.tiers_at(member, purchase.at) if asks else {}
         purchase.judged_on = list(purchase.left)
         purchase.basis = {
             code: stays(basis, purchase.bought, purchase.left) for code, basis in purchase.basis.items()
         }
         given: dict[str, int] = {}
+        dated: dict[tuple[str, Dates], int] = {}
         for award in awarded(configuration, self.rest(purchase), member.counters):
             rule, shares = award.rule, iter(award.shares)
             purchase.awards.append(
                 Given(rule, [next(shares) if left else 0 for left in purchase.left], award.period)
             )
-            given[rule["points_currency"]] = given.get(rule["points_currency"], 0) + award.points
+            code = rule["points_currency"]
+            given[code] = given.get(code, 0) + award.points
+            dates = self.dates(configuration, member, code, purchase.at, rule.get("terms"), purchase.tiers)
+            dated[code, dates] = dated.get((code, dates), 0) + award.points
+            purchase.into.append((code, dates))
             if award.period:
                 key = (rule["id"], award.period)
                 member.counters[key] = member.counters.get(key, 0) + award.points
         purchase.taken = [0] * len(purchase.awards)
-        for code, points in given.items():
-            dates = self.dates(configuration, code, purchase.at)
-            purchase.lots[code] = self.credit(member, code, points, purchase.at, *dates)
+        for (code, dates), points in dated.items():
+            purchase.lots[code, dates] = self.credit(member, code, points, purchase.at, *dates, "earn")
+        paid = [line["amount_minor"] for line in purchase.about["lines"]]
+        spend = sum(stays(paid, purchase.bought, purchase.left))
+        self.count_did(member, purchase.at, spend, 1, given)
 
     def claim(self, name: tuple[str, str], named: int, answer: int) -> Purchase:
         purchase = self.receipts.get(name)
@@ -888,8 +1152,8 @@ class Model:
         if purchase is None:
             return
         purchase.cancelled = True
-        purchase.left = [0] * len(purchase.left)
-        self.undo(purchase)
+        before, purchase.left = purchase.left, [0] * len(purchase.left)
+        self.undo(purchase, before)
 
     def give_back(
         self,
@@ -928,7 +1192,7 @@ class Model:
             self.lines_go(purchase, lines)
         paid = [line["amount_minor"] for line in purchase.about["lines"]]
         stay_before, stay = (stays(paid, purchase.bought, left) for left in (before, purchase.left))
-        return purchase, sum(stay_before) - sum(stay), self.undo(purchase)
+        return purchase, sum(stay_before) - sum(stay), self.undo(purchase, before)
 
     def lines_go(self, purchase: Purchase, lines: list[tuple[str, int | None]]) -> None:
         """Every line that is asked for is there, and so much of it."""
@@ -952,16 +1216,20 @@ class Model:
             "at": purchase.at,
             "lines": [about["lines"][n] for n in there],
             "basis": {code: [b[n] for n in there] for code, b in basis.items()},
+            "tiers": purchase.tiers,
         }
 
-    def undo(self, purchase: Purchase) -> dict[str, int]:
-        """Points of what is no longer left, less those taken before; those of a rule that so wants it, all."""
+    def undo(self, purchase: Purchase, before: list[int]) -> dict[str, int]:
+        """Points of what is no longer left, less those taken before; those of a rule that so wants it, all.
+
+        `before` is what was left until now.
+        """
         if purchase.member is None:
             return {}
         member, configuration = self.members[purchase.member], purchase.judged_by
         if member.status != "erased":
             self.restore(purchase)
-        rest, due = self.rest(purchase), dict.fromkeys(purchase.lots, 0)
+        rest, due = self.rest(purchase), {code: list[tuple[Lot, int]]() for code, _ in purchase.lots}
         for n, award in enumerate(purchase.awards):
             rule = award.rule
             gone = award.points - sum(stays(award.shares, purchase.judged_on, purchase.left))
@@ -969,12 +1237,19 @@ class Model:
                 gone = award.points
             now = max(0, gone - purchase.taken[n])
             purchase.taken[n] += now
-            due[rule["points_currency"]] += now
+            due[rule["points_currency"]].append((purchase.lots[purchase.into[n]], now))
             if award.period:
                 member.counters[rule["id"], award.period] -= now
-        for code, points in due.items():
-            self.take_back(member, code, purchase.lots[code], points)
-        return {code: points for code, points in due.items() if points}
+        for code, own in due.items():
+            self.take_back(member, code, own)
+        paid = [line["amount_minor"] for line in purchase.about["lines"]]
+        gone_now = sum(stays(paid, purchase.bought, before)) - sum(
+            stays(paid, purchase.bought, purchase.left)
+        )
+        visits = -int(any(before) and not any(purchase.left))
+        gone_points = {code: -sum(points for _, points in own) for code, own in due.items()}
+        self.count_did(member, purchase.at, -gone_now, visits, gone_points, back=True)
+        return {code: -points for code, points in gone_points.items() if points}
 
     def restore(self, purchase: Purchase) -> None:
         """What was spent comes back by what was paid, to the lots taken last first."""
@@ -1034,25 +1309,35 @@ class Model:
         self.exchanges[name, receipt] = answer
         return self.give_back(*back), self.purchase(*bought)
 
-    def take_back(self, member: Member, code: str, own: Lot, points: int) -> None:
-        """Its pending, expired, available points, then other available ones; what is still short, by policy."""
-        lots, left = member.lots[code], points
+    def take_back(self, member: Member, code: str, own: list[tuple[Lot, int]]) -> None:
+        """Of each lot its pending, expired, available points, then others' available ones; the rest by policy."""
+        lots = member.lots[code]
         self.settle(lots)
-        for lot, bucket in [
-            (own, "pending"),
-            (own, "expired"),
-            *((lot, "available") for lot in [own, *self.spending(lots)]),
-        ]:
-            part = min(left, getattr(lot, bucket))
+
+        def take(lot: Lot, bucket: str, points: int) -> int:
+            part = min(points, getattr(lot, bucket))
             setattr(lot, bucket, getattr(lot, bucket) - part)
-            lot.revoked, left = lot.revoked + part, left - part
+            lot.revoked += part
+            return points - part
+
+        short: list[tuple[Lot, int]] = []
+        for lot in {lot.issue: lot for lot, _ in own}.values():
+            points = sum(points for other, points in own if other is lot)
+            for bucket in ("pending", "expired", "available"):
+                points = take(lot, bucket, points)
+            short.append((lot, points))
+        left = sum(points for _, points in short)
+        for lot in self.spending(lots):
+            left = take(lot, "available", left)
         currency = self.currency(self.present, code)
         policy = "waive" if member.status == "erased" else currency.get("negative", "prevent")
         if policy == "waive":
             return
         if left > (max(0, currency.get("floor", 0) - self.debt(lots)) if policy == "floor" else 0):
             raise No(409, "insufficient_points")
-        own.owed, own.revoked = own.owed + left, own.revoked + left
+        for lot, points in short:
+            part = min(left, points)
+            lot.owed, lot.revoked, left = lot.owed + part, lot.revoked + part, left - part
 
     # --- redemptions ------------------------------------------------------------------------------------------
 
@@ -1135,6 +1420,8 @@ class Model:
         if limit and key and member.counters.get(key, 0) + own + quantity > limit["quantity"]:
             found.append("limit_reached")
         when = reward.get("when")
+        if asks_tiers(when):
+            self.look(member)
         parts = [] if when is None else demanded(when)
         found += [part["kind"] for part in parts if not self.fits(part, member, place, local)]
         if reward["points_currency"] in member.frozen:
@@ -1157,6 +1444,8 @@ class Model:
             case "identifier":
                 kinds = {kind for (kind, _), owner in self.identifiers.items() if owner == member.number}
                 return bool(kinds & set(when["any_of"]))
+            case "tier":
+                return when["at_least"] in self.tiers_at(member, self.now).get(when["tier_set"], ())
             case _:
                 return holds(when, place, [], local)
 
@@ -1226,6 +1515,7 @@ class Model:
             self.spent(member, code, points, by)
             self.prove(member, points, by, proof)
             parts = self.spend(lots, points)
+            self.stir(member, code, "redeem", self.now)
         elif hold.code != code:
             raise No(409, "insufficient_points")
         else:
@@ -1297,7 +1587,7 @@ class Model:
     def due(self) -> list[datetime]:
         """Every instant at which a lot activates or ends, or a hold lapses."""
         lots = [lot for member in self.members.values() for held in member.lots.values() for lot in held]
-        instants = [at for lot in lots for at in (lot.activates, lot.expires) if at is not None]
+        instants = [at for lot in lots for at in (lot.activates, lot.ends) if at not in (None, NEVER)]
         return instants + [hold.lapses for hold in self.holds if hold.parts]
 
     def upcoming(self) -> list[tuple[datetime, int]]:
@@ -1306,9 +1596,32 @@ class Model:
             (n, lot) for n, member in self.members.items() for held in member.lots.values() for lot in held
         ]
         instants = [(lot.activates, n) for n, lot in lots if lot.pending and lot.activates]
-        instants += [(lot.expires, n) for n, lot in lots if lot.available and lot.expires]
+        instants += [(lot.ends, n) for n, lot in lots if lot.available and lot.expires]
         instants += [(hold.lapses, hold.member) for hold in self.holds if hold.parts]
+        ends = [
+            (place.given[2], n)
+            for n, member in self.members.items()
+            for place in member.places.values()
+            if place.given and place.given[2] and member.status != "erased"
+        ]
+        instants += ends
         return sorted((at, n) for at, n in instants if at > self.now)
+
+
+def months_on(on: date, months: int) -> date:
+    """The same day so many months later, or the last of that month."""
+    month = on.year * 12 + on.month - 1 + months
+    last = (date(month // 12 + (month % 12 == 11), (month + 1) % 12 + 1, 1) - timedelta(days=1)).day
+    return date(month // 12, month % 12 + 1, min(on.day, last))
+
+
+def asks_tiers(when: JSON | None) -> bool:
+    """Whether a condition looks at the member's tier."""
+    if when is None:
+        return False
+    inner = when.get("of", ())
+    parts = inner if isinstance(inner, list | tuple) else [inner]
+    return when["kind"] == "tier" or any(map(asks_tiers, parts))
 
 
 def stays(figures: list[int], whole: list[int], left: list[int]) -> list[int]:

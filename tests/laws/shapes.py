@@ -86,13 +86,70 @@ effects = (
 )
 
 
-def rules(currencies: tuple[str, ...]) -> st.SearchStrategy[list[JSON]]:
+TIERS = ("silver", "gold")
+of_tiers = given(
+    kind=st.just("tier"), tier_set=st.sampled_from(("status", "often")), at_least=st.sampled_from(TIERS)
+)
+
+
+def tier_sets(currencies: tuple[str, ...]) -> st.SearchStrategy[list[JSON]]:
+    """Ladders that fall by what is counted; tests/laws/ladders.py plays no others."""
+    metrics = given(kind=st.sampled_from(("spend", "visits", "days"))) | given(
+        kind=st.just("points"), points_currency=st.sampled_from(currencies)
+    )
+    periods = (
+        given(
+            kind=st.just("calendar"),
+            unit=st.sampled_from(("month", "quarter", "year")),
+            lasts=st.sampled_from((0, 1, 2)),
+        )
+        | given(kind=st.just("rolling"), days=st.sampled_from((1, 7, 30)))
+        | given(kind=st.just("lifetime"))
+    )
+    one = st.builds(
+        lambda id, metric, period, step, returns, expiry: {
+            "id": id,
+            "name": id.title(),
+            "metric": metric,
+            "period": period,
+            "tiers": [
+                {"id": tier, "name": tier.title(), "threshold": (1, 3)[n] * step[metric["kind"]]}
+                | ({"expiry": {currencies[0]: expiry}} if expiry and not n else {})
+                for n, tier in enumerate(TIERS)
+            ],
+            "returns": returns,
+        },
+        st.sampled_from(("status", "often")),
+        metrics,
+        periods,
+        st.sampled_from(
+            (
+                {"spend": 300, "visits": 1, "days": 1, "points": 5},
+                {"spend": 3_000, "visits": 2, "days": 2, "points": 100},
+            )
+        ),
+        st.sampled_from(("at_review", "at_once")),
+        st.sampled_from((None, None, {"kind": "rolling", "days": 60})),
+    )
+    return st.lists(one, max_size=2, unique_by=lambda one: one["id"])
+
+
+TERMS = (
+    {"expiry": {"kind": "rolling", "days": 30}},
+    {"expiry": {"kind": "never"}, "pending_days": 1},
+    {"expiry": {"kind": "anniversary", "months": 1}},
+    {"pending_days": 0},
+)
+
+
+def rules(currencies: tuple[str, ...], *, tiers: bool = False) -> st.SearchStrategy[list[JSON]]:
+    when = conditions | of_tiers | given(kind=st.just("not"), of=of_tiers) if tiers else conditions
     one = given(
         id=st.sampled_from(tuple("abcdefgh")),
         name=st.just("a rule"),
         points_currency=st.sampled_from(currencies),
         gives=effects,
-        when=chance(conditions),
+        when=chance(when),
         member_cap=chance(
             given(
                 points=st.integers(1, 300), period=st.sampled_from(("day", "week", "month", "year", "ever"))
@@ -100,6 +157,7 @@ def rules(currencies: tuple[str, ...]) -> st.SearchStrategy[list[JSON]]:
         ),
         priority=st.integers(-2, 2),
         on_return=st.sampled_from((None, None, "all_if_unmet")),
+        terms=st.sampled_from((None, None, None, *TERMS)),
     )
     return st.lists(one, max_size=6, unique_by=lambda rule: rule["id"])
 
@@ -163,6 +221,7 @@ def rewards(currencies: tuple[str, ...]) -> st.SearchStrategy[list[JSON]]:
         | st.none()
         | st.none()
         | circumstances
+        | of_tiers
         | st.sampled_from(
             ({"kind": "tenure", "days": 30}, {"kind": "identifier", "any_of": ["phone", "external"]})
         ),

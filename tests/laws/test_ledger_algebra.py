@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from loyalty.ledger import undo
 from loyalty.ledger.asof import replay, settle_here
+from loyalty.ledger.expiry import sliding
 from loyalty.ledger.settle import next_due
 from loyalty.ledger.transfers import transfer
 from loyalty.ledger.types import Account, Bucket, Entry, InsufficientPoints, Lot
-from tests.pure.books import Books, day
+from loyalty.programs.types import Activity, Inactivity
+from tests.pure.books import UTC_ZONE, Books, day
 
 MEMBERS_OWN = (Bucket.PENDING, Bucket.AVAILABLE, Bucket.HELD)
 
@@ -29,6 +31,7 @@ class Step(NamedTuple):
     late: int  # days by which a credit is back-dated
     activates: int | None  # days after a credit
     expires: int | None
+    slides: Inactivity | None  # of a credit that expires
 
 
 def steps() -> st.SearchStrategy[Step]:
@@ -41,6 +44,9 @@ def steps() -> st.SearchStrategy[Step]:
         late=st.sampled_from((0, 0, 0, 3, 15)),
         activates=st.sampled_from((None, None, 0, 2, 9)),
         expires=st.sampled_from((None, 1, 5, 10, 30)),
+        slides=st.sampled_from(
+            (None, Inactivity(days=6), Inactivity(days=11, resets=(Activity.REDEEM,)), Inactivity(months=1))
+        ),
     )
 
 
@@ -57,6 +63,7 @@ def credit(books: Books, step: Step, now: datetime) -> None:
         at,
         activates=None if step.activates is None else at + timedelta(days=step.activates),
         expires=None if step.expires is None else at + timedelta(days=step.expires),
+        slides=None if step.expires is None or step.slides is None else sliding(step.slides),
     )
 
 
@@ -198,7 +205,7 @@ def content(entries: Sequence[Entry]) -> list[Any]:
 def state(account: Account, lots: dict[Any, Lot]) -> list[Any]:
     told: list[Any] = [(account.pending, account.available, account.held, account.debt)]
     return told + sorted(
-        [getattr(lot, b.value) for b in Bucket] + [str(lot.expires_at)] for lot in lots.values()
+        [getattr(lot, b.value) for b in Bucket] + [str(account.end_of(lot))] for lot in lots.values()
     )
 
 
@@ -249,15 +256,17 @@ def test_points_are_never_spent_before_they_are_active_nor_after_they_expired(hi
     for entry in books.entries:
         for posting in entry.postings:
             if posting.source is Bucket.AVAILABLE and posting.target in (Bucket.REDEEMED, Bucket.HELD):
-                lot = replay_to(books, entry)[posting.lot_id]
-                assert lot.expires_at is None or entry.occurred_at < lot.expires_at
+                account, lots = replay_to(books, entry)
+                lot = lots[posting.lot_id]
+                end = account.end_of(lot)
+                assert end is None or entry.occurred_at < end
                 assert lot.activates_at is None or entry.occurred_at >= lot.activates_at
 
 
-def replay_to(books: Books, entry: Entry) -> dict[Any, Lot]:
+def replay_to(books: Books, entry: Entry) -> tuple[Account, dict[Any, Lot]]:
     account = books.account
     before = books.entries[: entry.seq - 1]
-    return replay(account.id, account.owner_id, "points", before, entry.occurred_at)[1]
+    return replay(account.id, account.owner_id, "points", before, entry.occurred_at, UTC_ZONE)
 
 
 @given(histories, st.lists(st.floats(0, 1), max_size=3).map(sorted))
@@ -279,7 +288,10 @@ def test_an_as_of_reading_does_not_depend_on_sweeps(history: list[Step], hours: 
     as_of = day(20) + timedelta(hours=hours)
     read: list[Any] = []
     for books in (live(history), live(history, sweeps=(0.3, 0.9), until=day(400))):
-        account, lots = replay(books.account.id, books.account.owner_id, "points", books.entries, as_of)
+        account, lots = replay(
+            books.account.id, books.account.owner_id, "points", books.entries, as_of, UTC_ZONE
+        )
+        account.next_due_at = next_due(account, lots)
         settle_here(account, lots, (), as_of)
         assert not (account.available and account.debt)
         read.append(state(account, lots))

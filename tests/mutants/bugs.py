@@ -22,17 +22,41 @@ LEDGER = {
     "points expire an instant late": Bug("ledger/settle.py", "if due <= now:", "if due < now:"),
     "the oldest lot is spent first": Bug(
         "ledger/lots.py",
-        "return (lot.expires_at or _NEVER, lot.vintage_at, lot.id)",
-        "return (lot.vintage_at, lot.vintage_at, lot.id)",
+        "(account.end_of(lot) or _NEVER, lot.vintage_at, lot.id)",
+        "(lot.vintage_at, lot.vintage_at, lot.id)",
     ),
     "what expired is taken back twice": Bug("ledger/undo.py", "(Bucket.EXPIRED, lot.expired),", ""),
     "the floor of a debt is forgotten at the second one": Bug(
         "ledger/undo.py", "floor - account.debt", "floor", "tests/pure/test_ledger_undo.py"
     ),
+    "what is due and not written is in no month": Bug(
+        "ledger/service.py",
+        "moved += rollforward.unwritten(account, open_lots, open_holds, now, begins)",
+        "list(rollforward.unwritten(account, open_lots, open_holds, now, begins))",
+        "tests/posting/test_roll_forward.py::test_a_sweep_changes_no_figure",
+    ),
+    "a debt by hand let go is a credit like any": Bug(
+        "ledger/rollforward.py",
+        "if one.waived and one.kind is EntryKind.ADJUST_CREDIT:",
+        "if False:",
+        "tests/posting/test_roll_forward.py::test_every_movement_stands_in_its_month_and_column",
+    ),
+    "points that nobody knows where from are a month's own": Bug(
+        "ledger/rollforward.py",
+        "if one.opening + moved != one.closing:",
+        "if False:",
+        "tests/posting/test_roll_forward.py::test_what_does_not_add_up_is_named",
+    ),
+    "a month ends where the next one's first instant is in it": Bug(
+        "ledger/rollforward.py",
+        "bisect_right(begins, draft.occurred_at) - 1",
+        "max(0, bisect_right(begins, draft.occurred_at - timedelta(microseconds=1)) - 1)",
+        "tests/posting/test_roll_forward.py::test_a_sweep_changes_no_figure",
+    ),
     "a month's end is a day off": Bug(
         "ledger/expiry.py",
-        "last_day = period_end(after - _DAY, policy.round_up)",
-        "last_day = period_end(after, policy.round_up)",
+        "last_day = period_end(_after(policy, earned_on) - _DAY, policy.round_up)",
+        "last_day = period_end(_after(policy, earned_on), policy.round_up)",
     ),
     "a fixed day comes before its least number of days": Bug(
         "ledger/expiry.py",
@@ -42,8 +66,8 @@ LEDGER = {
     ),
     "a day has always 24 hours": Bug(
         "ledger/expiry.py",
-        "return activates_at, midnight(last_day + _DAY, zone)",
-        "return activates_at, midnight(last_day, zone) + _DAY",
+        "return Dates(activates_at, midnight(last_day + _DAY, zone), sliding(policy))",
+        "return Dates(activates_at, midnight(last_day, zone) + _DAY, sliding(policy))",
     ),
     "points move before they came": Bug(
         "ledger/postings.py",
@@ -71,7 +95,7 @@ LEDGER = {
     ),
     "what comes back after its end is told as good": Bug(
         "ledger/holds.py",
-        "if lot.expires_at is None or lot.expires_at > occurred_at:",
+        "if end is None or end > occurred_at:",
         "if True:",
         "tests/pure/test_ledger_holds.py",
     ),
@@ -164,9 +188,7 @@ POSTING = {
         "if record.fingerprint not in submission.idempotency.fingerprints:",
         "if False:",
     ),
-    "a clock may be set back": Bug(
-        "posting/decide/program.py", "if command.to < work.book.sandbox_clock:", "if False:"
-    ),
+    "a clock may be set back": Bug("posting/decide/program.py", "if to < clock.now:", "if False:"),
 }
 PEOPLE = {
     "an erased member keeps identifiers": Bug(
@@ -439,7 +461,7 @@ BY_HAND = {
     ),
     "a person's day has no end": Bug(HAND, "if used + points > maximum:", "if used > maximum:"),
     "a write-off lets go more than is owed": Bug(HAND, "min(points, account.debt),", "points,"),
-    "what is let go has an end": Bug(HAND, "dates=(None, None),", "dates=None,"),
+    "what is let go has an end": Bug(HAND, "dates=Dates(None, None),", "dates=None,"),
     "a second person's word is held to the limits": Bug(
         HAND, "proposal.reason, limited=False", "proposal.reason, limited=True"
     ),
@@ -493,8 +515,8 @@ TRANSFERS = {
     ),
     "points that are given get a new end": Bug(
         "ledger/transfers.py",
-        "expires_at=lots[lot_id].expires_at,\n            arrived_at",
-        "expires_at=None,\n            arrived_at",
+        "            expires_at=giver.end_of(lots[lot_id]),\n            arrived_at",
+        "            expires_at=None,\n            arrived_at",
     ),
     "points that are given are as young as their transfer": Bug(
         "ledger/transfers.py", "vintage_at=lots[lot_id].vintage_at,", "vintage_at=occurred_at,"
@@ -572,25 +594,348 @@ TIERS = {
         LADDERS,
     ),
 }
+STANDING = "posting/decide/standing.py"
+STANDINGS = {
+    "a return leaves the figures of its purchase": Bug(STANDING, "-spend_minor, -complete, left", "0, 0, ()"),
+    "a purchase counts for the day on which it is told": Bug(
+        STANDING, "on, today = local_date(occurred_at, zone)", "on, today = local_date(now, zone)"
+    ),
+    "a late purchase is judged by the tier of today": Bug(
+        STANDING, "if on < local_date(work.now, zone):", "if False:"
+    ),
+    "a ladder that changed counts from the next look on": Bug(
+        "posting/ways.py",
+        "tiers.adopt(after, standing, ladder, days, one.effective_at, zone)",
+        "tiers.adopt(after, standing, ladder, days, self._until, zone)",
+        "tests/insight/test_forecast.py::test_ladders_to_come_are_climbed_and_one_that_goes_is_left",
+    ),
+    "reviews are written and their steps forgotten": Bug(
+        STANDING, "if moves:\n        work.moves", "if False:\n        work.moves"
+    ),
+    "the erased are reviewed on": Bug(
+        STANDING, "standing=replace(last.standing, next_review_at=None)", "standing=last.standing"
+    ),
+    "days of a batch before are counted twice": Bug(
+        "posting/book.py",
+        "self.days_since[id], self.days[id] = before.days_since[id], dict(before.days[id])",
+        "pass",
+        CROWD,
+    ),
+    "a second purchase of a day takes the place of the first": Bug(
+        "posting/store.py",
+        "spend_minor = member_days.spend_minor + excluded.spend_minor",
+        "spend_minor = excluded.spend_minor",
+    ),
+    "a ladder asks for too few days": Bug(
+        "tiers/review.py", "* (max(lasts, longest) + 1))", "* max(lasts, longest))", LADDERS
+    ),
+    "a configuration of the same instant is overlooked": Bug(
+        "posting/configuration.py",
+        "behind = self._by_instant[self._by_instant.index(self._loaded[number - 1]) + 1 :]",
+        "behind = [one for one in self._by_instant if one.effective_at > self._loaded[number - 1].effective_at]",
+    ),
+}
 SWEEP = "tests/jobs/test_due.py::test_"
+MOVE = "tests/jobs/test_moves.py::test_"
+IMPORT = "tests/jobs/test_imports.py::test_"
+NOTICES = "tests/posting/test_notices.py::test_"
+NIGHTS = "tests/jobs/test_notices.py::test_"
+EXPIRING = "tests/posting/test_expiry.py::test_"
+EXPIRY = {
+    "activity keeps nothing": Bug(
+        "ledger/expiry.py",
+        "account.idles_at = idles_at\n",
+        "pass\n",
+        EXPIRING + "an_activity_keeps_all_points_for_as_long_again",
+    ),
+    "an older activity takes an end back": Bug(
+        "ledger/expiry.py",
+        "(account.idles_at is not None and idles_at <= account.idles_at)",
+        "False",
+        EXPIRING + "an_older_activity_never_takes_an_end_back",
+    ),
+    "whatever is done counts as activity": Bug(
+        "ledger/expiry.py",
+        "if ACTIVITIES.get(kind) not in policy.resets:",
+        "if kind not in ACTIVITIES:",
+        EXPIRING + "points_given_by_hand_are_good_for_their_own_time_and_keep_no_others",
+    ),
+    "points that slide are spent by the end they once had": Bug(
+        "ledger/lots.py",
+        "(account.end_of(lot) or _NEVER,",
+        "(lot.expires_at or _NEVER,",
+        EXPIRING + "what_ends_first_is_spent_first_by_the_end_that_activity_has_come_to",
+    ),
+    "what was set aside comes back as if nobody had done anything": Bug(
+        "ledger/holds.py",
+        "end = account.end_of(lot)",
+        "end = lot.expires_at",
+        EXPIRING + "what_was_set_aside_comes_back_good_where_activity_has_put_its_end_off",
+    ),
+    "points given away lose what activity did for them": Bug(
+        "ledger/transfers.py",
+        "            expires_at=giver.end_of(lots[lot_id]),\n            arrived_at",
+        "            expires_at=lots[lot_id].expires_at,\n            arrived_at",
+        EXPIRING + "points_given_away_keep_the_end_they_had_come_to",
+    ),
+    "points as of then know what their owner did later": Bug(
+        "ledger/asof.py",
+        "stir(account, apply(account, lots, draft, id=entry.id, decision_id=entry.decision_id), zone)",
+        "apply(account, lots, draft, id=entry.id, decision_id=entry.decision_id)",
+        "tests/posting/test_expiry_live.py::test_every_reading_knows_the_end_that_activity_has_come_to",
+    ),
+    "the day of joining is an anniversary": Bug(
+        "ledger/expiry.py", "nth = max(1,", "nth = max(0,", "tests/pure/test_calendar_table.py"
+    ),
+    "a tier's word goes before a rule's": Bug(
+        "posting/decide/terms.py",
+        "expiry = own.expiry or expiry",
+        "expiry = of_tiers(code, judged_by, tiers) or own.expiry or expiry",
+        EXPIRING + "points_of_a_tiers_holder_end_as_the_tier_or_one_below_it_says",
+    ),
+    "a return takes all from the first lot of a points currency": Bug(
+        "posting/detail.py",
+        "if self.into:",
+        "if False:",
+        EXPIRING + "a_return_takes_of_each_lot_what_its_own_awards_gave_for_the_line",
+    ),
+    "an account forgets how far its points slide": Bug(
+        "posting/store.py",
+        'last_entry_id, slides, "\n    "idles_at"',
+        'last_entry_id, "\n    "slides"',
+        "tests/posting/test_expiry_live.py",
+    ),
+    "verify believes how far points slide": Bug(
+        "ledger/verify/accounts.py",
+        'if (row["slides"], row["idles_at"]) != (account.slides, account.idles_at):',
+        "if False:",
+        "tests/posting/test_expiry_live.py",
+    ),
+}
 JOBS = {
+    "others write while a clock is moved": Bug(
+        "posting/decide/__init__.py",
+        "and book.clock.moving_to and not isinstance",
+        "and False and not isinstance",
+    ),
+    "a clock has arrived at its first stop": Bug(
+        "posting/decide/program.py", "clock.moving_to if on_its_way else None", "None"
+    ),
+    "a clock passes over what is due between two midnights": Bug(
+        "jobs/moves.py",
+        "min(instants if due is None else [*instants, due])",
+        "min(instants)",
+        MOVE + "what_is_due_is_written_at_its_instant_before_the_clock_goes_on",
+    ),
+    "a ladder that comes in force on the way is overlooked": Bug(
+        "jobs/moves.py",
+        "if history.at(now).ladders != here.ladders:",
+        "if False:",
+        MOVE + "what_is_due_is_written_at_its_instant_before_the_clock_goes_on",
+    ),
+    "a move that failed is given up": Bug(
+        "jobs/store.py",
+        "AND r.state IN ('queued', 'running'))",
+        ")",
+        MOVE + "a_move_that_is_killed_or_fails_is_gone_on_with",
+    ),
     "a sweep writes that nothing was due": Bug(
-        "posting/decide/points.py", "if not work.entries:", "if False:"
+        "posting/decide/points.py", "if not review_all(work, member) and not work.entries:", "if False:"
     ),
     "a sweep ends after its first chunk": Bug(
-        "jobs/due.py", "if len(due) < CHUNK:", "if True:", SWEEP + "many_are_settled_chunk_by_chunk"
+        "jobs/due.py", "if left or len(due) < CHUNK:", "if True:", SWEEP + "many_are_settled_chunk_by_chunk"
+    ),
+    "a sweep goes on as before beside a till": Bug(
+        "jobs/road.py",
+        "min(FEW, len(waiting))",
+        "min(TOGETHER, len(waiting))",
+        SWEEP + "it_stands_back_while_another_process_writes",
     ),
     "a sweep goes by real time": Bug(
         "jobs/due.py",
-        "now = await runtime.now(program_id)",
-        "now = runtime.clock.now()",
+        "now = await runtime.now(program_id)\n    async with",
+        "now = runtime.clock.now()\n    async with",
         SWEEP + "a_sandbox_is_settled_by_its_own_clock",
+    ),
+    "an import begins anew for whoever takes it over": Bug(
+        "jobs/imports/work.py",
+        "start = (self.progress.read_to, self.progress.line)",
+        "pass",
+        IMPORT + "a_run_that_is_stopped_anywhere_goes_on_and_takes_each_row_once",
+    ),
+    "who was taken over notes on": Bug(
+        "jobs/imports/store.py",
+        ".where(select(runs.c.id).where(ours(run)).exists())",
+        "",
+        IMPORT + "who_was_taken_over_notes_nothing_more",
+    ),
+    "a quote that nobody closes takes the rows behind it": Bug(
+        "jobs/imports/reader.py",
+        'return rest.find(b"\\n", start) + 1 or stop, "unclosed_quote"',
+        'return stop, "unclosed_quote"',
+        "tests/jobs/test_import_reader.py",
+    ),
+    "an older file takes back what a manager gave": Bug(
+        "posting/decide/standing.py",
+        "held == given or held.given_at > given.given_at",
+        "held == given",
+        IMPORT + "a_standing_since_later_stays_and_one_that_differs_is_told",
+    ),
+    "a member of a former system counts from today": Bug(
+        "posting/decide/people.py",
+        "member = _join(work, command, enrolled_at)",
+        "member = _join(work, command, work.now)",
+        IMPORT + "members_lots_and_standings_come_in_and_the_books_are_whole",
     ),
     "a sweep looks into one lane": Bug(
         "jobs/due.py",
         "range(runtime.settings.cells)",
         "range(1)",
         "tests/posting/test_lanes.py::test_what_is_due_is_found_in_every_lane",
+    ),
+    "a notice is told again": Bug(
+        "posting/decide/notices.py",
+        "if notice in work.book.told(member.id):",
+        "if False:",
+        NOTICES + "a_notice_is_told_once_however_often_it_is_looked_for",
+    ),
+    "the day after the last is told as the last": Bug(
+        "posting/decide/notices.py",
+        "day = last_day_on(at, work.policies.zone)",
+        "day = local_date(at, work.policies.zone)",
+        NOTICES + "points_are_told_thirty_and_seven_days_before_their_last_day",
+    ),
+    "a night that was cut short counts as done": Bug(
+        "jobs/notices.py",
+        "program_id, cell, WORK, day, after)",
+        "program_id, cell, WORK, day, None)",
+        NIGHTS + "a_night_that_was_cut_short_goes_on_behind_the_last_member",
+    ),
+    "missed nights are left out": Bug(
+        "jobs/notices.py",
+        "return (day, after) if day >= oldest else (oldest, NIL)",
+        "return local_date(now, in_force.zone), NIL",
+        NIGHTS + "missed_nights_are_made_up_and_what_has_passed_is_dropped",
+    ),
+    "a batch remembers no notices": Bug(
+        "posting/store.py",
+        "book.notices.setdefault(member_id, set()).add(Notice(*notice))",
+        "pass",
+        NIGHTS + "two_who_tell_at_once_tell_it_once",
+    ),
+    "the erased leave their notices": Bug(
+        "posting/store.py",
+        "(_NOTICES_GONE, erased),",
+        "",
+        NIGHTS + "the_erased_leave_no_notice_and_past_ones_are_forgotten",
+    ),
+    "what has another end once it is settled is not looked for": Bug(
+        "jobs/store.py",
+        "a.next_due_at <= :now OR EXISTS (",
+        "a.next_due_at < NULL AND a.next_due_at <= :now OR EXISTS (",
+        NIGHTS + "points_that_get_another_end_once_they_are_settled_are_found_before_they_are",
+    ),
+    "laws are checked though no day was closed": Bug(
+        "jobs/laws.py",
+        'given = {"asked_on": asked_on, "closed": closed.isoformat()}',
+        'given = {"asked_on": asked_on}',
+        "tests/jobs/test_laws.py::test_one_verification_a_day_however_many_days_were_closed",
+    ),
+    "the mark of a killed worker keeps others out": Bug(
+        "jobs/worker.py",
+        "{waiting.tries}:{moment}",
+        "{waiting.tries}:{moment and 0}",
+        "tests/jobs/test_worker.py::test_the_mark_of_a_killed_worker_keeps_nobody_from_its_run",
+    ),
+}
+FORECAST, PLAN = "tests/insight/test_forecast.py::test_", "tests/insight/test_plan.py::test_"
+AHEAD_OF_TIME = {
+    "a forecast tells once more what was due before": Bug(
+        "insight/ahead/forecast.py",
+        "if entry.occurred_at > now:",
+        "if True:",
+        f"{FORECAST}what_is_due_by_now_is_not_to_come_and_the_erased_have_nothing_to_come",
+    ),
+    "a forecast overlooks what expires as its hold lapses": Bug(
+        "insight/ahead/forecast.py",
+        "if posting.target is Bucket.EXPIRED:",
+        "if entry.kind is EntryKind.EXPIRE:",
+        f"{FORECAST}each_week_says_what_activates_and_what_expires_of_whom_and_what_it_is_worth",
+    ),
+    "what happens as a week begins is told for the week before": Bug(
+        "insight/ahead/forecast.py",
+        "bisect_right(self._begin_at, at)",
+        "bisect_right(self._begin_at, at - _INSTANT)",
+        f"{FORECAST}each_week_says_what_activates_and_what_expires_of_whom_and_what_it_is_worth",
+    ),
+    "a forecast reads too few days": Bug(
+        "insight/ahead/store.py",
+        "since[id] = min(way.since, since.get(id, date.max))",
+        "since[id] = max(way.since, since.get(id, date.min))",
+        f"{FORECAST}a_year_brings_exactly_what_was_forecast",
+    ),
+    "a plan names those whom another ladder moves": Bug(
+        "insight/ahead/plan.py",
+        "if one.why is Why.CHANGED and one.at == now",
+        "if one.why is Why.CHANGED",
+        f"{PLAN}a_ladder_that_came_in_force_and_was_not_written_yet_is_none_of_the_plan",
+    ),
+    "a plan begins with the ladder that was left out": Bug(
+        "insight/ahead/plan.py",
+        'history if one.change == "left_out" else planned',
+        "planned",
+        f"{PLAN}a_plan_tells_what_becomes_of_every_ladder_and_names_some_who_move",
+    ),
+}
+DATES = {
+    "what ended long ago may come back": Bug(
+        "posting/book.py",
+        "lot.expires_at and lot.expires_at > since}",
+        "lot.expires_at}",
+        "tests/posting/test_reinstatements.py::test_the_time_to_give_back_is_counted_in_local_days_after_the_last_good_one",
+    ),
+    "what comes back by hand counts for nobody": Bug(
+        "posting/decide/adjustments.py",
+        "_count_for_actor(work, currency, points)\n    ends_at",
+        "ends_at",
+        "tests/posting/test_reinstatements.py::test_it_counts_with_what_one_person_gives_by_hand_on_a_day",
+    ),
+    "what comes back cuts a lot that is good for longer": Bug(
+        "ledger/undo.py",
+        "_later(lot.expires_at, expires_at)",
+        "expires_at",
+        "tests/pure/test_ledger_undo.py::test_a_lot_that_is_good_for_longer_is_not_cut_by_what_comes_back_to_it",
+    ),
+    "lots with dates of their own follow the policy": Bug(
+        "ledger/redates.py",
+        "if lot.expires_at == end or not given:",
+        "if lot.expires_at == end:",
+        "tests/pure/test_ledger_redates.py::test_a_lot_with_dates_of_its_own_keeps_them",
+    ),
+    "a lot is redated once in its life": Bug(
+        "ledger/redates.py",
+        "given = lot.expires_at == first_end or any(\n"
+        "        lot.expires_at == _end(one, lot, zone, joined_on) for one in before\n    )",
+        "given = lot.expires_at == first_end",
+        "tests/pure/test_ledger_redates.py::test_a_lot_that_was_redated_before_is_redated_again",
+    ),
+    "pending points end before they are good": Bug(
+        "ledger/redates.py",
+        "end <= lot.activates_at:",
+        "False:",
+        "tests/pure/test_ledger_redates.py::test_pending_points_are_not_made_to_end_before_they_are_good",
+    ),
+    "a plan holds whatever the policy is": Bug(
+        "posting/decide/redates.py",
+        "return then.currencies[points_currency].expiry == in_force.currencies[points_currency].expiry",
+        "return True",
+        "tests/posting/test_redates.py::test_a_plan_of_a_policy_that_was_changed_again_is_refused",
+    ),
+    "a run that was taken over begins anew": Bug(
+        "jobs/redates.py",
+        'return msgspec.convert(told, Place) if "after" in told else Place()',
+        "return Place()",
+        "tests/jobs/test_redates.py",
     ),
 }
 BUGS: dict[str, Bug] = (
@@ -606,6 +951,10 @@ BUGS: dict[str, Bug] = (
     | BY_HAND
     | TRANSFERS
     | TIERS
+    | STANDINGS
+    | AHEAD_OF_TIME
+    | DATES
+    | EXPIRY
     | JOBS
 )
 # A few of each room, for a run that is to be short.

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,10 +13,15 @@ import pytest
 from msgspec.structs import replace
 
 from loyalty.access.keys import kind_of
+from loyalty.base.database import shared
 from loyalty.base.settings import from_process
 from loyalty.cli.frame import Exit
 from loyalty.cli.main import run
+from loyalty.jobs.service import queue_run
+from loyalty.jobs.types import RunKind
+from loyalty.members.types import Identifier, IdentifierKind
 from loyalty.operating.desk import DeskError, open_desk
+from loyalty.posting.commands import Adjust, AdvanceClock, MemberRef, PurchaseLine, RecordPurchase
 from loyalty.programs.service import create_program, list_programs
 from loyalty.programs.types import ProgramKind
 from loyalty.rules.types import Ruleset
@@ -207,6 +214,23 @@ def test_a_sandbox_clock_goes_forward_only(shell: Shell, sandbox: str) -> None:
     assert "clock_backwards" in back
 
 
+def test_a_changed_policy_is_planned_and_confirmed(shell: Shell, sandbox: str, tmp_path: Path) -> None:
+    of = ("--program", sandbox)
+    text = (EXAMPLES / "journey-a.toml").read_text()
+    plan = shell.json("redate", "plan", "--points-currency", "points", *of)
+    assert (plan["lots"], plan["months"], plan["configuration"]) == (0, {}, 1)
+    assert "configuration: 1" in shell("redate", "plan", "--points-currency", "points", *of)
+    done = shell.json("redate", "confirm", plan["run"], *of)
+    assert (done["members"], done["lots"]) == (0, 0)
+    (tmp_path / "next.toml").write_text(re.sub(r"(?m)^expiry = .*$", 'expiry = { kind = "never" }', text))
+    shell("program", "publish", str(tmp_path / "next.toml"), *of)
+    assert "redate_plan_stale" in shell("redate", "confirm", plan["run"], *of, ends=Exit.REFUSED)
+    assert "run_not_found" in shell("redate", "confirm", str(uuid4()), *of, ends=Exit.REFUSED)
+    assert "points_currency_unknown" in shell(
+        "redate", "plan", "--points-currency", "stars", *of, ends=Exit.REFUSED
+    )
+
+
 def test_a_live_programs_clock_cannot_be_moved(shell: Shell) -> None:
     program = shell("program", "create", str(EXAMPLES / "demo.toml"))
     assert "clock_is_real" in shell(
@@ -283,3 +307,89 @@ async def _audited(url: str, program_id: UUID) -> list[asyncpg.Record]:
         return await link.fetch("SELECT action, actor_kind FROM audit_log WHERE program_id = $1", program_id)
     finally:
         await link.close()
+
+
+def test_a_file_is_brought_in_with_figures_and_what_was_rejected(
+    shell: Shell, sandbox: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "crm.csv"
+    file.write_text("card,name\n6035550001,Ann\n6035550002,Bob\n1,Eve\n")
+    line = ("import", "members", str(file), "--source", "crm", "--program", sandbox)
+    assert run(line) == Exit.REFUSED
+    told = shell._capsys.readouterr().out  # pyright: ignore[reportPrivateUsage]
+    assert told.splitlines() == [
+        "line 4, card: At least 4 characters are needed, blanks around not counted. (too_short)",
+        "import members: 3 rows, 2 done, 0 unchanged, 1 rejected",
+    ]
+    file.write_text("card,name\n6035550001,Ann\n6035550002,Bob\n6035550003,Eve\n")
+    assert shell(*line) == "import members: 3 rows, 1 done, 2 unchanged, 0 rejected"
+    file.write_text("card;name\n6035550001;Ann\n")
+    assert "Refused (import_file_wrong): Column 1 has a name" in shell(*line, ends=Exit.FAILED)
+    line = ("import", "lots", str(tmp_path / "none.csv"), "--source", "crm", "--program", sandbox)
+    missing = shell(*line, ends=Exit.USAGE)
+    assert "none.csv cannot be read: No such file or directory" in missing
+
+
+def test_what_is_due_is_told_with_its_age_and_the_runs_that_wait(shell: Shell, sandbox: str) -> None:
+    async def ask() -> None:
+        async with open_desk(from_process()) as desk, shared(desk.runtime.engine) as connection:
+            await desk.submit(UUID(sandbox), AdvanceClock(datetime(2017, 1, 4, 5, tzinfo=UTC)))
+            await queue_run(connection, UUID(sandbox), RunKind.VERIFICATION, at=desk.now(), ids=desk.ids)
+
+    asyncio.run(ask())
+    (told,) = shell.json("jobs", "--program", sandbox)
+    assert told["days"] == {"count": 3, "since": "2017-01-02T05:00:00Z"}
+    assert told["notices"] == {"count": 4, "since": "2017-01-01T05:00:00Z"}
+    assert told["accounts"] == told["standings"] == {"count": 0, "since": None}
+    assert [(run["kind"], run["state"], run["tries"]) for run in told["runs"]] == [
+        ("verification", "queued", 0)
+    ]
+    lines = shell("jobs", "--program", sandbox).splitlines()
+    assert lines[0].startswith(f"Program {sandbox} (sandbox), 2017-01-04 05:00 UTC")
+    assert ["days", "to", "close", "3", "2017-01-02", "05:00", "UTC", "2", "days,", "0:00:00"] in [
+        line.split() for line in lines
+    ]
+    assert any("verification" in line and "queued" in line for line in lines)
+    assert len(shell("jobs").splitlines()) >= len(lines)
+
+
+async def _some_points(program: str) -> None:
+    async with open_desk(from_process()) as desk:
+        who = MemberRef(identifier=Identifier(IdentifierKind.EXTERNAL, "1"))
+        at = datetime(2017, 1, 1, 5, tzinfo=UTC)  # the sandbox's first instant
+        await desk.submit(
+            UUID(program),
+            RecordPurchase("till", "R-1", at, "USD", (PurchaseLine("1", "A", 1000, 4_200),), who),
+        )
+        await desk.submit(UUID(program), Adjust(who, "points", 8, "goodwill"))
+
+
+def test_all_points_are_told_by_month_and_by_day(shell: Shell, sandbox: str, database: Database) -> None:
+    line = ["rollforward", "--program", sandbox]
+    assert shell.json(*line)["periods"] == []
+    apart(_some_points(sandbox))
+    shell("clock", "advance", "2017-04-01T03:59:59Z", "--program", sandbox)  # the last instants of March
+    assert shell(*line).splitlines() == [
+        "period   opening  earned  adjusted  redeemed  expired  closing",
+        "2017-01  0        42      8         0         0        50",
+        "2017-02  50       0       0         0         0        50",
+        "2017-03  50       0       0         0         0        50",
+    ]
+    assert "3 periods to 2017-04-01T03:59:59+00:00, all adds up" in shell.said
+    shell("clock", "advance", "--days", "1", "--program", sandbox)
+    told = shell.json(*line, "--by", "day", "--points-currency", "points")
+    assert (len(told["periods"]), told["accounts"], told["differences"]) == (91, {"points": 0}, [])
+    last = told["periods"][-1]
+    assert (last["period"], last["opening"], last["expired"], last["closing"]) == ("2017-04-01", 50, 50, 0)
+    assert "no points 'stars'" in shell(*line, "--points-currency", "stars", ends=Exit.USAGE)
+
+    async def meddle() -> None:
+        link = await asyncpg.connect(database.superuser_url)
+        await link.execute(
+            f"UPDATE accounts SET available = 49, next_due_at = NULL WHERE program_id = '{sandbox}'"
+        )
+        await link.close()
+
+    apart(meddle())
+    shell(*line, ends=Exit.DIFFERENCES)
+    assert "points: the last closing is 0, the accounts hold 49" in shell.said

@@ -22,15 +22,16 @@ from loyalty.embedded.system import free_port
 pytestmark = [pytest.mark.proof, pytest.mark.realdata]
 
 PURCHASES = 14_489
-CALLS = 13
-PURCHASE, LOTS, PAY, HOLD, RETURN, CANCEL, CLAIM = (
+CALLS = 14
+PURCHASE, LOTS, STANDING, PAY, HOLD, RETURN, CANCEL, CLAIM = (
     2,
     4,
-    7,
+    5,
     8,
     9,
     10,
     11,
+    12,
 )  # their places among the printed calls
 
 
@@ -111,6 +112,9 @@ def test_the_demo_serves_proves_and_goes_on_where_it_stopped(environ: dict[str, 
         assert part["points"] and rest["points"]
         assert part["points"] + rest["points"] == given["points"] == first[PURCHASE]["earned"][0]["points"]
         assert first[LOTS]["data"]
+        (status,) = first[STANDING]["data"]
+        assert [tier["id"] for tier in status["tiers"]] == ["silver", "gold"]
+        assert (status["standing"]["missing"] is None) == (status["standing"]["tier"] == "gold")
         old = said
         with httpx2.Client(base_url=told["base_url"]) as client:
             assert client.get("/docs").status_code == 200

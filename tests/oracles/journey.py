@@ -90,6 +90,26 @@ def ninety_days(found: Iterable[Basket], last: date) -> dict[int, Figures]:
     return totals
 
 
+def ninety_days_by_month(found: Iterable[Basket], last: date) -> dict[str, tuple[int, int, int, int]]:
+    """The same by local month, of all households together: opening, earned, expired, closing.
+
+    Points count in the month of their basket, and go in that of the date after their last good one.
+    """
+    moved: dict[str, list[int]] = {}
+    for basket in found:
+        gone_on = basket.on + timedelta(days=90)
+        moved.setdefault(f"{basket.on:%Y-%m}", [0, 0])[0] += basket.cents // 100
+        if gone_on <= last:
+            moved.setdefault(f"{gone_on:%Y-%m}", [0, 0])[1] += basket.cents // 100
+    months: dict[str, tuple[int, int, int, int]] = {}
+    closing = 0
+    for month in sorted(moved):
+        earned, expired = moved[month]
+        months[month] = (closing, earned, expired, closing + earned - expired)
+        closing += earned - expired
+    return months
+
+
 class Spent(NamedTuple):
     earned: int
     redeemed: int

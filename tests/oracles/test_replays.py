@@ -29,7 +29,8 @@ from tests.races.house import JSON, House, environ, open_program
 pytestmark = pytest.mark.realdata
 
 PROGRAMS = Path(__file__).parents[2] / "examples" / "programs"
-WEEKS = (datetime.now(UTC).date() - date(2017, 12, 31)).days // 7 - 1  # the data then ends last week
+LAST = date(2017, 12, 31)
+WEEKS = (datetime.now(UTC).date() - LAST).days // 7 - 1  # the data then ends last week
 LATER = (sys.executable, "-m", "tests.oracles.later", "8")
 ELSEWHERE = {"TZ": "Asia/Kathmandu"}
 
@@ -162,11 +163,13 @@ async def test_the_clocks_of_other_countries_play_no_part(
 async def test_points_expire_day_by_day_as_the_definitions_say(
     database: Database, redis_url: str, tmp_path: Path, households: str
 ) -> None:
-    expected = journey.ninety_days(journey.baskets(households), date(2017, 12, 31))
-    out = tmp_path / "totals.csv"
+    bought = journey.baskets(households)
+    expected, tiers = journey.ninety_days(bought, LAST), journey.tiers(bought, LAST)
+    out, monthly = tmp_path / "totals.csv", tmp_path / "months.csv"
     told = await loyalty(
         "replay", "completejourney", "--program", str(PROGRAMS / "journey-a.toml"), "--where", households,
-        "--clock", "data", "--totals", str(out), **environ(database.app_url, redis_url),
+        "--clock", "data", "--totals", str(out), "--totals-monthly", str(monthly),
+        **environ(database.app_url, redis_url),
     )  # fmt: skip
     with out.open() as file:
         found = {int(row["household"]): row for row in csv.DictReader(file)}
@@ -176,6 +179,13 @@ async def test_points_expire_day_by_day_as_the_definitions_say(
     }
     assert totals == expected
     assert all(int(row["redeemed"]) == 0 for row in found.values())
+    assert {household: row["tier"] for household, row in found.items()} == tiers
+    with monthly.open() as file:
+        rolled = {
+            row["period"]: tuple(int(row[name]) for name in ("opening", "earned", "expired", "closing"))
+            for row in csv.DictReader(file)
+        }
+    assert rolled == journey.ninety_days_by_month(bought, LAST)
     assert {h: int(row["outstanding"]) for h, row in found.items()} == {
         h: figures.outstanding for h, figures in expected.items()
     }
@@ -187,7 +197,7 @@ async def test_points_expire_day_by_day_as_the_definitions_say(
 async def test_points_are_spent_oldest_first_as_the_definitions_say(
     database: Database, redis_url: str, tmp_path: Path, households: str
 ) -> None:
-    people, months = journey.ninety_days_with_spending(journey.baskets(households), date(2017, 12, 31), 200)
+    people, months = journey.ninety_days_with_spending(journey.baskets(households), LAST, 200)
     out, monthly = tmp_path / "totals.csv", tmp_path / "months.csv"
     told = await loyalty(
         "replay", "completejourney", "--program", str(PROGRAMS / "journey-a.toml"), "--where", households,
@@ -203,12 +213,12 @@ async def test_points_are_spent_oldest_first_as_the_definitions_say(
     }
     assert told["payments"] * 200 == told["redeemed"] == sum(spent.redeemed for spent in people.values()) > 0
     with monthly.open() as file:
-        rolled = {row["month"]: row for row in csv.DictReader(file)}
+        rolled = {row["period"]: row for row in csv.DictReader(file)}
     assert {m: tuple(int(row[name]) for name in figures[:3]) for m, row in rolled.items()} == months
     closing = 0
     for month in sorted(months):
-        row = {name: int(figure) for name, figure in rolled[month].items() if name != "month"}
-        assert (row["opening"], row["other"]) == (closing, 0)
+        row = {name: int(figure) for name, figure in list(rolled[month].items())[2:]}
+        assert row["opening"] == closing
         closing += row["earned"] - row["redeemed"] - row["expired"]
         assert row["closing"] == closing
     assert closing == sum(spent.outstanding for spent in people.values())
@@ -220,6 +230,6 @@ async def test_points_are_spent_oldest_first_as_the_definitions_say(
 
 def test_the_figures_of_the_definitions_stand() -> None:
     """The other means have not drifted either: one hash over a quarter of the households."""
-    found = journey.ninety_days(journey.baskets("household_id % 4 = 0"), date(2017, 12, 31))
+    found = journey.ninety_days(journey.baskets("household_id % 4 = 0"), LAST)
     assert (len(found), sum(f.earned for f in found.values())) == (617, 1_159_156)
     assert journey.fingerprint(found).startswith("0e893aeeaedc918a")

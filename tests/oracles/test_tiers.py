@@ -34,7 +34,7 @@ SLICES = pytest.mark.parametrize(
 
 def tier_of(bought: list[journey.Basket], told_at: datetime | None) -> str | None:
     """The tier at the end of the year, purchases told when they happened, or all at one instant behind them."""
-    standing = begin(LADDER, midnight(FIRST, journey.ZONE), journey.ZONE)
+    standing, _ = begin(LADDER, midnight(FIRST, journey.ZONE), journey.ZONE)
     days: dict[date, Day] = {}
     for basket in bought:
         now = told_at or basket.at

@@ -71,7 +71,7 @@ class LiveShop:
         reply = None
         for command in commands:
             reply = await self.send(command)
-            assert reply.status in (200, 201), reply.raw
+            assert reply.status in (200, 201, 202), reply.raw
         assert reply is not None
         return reply
 

@@ -32,6 +32,7 @@ from loyalty.posting.commands import (
     ExtendHold,
     Freeze,
     FulfilRedemption,
+    GiveTier,
     HoldReward,
     Idempotency,
     ImportLot,
@@ -45,6 +46,7 @@ from loyalty.posting.commands import (
     ReceiptName,
     RecordPurchase,
     Redeem,
+    Reinstate,
     ReleaseHold,
     ReturnLine,
     ReturnPurchase,
@@ -54,9 +56,10 @@ from loyalty.posting.commands import (
 )
 from loyalty.posting.configuration import Configuration, History, Published
 from loyalty.posting.decide import decide
-from loyalty.programs.types import PointsCurrency, Policies, ProgramSettings
+from loyalty.programs.types import PointsCurrency, Policies, ProgramSettings, SandboxClock
 from loyalty.rewards.types import Reward, RewardKind
 from loyalty.rules.types import CapPeriod, MemberCap, PerSpend, Rule, Ruleset
+from loyalty.tiers.types import Calendar, CalendarUnit, Spend, Tier, TierSet
 
 NOW = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)  # half past four in Berlin
 SECRET, OLD_SECRET = bytes(range(32)), bytes(range(32, 64))
@@ -83,6 +86,7 @@ def program(
     policies: Mapping[str, Any] | None = None,
     excluded: Lines | None = None,
     rewards: tuple[Reward, ...] = (),
+    tier_sets: tuple[TierSet, ...] = (),
     **points: Any,
 ) -> Configuration:
     """A program with one points currency, `points` being its policies; the base rule unless others are named."""
@@ -93,7 +97,18 @@ def program(
         points_currencies=(PointsCurrency("points", "points", **points), *currencies),
         policies=Policies(**(policies or {})),
     )
-    return Configuration(settings, Ruleset(version=1, rules=rules or (BASE,), excluded=excluded), rewards)
+    ruleset = Ruleset(version=1, rules=rules or (BASE,), excluded=excluded)
+    return Configuration(settings, ruleset, rewards, tier_sets)
+
+
+def ladder(**more: Any) -> TierSet:
+    """Silver from 250.00, gold from 600.00, by what is spent in a quarter."""
+    fields: dict[str, Any] = {
+        "metric": Spend(),
+        "period": Calendar(CalendarUnit.QUARTER),
+        "tiers": (Tier("silver", "Silver", 25_000), Tier("gold", "Gold", 60_000, benefits=("free coffee",))),
+    } | more
+    return TierSet(fields.pop("id", "status"), "Status", **fields)
 
 
 def reward(points: int = 500, id: str = "mug", **more: Any) -> Reward:
@@ -118,6 +133,12 @@ def card(number: str) -> MemberRef:
 
 
 ANN, BOB = "6035550001", "6035550002"
+
+
+def give_tier(
+    tier: str | None, until: datetime | None = None, *, of: str = ANN, on: str = "status"
+) -> GiveTier:
+    return GiveTier(card(of), on, tier, until, "goodwill")
 
 
 def enrol(*cards: str, **more: Any) -> Enrol:
@@ -174,6 +195,10 @@ def claim(purchase_id: str, by: str = ANN) -> ClaimPurchase:
 
 def adjust(points: int, of: str = ANN, reason: str = "goodwill") -> Adjust:
     return Adjust(card(of), "points", points, reason)
+
+
+def reinstate(points: int | None = None, of: str = ANN, reason: str = "goodwill") -> Reinstate:
+    return Reinstate(card(of), "points", points, reason)
 
 
 def give(points: int, to: str = BOB, of: str = ANN, **more: Any) -> TransferPoints:
@@ -333,7 +358,9 @@ class Shop:
     ) -> None:
         ids = Ids(lambda: 1_795_188_600_000, lambda: 0)
         lanes = {cell: Lane(cell, 0, bytes(32), None, None, 0) for cell in held}
-        self.book = Book(UUID(int=1), History([]), lanes, clock or NOW, ids, cells, clock)
+        self.book = Book(
+            UUID(int=1), History([]), lanes, clock or NOW, ids, cells, clock and SandboxClock(clock)
+        )
         self._published: list[Published] = []
         self._keys = 0
         if configuration is not None:
@@ -367,7 +394,7 @@ class Shop:
         reply = None
         for command in commands:
             reply = self.send(command)
-            assert reply.status in (200, 201), reply.raw
+            assert reply.status in (200, 201, 202), reply.raw
         assert reply is not None
         return reply
 
@@ -419,7 +446,9 @@ class Shop:
         for id in keys.proposals:
             book.proposals.setdefault(id, None)
         book.owners.update(keys.owners)
+        book.noticed.update(keys.noticed)
         book.lots_complete.update(keys.open_lots)
+        book.expired_since.update(keys.expired)
 
     def _take_configuration(self) -> None:
         """What is published is in force from the next batch on."""

@@ -16,6 +16,7 @@ from tests.posting.live import LiveShop, open_shop, serving, superuser
 from tests.posting.shop import (
     ANN,
     adjust,
+    ago,
     cancel,
     capture,
     card,
@@ -25,6 +26,7 @@ from tests.posting.shop import (
     hold,
     imported,
     purchase,
+    reinstate,
     release,
     submission,
 )
@@ -61,6 +63,10 @@ async def _holds(shop: LiveShop) -> None:
     await shop.done(purchase("P-2", holds=(UseHold(UUID(ids[2])),)), cancel("P-2"))
 
 
+async def _reinstatement(shop: LiveShop) -> None:
+    await shop.done(imported(5, "gone", at=ago(days=40), expires_at=ago(days=1)), reinstate(5))
+
+
 CALLS: dict[str, Callable[[LiveShop], Awaitable[Any]]] = {
     "purchase": lambda shop: shop.done(purchase("P-1")),
     "the same again": lambda shop: shop.done(purchase("P-1")),
@@ -69,6 +75,7 @@ CALLS: dict[str, Callable[[LiveShop], Awaitable[Any]]] = {
     "import": lambda shop: shop.done(imported(5)),
     "cancel": lambda shop: shop.done(cancel("P-1")),
     "claim": _claim,
+    "reinstatement": _reinstatement,
     "quote": _quote,
     "balance": _balance,
 }
@@ -80,11 +87,13 @@ async def test_no_call_reads_more_than_its_own_rows_in_tables_never_analysed(dat
             await link.execute(f"ALTER TABLE {table[0]} SET (autovacuum_enabled = off)")
         # Plans are made over empty tables and kept: so is it with a process that runs from the first day on.
         async with serving(database, pool_size=1) as runtime:
-            shop = await open_shop(runtime)
+            shop = await open_shop(runtime, reinstate_days=9)
             others = [f"6035551{number:06d}" for number in range(MEMBERS)]
             await shop.together(*(enrol(other) for other in others))
             await shop.together(*(purchase(f"O-{other}", of=other) for other in others))
             await shop.together(*(hold(1, of=other, minutes=60) for other in others))
+            ended = {"at": ago(days=40), "expires_at": ago(days=1)}
+            await shop.together(*(imported(5, f"I-{other}", of=other, **ended) for other in others))
             looked: dict[str, dict[str, int]] = {}
             for name, call in CALLS.items():
                 before = await _read(link, runtime)

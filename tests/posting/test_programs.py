@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from loyalty.posting import files
-from loyalty.posting.commands import AdvanceClock, CloseDay, Publish
-from loyalty.programs.types import PointsCurrency
+from loyalty.posting.commands import AdvanceClock, CloseDay, MoveClock, Publish
+from loyalty.programs.types import PointsCurrency, SandboxClock
 from loyalty.rules.types import Fixed, Multiplier, PerSpend, Rule
 from tests.posting.shop import (
     BASE,
@@ -168,12 +168,30 @@ def test_a_sandbox_clock_moves_forward_only() -> None:
     corner = Shop(program(), clock=NOW)
     reply = corner.send(AdvanceClock(NOW + timedelta(days=1)))
     assert (reply.status, reply["now"]) == (200, "2026-11-21T15:30:00Z")
-    assert corner.book.clock_to == NOW + timedelta(days=1)
+    assert corner.book.clock == SandboxClock(NOW + timedelta(days=1))
     assert corner.send(AdvanceClock(NOW)).refused == (409, "clock_backwards")
 
 
-def test_the_clock_of_a_live_program_cannot_be_moved() -> None:
-    assert shop().send(AdvanceClock(NOW + timedelta(days=1))).refused == (409, "clock_is_real")
+def test_while_a_clock_is_moved_nobody_else_writes() -> None:
+    """And an answer that was given before is given again."""
+    corner = Shop(program(), clock=NOW)
+    there = NOW + timedelta(days=2)
+    first = corner.send(purchase("R-1", of=None), key="first")
+    reply = corner.send(MoveClock(there))
+    assert (reply.status, reply["now"], reply["to"]) == (202, "2026-11-20T15:30:00Z", "2026-11-22T15:30:00Z")
+    for command in (purchase("R-2", of=None), MoveClock(there), Publish(program())):
+        assert corner.send(command).refused == (409, "clock_moving")
+    assert corner.send(purchase("R-1", of=None), key="first").raw == first.raw
+    assert corner.send(AdvanceClock(NOW + timedelta(days=1))).status == 200
+    refused = corner.send(purchase("R-3", of=None), key="again")
+    assert (refused.refused, refused["retryable"]) == ((409, "clock_moving"), True)
+    assert corner.send(AdvanceClock(there)).status == 200
+    assert corner.send(purchase("R-3", of=None), key="again").status == 201
+
+
+@pytest.mark.parametrize("command", [AdvanceClock, MoveClock])
+def test_the_clock_of_a_live_program_cannot_be_moved(command: type) -> None:
+    assert shop().send(command(NOW + timedelta(days=1))).refused == (409, "clock_is_real")
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from loyalty.ledger import holds, lots, postings, settle, undo
+from loyalty.ledger import expiry, holds, lots, postings, settle, undo
 from loyalty.ledger.types import Account, Bucket, Entry, EntryDraft, EntryKind, Hold, Lot
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+UTC_ZONE = ZoneInfo("UTC")
 
 
 def day(number: float) -> datetime:
@@ -32,6 +34,8 @@ class Books:
 
     def post(self, draft: EntryDraft, id: UUID | None = None) -> Entry:
         entry = postings.apply(self.account, self.lots, draft, id=id or self.id(), decision_id=self.id())
+        if expiry.stir(self.account, entry, UTC_ZONE):
+            self.account.next_due_at = settle.next_due(self.account, self.lots, self.holds)
         self.entries.append(entry)
         return entry
 
@@ -43,6 +47,7 @@ class Books:
         activates: datetime | None = None,
         expires: datetime | None = None,
         kind: EntryKind = EntryKind.EARN,
+        slides: str | None = None,
     ) -> Lot:
         """A new lot, not settled."""
         draft = lots.issue(
@@ -56,6 +61,7 @@ class Books:
             expires_at=expires,
             policy_number=1,
             kind=kind,
+            slides=slides,
         )
         self.post(draft)
         return draft.lots[0]

@@ -1,5 +1,6 @@
 """The calendar as a table of rows that anybody can check: tests/pure/calendar.md."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -8,7 +9,7 @@ import pytest
 
 from loyalty.base.calendar import CapPeriod, RoundUp, add_months, midnight, period_end, period_of
 from loyalty.ledger.expiry import dates, last_day_on
-from loyalty.programs.types import ExpiryPolicy, FixedDays, Rolling
+from loyalty.programs.types import ExpiryPolicy, FixedDays, Inactivity, MemberYear, Rolling
 from loyalty.tiers.types import Anniversary, Calendar, CalendarUnit, RollingWindow
 from loyalty.tiers.windows import window
 
@@ -22,7 +23,7 @@ ZONES = [ZoneInfo(name) for name in ("Europe/Berlin", "America/New_York", "Pacif
 NOBODY = date(2000, 1, 1)  # joined; plays no part in windows of the calendar
 
 
-def good_to(policy: ExpiryPolicy, on: date) -> str:
+def good_to(policy: ExpiryPolicy, on: date, joined: date = NOBODY) -> str:
     """The last day, the same from the first instant of the date to its last, in three zones."""
     found: set[date] = set()
     for zone in ZONES:
@@ -30,7 +31,7 @@ def good_to(policy: ExpiryPolicy, on: date) -> str:
             midnight(on, zone),
             midnight(on + timedelta(days=1), zone) - timedelta(microseconds=1),
         ):
-            _, expires_at = dates(policy, 0, earned, zone)
+            expires_at = dates(policy, 0, earned, zone, joined).expires_at
             assert expires_at is not None
             found.add(last_day_on(expires_at, zone))
     (last,) = found
@@ -55,6 +56,14 @@ def answer(what: str, first: str, second: str) -> str:
         case "fixed":
             on, _, least = second.partition(", at least ")
             return good_to(FixedDays(tuple(on.split()), int(least or 1)), date.fromisoformat(first))
+        case "anniversary":
+            many, joined, *least = re.split(" months from |, at least ", second)
+            policy = MemberYear(int(many), *map(int, least))
+            return good_to(policy, date.fromisoformat(first), date.fromisoformat(joined))
+        case "inactivity":
+            number, unit = second.split()
+            days, months = (int(number), None) if unit == "days" else (None, int(number))
+            return good_to(Inactivity(days, months), date.fromisoformat(first))
         case "window":
             period, joined = _period(second)
             return " ".join(day.isoformat() for day in window(period, joined, date.fromisoformat(first)))
@@ -80,7 +89,7 @@ def test_the_calendar_answers_as_the_table_says(what: str, first: str, second: s
 
 
 def test_the_table_is_whole() -> None:
-    assert len(ROWS) >= 150
+    assert len(ROWS) >= 180
     assert {row[0] for row in ROWS} == {
         "midnight",
         "months",
@@ -88,6 +97,8 @@ def test_the_table_is_whole() -> None:
         "week",
         "rolling",
         "fixed",
+        "anniversary",
+        "inactivity",
         "window",
     }
 

@@ -5,14 +5,16 @@ from datetime import datetime, timedelta
 import pytest
 
 from loyalty.ledger.asof import replay, settle_here
+from loyalty.ledger.settle import next_due
 from loyalty.ledger.types import POINTS_MAX
-from tests.pure.books import Books, balance, day
+from tests.pure.books import UTC_ZONE, Books, balance, day
 
 MOMENT = timedelta(microseconds=1)
 
 
 def read(books: Books, as_of: datetime) -> tuple[int, int, int, int]:
-    account, lots = replay(books.account.id, books.account.owner_id, "points", books.entries, as_of)
+    account, lots = replay(books.account.id, books.account.owner_id, "points", books.entries, as_of, UTC_ZONE)
+    account.next_due_at = next_due(account, lots)
     settle_here(account, lots, (), as_of)
     return balance(account)
 

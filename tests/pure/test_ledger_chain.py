@@ -69,8 +69,14 @@ def second_hash(
                 text += instant(r.new_activates_at) + instant(r.new_expires_at)
             for lot in sorted(e.lots, key=lambda lot: lot.id):
                 text += name(lot.id) + name(lot.account_id) + name(lot.parent_lot_id) + name(lot.decision_id)
-                text += number(lot.points, 8) + instant(lot.vintage_at) + number(lot.policy_number, 4)
+                text += (
+                    number(lot.points, 8)
+                    + instant(lot.vintage_at)
+                    + number(lot.policy_number + (2**31 if lot.slides is not None else 0), 4)
+                )
                 text += instant(lot.issued_activates_at) + instant(lot.issued_expires_at)
+                if lot.slides is not None:
+                    text += number(len(lot.slides.encode()), 2) + lot.slides.encode()
             for p in e.postings:
                 text += name(p.lot_id) + number(p.points, 8)
                 text += number(BUCKETS.index(p.source.value) + 1, 1) + number(
@@ -97,6 +103,7 @@ def lots() -> st.SearchStrategy[Lot]:
         points=some_points, vintage_at=instants, policy_number=st.integers(1, 9999),
         issued_activates_at=maybe() | instants, issued_expires_at=maybe() | instants,
         activates_at=maybe() | instants, expires_at=maybe() | instants, arrived_at=instants,
+        slides=maybe() | words,
     )  # fmt: skip
 
 
@@ -152,6 +159,7 @@ def purchase() -> Decision:
         id=lot, account_id=account, parent_lot_id=None, issuing_entry_id=entry, decision_id=decision, points=41,
         vintage_at=AT, policy_number=7, issued_activates_at=None, issued_expires_at=AT + timedelta(days=90),
         activates_at=None, expires_at=AT + timedelta(days=90), arrived_at=AT,
+        slides=None,
     )  # fmt: skip
     credit = Entry(
         id=entry, account_id=account, seq=1, decision_id=decision, kind=EntryKind.EARN, occurred_at=AT,
@@ -197,7 +205,7 @@ OTHER: dict[str, Any] = {
     "lots": (), "pending": 1, "available": 1, "held": 1, "debt": 1, "parent_lot_id": UUID(int=77),
     "points": 42, "vintage_at": AT + timedelta(seconds=1), "policy_number": 8,
     "issued_activates_at": AT, "issued_expires_at": None, "decision_id": UUID(int=77), "lot_id": UUID(int=77),
-    "source": Bucket.PENDING, "target": Bucket.PENDING,
+    "source": Bucket.PENDING, "target": Bucket.PENDING, "slides": '{"kind":"inactivity","months":12}',
 }  # fmt: skip
 # Stands in the hash by its place, or changes later (dates and figures of a lot now).
 NOT_HASHED = {

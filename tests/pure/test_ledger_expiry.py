@@ -11,6 +11,7 @@ from loyalty.programs.types import FixedDays, NeverExpires, Rolling
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NEW_YORK = ZoneInfo("America/New_York")
+NOBODY = date(2000, 1, 1)  # joined; plays no part here
 
 
 def utc(text: str) -> datetime:
@@ -39,7 +40,7 @@ def utc(text: str) -> datetime:
 def test_points_are_good_to_the_end_of_their_last_day(
     policy: Rolling, earned: str, zone: ZoneInfo, last_day: date
 ) -> None:
-    _, expires_at = dates(policy, 0, utc(earned), zone)
+    expires_at = dates(policy, 0, utc(earned), zone, NOBODY).expires_at
     assert expires_at is not None
     assert last_day_on(expires_at, zone) == last_day
     assert expires_at.astimezone(zone).hour == 0
@@ -75,7 +76,7 @@ LEAP = FixedDays(("02-29",))
     ids=str,
 )
 def test_points_end_with_the_next_fixed_day(policy: FixedDays, earned: str, last_day: date) -> None:
-    _, expires_at = dates(policy, 0, utc(earned), BERLIN)
+    expires_at = dates(policy, 0, utc(earned), BERLIN, NOBODY).expires_at
     assert expires_at is not None
     assert last_day_on(expires_at, BERLIN) == last_day
     assert expires_at.astimezone(BERLIN).hour == 0
@@ -83,20 +84,20 @@ def test_points_end_with_the_next_fixed_day(policy: FixedDays, earned: str, last
 
 def test_the_day_of_earning_is_the_local_one() -> None:
     """23:30 in New York is the next day in UTC; 90 days count from the day on the receipt."""
-    _, expires_at = dates(Rolling(days=90), 0, utc("2017-06-01T23:30-04:00"), NEW_YORK)
+    expires_at = dates(Rolling(days=90), 0, utc("2017-06-01T23:30-04:00"), NEW_YORK, NOBODY).expires_at
     assert expires_at == utc("2017-08-30T00:00-04:00")
 
 
 def test_ninety_days_over_a_clock_change_are_ninety_dates() -> None:
-    _, expires_at = dates(Rolling(days=90), 0, utc("2017-01-10T12:00-05:00"), NEW_YORK)
+    expires_at = dates(Rolling(days=90), 0, utc("2017-01-10T12:00-05:00"), NEW_YORK, NOBODY).expires_at
     assert expires_at == utc("2017-04-10T00:00-04:00")
 
 
 def test_pending_points_activate_as_a_local_day_begins() -> None:
-    activates_at, expires_at = dates(NeverExpires(), 14, utc("2026-10-20T18:00+02:00"), BERLIN)
+    activates_at, expires_at, _ = dates(NeverExpires(), 14, utc("2026-10-20T18:00+02:00"), BERLIN, NOBODY)
     assert activates_at == utc("2026-11-03T00:00+01:00")
     assert expires_at is None
 
 
 def test_without_delay_and_expiry_a_lot_has_no_dates() -> None:
-    assert dates(NeverExpires(), 0, utc("2026-10-20T18:00+02:00"), BERLIN) == (None, None)
+    assert dates(NeverExpires(), 0, utc("2026-10-20T18:00+02:00"), BERLIN, NOBODY) == (None, None, None)

@@ -1,5 +1,7 @@
 """Undo: revoke, restore, reinstate, redate, forfeit."""
 
+from datetime import datetime
+
 import pytest
 
 from loyalty.ledger import undo
@@ -133,6 +135,29 @@ def test_expired_points_come_back_with_a_new_date() -> None:
     assert (entry.redates[0].old_expires_at, entry.redates[0].new_expires_at) == (day(30), day(60))
     books.settle(day(61))
     assert books.entries[-1].occurred_at == day(60)
+
+
+def test_what_ended_last_comes_back_first() -> None:
+    books = Books()
+    first, second, third = (books.credit(10, expires=day(end)) for end in (10, 12, 11))
+    books.credit(7)
+    books.settle(day(20))
+    found = undo.last_expired(books.account, books.lots.values(), 25)
+    assert found == ((second.id, 10), (third.id, 10), (first.id, 5))
+    assert undo.last_expired(books.account, books.lots.values(), 3) == ((second.id, 3),)
+
+
+@pytest.mark.parametrize(("end", "kept"), [(day(90), day(90)), (day(50), day(60)), (None, None)])
+def test_a_lot_that_is_good_for_longer_is_not_cut_by_what_comes_back_to_it(
+    end: datetime | None, kept: datetime | None
+) -> None:
+    books = Books()
+    lot = books.credit(50, expires=day(30))
+    hold = books.hold(20, day(1), until=day(80))
+    books.settle(day(31))
+    books.post(undo.redate(books.account, books.lots, {lot.id: (None, end)}, day(40)))
+    books.post(undo.reinstate(books.account, books.lots, ((lot.id, 30),), day(41), day(60)))
+    assert (lot.available, lot.held, lot.expires_at) == (30, hold.held, kept)
 
 
 def test_a_redate_into_the_past_expires_from_the_redate_on() -> None:

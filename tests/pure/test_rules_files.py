@@ -15,10 +15,14 @@ from loyalty.posting.configuration import Configuration
 from loyalty.posting.files import dump, in_file, load
 from loyalty.posting.validate import faults
 from loyalty.programs.types import (
+    Activity,
     AdjustmentReason,
     Adjustments,
     ConfigurationInvalid,
+    DatingPolicy,
     FixedDays,
+    Inactivity,
+    MemberYear,
     NeverExpires,
     PointsCurrency,
     Policies,
@@ -30,7 +34,8 @@ from loyalty.programs.types import (
     Transfers,
     UnknownIdentifier,
 )
-from loyalty.rules.types import PerSpend, Ruleset
+from loyalty.rules.types import PerSpend, Ruleset, Terms
+from loyalty.tiers.types import Lifetime, Spend, Tier, TierSet
 from tests.pure.shops import rulesets
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +53,13 @@ expiries = (
         st.lists(st.sampled_from(("03-31", "12-31")), min_size=1, max_size=20).map(tuple),
         st.integers(1, 90),
     )
+    | st.builds(MemberYear, st.integers(1, 24), st.integers(1, 90))
+)
+sliding = st.builds(
+    Inactivity,
+    st.none() | st.integers(1, 900),
+    st.none() | st.integers(1, 90),
+    st.lists(st.sampled_from(Activity), min_size=1, max_size=5).map(tuple),
 )
 currencies = st.builds(
     PointsCurrency,
@@ -55,7 +67,7 @@ currencies = st.builds(
     texts,
     spendable=st.booleans(),
     qualifying=st.booleans(),
-    expiry=expiries,
+    expiry=expiries | sliding,
     pending_days=st.integers(0, 30),
     excluded_tenders=st.lists(texts, max_size=2).map(tuple),
 )
@@ -94,11 +106,26 @@ programs = st.builds(
 
 
 @settings(max_examples=100)
-@given(st.sampled_from(ProgramKind), programs, rulesets(most=4))
-def test_what_is_written_is_read_again(kind: ProgramKind, program: ProgramSettings, ruleset: Ruleset) -> None:
+@given(
+    st.sampled_from(ProgramKind),
+    programs,
+    rulesets(most=4),
+    st.builds(Terms, st.none() | expiries, st.none() | st.integers(0, 90)),
+    st.dictionaries(st.sampled_from(("points", "stars")), expiries),
+)
+def test_what_is_written_is_read_again(
+    kind: ProgramKind,
+    program: ProgramSettings,
+    ruleset: Ruleset,
+    terms: Terms,
+    expiry: dict[str, DatingPolicy],
+) -> None:
     """But for the version, which is the publication's to give."""
-    unpublished = Configuration(program, msgspec.structs.replace(ruleset, version=0))
-    assert load(dump(kind, Configuration(program, ruleset))) == (kind, unpublished)
+    rules = tuple(msgspec.structs.replace(rule, terms=terms) for rule in ruleset.rules[:2])
+    ruleset = msgspec.structs.replace(ruleset, rules=(*rules, *ruleset.rules[2:]))
+    ladder = TierSet("status", "Status", Spend(), Lifetime(), (Tier("gold", "Gold", 1, expiry=expiry),))
+    unpublished = Configuration(program, msgspec.structs.replace(ruleset, version=0), (), (ladder,))
+    assert load(dump(kind, Configuration(program, ruleset, (), (ladder,)))) == (kind, unpublished)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

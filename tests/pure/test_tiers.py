@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty.base.calendar import midnight
+from loyalty.base.calendar import local_date, midnight
 from loyalty.tiers.progress import progress, projection
-from loyalty.tiers.review import begin, effective, give, qualify, review
+from loyalty.tiers.review import adopt, begin, effective, give, looks_back, qualify, review
 from loyalty.tiers.types import (
     Anniversary,
     Calendar,
@@ -25,7 +25,7 @@ from loyalty.tiers.types import (
     RollingWindow,
     Spend,
     Standing,
-    Tenure,
+    TenureMonths,
     Tier,
     TierSet,
     Visits,
@@ -50,11 +50,12 @@ def ladder(**more: Any) -> TierSet:
 class Member:
     """One member on a ladder, who does things on dates."""
 
-    def __init__(self, on: TierSet, joined: date = JOINED) -> None:
+    def __init__(self, on: TierSet, joined: date = JOINED, *, forgets: bool = False) -> None:
         self.ladder = on
+        self.forgets = forgets  # whether only the days are given that may count
         self.days: dict[date, Day] = {}
         self.now = midnight(joined, BERLIN)
-        self.standing = begin(on, self.now, BERLIN)
+        self.standing, _ = begin(on, self.now, BERLIN)
         self.moves: list[tuple[str, str | None, Why]] = []
 
     def goes_to(self, on: date, hour: int = 12) -> "Member":
@@ -75,7 +76,7 @@ class Member:
         return self
 
     def is_given(self, tier: str | None, until: datetime | None = None) -> "Member":
-        manual = None if tier is None else Manual(tier, until, "goodwill")
+        manual = None if tier is None else Manual(tier, self.now, until, "goodwill")
         self._took(give(self.ladder, self.standing, manual, self._days(), self.now, BERLIN))
         return self
 
@@ -84,7 +85,19 @@ class Member:
         return effective(self.ladder, self.standing)
 
     def _days(self) -> tuple[Day, ...]:
-        return tuple(self.days.values())
+        if not self.forgets:
+            return tuple(self.days.values())
+        first = looks_back(
+            self.ladder, local_date(min(self.now, self.standing.next_review_at or self.now), BERLIN)
+        )
+        return tuple(day for day in self.days.values() if day.on >= first)
+
+    def finds_itself_on(self, on: TierSet, day: date) -> "Member":
+        """Another ladder is in force from a date on."""
+        self.goes_to(day, 0)
+        before, self.ladder = self.ladder, on
+        self._took(adopt(on, self.standing, before, self._days(), self.now, BERLIN))
+        return self
 
     def _took(self, took: tuple[Standing, Iterable[Any]]) -> None:
         self.standing, moves = took
@@ -169,6 +182,18 @@ def test_what_goes_back_counts_at_the_next_review_or_at_once() -> None:
     assert strict.moves[-1] == ("2026-05-09", "silver", Why.RETURNED)
 
 
+@pytest.mark.parametrize("period", [RollingWindow(days=30), RollingWindow(months=2), Lifetime()])
+def test_where_every_day_is_reviewed_what_went_back_counts_from_the_next_day(period: Any) -> None:
+    bought, back = date(2026, 5, 4), date(2026, 5, 8)
+    member = Member(ladder(period=period)).spends(700, bought).spends(-700, bought, late=back)
+    assert (member.tier, member.goes_to(back + timedelta(days=1), 0).tier) == ("gold", None)
+    assert member.moves[-1] == ("2026-05-09", None, Why.REVIEWED)
+    kept = (
+        Member(ladder(period=period, downgrade="never")).spends(700, bought).spends(-700, bought, late=back)
+    )
+    assert kept.goes_to(date(2027, 5, 4)).tier == "gold"
+
+
 def test_what_comes_late_repeats_the_review_and_may_only_raise() -> None:
     """Told after a year of two thresholds: platinum then would be gold by now, level by level."""
     member = Member(ladder(downgrade="one_level")).goes_to(date(2026, 11, 2))
@@ -220,13 +245,13 @@ def test_visits_days_and_points_are_counted_each_in_their_way() -> None:
     for metric, tier in ((Visits(), "two"), (DistinctDays(), "one"), (QualifyingPoints("stars"), "three")):
         of = ladder(metric=metric, tiers=tiers)
         now = datetime(2026, 5, 6, tzinfo=UTC)
-        standing, _ = qualify(of, begin(of, now, BERLIN), days, now, BERLIN, occurred_on=date(2026, 5, 5))
+        standing, _ = qualify(of, begin(of, now, BERLIN)[0], days, now, BERLIN, occurred_on=date(2026, 5, 5))
         assert effective(of, standing) == tier, metric
 
 
 def test_tenure_lifts_by_itself_on_the_day() -> None:
     of = ladder(
-        metric=Tenure(), period=Lifetime(), tiers=(Tier("one", "One", 1), Tier("twelve", "Twelve", 12))
+        metric=TenureMonths(), period=Lifetime(), tiers=(Tier("one", "One", 1), Tier("twelve", "Twelve", 12))
     )
     member = Member(of)
     assert member.goes_to(date(2025, 2, 27), 23).tier is None
@@ -259,6 +284,43 @@ def test_a_lifetime_ladder_only_rises() -> None:
 
 
 # --- what is told -----------------------------------------------------------------------------------------------
+
+
+def test_another_ladder_places_everybody_anew_by_what_it_counts() -> None:
+    easy = ladder(tiers=(Tier("silver", "Silver", 100), Tier("gold", "Gold", 150)))
+    member = Member(ladder()).spends(200, date(2026, 5, 4)).finds_itself_on(easy, date(2026, 5, 10))
+    assert member.tier == "gold"
+    assert member.moves == [("2026-05-10", "gold", Why.CHANGED)]
+    assert member.goes_to(date(2026, 10, 1), 0).tier is None
+    hard = ladder(tiers=(Tier("silver", "Silver", 900), Tier("gold", "Gold", 1_000)))
+    member = Member(ladder()).spends(700, date(2026, 5, 4)).finds_itself_on(hard, date(2026, 5, 10))
+    assert (member.tier, member.moves[-1]) == (None, ("2026-05-10", None, Why.CHANGED))
+
+
+def test_another_ladder_keeps_its_own_word_about_falling() -> None:
+    hard = (Tier("silver", "Silver", 900), Tier("gold", "Gold", 1_000))
+    kept = ladder(tiers=hard, downgrade="never")
+    assert (
+        Member(ladder()).spends(700, date(2026, 5, 4)).finds_itself_on(kept, date(2026, 5, 10)).tier == "gold"
+    )
+    patient = ladder(tiers=hard, grace_days=30)
+    member = Member(ladder()).spends(700, date(2026, 5, 4)).finds_itself_on(patient, date(2026, 5, 10))
+    assert (member.goes_to(date(2026, 6, 8), 23).tier, member.goes_to(date(2026, 6, 9), 0).tier) == (
+        "gold",
+        None,
+    )
+
+
+def test_a_tier_that_is_no_longer_there_is_none() -> None:
+    other = ladder(tiers=(Tier("blue", "Blue", 500),), downgrade="never")
+    member = Member(ladder()).spends(300, date(2026, 5, 4)).finds_itself_on(other, date(2026, 5, 10))
+    assert (member.tier, member.moves[-1]) == (None, ("2026-05-10", None, Why.CHANGED))
+
+
+def test_the_same_ladder_again_changes_nothing() -> None:
+    member = Member(ladder()).spends(300, date(2026, 5, 4))
+    before = member.standing
+    assert member.finds_itself_on(ladder(), date(2026, 5, 10)).standing == before
 
 
 def test_progress_says_what_is_missing_until_when_and_what_keeps_the_tier() -> None:
@@ -409,6 +471,34 @@ def test_one_look_after_long_is_like_one_every_day(
         assert (busy.standing, busy.moves) == (patient.standing, patient.moves)
 
 
+@given(
+    period=periods,
+    bought=purchases,
+    mode=st.sampled_from(("by_metric", "one_level", "never")),
+    grace=st.sampled_from((0, 5)),
+    upgrade=st.sampled_from(("at_once", "at_review")),
+    for_ever_after=st.sampled_from((None, 2)),
+)
+def test_what_was_done_before_a_look_back_counts_nothing(
+    period: Any,
+    bought: list[tuple[int, int]],
+    mode: str,
+    grace: int,
+    upgrade: str,
+    for_ever_after: int | None,
+) -> None:
+    if not isinstance(period, Calendar | Anniversary):
+        for_ever_after = None
+    of = ladder(
+        period=period, downgrade=mode, grace_days=grace, upgrade=upgrade, gold_for_ever_after=for_ever_after
+    )
+    whole, short = Member(of, START), Member(of, START, forgets=True)
+    for day, amount in sorted(bought):
+        on = START + timedelta(days=2 * day)
+        assert short.spends(amount, on).standing == whole.spends(amount, on).standing
+        assert short.moves == whole.moves
+
+
 @given(bought=purchases, order=st.randoms(), mode=st.sampled_from(("by_metric", "never")))
 def test_all_told_late_in_any_order_is_as_if_it_had_been_told_in_time(
     bought: list[tuple[int, int]], order: Any, mode: str
@@ -435,7 +525,8 @@ def test_all_told_late_in_any_order_is_as_if_it_had_been_told_in_time(
     [
         ({}, []),
         ({"metric": QualifyingPoints("stars")}, [("/0/metric/points_currency", "unknown_points_currency")]),
-        ({"metric": Tenure(), "grace_days": 3}, [("/0/downgrade", "contradictory_range")]),
+        ({"metric": QualifyingPoints("cents")}, [("/0/metric/points_currency", "not_qualifying")]),
+        ({"metric": TenureMonths(), "grace_days": 3}, [("/0/downgrade", "contradictory_range")]),
         ({"period": RollingWindow()}, [("/0/period", "contradictory_range")]),
         ({"period": RollingWindow(1, 1)}, [("/0/period", "contradictory_range")]),
         ({"period": RollingWindow(days=9), "downgrade": "one_level"}, [("/0/downgrade", "contradictory_range")]),
@@ -448,8 +539,10 @@ def test_all_told_late_in_any_order_is_as_if_it_had_been_told_in_time(
     ],
 )  # fmt: skip
 def test_contradictions_are_named_by_their_place(more: dict[str, Any], told: list[tuple[str, str]]) -> None:
-    assert [(fault.pointer, fault.code) for fault in faults((ladder(**more),), {"points"})] == told
+    assert [
+        (fault.pointer, fault.code) for fault in faults((ladder(**more),), {"points": True, "cents": False})
+    ] == told
 
 
 def test_two_ladders_have_two_names() -> None:
-    assert [fault.pointer for fault in faults((ladder(), ladder()), ())] == ["/1/id"]
+    assert [fault.pointer for fault in faults((ladder(), ladder()), {})] == ["/1/id"]

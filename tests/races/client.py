@@ -50,11 +50,12 @@ class Client:
             self._link = await asyncio.open_connection(self._host, self._port)
         reader, writer = self._link
         content = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        media = headers.pop("Content_Type", "application/json")
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}:{self._port}"]
         if self._key:
             lines.append(f"Authorization: Bearer {self._key}")
         if body is not None:
-            lines += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
+            lines += [f"Content-Type: {media}", f"Content-Length: {len(content)}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         try:
             writer.write("\r\n".join([*lines, "", ""]).encode() + content)

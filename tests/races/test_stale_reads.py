@@ -204,7 +204,7 @@ async def test_without_the_belt_the_planted_bug_decides_on_what_is_gone(
         stale = await load(connection, *about)
         monkeypatch.setattr(store, "_LOAD", read_lanes)
         fresh = await load(connection, *about)
-        return store.Loaded(fresh.lanes, stale.config_number, stale.sandbox_clock, stale.rest)
+        return store.Loaded(fresh.lanes, stale.config_number, stale.clock, stale.rest)
 
     def plant() -> None:
         monkeypatch.setattr(store, "begin", begin_without_head)

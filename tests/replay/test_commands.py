@@ -68,9 +68,9 @@ household,receipt,time,total
 """
 # The points of 2 October are good to 30 December, those of 3 October to the last day of the year.
 TOTALS = [
-    {"household": "1", "earned": "19", "redeemed": "0", "expired": "19", "outstanding": "0"},
-    {"household": "2", "earned": "85", "redeemed": "0", "expired": "42", "outstanding": "43"},
-    {"household": "10", "earned": "5", "redeemed": "0", "expired": "0", "outstanding": "5"},
+    {"household": "1", "earned": "19", "redeemed": "0", "expired": "19", "outstanding": "0", "tier": ""},
+    {"household": "2", "earned": "85", "redeemed": "0", "expired": "42", "outstanding": "43", "tier": ""},
+    {"household": "10", "earned": "5", "redeemed": "0", "expired": "0", "outstanding": "5", "tier": ""},
 ]
 
 

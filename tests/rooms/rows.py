@@ -9,12 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 import loyalty.access.tables
 import loyalty.engagement.tables
+import loyalty.jobs.imports.tables
 import loyalty.jobs.tables
 import loyalty.ledger.tables
 import loyalty.members.tables
 import loyalty.posting.tables
 import loyalty.programs.tables
-import loyalty.rewards.tables  # noqa: F401 - each adds its tables to METADATA
+import loyalty.rewards.tables
+import loyalty.tiers.tables  # noqa: F401 - each adds its tables to METADATA
 from loyalty.base.schema import METADATA
 
 AT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -49,6 +51,10 @@ def rows_of(program_id: UUID) -> dict[str, dict[str, Any]]:
                          "created_at": AT, "expires_at": AT},
         "audit_log": {**mine, "id": other, "at": AT, "actor_kind": "staff", "actor_id": person, "action": "x",
                       "outcome": "done", "detail": {}},
+        "imports": {**mine, "id": other, "kind": "members", "source": "crm", "created_at": AT, "changed_at": AT,
+                    "read_to": 0, "line": 1, "rows": 0, "done": 0, "unchanged": 0, "rejected": 0},
+        "import_parts": {**mine, "import_id": other, "number": 1, "bytes": 1, "content": b"x"},
+        "import_rejections": {**mine, "import_id": other, "line": 2, "position": 0, "code": "x", "detail": "x"},
         "members": {**cell, "id": member, "status": "active", "enrolled_at": AT},
         "member_profiles": {**cell, "member_id": member, "profile": {"name": "Zoe"}},
         "member_pins": {**cell, "member_id": member, "version": 1, "hash": "scrypt$", "failed": 0},
@@ -77,6 +83,15 @@ def rows_of(program_id: UUID) -> dict[str, dict[str, Any]]:
         "holds": {**cell, "id": other, "account_id": account, "owner_id": member, "points_currency": "points",
                   "points": 5, "captured": 0, "state": "open", "held_at": AT, "lapses_at": AT, "parts": [[str(lot), 5]],
                   "deadlines": []},
+        "member_days": {**cell, "member_id": member, "day": date(2026, 11, 1), "spend_minor": 1, "visits": 1,
+                        "points": {}},
+        "standings": {**cell, "member_id": member, "tier_set": "status", "joined_on": date(2026, 11, 1),
+                      "judged_by": 1},
+        "tier_moves": {**cell, "member_id": member, "tier_set": "status", "decision_id": decision, "position": 1,
+                       "at": AT, "after": "gold", "why": "reached", "metric": 1},
+        "notices": {**cell, "member_id": member, "kind": "points", "about": "points", "day": date(2026, 12, 31),
+                    "days_before": 30, "decision_id": decision},
+        "job_places": {**cell, "work": "notices", "day": date(2026, 11, 1), "after": member},
         "proposals": {**cell, "id": other, "kind": "adjustment", "member_id": member, "points_currency": "points",
                       "points": 500, "reason": "goodwill", "proposed_by_kind": "staff", "proposed_by": person,
                       "proposed_at": AT, "lapses_at": AT, "proposed_in": decision, "state": "proposed"},

@@ -11,8 +11,11 @@ from sqlalchemy import Connection
 from loyalty.base import migrations
 from loyalty.base.database import make_engine, shared
 from loyalty.base.schema import METADATA
+from loyalty.ledger.verify import verify
 from tests.conftest import Database
+from tests.laws.shop import serving
 from tests.rooms.rows import PROGRAM_A, PROGRAM_B, fill
+from tests.rooms.traffic import a_month
 
 PARTITIONS = "SELECT relname FROM pg_class WHERE relispartition"
 COLUMNS = """
@@ -77,3 +80,29 @@ async def test_the_schema_goes_down_step_by_step_with_data_in_it_and_up_again(da
             assert migrations.downgrade(database.owner_url, revision) in (revision, "empty")
         for revision in reversed(revisions):
             assert migrations.upgrade(database.owner_url, revision) == revision
+
+
+async def test_days_are_counted_from_what_was_bought_before_there_were_any(database: Database) -> None:
+    """What was earned, returned and claimed makes the same days as if they had been kept from the beginning."""
+    query = "SELECT cell, member_id, day, spend_minor, visits, points::text FROM member_days ORDER BY 1, 2, 3"
+    async with serving(database) as runtime:
+        await a_month(runtime)
+    link = await asyncpg.connect(database.superuser_url)
+    try:
+        kept = [tuple(row) for row in await link.fetch(query)]
+        assert len(kept) > 15
+        migrations.downgrade(database.owner_url, "0017")
+        migrations.upgrade(database.owner_url)
+        counted = [tuple(row) for row in await link.fetch(query)]
+    finally:
+        await link.close()
+    assert [row for row in counted if any(row[3:5])] == [row for row in kept if any(row[3:5])]
+
+
+async def test_books_from_before_points_could_slide_are_whole_and_go_on(database: Database) -> None:
+    async with serving(database) as runtime:
+        traffic = await a_month(runtime)
+    migrations.downgrade(database.owner_url, "0018")
+    migrations.upgrade(database.owner_url)
+    async with serving(database) as runtime:
+        assert (await verify(runtime.pool.acquire, traffic.program)).findings == ()

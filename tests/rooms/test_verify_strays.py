@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from loyalty.ledger.verify import verify
 from loyalty.members.types import MemberStatus
-from loyalty.posting.commands import AdvanceClock, ChangeMember, EraseMember
+from loyalty.posting.commands import AdvanceClock, ChangeMember, EraseMember, MoveClock
 from loyalty.posting.runtime import Runtime
 from tests.conftest import Database
 from tests.posting.live import LiveShop, open_shop, serving, superuser
@@ -37,6 +37,9 @@ async def as_application(database: Database, shop: LiveShop, statement: str, *ar
         await link.close()
 
 
+LATER = NOW + timedelta(days=3)
+
+
 async def test_rows_in_no_lane_are_named(runtime: Runtime, database: Database) -> None:
     shop = await open_shop(runtime)
     assert await findings(shop) == []
@@ -52,7 +55,7 @@ async def test_rows_in_no_lane_are_named(runtime: Runtime, database: Database) -
 
 async def test_nobody_moves_the_clock_of_a_live_program(runtime: Runtime, database: Database) -> None:
     shop = await open_shop(runtime)
-    clock = "INSERT INTO sandbox_clocks VALUES ($1, $2)"
+    clock = "INSERT INTO sandbox_clocks (program_id, now_at) VALUES ($1, $2)"
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await as_application(database, shop, clock, shop.id, NOW + timedelta(days=1000))
     async with superuser(database) as link:
@@ -72,6 +75,29 @@ async def test_a_sandbox_clock_stands_where_it_was_set(runtime: Runtime, databas
     await as_application(database, shop, change, shop.id, NOW + timedelta(days=9))
     ((table, what),) = await findings(shop)
     assert (table, what.endswith("was set to 2026-11-25T15:30:00+00:00")) == ("sandbox_clocks", True)
+
+
+async def test_a_sandbox_clock_is_on_its_way_where_it_was_sent(runtime: Runtime, database: Database) -> None:
+    shop = await open_shop(runtime, clock_at=NOW)
+    strays = ("sandbox_clocks", "is not on the way on which it was sent last")
+    await as_application(
+        database, shop, "UPDATE sandbox_clocks SET moving_to = $2 WHERE program_id = $1", shop.id, LATER
+    )
+    assert await findings(shop) == [strays]
+    await as_application(
+        database, shop, "UPDATE sandbox_clocks SET moving_to = NULL WHERE program_id = $1", shop.id
+    )
+    await shop.done(MoveClock(LATER), AdvanceClock(NOW + timedelta(days=1)))
+    assert await findings(shop) == []
+    for change in ("moving_to = NULL", "moving_to = moving_to + interval '1 s'", "moved_by = program_id"):
+        async with superuser(database) as link:
+            await link.execute(f"UPDATE sandbox_clocks SET {change} WHERE program_id = $1", shop.id)
+            assert await findings(shop) == [strays], change
+            back = "UPDATE sandbox_clocks SET moving_to = $2, moved_by = (SELECT id FROM decisions"
+            back += " WHERE program_id = $1 AND kind = 'move_clock') WHERE program_id = $1"
+            await link.execute(back, shop.id, LATER)
+    await shop.done(AdvanceClock(LATER))
+    assert await findings(shop) == []
 
 
 async def test_a_members_status_is_that_of_its_last_decision(runtime: Runtime, database: Database) -> None:

@@ -22,6 +22,7 @@ from loyalty.posting.commands import (
     ExtendHold,
     Freeze,
     FulfilRedemption,
+    GiveTier,
     HoldReward,
     ImportLot,
     MemberRef,
@@ -92,6 +93,19 @@ CONFIGURATION: dict[str, Any] = {
             "money_minor": 100,
             "stocked": True,
             "member_limit": {"quantity": 5, "period": "month"},
+        }
+    ],
+    "tier_sets": [
+        {
+            "id": "status",
+            "name": "Status",
+            "metric": {"kind": "spend"},
+            "period": {"kind": "calendar", "unit": "month", "lasts": 0},
+            "grace_days": 5,
+            "tiers": [
+                {"id": "silver", "name": "Silver", "threshold": 3_000},
+                {"id": "gold", "name": "Gold", "threshold": 9_000, "lifetime_after": 1},
+            ],
         }
     ],
 }
@@ -231,6 +245,9 @@ async def a_month(runtime: Runtime, now: datetime = START + timedelta(days=40)) 
     for day in range(0, 40, 8):
         for member in range(4):
             await traffic.buy(member, 1000 + 700 * member, START + timedelta(days=day, hours=member))
+    for member in range(4):
+        until = None if member == 3 else now + timedelta(days=30 + member)
+        await traffic.post(GiveTier(traffic.who(member), "status", "gold", until, "goodwill"))
     await traffic.adjust(0, 500)
     await traffic.adjust(0, -120, reason="correction")
     late = await traffic.buy(1, 3000, now - timedelta(hours=2))

@@ -30,6 +30,11 @@ RULES: dict[str, Any] = {
 _ARGUMENTS = {name: st.fixed_dictionaries(dict(rule.arguments_strategies)) for name, rule in RULES.items()}
 
 
+# While a clock is moved every refusal is of its moment and a repeat may do better: a crowd, of whose answers to one
+# request all must be the same, leaves it out.
+NOT_IN_A_CROWD = frozenset({"move_the_clock"})
+
+
 class Operation(NamedTuple):
     """One call of a rule."""
 

@@ -8,7 +8,7 @@ import pytest
 from loyalty.embedded import Servers
 from tests.sim.crowd import Crowd, Street
 from tests.sim.figures import lacking, line
-from tests.sim.operations import operations
+from tests.sim.operations import NOT_IN_A_CROWD, operations
 from tests.sim.seeds import Job, Place, simulate
 
 SEED = int(os.environ.get("PROOF_SEED", "7"))
@@ -31,7 +31,7 @@ def test_a_few_shops_do_what_the_model_says(servers: Servers) -> None:
 def test_the_same_seed_goes_wrong_in_the_same_way(servers: Servers) -> None:
     place, hashes = Place(), set[str]()
     for _ in range(2):
-        crowd = Crowd(place.world("crowd", 1, Street), 3, operations(3, 20))
+        crowd = Crowd(place.world("crowd", 1, Street), 3, operations(3, 20, NOT_IN_A_CROWD))
         crowd.run()
         assert crowd.world.seen["visit"] > 100
         hashes.add(crowd.log_hash)

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from loyalty.ledger.verify import verify
+from loyalty.posting.reviews import reviews
 from tests.conftest import Database
 from tests.laws.shop import serving
 from tests.rooms.traffic import Traffic, a_month
@@ -18,7 +19,7 @@ from tests.rooms.traffic import Traffic, a_month
 BOOKS = (
     "blocks", "decisions", "entries", "postings", "lots", "accounts", "counters", "activities", "activity_keys",
     "idempotency_records", "holds", "returns", "redemptions", "stocks", "reservations", "proposals", "freezes",
-    "member_changes", "members",
+    "member_changes", "members", "member_days", "standings", "tier_moves",
 )  # fmt: skip
 
 NOT_SEEN = {
@@ -57,6 +58,9 @@ OWN = {
     "activity_keys.kind": "CASE {c} WHEN 'purchase' THEN 'return' ELSE 'purchase' END",
     "activities.content": "json_build_object('lines', json_build_array())",
     "members.status": "CASE {c} WHEN 'blocked' THEN 'active' ELSE 'blocked' END",
+    "member_days.points": """'{{"points": 7}}'""",
+    "standings.manual": """json_build_object('tier', 'silver', 'given_at', '2026-04-01T00:00:00Z', 'until', NULL,
+        'reason', 'goodwill')""",
     "returns.lines": "'[[0, 7]]'",
     "returns.taken": "'[7]'",
     "returns.given": "'[7]'",
@@ -99,7 +103,7 @@ class Books(NamedTuple):
         return [Column(*row) for row in rows]
 
     async def intact(self) -> bool:
-        return (await verify(self.auditor.acquire, self.traffic.program)).intact
+        return (await verify(self.auditor.acquire, self.traffic.program, also=(reviews,))).intact
 
     async def missed(self, table: str) -> bool:
         """Whether one row is missed when it is gone; it is put back."""

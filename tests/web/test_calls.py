@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from loyalty.base.database import OutcomeUnknown
-from tests.web.world import World, enrol, new_shop, receipt
+from tests.web.world import World, enrol, long_work, new_shop, receipt
 
 
 async def test_a_purchase_is_answered_with_points_balance_and_receipt(world: World) -> None:
@@ -392,8 +392,24 @@ async def test_only_a_sandbox_has_a_clock_that_moves(world: World) -> None:
     sandbox = await new_shop(world.runtime, clock_at=datetime(2026, 1, 1, tzinfo=UTC))
     admin = world.client("admin", sandbox)
     moved = await admin.post("/v1/clock/advance", {"to": "2026-06-01T00:00:00Z"}, idempotency_key=uuid4().hex)
-    assert (moved.status, moved.json["now"]) == (200, "2026-06-01T00:00:00Z")
-    assert (await admin.get("/v1/program")).json["now"] == "2026-06-01T00:00:00Z"
+    assert (moved.status, moved.json["to"]) == (202, "2026-06-01T00:00:00Z")
+    run = moved.headers["location"]
+    assert (run, (await admin.get(run)).json["state"]) == (f"/v1/runs/{moved.json['id']}", "queued")
+    program = (await admin.get("/v1/program")).json
+    assert (program["now"], program["moving_to"]) == ("2026-01-01T00:00:00Z", "2026-06-01T00:00:00Z")
+    newcomer = {"identifiers": [{"kind": "card", "value": "6035550009"}]}
+    meanwhile = await admin.post("/v1/members", newcomer, idempotency_key="meanwhile")
+    assert (meanwhile.status, meanwhile.json["code"], meanwhile.headers["retry-after"]) == (
+        409,
+        "clock_moving",
+        "1",
+    )
+    await long_work(world.runtime)
+    done = (await admin.get(run)).json
+    assert (done["state"], done["result"]["days"]) == ("succeeded", 151)
+    program = (await admin.get("/v1/program")).json
+    assert (program["now"], program["moving_to"]) == ("2026-06-01T00:00:00Z", None)
+    assert (await admin.post("/v1/members", newcomer, idempotency_key="meanwhile")).status == 201
     back = await admin.post("/v1/clock/advance", {"to": "2026-05-01T00:00:00Z"}, idempotency_key=uuid4().hex)
     assert (back.status, back.json["code"]) == (409, "clock_backwards")
 
@@ -434,6 +450,34 @@ async def test_a_verification_is_queued_and_can_be_asked_after(world: World) -> 
     read = await auditor.get(queued.headers["location"])
     assert read.json["id"] == queued.json["id"]
     assert (await auditor.get(f"/v1/runs/{queued.json['id']}")).status == 200
+
+
+async def test_long_work_is_listed_newest_first_page_by_page(world: World) -> None:
+    shop = await new_shop(world.runtime)
+    auditor, manager, till = (world.client(role, shop) for role in ("auditor", "manager", "pos"))
+    asked = [
+        (await auditor.post("/v1/verification-runs", None, idempotency_key=f"v-{n}")).json["id"]
+        for n in range(5)
+    ]
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = (await auditor.get(f"/v1/runs?kind=verification&state=queued&limit=2{cursor}")).json
+        seen += [one["id"] for one in page["data"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert seen == asked[::-1]
+    assert (await manager.get("/v1/runs")).json["data"] == []  # which it may not ask for
+    assert (await manager.get("/v1/runs?state=failed")).json == {"data": [], "next_cursor": None}
+    assert (await manager.get("/v1/runs?kind=tiers")).json["data"] == []
+    assert (await auditor.get(f"/v1/runs?state=queued{cursor}")).json["code"] == "invalid_cursor"
+    assert (await manager.get("/v1/runs?kind=lunch")).json["code"] == "invalid_parameter"
+    assert (await till.get("/v1/runs")).status == 403
+    assert (await world.client("manager").get("/v1/runs?limit=200")).status == 200
+    assert not set(asked) & {
+        one["id"] for one in (await world.client("auditor").get("/v1/runs")).json["data"]
+    }
 
 
 async def test_the_shortcut_past_the_router_answers_as_the_router_does(

@@ -13,7 +13,7 @@ import msgspec
 from loyalty.posting.files import load
 from tests.races.client import Client, Reply
 from tests.races.house import told
-from tests.web.world import Shop, World, enrol, new_shop
+from tests.web.world import Shop, World, enrol, long_work, new_shop
 
 PAGE = (Path(__file__).parents[2] / "docs" / "complaints.md").read_text("utf-8")
 SECTIONS = {
@@ -31,7 +31,7 @@ class Conversation:
     """One section: its shop, who calls, and what names in braces stand for."""
 
     def __init__(self, world: World, shop: Shop, text: str) -> None:
-        self.text, self.shop = text, shop
+        self.world, self.text, self.shop = world, text, shop
         self.callers: dict[str, Client] = {
             "till": world.client("pos", shop),
             "desk": world.client("admin", shop),
@@ -50,6 +50,7 @@ class Conversation:
             assert (reply.status, reply.replayed) == (int(status), bool(replayed)), (path, reply.body)
             assert self._shows(json.loads(answer), reply.json), (path, reply.json)
             self.replies.append(reply)
+            await long_work(self.world.runtime)
 
     def _filled(self, text: str) -> str:
         if text == "{configuration}":

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from tests.races.client import Client, Reply
 from tests.web.test_refusals import is_problem
-from tests.web.world import CONFIGURATION, Shop, World, enrol, new_shop, receipt
+from tests.web.world import CONFIGURATION, Shop, World, clock_at, enrol, new_shop, receipt
 
 JSON = dict[str, Any]
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "api.md"
@@ -104,9 +104,9 @@ async def test_what_ran_out_is_read_as_lapsed_before_anybody_wrote_it(world: Wor
     member = await enrol(till)
     await given(world, shop, member, 100)
     held = (await a_hold(till, member)).json
-    later = (datetime(2026, 11, 20, 12, tzinfo=UTC) + timedelta(minutes=15)).isoformat()
+    later = datetime(2026, 11, 20, 12, tzinfo=UTC) + timedelta(minutes=15)
     admin = world.client("admin", shop)
-    assert (await admin.post("/v1/clock/advance", {"to": later}, idempotency_key="x")).status in (200, 202)
+    await clock_at(world.runtime, shop, later)
     read = (await till.get(f"/v1/holds/{held['id']}")).json
     assert (read["state"], read["held"], read["ended_at"]) == ("lapsed", 0, held["lapses_at"])
     assert (await till.get(f"/v1/members/{member}/holds")).json["data"] == []
@@ -128,15 +128,13 @@ async def test_what_ran_out_is_read_as_lapsed_before_anybody_wrote_it(world: Wor
 async def test_what_was_held_at_a_past_instant_is_known_for_ever(world: World) -> None:
     """A hold of noon, extended at ten past to one o'clock, captured in part at half past."""
     till, shop = await at_noon(world)
-    admin = world.client("admin", shop)
     noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
     member = await enrol(till)
     await given(world, shop, member, 100)
     id = (await a_hold(till, member)).json["id"]
 
     async def at(minutes: int) -> None:
-        to = {"to": (noon + timedelta(minutes=minutes)).isoformat()}
-        assert (await admin.post("/v1/clock/advance", to, idempotency_key=uuid4().hex)).status in (200, 202)
+        await clock_at(world.runtime, shop, noon + timedelta(minutes=minutes))
 
     async def then(as_of: int, recorded_by: int | None = None) -> tuple[int, int]:
         query = {"as_of": as_of} if recorded_by is None else {"as_of": as_of, "recorded_by": recorded_by}

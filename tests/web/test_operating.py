@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,12 +20,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from loyalty.base.settings import Settings
 from loyalty.embedded.system import free_port, refuse_taken
+from loyalty.jobs.overview import Totals
+from loyalty.web import metrics
 from loyalty.web.serve import listen
 from tests.conftest import HOME, Database
 from tests.races.client import Client, Reply, Unknown
 from tests.races.proxy import relayed
 from tests.web.test_refusals import is_problem
-from tests.web.world import World, opened, receipt
+from tests.web.world import World, new_shop, opened, receipt
 
 
 async def test_health_tells_living_started_and_ready(world: World) -> None:
@@ -90,6 +93,35 @@ async def test_figures_count_requests_commands_and_batches(world: World) -> None
     assert samples["loyalty_commands_total", "purchase", "refused"] == 1
     assert samples["loyalty_batch_commands_count",] >= 2
     assert ("loyalty_waiting_commands",) in samples
+
+
+async def test_figures_say_what_is_due_in_the_whole_installation(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "LOOK_S", 0.01)
+    measured = metrics.Metrics(metrics.AccessLog("json"))
+    auditor = world.client("auditor", await new_shop(world.runtime))
+    await auditor.post("/v1/verification-runs", None, idempotency_key="due")
+    watching = asyncio.create_task(measured.watch(world.runtime))
+    async with asyncio.timeout(20):
+        while b"loyalty_broken_findings 0.0" not in (text := measured.text()) or b"due_seconds{" not in text:
+            await asyncio.sleep(0.05)
+    watching.cancel()
+    await asyncio.wait({watching})
+    samples = {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+    assert samples["loyalty_runs", "queued", "verification"] >= 1
+    assert samples["loyalty_runs", "failed", "tiers"] == 0
+    assert samples["loyalty_due_seconds", "notices"] > 0  # no worker works here
+    now = world.runtime.clock.now()
+    due: dict[str, datetime | None] = {"accounts": now - timedelta(minutes=5), "days": None}
+    measured.note_jobs(Totals(due, 3, {}), now)
+    assert b'loyalty_due_seconds{work="accounts"} 300.0' in measured.text()
+    assert b'loyalty_due_seconds{work="days"} 0.0' in measured.text()
+    assert b"loyalty_broken_findings 3.0" in measured.text()
 
 
 async def test_every_request_has_a_log_line_and_no_line_names_a_person(world: World) -> None:

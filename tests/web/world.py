@@ -23,7 +23,9 @@ from loyalty.base.database import transaction
 from loyalty.base.ids import Ids
 from loyalty.base.settings import Settings
 from loyalty.embedded.system import free_port
-from loyalty.posting.commands import Actor, Publish, Submission
+from loyalty.jobs.runs import execute, waiting_runs
+from loyalty.jobs.works import WORKS
+from loyalty.posting.commands import Actor, AdvanceClock, Publish, Submission
 from loyalty.posting.configuration import Configuration
 from loyalty.posting.runtime import Runtime, open_runtime
 from loyalty.programs.service import create_program
@@ -166,6 +168,19 @@ async def opened(database: Database, **settings: Any) -> AsyncIterator[World]:
     finally:
         server.should_exit = True
         await serving
+
+
+async def clock_at(runtime: Runtime, shop: "Shop", at: datetime) -> None:
+    """A sandbox's clock stands at an instant, and nobody has settled what fell due on the way."""
+    actor = Actor("operator", uuid4(), "admin")
+    answer = await runtime.pipe.submit(Submission(shop.program_id, AdvanceClock(at), actor, "clock"))
+    assert answer.status == 200, answer.body
+
+
+async def long_work(runtime: Runtime) -> None:
+    """Do what a worker would: every run that waits."""
+    for waiting in await waiting_runs(runtime):
+        await execute(runtime, waiting.program_id, waiting.id, WORKS)
 
 
 async def new_shop(

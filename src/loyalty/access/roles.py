@@ -43,6 +43,8 @@ class Permission(StrEnum):
     TRANSFER = "transfer"
     FREEZE = "freeze"
     UNFREEZE = "unfreeze"
+    TIER_GIVE = "tier.give"  # a tier by hand
+    REDATE = "redate"  # other ends for the points there are: plan, and as a person confirm
     IMPORT = "import"
     REWARD_READ = "reward.read"  # the catalogue, also as one member may have it
     REDEMPTION_READ = "redemption.read"
@@ -55,6 +57,8 @@ class Permission(StrEnum):
     FEED_READ = "feed.read"
     AUDIT_READ = "audit.read"
     VERIFY_RUN = "verify.run"
+    FORECAST = "forecast"  # what is to come, and who would move on other ladders
+    RUN_READ = "run.read"  # long work of the kinds that one may ask for
     CLIENTS_MANAGE = "clients.manage"
     STAFF_MANAGE = "staff.manage"
     SELF_READ = "self.read"  # a member's own data, by a member's own credential
@@ -76,6 +80,7 @@ _READ_BOOKS = {
     _P.REDEMPTION_READ,
     _P.CONFIG_READ,
 }
+_REPORTS = {_P.FEED_READ, _P.FORECAST, _P.RUN_READ}
 _SERVE = {
     _P.MEMBER_PROFILE,
     _P.MEMBER_ENROL,
@@ -117,19 +122,21 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     Role.MANAGER: frozenset(
         _READ_BOOKS
         | _SERVE
+        | _REPORTS
         | {
             _P.ADJUST_DECIDE,
             _P.PIN_SET,
             _P.UNFREEZE,
+            _P.TIER_GIVE,
+            _P.REDATE,
             _P.IMPORT,
             _P.STOCK_WRITE,
             _P.CONFIG_PUBLISH,
             _P.CLOCK_ADVANCE,
-            _P.FEED_READ,
         }
     ),
-    Role.ANALYST: frozenset(_READ_BOOKS | {_P.FEED_READ}),
-    Role.AUDITOR: frozenset(_READ_BOOKS | {_P.FEED_READ, _P.AUDIT_READ, _P.VERIFY_RUN}),
+    Role.ANALYST: frozenset(_READ_BOOKS | _REPORTS),
+    Role.AUDITOR: frozenset(_READ_BOOKS | _REPORTS | {_P.AUDIT_READ, _P.VERIFY_RUN}),
     Role.ADMIN: frozenset(set(Permission) - {_P.SELF_READ}),
 }
 

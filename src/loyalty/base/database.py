@@ -27,7 +27,7 @@ POOL_TIMEOUT_S = 2.0
 
 # Sent as they are: these two are part of every visit, and compiling SQL has a price.
 _SET_PROGRAM = "SELECT set_config('loyalty.program', $1, true)"
-_SET_READING = f"{_SET_PROGRAM}, set_config('statement_timeout', '{READ_TIMEOUT_MS}', true)"
+_SET_READING = f"{_SET_PROGRAM}, set_config('statement_timeout', $2, true)"
 
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:work, 0))")
 _UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:work, 0))")
@@ -103,8 +103,10 @@ async def transaction(engine: AsyncEngine, program_id: UUID) -> AsyncGenerator[A
 
 
 @contextlib.asynccontextmanager
-async def reading(engine: AsyncEngine, program_id: UUID) -> AsyncGenerator[AsyncConnection, None]:
-    """A connection that sees one snapshot of one program and cannot write; each statement ends within 2 s.
+async def reading(
+    engine: AsyncEngine, program_id: UUID, *, timeout_ms: int = READ_TIMEOUT_MS
+) -> AsyncGenerator[AsyncConnection, None]:
+    """A connection that sees one snapshot of one program and cannot write; each statement ends within `timeout_ms`.
 
     Raises: Busy when the database cannot just now.
     """
@@ -113,7 +115,7 @@ async def reading(engine: AsyncEngine, program_id: UUID) -> AsyncGenerator[Async
         snapshot = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         _snapshots[engine] = snapshot
     async with _visit(snapshot, writes=False) as connection:
-        await connection.exec_driver_sql(_SET_READING, (str(program_id),))
+        await connection.exec_driver_sql(_SET_READING, (str(program_id), str(timeout_ms)))
         yield connection
 
 

@@ -96,6 +96,12 @@ def render(error: LoyaltyError, request_id: str) -> tuple[int, bytes]:
     return body["status"], _ENCODER.encode(body)
 
 
+def retry_headers(error: LoyaltyError) -> dict[str, str]:
+    """`Retry-After` for what may be tried again."""
+    after = getattr(error, "retry_after_s", None)
+    return {} if after is None else {"Retry-After": str(after)}
+
+
 def catalogue() -> list[CatalogueRow]:
     """Every code of every room imported so far, by status and code.
 

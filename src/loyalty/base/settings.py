@@ -48,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lock_timeout_ms: int = 2_000
     statement_timeout_ms: int = 5_000
     body_bytes_max: int = 1024 * 1024
+    import_bytes_max: int = 1024 * 1024 * 1024  # of one file, told in parts
     log_format: LogFormat = "json"
 
 
@@ -167,6 +168,7 @@ VARIABLES: Mapping[str, Variable] = {
     "lock_timeout_ms": _whole(1, 60_000),
     "statement_timeout_ms": _whole(1, 600_000),
     "body_bytes_max": _whole(1_024, 64 * 1024 * 1024),
+    "import_bytes_max": _whole(1_024, 1024**4),
     "log_format": Variable(_one_of("json", "text"), "json or text"),
 }
 

@@ -33,9 +33,9 @@ def show(*, program: UUID | None = None, json: bool = False) -> None:
 
 @app.command
 def advance(to: datetime | None = None, *, days: float | None = None, program: UUID | None = None) -> None:
-    """Set the clock of a sandbox program forward to TO, or by a number of days, and print the new instant.
+    """Move the clock of a sandbox program forward to TO, or by a number of days, and print the new instant.
 
-    Nothing that falls due on the way is lost: whoever looks next finds it settled.
+    What falls due on the way is written at its own instant; nobody else writes until the clock is there.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +20,9 @@ from loyalty.base.settings import Settings, from_process, mask_url
 from loyalty.embedded import EmbeddedError, provide
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from loyalty.ledger.verify.frame import Progress
     from loyalty.operating.desk import Desk
 
 T = TypeVar("T")
@@ -60,6 +64,29 @@ def table(rows: Sequence[Mapping[str, object]]) -> None:
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     for line in lines:
         print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+@contextmanager
+def bars(title: str, phases: Mapping[str, str]) -> "Generator[Progress | None]":
+    """How far long work is, a bar for each of its phases on a terminal; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    console.print(title)
+    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as shown:
+        tasks: dict[str, Any] = {}
+
+        def told(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = shown.add_task(phases[phase], total=total)
+            shown.update(tasks[phase], completed=done, total=total)
+
+        yield told
 
 
 def unreachable(what: str, url: str, error: BaseException) -> str:

@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import msgspec
 from cyclopts import App
 
-from loyalty.cli.frame import CommandError, Exit, at_desk, emit, say, table
+from loyalty.cli.frame import CommandError, Exit, at_desk, bars, emit, say, table
+from loyalty.insight.ahead.plan import plan as planned
+from loyalty.insight.ahead.types import TierPlan
 from loyalty.operating.desk import Desk
 from loyalty.posting import files
 from loyalty.posting.answers import PublishedAnswer
 from loyalty.posting.configuration import Configuration, Loaded
-from loyalty.posting.validate import faults
-from loyalty.programs.types import ConfigurationInvalid, ProgramKind
+from loyalty.posting.validate import faults, refuse_invalid
+from loyalty.programs.types import ConfigurationInvalid, Program, ProgramKind
 
 app = App(name="program", help="Create, show, publish and export programs.")
 
@@ -87,6 +90,8 @@ def show(*, program: UUID | None = None, json: bool = False) -> None:
         say(f"rule {rule.id}: {rule.name}")
     for reward in configuration.rewards:
         say(f"reward {reward.id}: {reward.name}, {reward.points:,} {reward.points_currency}")
+    for ladder in configuration.tier_sets:
+        say(f"tier set {ladder.id}: {', '.join(tier.name for tier in ladder.tiers)}")
 
 
 @app.command
@@ -122,11 +127,7 @@ def publish(file: Path, *, program: UUID | None = None, effective_at: datetime |
     kind, configuration = load_program(file)
 
     async def work(desk: Desk) -> tuple[PublishedAnswer, datetime, list[Loaded]]:
-        chosen = await desk.program(program)
-        if kind is not chosen.kind:
-            raise CommandError(
-                f"{file} is of a {kind} program, this one is {chosen.kind} and stays so", Exit.REFUSED
-            )
+        chosen = await _of_kind(desk, program, kind, file)
         answer = await desk.publish(chosen.id, configuration, effective_at)
         now = await desk.runtime.now(chosen.id)
         return answer, now, (await desk.runtime.history(chosen.id)).scheduled(now)
@@ -140,6 +141,60 @@ def publish(file: Path, *, program: UUID | None = None, effective_at: datetime |
             say(
                 f"Configuration {plan.number} is scheduled for {plan.effective_at.isoformat()} and will hold from then."
             )
+
+
+@app.command
+def plan(file: Path, *, program: UUID | None = None, json: bool = False) -> None:
+    """Say who would move on the ladders in FILE, were it published now. Publishes nothing.
+
+    Parameters
+    ----------
+    program
+        Id of the program; not needed where there is only one.
+    json
+        Write JSON instead of columns, with the ids of the first hundred members of each step.
+    """
+    kind, configuration = load_program(file)
+
+    async def work(desk: Desk) -> TierPlan:
+        chosen = await _of_kind(desk, program, kind, file)
+        refuse_invalid(configuration, (await desk.runtime.history(chosen.id)).now.settings)
+        now = await desk.runtime.now(chosen.id)
+        async with asyncpg.create_pool(desk.runtime.settings.database_url, min_size=1, max_size=1) as pool:
+            with bars(f"Program {chosen.id}", {"members": "members"}) as told:
+                return await planned(pool.acquire, chosen.id, configuration, now, told)
+
+    found = at_desk(work)
+    if json:
+        emit(found)
+        return
+    for one in found.tier_sets:
+        moved = sum(move.members for move in one.moves)
+        say(
+            f"tier set {one.tier_set}: {one.change.replace('_', ' ')}, {moved:,} of {found.members:,} would move"
+        )
+    table(
+        [
+            {
+                "tier set": one.tier_set,
+                "before": move.before or "-",
+                "after": move.after or "-",
+                "members": f"{move.members:,}",
+            }
+            for one in found.tier_sets
+            for move in one.moves
+        ]
+    )
+
+
+async def _of_kind(desk: Desk, program: UUID | None, kind: ProgramKind, file: Path) -> Program:
+    """The program that a file is for. Raises: CommandError when it is of another kind."""
+    chosen = await desk.program(program)
+    if kind is not chosen.kind:
+        raise CommandError(
+            f"{file} is of a {kind} program, this one is {chosen.kind} and stays so", Exit.REFUSED
+        )
+    return chosen
 
 
 async def _described(desk: Desk, program_id: UUID) -> dict[str, Any]:

@@ -4,24 +4,19 @@ Exit 4 when something is broken. It runs beside traffic, as the application's ow
 """
 
 import resource
-import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import asyncpg
 import msgspec
 from cyclopts import App
 
-from loyalty.cli.frame import CommandError, Exit, at_desk, emit, say
-from loyalty.ledger.verify import Checkpoint, Figures, Progress, Report, verify
+from loyalty.cli.frame import CommandError, Exit, at_desk, bars, emit, say
+from loyalty.ledger.verify import Checkpoint, Figures, Report, verify
 from loyalty.ledger.verify.checkpoint import CheckpointFileWrong, from_lines
 from loyalty.operating.desk import Desk
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
+from loyalty.posting.reviews import reviews
 
 app = App(name="verify", help="Recompute the books and name whatever is broken.")
 
@@ -66,8 +61,10 @@ async def _verify(desk: Desk, program: UUID | None, noted: list[Checkpoint] | No
     # Plans and time-outs of its own: the road's connections are tuned for small statements.
     async with asyncpg.create_pool(desk.runtime.settings.database_url, min_size=1, max_size=1) as pool:
         for id in wanted:
-            with _progress(id) as told:
-                reports.append(await verify(pool.acquire, id, progress=told, checkpoint=noted))
+            with bars(f"Program {id}", _PHASES) as told:
+                reports.append(
+                    await verify(pool.acquire, id, progress=told, checkpoint=noted, also=(reviews,))
+                )
     return reports
 
 
@@ -78,29 +75,6 @@ def _read(file: Path) -> list[Checkpoint]:
         raise CommandError(f"{file} cannot be read: {error.strerror}", Exit.USAGE) from error
     except CheckpointFileWrong as error:
         raise CommandError(f"{file} is not a checkpoint file: {error}", Exit.USAGE) from error
-
-
-@contextmanager
-def _progress(program_id: UUID) -> "Generator[Progress | None]":
-    """Bars on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    console.print(f"Program {program_id}")
-    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[str, Any] = {}
-
-        def told(phase: str, done: int, total: int) -> None:
-            if phase not in tasks:
-                tasks[phase] = bars.add_task(_PHASES[phase], total=total)
-            bars.update(tasks[phase], completed=done, total=total)
-
-        yield told
 
 
 def _tell(report: Report) -> None:

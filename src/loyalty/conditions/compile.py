@@ -15,6 +15,7 @@ from loyalty.conditions.types import (
     Condition,
     HasIdentifier,
     HasLine,
+    HasTier,
     InChannel,
     MinimumSpend,
     Not,
@@ -61,6 +62,8 @@ def compile_condition(condition: Condition, index: LineIndex, points_currency: s
             return _InChannel(frozenset(any_of))
         case AtLocation(any_of):
             return _AtLocation(frozenset(any_of))
+        case HasTier(tier_set, at_least):
+            return _HasTier(tier_set, at_least)
         case Tenure(days):
             return _Tenure(days)
         case HasIdentifier(any_of):
@@ -79,6 +82,19 @@ def demanded(condition: Condition | None) -> Iterator[Condition]:
                 yield from demanded(part)
         case _:
             yield condition
+
+
+def asks(condition: Condition | None, kind: type) -> bool:
+    """Whether a condition, or one that it is made of, is of a kind."""
+    match condition:
+        case None:
+            return False
+        case AllOf(of) | AnyOf(of):
+            return any(asks(part, kind) for part in of)
+        case Not(of):
+            return asks(of, kind)
+        case _:
+            return isinstance(condition, kind)
 
 
 def on_dates(window: Window, day: date) -> bool:
@@ -228,6 +244,22 @@ class _AtLocation:
 
     def why(self, basket: Basket) -> Why:
         return Why("location", {"location": basket.facts.location})
+
+
+class _HasTier:
+    __slots__ = ("at_least", "tier_set")
+
+    def __init__(self, tier_set: str, at_least: str) -> None:
+        self.tier_set = tier_set
+        self.at_least = at_least
+
+    def holds(self, basket: Basket) -> bool:
+        return self.at_least in basket.facts.member.tiers.get(self.tier_set, ())
+
+    def why(self, basket: Basket) -> Why:
+        held = basket.facts.member.tiers.get(self.tier_set, ())
+        figures = {"tier_set": self.tier_set, "at_least": self.at_least, "tier": held[-1] if held else None}
+        return Why("tier", figures)
 
 
 class _Tenure:

@@ -3,6 +3,7 @@
 The same tagged unions are the stored JSON, the API body and the `match`. Money is minor units.
 """
 
+from collections.abc import Mapping
 from datetime import date, datetime, time
 from typing import Annotated, Literal
 
@@ -82,9 +83,16 @@ class HasIdentifier(Struct, frozen=True, tag="identifier", tag_field="kind", for
     any_of: Annotated[tuple[Literal["card", "phone", "email", "external"], ...], Meta(max_length=4)]
 
 
+class HasTier(Struct, frozen=True, tag="tier", tag_field="kind", forbid_unknown_fields=True):
+    """The member has the tier `at_least` of a tier set, or one above it."""
+
+    tier_set: Name
+    at_least: Name
+
+
 OfBasket = MinimumSpend | HasLine
 OfMember = Tenure | HasIdentifier
-Condition = AllOf | AnyOf | Not | OfBasket | Window | InChannel | AtLocation | OfMember
+Condition = AllOf | AnyOf | Not | OfBasket | Window | InChannel | AtLocation | HasTier | OfMember
 
 
 class LineFacts(Struct, frozen=True, gc=False):
@@ -102,6 +110,7 @@ class MemberFacts(Struct, frozen=True):
 
     enrolled_at: datetime | None = None
     identifier_kinds: frozenset[str] = frozenset()
+    tiers: Mapping[str, tuple[str, ...]] = {}  # by tier set, up to the one that is held, from the lowest
 
 
 class Facts(Struct, frozen=True):

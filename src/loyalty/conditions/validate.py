@@ -3,7 +3,7 @@
 Whoever uses conditions says which of them look at what is not there, and what its lines may not be. Pure.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date, timedelta
 from typing import assert_never
 
@@ -16,6 +16,7 @@ from loyalty.conditions.types import (
     Condition,
     HasIdentifier,
     HasLine,
+    HasTier,
     InChannel,
     MinimumSpend,
     Not,
@@ -28,14 +29,16 @@ DEPTH_MAX = 5
 CONDITIONS_MAX = 100  # of one rule or reward
 
 OfLines = Callable[[OfBasket, str], Iterator[Fault]]
+TiersOf = Mapping[str, Collection[str]]
 
 
 def faults(
-    when: Condition, at: str, *, what: str, misplaced: tuple[type, ...], of_lines: OfLines
+    when: Condition, at: str, *, what: str, misplaced: tuple[type, ...], of_lines: OfLines, tiers: TiersOf
 ) -> Iterator[Fault]:
     """All faults of the conditions of one rule or reward (`what`), whose place is `at`.
 
-    `misplaced` look at what is not there when it is judged; `of_lines` tells the faults of a basket's lines.
+    `misplaced` look at what is not there when it is judged; `of_lines` tells the faults of a basket's lines; `tiers`
+    are those of the program by tier set.
     """
     depth, count = _size(when)
     if depth > DEPTH_MAX:
@@ -46,7 +49,7 @@ def faults(
             at, "too_many_conditions", f"The {what} has {count} conditions; {CONDITIONS_MAX} is the most."
         )
         return
-    own = list(_faults(when, at, what, misplaced, of_lines))
+    own = list(_faults(when, at, what, misplaced, of_lines, tiers))
     yield from own
     if not own:
         reason = _contradiction(list(demanded(when)))
@@ -55,7 +58,7 @@ def faults(
 
 
 def _faults(
-    condition: Condition, at: str, what: str, misplaced: tuple[type, ...], of_lines: OfLines
+    condition: Condition, at: str, what: str, misplaced: tuple[type, ...], of_lines: OfLines, tiers: TiersOf
 ) -> Iterator[Fault]:
     if isinstance(condition, misplaced):
         kind = condition.__struct_config__.tag
@@ -66,9 +69,9 @@ def _faults(
             if not of:
                 yield Fault(f"{at}/of", "empty_list", "At least one condition is needed.")
             for position, part in enumerate(of):
-                yield from _faults(part, f"{at}/of/{position}", what, misplaced, of_lines)
+                yield from _faults(part, f"{at}/of/{position}", what, misplaced, of_lines, tiers)
         case Not(of):
-            yield from _faults(of, f"{at}/of", what, misplaced, of_lines)
+            yield from _faults(of, f"{at}/of", what, misplaced, of_lines, tiers)
         case MinimumSpend() | HasLine():
             yield from of_lines(condition, f"{at}/lines")
         case Window():
@@ -76,7 +79,11 @@ def _faults(
         case InChannel(any_of) | AtLocation(any_of) | HasIdentifier(any_of):
             if not any_of:
                 yield Fault(f"{at}/any_of", "empty_list", "At least one name is needed.")
-        case Tenure():
+        case HasTier(tier_set) if tier_set not in tiers:
+            yield Fault(f"{at}/tier_set", "unknown_tier_set", f"The program has no tier set {tier_set}.")
+        case HasTier(tier_set, at_least) if at_least not in tiers[tier_set]:
+            yield Fault(f"{at}/at_least", "unknown_tier", f"{tier_set} has no tier {at_least}.")
+        case Tenure() | HasTier():
             pass
         case _:
             assert_never(condition)

@@ -97,6 +97,7 @@ def ready_calls(
              line("pos", "/v1/purchases", sale, receipt)),
         Call("What the member holds, and what expires next", line("support", f"{who}/balances")),
         Call("The same points lot by lot, each with its last day", line("support", f"{who}/lots?limit=5")),
+        Call("Its tier, what is missing to the next one, and what comes by itself", line("support", f"{who}/standing")),
         Call("The statement of the member, in words", line("support", f"{who}/entries?limit=5")),
         Call("Why that many points?", line("support", f"/v1/purchases/{purchase_id}/explanation")),
         Call("20 points pay 0.20 of a basket", line("pos", "/v1/redemptions", points, f"{receipt}-pay")),

@@ -3,7 +3,7 @@
 From the closing block on no block can bear an instant of that day, so the block is what an auditor keeps.
 """
 
-from datetime import timedelta
+from datetime import date, timedelta
 from uuid import UUID
 
 import structlog
@@ -27,18 +27,28 @@ async def close_days(runtime: Runtime, most: int = DAYS_AT_ONCE) -> int:
     A program that has many, a sandbox set forward by a century for one, keeps the others waiting for no more.
     """
     return await in_every_program(
-        runtime, "days_not_closed", lambda program_id: _close_program(runtime, program_id, most)
+        runtime, "days_not_closed", lambda program_id: close_days_of(runtime, program_id, most)
     )
 
 
-async def _close_program(runtime: Runtime, program_id: UUID, most: int) -> int:
+async def first_open(runtime: Runtime, program_id: UUID) -> date | None:
+    """The first day of a program that is not closed, perhaps not over; None before its first configuration."""
     async with reading(runtime.engine, program_id) as connection:
         last = await store.last_closed(connection, program_id)
         first_at = await store.first_recorded(connection, program_id)
-    if first_at is None:  # its first configuration is still to come
+    if first_at is None:
+        return None
+    if last is not None:
+        return last + timedelta(days=1)
+    return local_date(first_at, (await runtime.history(program_id)).now.zone)
+
+
+async def close_days_of(runtime: Runtime, program_id: UUID, most: int = DAYS_AT_ONCE) -> int:
+    """Close days of one program that have ended, up to `most`, and return how many there were."""
+    day = await first_open(runtime, program_id)
+    if day is None:  # its first configuration is still to come
         return 0
     zone = (await runtime.history(program_id)).now.zone
-    day = last + timedelta(days=1) if last else local_date(first_at, zone)
     closed = 0
     while closed < most and await runtime.now(program_id) >= midnight(day + timedelta(days=1), zone):
         code = await refused(runtime, program_id, CloseDay(day), f"close {day}")

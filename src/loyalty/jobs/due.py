@@ -1,9 +1,10 @@
-"""Writes what has fallen due on accounts that nobody touches: points activate and expire, holds lapse.
+"""Writes what has fallen due of members whom nobody touches: points activate and expire, holds lapse, tiers fall.
 
-It changes no balance that anybody reads, for every read settles first; it makes the books say it, and events tell it.
+It changes nothing that anybody reads, for every read settles and reviews first; it makes the books say it, and events
+tell it.
 """
 
-import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -12,49 +13,76 @@ import structlog
 from loyalty.base.database import alone, reading
 from loyalty.jobs import store
 from loyalty.jobs.programs import in_every_program
-from loyalty.jobs.road import refused
+from loyalty.jobs.road import to_each
 from loyalty.posting.commands import Settle
 from loyalty.posting.runtime import Runtime
 
 log = structlog.get_logger()
 
-TOGETHER = 64  # commands of the sweep on their way at once: tills never find its queue before them
-CHUNK = 1_000  # accounts looked for at once
+CHUNK = 5_000  # accounts or standings looked for at once
+
+Due = tuple[datetime, UUID, UUID]  # since when, of what (an account, say), whose
+Find = Callable[[Runtime, UUID, int, tuple[datetime, UUID] | None], Awaitable[list[Due]]]
 
 
 async def settle_due(runtime: Runtime) -> int:
-    """Settle every account on which something is due, in every program; returns for how many members.
+    """Settle every member of whom something is due, in every program: accounts first, then tiers; returns how many.
 
-    Safe twice and in parallel: a member whose points another worker has settled meanwhile has nothing due.
+    Safe twice and in parallel: a member whom another worker has settled meanwhile has nothing due.
     """
-    return await in_every_program(runtime, "accounts_not_settled", lambda id: _program(runtime, id))
+    return await in_every_program(runtime, "not_settled", lambda id: _program(runtime, id))
 
 
 async def _program(runtime: Runtime, program_id: UUID) -> int:
     async with alone(runtime.engine, f"settle {program_id}") as first:
         if not first:
             return 0
-        return sum([await _lane(runtime, program_id, cell) for cell in range(runtime.settings.cells)])
+        settled, left = await settle_program(runtime, program_id)
+        if left:
+            log.warning("not_settled", program_id=str(program_id), codes=left)
+        return settled
 
 
-async def _lane(runtime: Runtime, program_id: UUID, cell: int) -> int:
+async def settle_program(runtime: Runtime, program_id: UUID) -> tuple[int, list[str]]:
+    """Settle every member of a program of whom something is due: how many, and the codes of what stopped it."""
+    settled = 0
+    for find in (_accounts, _tiers):
+        for cell in range(runtime.settings.cells):
+            done, left = await _lane(runtime, program_id, cell, find)
+            settled += done
+            if left:
+                return settled, left
+    return settled, []
+
+
+async def _lane(runtime: Runtime, program_id: UUID, cell: int, find: Find) -> tuple[int, list[str]]:
     settled = 0
     after: tuple[datetime, UUID] | None = None
     while True:
-        now = await runtime.now(program_id)
-        async with reading(runtime.engine, program_id) as connection:
-            due = await store.due_accounts(connection, program_id, cell, now, after, CHUNK)
-        owners = list(dict.fromkeys(owner_id for _, _, owner_id in due))  # one may have several accounts
-        for first in range(0, len(owners), TOGETHER):
-            commands = (Settle(owner_id) for owner_id in owners[first : first + TOGETHER])
-            codes = await asyncio.gather(
-                *(refused(runtime, program_id, one, f"settle {one.member_id}") for one in commands)
-            )
-            settled += codes.count(None)
-            # Nothing due: somebody else did it. Busy, for one: the next sweep comes to it.
-            if left := {code for code in codes if code not in (None, "nothing_due")}:
-                log.warning("not_settled", program_id=str(program_id), cell=cell, codes=sorted(left))
-                return settled
-        if len(due) < CHUNK:
-            return settled
+        due = await find(runtime, program_id, cell, after)
+        members = list(dict.fromkeys(id for _, _, id in due))  # one may have several accounts
+        done, left = await to_each(runtime, program_id, members, Settle)
+        settled += done
+        if left or len(due) < CHUNK:
+            return settled, left
         after = due[-1][:2]
+
+
+async def _accounts(
+    runtime: Runtime, program_id: UUID, cell: int, after: tuple[datetime, UUID] | None
+) -> list[Due]:
+    now = await runtime.now(program_id)
+    async with reading(runtime.engine, program_id) as connection:
+        return await store.due_accounts(connection, program_id, cell, now, after, CHUNK)
+
+
+async def _tiers(
+    runtime: Runtime, program_id: UUID, cell: int, after: tuple[datetime, UUID] | None
+) -> list[Due]:
+    now = await runtime.now(program_id)
+    ladders = (await runtime.history(program_id)).at(now).ladders
+    if not ladders:
+        return []
+    async with reading(runtime.engine, program_id) as connection:
+        found = await store.due_standings(connection, program_id, cell, list(ladders), now, after, CHUNK)
+    return [(at, id, id) for at, id in found]

@@ -1,4 +1,5 @@
-"""Removes idempotency records after their thirty days; the natural keys behind them stay for ever.
+"""Removes what has had its time: idempotency records after thirty days, notices of days that have passed, lines of
+purchases after the days of their program's policy, and files that were left. Natural keys and books stay for ever.
 
 In chunks, each its own short transaction, in the order of the key, so that nobody waits for it.
 """
@@ -6,13 +7,18 @@ In chunks, each its own short transaction, in the order of the key, so that nobo
 from datetime import timedelta
 from uuid import UUID
 
-from loyalty.base.database import transaction
+from loyalty.base.calendar import local_date
+from loyalty.base.database import reading, transaction
+from loyalty.base.ids import NIL
 from loyalty.jobs import store
+from loyalty.jobs.imports import store as files
 from loyalty.jobs.programs import in_every_program
 from loyalty.posting.runtime import Runtime
 
 KEPT = timedelta(days=30)
 CHUNK = 5_000
+PARTS_KEPT = timedelta(days=7)  # of an import that nothing is done with
+LINES = "lines"  # the place of the work
 
 
 async def purge_idempotency(runtime: Runtime, chunk: int = CHUNK) -> int:
@@ -30,3 +36,58 @@ async def purge_idempotency(runtime: Runtime, chunk: int = CHUNK) -> int:
                 return gone
 
     return await in_every_program(runtime, "records_not_purged", purge)
+
+
+async def purge_parts(runtime: Runtime) -> int:
+    """Remove the parts of imports that were left for PARTS_KEPT: they hold personal data. Returns how many."""
+    before = runtime.clock.now() - PARTS_KEPT
+
+    async def purge(program_id: UUID) -> int:
+        async with reading(runtime.engine, program_id) as connection:
+            left = await files.left_parts(connection, program_id, before)
+        for import_id, number in left:
+            async with transaction(runtime.engine, program_id) as connection:
+                await files.remove_part(connection, program_id, import_id, number)
+        return len(left)
+
+    return await in_every_program(runtime, "parts_not_purged", purge)
+
+
+async def purge_lines(runtime: Runtime, chunk: int = CHUNK) -> int:
+    """Remove the lines of purchases and returns that are older than their program keeps them; returns of how many."""
+
+    async def purge(program_id: UUID) -> int:
+        in_force = (await runtime.history(program_id)).at(await runtime.now(program_id))
+        days = in_force.settings.policies.lines_days
+        if days is None:
+            return 0
+        return sum(
+            [await _lane(runtime, program_id, cell, days, chunk) for cell in range(runtime.settings.cells)]
+        )
+
+    return await in_every_program(runtime, "lines_not_purged", purge)
+
+
+async def _lane(runtime: Runtime, program_id: UUID, cell: int, days: int, chunk: int) -> int:
+    gone = 0
+    async with reading(runtime.engine, program_id) as connection:
+        _, after = await store.place(connection, program_id, cell, LINES) or (None, None)
+    while True:
+        async with transaction(runtime.engine, program_id) as connection:
+            some, last = await store.purge_lines(connection, program_id, cell, days, after or NIL, chunk)
+            if last is None:
+                return gone
+            await store.put_place(connection, program_id, cell, LINES, None, last)
+        gone, after = gone + some, last
+
+
+async def purge_notices(runtime: Runtime) -> int:
+    """Forget what members were told of days that have passed; returns how many notices there were."""
+
+    async def purge(program_id: UUID) -> int:
+        now = await runtime.now(program_id)
+        today = local_date(now, (await runtime.history(program_id)).now.zone)
+        async with transaction(runtime.engine, program_id) as connection:
+            return await store.purge_notices(connection, program_id, today)
+
+    return await in_every_program(runtime, "notices_not_purged", purge)

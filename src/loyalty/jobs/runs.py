@@ -5,6 +5,7 @@ safe twice. After TRIES_MAX tries it has failed.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from loyalty.base.database import shared
-from loyalty.base.errors import LoyaltyError
+from loyalty.base.errors import Busy, LoyaltyError
 from loyalty.base.logs import log_context
 from loyalty.jobs import store
 from loyalty.jobs.types import Run, RunKind, RunState
@@ -21,8 +22,8 @@ from loyalty.posting.runtime import Runtime
 
 log = structlog.get_logger()
 
-SIGN_S = 5.0
-SILENCE = timedelta(seconds=60)
+SIGN_S = 3.0
+SILENCE = timedelta(seconds=15)
 TRIES_MAX = 3
 
 # Does the work of a run; tells how far it is through the function it is given, and returns the result.
@@ -53,6 +54,9 @@ async def execute(runtime: Runtime, program_id: UUID, run_id: UUID, works: Mappi
             # The worker stops: the next one need not wait for our silence.
             await asyncio.shield(_again(runtime, run))
             raise
+        except Busy as error:
+            log.warning("run_interrupted", kind=run.kind, tries=run.tries, code=error.code)
+            await _again(runtime, run)
         except LoyaltyError as error:
             await _end(runtime, run, RunState.FAILED, {"code": error.code, "detail": error.detail})
         except Exception:
@@ -64,13 +68,14 @@ async def execute(runtime: Runtime, program_id: UUID, run_id: UUID, works: Mappi
 
 async def _alive(runtime: Runtime, run: Run, work: Work) -> dict[str, Any]:
     """The result of the work; a sign of life goes out every SIGN_S."""
-    told: dict[str, Any] = {}
+    told = dict(run.progress or {})  # an earlier try's, from which the work may go on
     task = asyncio.ensure_future(work(runtime, run, told.update))
     try:
         while not (await asyncio.wait({task}, timeout=SIGN_S))[0]:
-            async with shared(runtime.engine) as connection:
-                if not await store.sign(connection, run, told | {"at": _text(runtime.clock.now())}):
-                    break  # taken over by another worker: ours stops
+            with contextlib.suppress(Busy):  # the next sign may come through, or another worker takes over
+                async with shared(runtime.engine) as connection:
+                    if not await store.sign(connection, run, told | {"at": _text(runtime.clock.now())}):
+                        break  # taken over by another worker: ours stops
     finally:
         task.cancel()
         await asyncio.wait({task})

@@ -1,11 +1,13 @@
 """What others ask of the jobs: put a run in the queue, look at one. A worker finds it by itself within seconds."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from loyalty.base.database import transaction
 from loyalty.base.ids import Ids
 from loyalty.jobs import store
 from loyalty.jobs.types import Run, RunKind, RunNotFound, RunState
@@ -24,6 +26,26 @@ async def queue_run(
     run = Run(program_id, ids(), kind, RunState.QUEUED, 0, at, None, None, given or {}, None, None)
     await store.add(connection, run)
     return run
+
+
+async def queue_move(engine: AsyncEngine, program_id: UUID, run_id: UUID, at: datetime) -> None:
+    """The run that moves a sandbox program's clock, under the id that was told; once however often it is asked for."""
+    run = Run(program_id, run_id, RunKind.CLOCK, RunState.QUEUED, 0, at, None, None, {}, None, None)
+    async with transaction(engine, program_id) as connection:
+        await store.add(connection, run)
+
+
+async def list_runs(
+    connection: AsyncConnection,
+    program_id: UUID,
+    *,
+    kinds: Sequence[RunKind],
+    state: RunState | None = None,
+    before: tuple[datetime, UUID] | None = None,
+    limit: int,
+) -> list[Run]:
+    """A program's runs, newest first; behind `before` (created, id)."""
+    return await store.page(connection, program_id, kinds=kinds, state=state, before=before, limit=limit)
 
 
 async def get_run(connection: AsyncConnection, program_id: UUID, run_id: UUID) -> Run:

@@ -4,23 +4,26 @@
 names its program in every statement.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, and_, cast, func, insert, or_, select, text, update
+from sqlalchemy import DateTime, and_, cast, func, or_, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.base.ids import NIL
 from loyalty.base.rows import columns, struct, values
-from loyalty.jobs.tables import runs
-from loyalty.jobs.types import Run, RunState
+from loyalty.jobs.tables import job_places, runs
+from loyalty.jobs.types import Run, RunKind, RunState
 
-_LAST_SIGN = func.coalesce(cast(runs.c.progress.op("->>")("at"), DateTime(timezone=True)), runs.c.started_at)
+_LAST_SIGN = func.greatest(cast(runs.c.progress.op("->>")("at"), DateTime(timezone=True)), runs.c.started_at)
 
 
 async def add(connection: AsyncConnection, run: Run) -> None:
-    await connection.execute(insert(runs), values(run))
+    """Write a new run; one that is there already stays as it is."""
+    await connection.execute(upsert(runs).on_conflict_do_nothing(), values(run))
 
 
 async def run(connection: AsyncConnection, program_id: UUID, run_id: UUID) -> Run | None:
@@ -40,13 +43,11 @@ async def waiting(connection: AsyncConnection, silent_since: datetime, limit: in
 async def claim(
     connection: AsyncConnection, program_id: UUID, run_id: UUID, now: datetime, silent_since: datetime
 ) -> Run | None:
-    """The run, now running and ours; None when somebody else has it or it is over."""
+    """The run, now running and ours; None when somebody else has it or it is over. What it told before stays."""
     statement = (
         update(runs)
         .where(runs.c.program_id == program_id, runs.c.id == run_id, _abandoned(silent_since))
-        .values(
-            state=RunState.RUNNING, tries=runs.c.tries + 1, started_at=now, progress={"at": now.isoformat()}
-        )
+        .values(state=RunState.RUNNING, tries=runs.c.tries + 1, started_at=now)
         .returning(*columns(runs, Run))
     )
     row = (await connection.execute(statement)).one_or_none()
@@ -55,20 +56,20 @@ async def claim(
 
 async def sign(connection: AsyncConnection, run: Run, progress: dict[str, Any]) -> bool:
     """Note a sign of life; false when the run has been given to somebody else meanwhile."""
-    statement = update(runs).where(_ours(run)).values(progress=progress)
+    statement = update(runs).where(ours(run)).values(progress=progress)
     return (await connection.execute(statement)).rowcount == 1
 
 
 async def requeue(connection: AsyncConnection, run: Run) -> None:
     """Give the run back, unless somebody else has it by now."""
-    await connection.execute(update(runs).where(_ours(run)).values(state=RunState.QUEUED))
+    await connection.execute(update(runs).where(ours(run)).values(state=RunState.QUEUED))
 
 
 async def end(
     connection: AsyncConnection, run: Run, state: RunState, now: datetime, result: dict[str, Any]
 ) -> None:
     """Note the outcome, unless the run has been given to somebody else meanwhile."""
-    await connection.execute(update(runs).where(_ours(run)).values(state=state, ended_at=now, result=result))
+    await connection.execute(update(runs).where(ours(run)).values(state=state, ended_at=now, result=result))
 
 
 async def last_closed(connection: AsyncConnection, program_id: UUID) -> date | None:
@@ -105,6 +106,231 @@ async def due_accounts(
     return [tuple(row) for row in await connection.execute(query, given)]
 
 
+async def due_standings(
+    connection: AsyncConnection,
+    program_id: UUID,
+    cell: int,
+    tier_sets: Sequence[str],
+    now: datetime,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+) -> list[tuple[datetime, UUID]]:
+    """Members of a lane whose tiers are to be reviewed: since when, and who; the longest due first."""
+    due_at, id = after or (datetime(1, 1, 1, tzinfo=UTC), NIL)
+    query = text(
+        "SELECT next_review_at, member_id FROM standings WHERE program_id = :program AND cell = :cell"
+        " AND next_review_at <= :now AND (next_review_at, member_id) > (:due_at, :id)"
+        " AND tier_set = ANY(CAST(:tier_sets AS text[])) ORDER BY next_review_at, member_id LIMIT :limit"
+    )
+    given = {
+        "program": program_id, "cell": cell, "now": now, "due_at": due_at, "id": id, "limit": limit,
+        "tier_sets": list(tier_sets),
+    }  # fmt: skip
+    return [tuple(row) for row in await connection.execute(query, given)]
+
+
+async def next_due(
+    connection: AsyncConnection, program_id: UUID, cells: int, tier_sets: Sequence[str], after: datetime
+) -> datetime | None:
+    """The first instant after `after` at which something is due of any member; None: never."""
+    query = text(
+        "SELECT least(min(a.at), min(s.at)) FROM generate_series(0, :last) c(cell)"
+        " LEFT JOIN LATERAL (SELECT next_due_at AS at FROM accounts WHERE program_id = :program AND cell = c.cell"
+        "  AND next_due_at > :after ORDER BY next_due_at LIMIT 1) a ON true"
+        " LEFT JOIN LATERAL (SELECT next_review_at AS at FROM standings WHERE program_id = :program AND cell = c.cell"
+        "  AND next_review_at > :after AND tier_set = ANY(CAST(:tier_sets AS text[]))"
+        "  ORDER BY next_review_at LIMIT 1) s ON true"
+    )
+    given = {"program": program_id, "last": cells - 1, "after": after, "tier_sets": list(tier_sets)}
+    return (await connection.execute(query, given)).scalar_one()
+
+
+async def members_of(
+    connection: AsyncConnection, program_id: UUID, cell: int, after: UUID, limit: int
+) -> list[UUID]:
+    """Members of a lane who are not erased, in the order of their ids."""
+    query = text(
+        "SELECT id FROM members WHERE program_id = :program AND cell = :cell AND id > :after AND status <> 'erased'"
+        " ORDER BY id LIMIT :limit"
+    )
+    given = {"program": program_id, "cell": cell, "after": after, "limit": limit}
+    return list((await connection.execute(query, given)).scalars())
+
+
+async def members_to_notify(
+    connection: AsyncConnection,
+    program_id: UUID,
+    cell: int,
+    now: datetime,
+    ends: Sequence[tuple[datetime, datetime]],
+    ladders: Mapping[str, Sequence[int]],
+    until: datetime,
+    after: UUID,
+    chunk: int,
+) -> tuple[list[UUID], UUID | None]:
+    """Of the next `chunk` members of a lane, those of whom there may be something to tell; the last looked at.
+
+    Points that expire within one of `ends` (their beginnings left out), or anything due on the account, which may
+    give points another end; and of each ladder a standing that is to be reviewed before `until`, or that was not yet
+    found on the ladder in force, by one of its numbers. The last is None when there are no more members.
+    """
+    # Accounts and lots are asked for in the order of an index, and sorting is made dear: a database that has not
+    # counted its rows yet takes another index and reads the whole lane for each member.
+    await connection.execute(text("SET LOCAL enable_sort = off"))
+    query = text(
+        "WITH looked_at AS MATERIALIZED ("
+        " SELECT id FROM members WHERE program_id = :program AND cell = :cell AND id > :after AND status <> 'erased'"
+        " ORDER BY id LIMIT :chunk)"
+        " SELECT (SELECT count(*) FROM looked_at), (SELECT id FROM looked_at ORDER BY id DESC LIMIT 1), ARRAY("
+        "  SELECT id FROM looked_at m WHERE (:points AND EXISTS ("
+        "   SELECT FROM (SELECT id, next_due_at, idles_at FROM accounts"
+        "    WHERE program_id = :program AND cell = :cell AND owner_id = m.id ORDER BY points_currency OFFSET 0) a"
+        "   WHERE a.next_due_at <= :now OR EXISTS ("
+        "    SELECT FROM (SELECT"
+        "     CASE WHEN slides IS NULL THEN expires_at ELSE greatest(expires_at, a.idles_at) END AS ends"
+        "     FROM lots WHERE program_id = :program AND cell = :cell AND account_id = a.id AND is_open"
+        "     ORDER BY vintage_at OFFSET 0) l,"
+        "    unnest(CAST(:after_at AS timestamptz[]), CAST(:to_at AS timestamptz[])) u(after, upto)"
+        "    WHERE l.ends > u.after AND l.ends <= u.upto)))"
+        "  OR (SELECT count(*) FROM (SELECT tier_set, judged_by, next_review_at FROM standings"
+        "    WHERE program_id = :program AND cell = :cell AND member_id = m.id OFFSET 0) s,"
+        "   unnest(CAST(:tier_sets AS text[]), CAST(:numbers AS integer[])) u(tier_set, number)"
+        "   WHERE s.tier_set = u.tier_set AND s.judged_by = u.number"
+        "   AND (s.next_review_at >= :until) IS NOT FALSE) < :ladders"
+        "  ORDER BY id)"
+    )
+    known = [(tier_set, number) for tier_set, numbers in ladders.items() for number in numbers]
+    given = {
+        "program": program_id, "cell": cell, "now": now, "until": until, "after": after, "chunk": chunk,
+        "points": bool(ends), "after_at": [one for one, _ in ends], "to_at": [one for _, one in ends],
+        "tier_sets": [one for one, _ in known], "numbers": [one for _, one in known], "ladders": len(ladders),
+    }  # fmt: skip
+    seen, last, found = (await connection.execute(query, given)).one()
+    return found, last if seen == chunk else None
+
+
+async def place(
+    connection: AsyncConnection, program_id: UUID, cell: int, work: str
+) -> tuple[date | None, UUID | None] | None:
+    """How far nightly work has come in a lane: the day, and the last row that is done of it; None: it never began."""
+    c = job_places.c
+    query = select(c.day, c.after).where(c.program_id == program_id, c.cell == cell, c.work == work)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else (row.day, row.after)
+
+
+async def put_place(
+    connection: AsyncConnection, program_id: UUID, cell: int, work: str, day: date | None, after: UUID | None
+) -> None:
+    """Note how far nightly work has come."""
+    row = {"program_id": program_id, "cell": cell, "work": work, "day": day, "after": after}
+    statement = upsert(job_places).values(row)
+    moved = {"day": day, "after": after}
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=["program_id", "cell", "work"], set_=moved)
+    )
+
+
+async def asked_for(
+    connection: AsyncConnection, program_id: UUID, kind: RunKind, name: str, value: int | str
+) -> bool:
+    """Whether there is a run of this kind that was given this."""
+    query = select(runs.c.id).where(
+        runs.c.program_id == program_id,
+        runs.c.kind == kind,
+        runs.c.input[name].as_string() == str(value),
+    )
+    return (await connection.execute(query.limit(1))).first() is not None
+
+
+async def unasked_move(connection: AsyncConnection, program_id: UUID) -> tuple[UUID, bool] | None:
+    """The decision that has a clock moved for which no run is at work, and whether one has failed; None: none has."""
+    query = text(
+        "SELECT moved_by, EXISTS (SELECT FROM runs r WHERE r.program_id = c.program_id AND r.id = c.moved_by)"
+        " FROM sandbox_clocks c WHERE program_id = :program AND moving_to IS NOT NULL"
+        " AND NOT EXISTS (SELECT FROM runs r WHERE r.program_id = c.program_id AND r.kind = 'clock'"
+        "  AND r.state IN ('queued', 'running'))"
+    )
+    row = (await connection.execute(query, {"program": program_id})).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+async def page(
+    connection: AsyncConnection,
+    program_id: UUID,
+    *,
+    kinds: Sequence[RunKind],
+    state: RunState | None,
+    before: tuple[datetime, UUID] | None,
+    limit: int,
+) -> list[Run]:
+    """Runs of a program, newest first."""
+    query = select(*columns(runs, Run)).where(runs.c.program_id == program_id, runs.c.kind.in_(kinds))
+    if state is not None:
+        query = query.where(runs.c.state == state)
+    if before is not None:
+        query = query.where(tuple_(runs.c.created_at, runs.c.id) < before)
+    query = query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
+    return [struct(row, Run) for row in await connection.execute(query)]
+
+
+async def due_counts(
+    connection: AsyncConnection, program_id: UUID, cells: int, tier_sets: Sequence[str], now: datetime
+) -> list[tuple[int, datetime | None]]:
+    """Of accounts, then of standings: how many have something due at `now`, and since when."""
+    due = "SELECT count(*), min({at}) FROM {table} WHERE program_id = :program AND cell = ANY(:cells) AND {at} <= :now"
+    accounts = due.format(table="accounts", at="next_due_at")
+    standings = due.format(table="standings", at="next_review_at") + " AND tier_set = ANY(:tier_sets)"
+    given = {"program": program_id, "cells": list(range(cells)), "now": now}
+    found = [(await connection.execute(text(accounts), given)).one()]
+    found.append((await connection.execute(text(standings), given | {"tier_sets": list(tier_sets)})).one())
+    return [(count, since) for count, since in found]
+
+
+async def closed_at(connection: AsyncConnection, program_id: UUID, on: date) -> datetime:
+    """When a program day was closed."""
+    query = text(
+        "SELECT recorded_at FROM blocks WHERE program_id = :program AND cell = 0 AND closes_on = :day"
+    )
+    return (await connection.execute(query, {"program": program_id, "day": on})).scalar_one()
+
+
+async def run_counts(connection: AsyncConnection) -> dict[tuple[str, str], int]:
+    """How many runs of all programs there are, by kind and state."""
+    query = select(runs.c.kind, runs.c.state, func.count()).group_by(runs.c.kind, runs.c.state)
+    return {(kind, state): count for kind, state, count in await connection.execute(query)}
+
+
+async def purge_notices(connection: AsyncConnection, program_id: UUID, before: date) -> int:
+    """Delete what was told of days before this one."""
+    query = text("DELETE FROM notices WHERE program_id = :program AND day < :before")
+    return (await connection.execute(query, {"program": program_id, "before": before})).rowcount
+
+
+async def purge_lines(
+    connection: AsyncConnection, program_id: UUID, cell: int, days: int, after: UUID, chunk: int
+) -> tuple[int, UUID | None]:
+    """Remove the lines of the next `chunk` activities of a lane, of those recorded more than so many days ago.
+
+    By the database's own clock or the sandbox's, as its guard demands; ids are in the order of recording. Returns how
+    many went, and the last that was old enough; None when none was.
+    """
+    query = text(
+        "WITH next AS MATERIALIZED ("
+        " SELECT id, recorded_at FROM activities WHERE program_id = :program AND cell = :cell AND id > :after"
+        " ORDER BY id LIMIT :chunk), old AS MATERIALIZED ("
+        " SELECT id FROM next WHERE recorded_at <"
+        " coalesce((SELECT now_at FROM sandbox_clocks WHERE program_id = :program), now())"
+        " - make_interval(days => :days)),"
+        " gone AS (UPDATE activities a SET content = NULL FROM old WHERE a.program_id = :program AND a.cell = :cell"
+        " AND a.id = old.id AND a.content IS NOT NULL RETURNING 1)"
+        " SELECT (SELECT count(*) FROM gone), (SELECT id FROM old ORDER BY id DESC LIMIT 1)"
+    )
+    given = {"program": program_id, "cell": cell, "days": days, "after": after, "chunk": chunk}
+    gone, last = (await connection.execute(query, given)).one()
+    return gone, last
+
+
 async def purge_records(
     connection: AsyncConnection,
     program_id: UUID,
@@ -138,7 +364,7 @@ def _abandoned(silent_since: datetime) -> Any:
     )
 
 
-def _ours(run: Run) -> Any:
+def ours(run: Run) -> Any:
     """The row while it is still in the try that `run` was claimed with."""
     return and_(
         runs.c.program_id == run.program_id,

@@ -7,11 +7,18 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from loyalty.base.errors import NotFound
+from loyalty.base.errors import Conflict, NotFound
 
 
 class RunKind(StrEnum):
     VERIFICATION = "verification"
+    CLOCK = "clock"  # a sandbox program's clock is moved
+    IMPORT = "import"  # the rows of a file come in
+    TIERS = "tiers"  # everybody is placed on ladders that were changed
+    FORECAST = "forecast"  # what happens by itself within a year
+    TIER_PLAN = "tier_plan"  # who would move, were a configuration published
+    REDATE_PLAN = "redate_plan"  # which lots a changed policy of expiry would date otherwise
+    REDATE = "redate"  # what was planned so is done
 
 
 class RunState(StrEnum):
@@ -40,4 +47,12 @@ class Run(Struct, frozen=True):
 class RunNotFound(NotFound):
     code: ClassVar[str] = "run_not_found"
     title: ClassVar[str] = "There is no such run."
-    remedy: ClassVar[str] = "Take the id that `POST /v1/verification-runs` answered."
+    remedy: ClassVar[str] = "Take an id from `GET /v1/runs`."
+
+
+class RedatePlanUnfinished(Conflict):
+    code: ClassVar[str] = "redate_plan_unfinished"
+    title: ClassVar[str] = "The plan has no figures yet, or has failed."
+    remedy: ClassVar[str] = (
+        "Ask `GET /v1/redates/{run}` until its state is `succeeded`; where it failed, plan anew."
+    )

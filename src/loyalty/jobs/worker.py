@@ -18,11 +18,16 @@ from arq.connections import ArqRedis, RedisSettings
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
+from loyalty.base.collector import settle_collector
 from loyalty.base.errors import LoyaltyError
 from loyalty.base.settings import Settings
 from loyalty.jobs.days import close_days
 from loyalty.jobs.due import settle_due
-from loyalty.jobs.purge import purge_idempotency
+from loyalty.jobs.ladders import changed_ladders
+from loyalty.jobs.laws import check_laws
+from loyalty.jobs.moves import moves_left
+from loyalty.jobs.notices import tell_ahead
+from loyalty.jobs.purge import purge_idempotency, purge_lines, purge_notices, purge_parts
 from loyalty.jobs.runs import execute, waiting_runs
 from loyalty.jobs.works import WORKS
 from loyalty.posting.runtime import Runtime, open_runtime
@@ -35,6 +40,7 @@ _PAUSE_S = (0.5, 15.0)  # first and longest pause before Valkey is tried again
 _RUN_TIMEOUT_S = 6 * 3600
 _SWEEP_TIMEOUT_S = 600
 _HANG_UP_S = 10
+_PATIENCE_S = 15
 
 Context = dict[Any, Any]
 
@@ -46,6 +52,7 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
     redis = RedisSettings.from_dsn(settings.redis_url)
     redis.conn_retries = 0  # we come back by ourselves
     async with open_runtime(settings) as runtime:
+        settle_collector()
         pause_s = _PAUSE_S[0]
         while not stop.is_set():
             try:
@@ -80,7 +87,7 @@ async def _worker(runtime: Runtime, redis: RedisSettings) -> AsyncGenerator[Work
 
 
 def make_worker(runtime: Runtime, pool: ArqRedis) -> Worker:
-    """An arq worker that looks for runs every few seconds, for ended days and due points every minute, for old records
+    """An arq worker that looks for runs every few seconds, for ended days and what is due every minute, for old rows
     hourly.
     """
     return Worker(
@@ -88,8 +95,11 @@ def make_worker(runtime: Runtime, pool: ArqRedis) -> Worker:
         cron_jobs=[
             _sweep(start_runs, second=set(range(0, 60, 2))),
             _sweep(close_ended_days, second={5}),
-            _sweep(settle_accounts, second={35}),
-            _sweep(purge_old_records, minute={17}, second={30}),
+            _sweep(settle_and_tell, second={35}),
+            _sweep(ask_for_changed_ladders, second={50}),
+            _sweep(ask_for_moves, second={20}),
+            _sweep(ask_for_law_checks, second={55}),
+            _sweep(purge_old_rows, minute={17}, second={30}),
         ],
         queue_name=QUEUE,
         redis_pool=pool,
@@ -110,7 +120,11 @@ async def look_everywhere(runtime: Runtime) -> None:
         for waiting in await waiting_runs(runtime):
             await execute(runtime, waiting.program_id, waiting.id, WORKS)
         await settle_due(runtime)
+        await tell_ahead(runtime)
+        await changed_ladders(runtime)
+        await moves_left(runtime)
         await close_days(runtime)
+        await check_laws(runtime)
     except LoyaltyError as error:  # the database is away too: the next look may find it
         log.warning("look_failed", code=error.code)
     except Exception:  # whatever it is, the worker lives on
@@ -121,11 +135,21 @@ async def look_everywhere(runtime: Runtime) -> None:
 
 
 async def start_runs(context: Context) -> None:
-    """Give every waiting run a job of its own; one that has its job already gets no second."""
-    for waiting in await waiting_runs(context["runtime"]):
-        job_id = f"run:{waiting.id}:{waiting.tries}"
+    """Give every waiting run a job of its own, and another one when nobody has begun it after a while.
+
+    A worker that is killed leaves its jobs marked as being worked on for as long as they might take. That stops no run:
+    the mark bears the moment, and of two jobs for one run the second finds it taken.
+    """
+    runtime: Runtime = context["runtime"]
+    moment = runtime.clock.now_ms() // (_PATIENCE_S * 1_000)
+    for waiting in await waiting_runs(runtime):
         await context["redis"].enqueue_job(
-            "run", str(waiting.program_id), str(waiting.id), _job_id=job_id, _queue_name=QUEUE
+            "run",
+            str(waiting.program_id),
+            str(waiting.id),
+            _job_id=f"run:{waiting.id}:{waiting.tries}:{moment}",
+            _queue_name=QUEUE,
+            _expires=_PATIENCE_S,
         )
 
 
@@ -141,18 +165,44 @@ async def close_ended_days(context: Context) -> None:
         log.info("days_closed", days=closed)
 
 
-async def settle_accounts(context: Context) -> None:
-    """Write what has fallen due on accounts."""
+async def settle_and_tell(context: Context) -> None:
+    """Write what has fallen due of members, then tell them what is ahead."""
     settled = await settle_due(context["runtime"])
     if settled:
-        log.info("accounts_settled", members=settled)
+        log.info("settled", members=settled)
+    told = await tell_ahead(context["runtime"])
+    if told:
+        log.info("told_ahead", members=told)
 
 
-async def purge_old_records(context: Context) -> None:
-    """Remove idempotency records after their time."""
-    gone = await purge_idempotency(context["runtime"])
-    if gone:
-        log.info("idempotency_purged", records=gone)
+async def ask_for_changed_ladders(context: Context) -> None:
+    """Have everybody placed where ladders came in force."""
+    asked = await changed_ladders(context["runtime"])
+    if asked:
+        log.info("ladders_changed", programs=asked)
+
+
+async def ask_for_moves(context: Context) -> None:
+    """Have clocks moved on whose run was lost."""
+    asked = await moves_left(context["runtime"])
+    if asked:
+        log.info("moves_asked_for", programs=asked)
+
+
+async def ask_for_law_checks(context: Context) -> None:
+    """Have the books verified of programs that closed a day."""
+    asked = await check_laws(context["runtime"])
+    if asked:
+        log.info("laws_to_check", programs=asked)
+
+
+async def purge_old_rows(context: Context) -> None:
+    """Remove what has had its time."""
+    runtime: Runtime = context["runtime"]
+    records, notices = await purge_idempotency(runtime), await purge_notices(runtime)
+    lines, parts = await purge_lines(runtime), await purge_parts(runtime)
+    if records or notices or lines or parts:
+        log.info("purged", idempotency_records=records, notices=notices, lines=lines, import_parts=parts)
 
 
 def _sweep(sweep: Callable[[Context], Awaitable[None]], **at: set[int]) -> Any:

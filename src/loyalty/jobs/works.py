@@ -2,18 +2,30 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 import msgspec
+import structlog
 
+from loyalty.insight.ahead.forecast import forecast
+from loyalty.insight.ahead.plan import plan
+from loyalty.jobs.imports.work import import_file
+from loyalty.jobs.ladders import place_everybody
+from loyalty.jobs.moves import move
+from loyalty.jobs.redates import plan_redates, redate_everybody
 from loyalty.jobs.runs import Report, Work
 from loyalty.jobs.types import Run, RunKind
 from loyalty.ledger.verify import Report as Verified
 from loyalty.ledger.verify import verify
+from loyalty.ledger.verify.frame import Connect, Progress
+from loyalty.posting.configuration import Configuration
+from loyalty.posting.reviews import reviews
 from loyalty.posting.runtime import Runtime
+
+log = structlog.get_logger()
 
 
 class _Stopped(Exception):
@@ -21,10 +33,40 @@ class _Stopped(Exception):
 
 
 async def verification(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
-    """Verify the books of the run's program.
+    """Verify the books of the run's program."""
 
-    It computes for long stretches, so it has a thread and an event loop of its own: the pipe of this process
-    waits for nothing.
+    def work(connect: Connect, progress: Progress) -> Awaitable[Verified]:
+        return verify(connect, run.program_id, progress=progress, also=(reviews,))
+
+    found = await _apart(runtime, report, work)
+    if not found["intact"]:
+        log.error("books_broken", program_id=str(run.program_id), broken=found["broken"])
+    return found
+
+
+async def forecasting(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
+    """Say what happens by itself in the run's program from now on."""
+    now = await runtime.now(run.program_id)
+    return await _apart(
+        runtime, report, lambda connect, progress: forecast(connect, run.program_id, now, progress)
+    )
+
+
+async def planning(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
+    """Say who would move, were the run's configuration published now."""
+    now = await runtime.now(run.program_id)
+    configuration = msgspec.convert(run.input["configuration"], Configuration)
+    return await _apart(
+        runtime, report, lambda connect, progress: plan(connect, run.program_id, configuration, now, progress)
+    )
+
+
+async def _apart(
+    runtime: Runtime, report: Report, work: Callable[[Connect, Progress], Awaitable[Any]]
+) -> dict[str, Any]:
+    """The result of work that computes for long stretches.
+
+    It has a thread, an event loop and connections of its own: the pipe of this process waits for nothing.
     """
     stop = threading.Event()
 
@@ -41,13 +83,22 @@ async def verification(runtime: Runtime, run: Run, report: Report) -> dict[str, 
         finally:
             await link.close()
 
-    def work() -> Verified:
-        return asyncio.run(verify(connect, run.program_id, progress=progress))
+    async def done() -> Any:
+        return await work(connect, progress)
 
     try:
-        return msgspec.to_builtins(await asyncio.to_thread(work), str_keys=True)
+        return msgspec.to_builtins(await asyncio.to_thread(lambda: asyncio.run(done())), str_keys=True)
     finally:
         stop.set()
 
 
-WORKS: Mapping[RunKind, Work] = {RunKind.VERIFICATION: verification}
+WORKS: Mapping[RunKind, Work] = {
+    RunKind.VERIFICATION: verification,
+    RunKind.CLOCK: move,
+    RunKind.TIERS: place_everybody,
+    RunKind.FORECAST: forecasting,
+    RunKind.TIER_PLAN: planning,
+    RunKind.REDATE_PLAN: plan_redates,
+    RunKind.REDATE: redate_everybody,
+    RunKind.IMPORT: import_file,
+}

@@ -7,17 +7,24 @@ makes no difference. Source: docs/ledger.md, "As of".
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from loyalty.base.ids import NIL
+from loyalty.ledger.expiry import stir
 from loyalty.ledger.postings import apply
 from loyalty.ledger.settle import settle
 from loyalty.ledger.types import Account, Bucket, Deadline, Entry, EntryDraft, EntryKind, Hold, Lot
 
 
 def replay(
-    account_id: UUID, owner_id: UUID, points_currency: str, entries: Iterable[Entry], as_of: datetime
+    account_id: UUID,
+    owner_id: UUID,
+    points_currency: str,
+    entries: Iterable[Entry],
+    as_of: datetime,
+    zone: ZoneInfo,
 ) -> tuple[Account, dict[UUID, Lot]]:
-    """The account and its lots from the entries that occurred by `as_of`.
+    """The account and its lots from the entries that occurred by `as_of`; when it is next due, is the caller's.
 
     Needs: entries of the account by `seq`.
     """
@@ -36,7 +43,7 @@ def replay(
             entry.redates,
             tuple(_issued(lot, entry) for lot in entry.lots),
         )
-        apply(account, lots, draft, id=entry.id, decision_id=entry.decision_id)
+        stir(account, apply(account, lots, draft, id=entry.id, decision_id=entry.decision_id), zone)
     return account, lots
 
 
@@ -94,4 +101,5 @@ def _issued(lot: Lot, entry: Entry) -> Lot:
         activates_at=lot.issued_activates_at,
         expires_at=lot.issued_expires_at,
         arrived_at=entry.occurred_at,
+        slides=lot.slides,
     )

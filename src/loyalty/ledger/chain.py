@@ -52,6 +52,7 @@ KIND_NUMBERS: dict[str, int] = {
 _NO_INSTANT = -(2**63)
 _NO_DAY = -(2**31)
 _NO_ID = bytes(16)
+_SLIDES = 2**31  # configurations are never so many
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
@@ -178,19 +179,24 @@ def pack_lot(
     policy_number: int,
     issued_activates_at: int,
     issued_expires_at: int,
+    slides: str | None,
 ) -> bytes:
-    """What never changes of a lot; its issuing entry is the one it follows."""
-    return _LOT(
+    """What never changes of a lot; its issuing entry is the one it follows. A lot that slides says so by a bit."""
+    packed = _LOT(
         id.bytes,
         account_id.bytes,
         _NO_ID if parent_lot_id is None else parent_lot_id.bytes,
         decision_id.bytes,
         points,
         vintage_at,
-        policy_number,
+        policy_number if slides is None else policy_number | _SLIDES,
         issued_activates_at,
         issued_expires_at,
     )
+    if slides is None:
+        return packed
+    word = slides.encode()
+    return packed + _LENGTH(len(word)) + word
 
 
 def pack_posting(lot_id: UUID, points: int, source: str, target: str) -> bytes:
@@ -286,6 +292,7 @@ def block_hash(
                         lot.policy_number,
                         micros(lot.issued_activates_at),
                         micros(lot.issued_expires_at),
+                        lot.slides,
                     )
                 )
             for posting in entry.postings:

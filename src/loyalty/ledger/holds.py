@@ -109,7 +109,8 @@ def _give_back(
     for lot_id, points in hold.parts:
         lot = lots[lot_id]
         postings.append(Posting(lot_id, points, Bucket.HELD, Bucket.AVAILABLE))
-        if lot.expires_at is None or lot.expires_at > occurred_at:
+        end = account.end_of(lot)
+        if end is None or end > occurred_at:
             continue
         if grace:
             redates.append(

@@ -3,7 +3,7 @@
 Source: docs/ledger.md, "Spending order".
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -35,6 +35,7 @@ def issue(
     occurred_at: datetime,
     activates_at: datetime | None,
     expires_at: datetime | None,
+    slides: str | None = None,
     policy_number: int,
     kind: EntryKind,
     cause: str | None = None,
@@ -61,6 +62,7 @@ def issue(
         activates_at=activates_at,
         expires_at=expires_at,
         arrived_at=occurred_at,
+        slides=slides,
     )
     posting = Posting(lot_id, points, Bucket.ISSUED, Bucket.PENDING if pending else Bucket.AVAILABLE)
     return EntryDraft(account.id, kind, occurred_at, (posting,), cause=cause, lots=(lot,))
@@ -72,9 +74,9 @@ def refuse_too_many(account: Account, points: int) -> None:
         raise BalanceLimitExceeded(points_max=POINTS_MAX)
 
 
-def spending_order(lot: Lot) -> tuple[datetime, datetime, UUID]:
-    """Earliest expiry first, never-expiring last; then by first earning, then by id."""
-    return (lot.expires_at or _NEVER, lot.vintage_at, lot.id)
+def spending_order(account: Account) -> Callable[[Lot], tuple[datetime, datetime, UUID]]:
+    """Of the account's lots the earliest expiry first, never-expiring last; then by first earning, then by id."""
+    return lambda lot: (account.end_of(lot) or _NEVER, lot.vintage_at, lot.id)
 
 
 def choose(account: Account, lots: Mapping[UUID, Lot], points: int) -> Parts:
@@ -86,7 +88,7 @@ def choose(account: Account, lots: Mapping[UUID, Lot], points: int) -> Parts:
     if account.available < points:
         raise InsufficientPoints(wanted=points, available=account.available)
     parts: list[tuple[UUID, int]] = []
-    for lot in sorted((lot for lot in lots.values() if lot.available), key=spending_order):
+    for lot in sorted((lot for lot in lots.values() if lot.available), key=spending_order(account)):
         if not points:
             break
         part = min(points, lot.available)
@@ -118,7 +120,7 @@ def repay(account: Account, lots: Mapping[UUID, Lot], occurred_at: datetime) -> 
     parts: list[tuple[UUID, int]] = []
     if owed and account.available:
         payers = (lot for lot in lots.values() if lot.available and lot.arrived_at <= occurred_at)
-        for lot in sorted(payers, key=spending_order):
+        for lot in sorted(payers, key=spending_order(account)):
             if not owed:
                 break
             part = min(owed, lot.available)

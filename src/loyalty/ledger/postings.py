@@ -80,6 +80,8 @@ def apply(
         # What a new date makes due is due from now on, not in the past.
         lot.arrived_at = max(lot.arrived_at, at)
         _bring_forward(account, lot)
+    if kind is EntryKind.EARN and (account.active_at is None or account.active_at < at):
+        account.active_at = at
     legal = LEGAL[kind]
     if not draft.postings and kind not in _NO_MOVES:
         raise LawBroken(f"{kind} moves nothing")
@@ -186,18 +188,18 @@ def apply(
     )
 
 
-def due_at(lot: Lot) -> datetime | None:
-    """The instant at which points of this lot mature or expire by its dates, never before they came."""
+def due_at(account: Account, lot: Lot) -> datetime | None:
+    """The instant at which points of a lot of the account mature or expire, never before they came."""
     due = None
     if lot.pending and lot.activates_at is not None:
         due = max(lot.activates_at, lot.arrived_at)
-    if lot.available and lot.expires_at is not None:
-        expires_at = max(lot.expires_at, lot.arrived_at)
+    if lot.available and (end := account.end_of(lot)) is not None:
+        expires_at = max(end, lot.arrived_at)
         due = expires_at if due is None or expires_at < due else due
     return due
 
 
 def _bring_forward(account: Account, lot: Lot) -> None:
-    due = due_at(lot)
+    due = due_at(account, lot)
     if due is not None and (account.next_due_at is None or due < account.next_due_at):
         account.next_due_at = due

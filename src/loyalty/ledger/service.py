@@ -4,6 +4,7 @@ The caller brings a reading connection of the program, where the owner's rows ar
 zone of the configuration in force, and the program clock's instant.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -12,11 +13,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from loyalty.base.calendar import RoundUp, local_date, midnight
 from loyalty.base.ids import NIL
-from loyalty.ledger import store
+from loyalty.ledger import rollforward, store
 from loyalty.ledger.asof import held_then, replay, settle_here
-from loyalty.ledger.expiry import last_day_on
+from loyalty.ledger.expiry import expiring, last_day_on
 from loyalty.ledger.postings import apply
+from loyalty.ledger.rollforward import RollForward
 from loyalty.ledger.settle import next_due, settle
 from loyalty.ledger.statement import figures, line, newest_first
 from loyalty.ledger.types import (
@@ -36,6 +39,8 @@ from loyalty.ledger.types import (
     StatementLine,
 )
 from loyalty.programs.types import PointsCurrency
+
+_TOGETHER = 500  # accounts read at once for a roll-forward
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -68,7 +73,7 @@ async def balances(
         known = await store.last_recorded_at(connection, owner.program_id, owner.cell)
         if known is not None:
             known = known if recorded_by is None else min(recorded_by, known)
-            stored = await _as_of(connection, owner, stored, instant, known)
+            stored = await _as_of(connection, owner, stored, instant, known, zone)
     return Balances(instant, known, settled(stored, currencies, zone, instant))
 
 
@@ -93,6 +98,7 @@ async def _as_of(
     stored: dict[str, store.Held],
     as_of: datetime,
     recorded_by: datetime,
+    zone: ZoneInfo,
 ) -> dict[str, store.Held]:
     accounts = {held.account.id: held.account for held in stored.values()}
     entries = await store.history(connection, owner.program_id, owner.cell, accounts, recorded_by)
@@ -101,7 +107,7 @@ async def _as_of(
     found: dict[str, store.Held] = {}
     for id, account in accounts.items():
         mine = entries.get(id, ())
-        then, lots = replay(id, account.owner_id, account.points_currency, mine, as_of)
+        then, lots = replay(id, account.owner_id, account.points_currency, mine, as_of, zone)
         holds = held_then(id, mine, deadlines, as_of, recorded_by)
         then.next_due_at = next_due(then, lots, holds)
         found[account.points_currency] = store.Held(then, lots, holds)
@@ -121,7 +127,7 @@ async def lots(
     for code, held in (await store.held(connection, owner.program_id, owner.cell, owner.id)).items():
         if points_currency in (None, code):
             settle_here(held.account, held.lots, held.holds, now)
-            found += [_view(lot, code, zone) for lot in held.lots.values() if lot.open]
+            found += [_view(held.account, lot, zone) for lot in held.lots.values() if lot.open]
     found.sort(key=lambda lot: (lot.expires_at is None, lot.expires_at or now, lot.earned_at, lot.id))
     return found
 
@@ -207,6 +213,32 @@ async def statement(
     return Statement(tuple(taken), (dict(before) if before else {}) | bounds)
 
 
+async def roll_forward(
+    connection: AsyncConnection, program_id: UUID, cells: int, zone: ZoneInfo, now: datetime, by: RoundUp
+) -> RollForward:
+    """All members' points from the first movement to `now`, by local month or day.
+
+    What is due and not yet written counts as if it were. Needs: a snapshot in which nothing is later than `now`.
+    """
+    first = await store.first_occurred_at(connection, program_id)
+    days = rollforward.first_days(local_date(first or now, zone), local_date(now, zone), by)
+    begins = [midnight(on, zone) for on in days]
+    moved, accounts = list[rollforward.Moved](), Counter[str]()
+    for cell in range(cells):
+        moved += await store.moved(connection, program_id, cell, begins)
+        accounts.update(await store.owned(connection, program_id, cell))
+        after: UUID | None = NIL
+        while after is not None:
+            due = await store.due(connection, program_id, cell, now, after, _TOGETHER)
+            for account, open_lots, open_holds in due:
+                before = rollforward.owned(account)
+                moved += rollforward.unwritten(account, open_lots, open_holds, now, begins)
+                accounts[account.points_currency] += rollforward.owned(account) - before
+            after = due[-1].account.id if len(due) == _TOGETHER else None
+    names = [on.isoformat()[: 7 if by is RoundUp.MONTH else 10] for on in days]
+    return RollForward(now, rollforward.roll(moved, names), dict(accounts))
+
+
 def _unwritten(
     held: store.Held, currency: PointsCurrency, zone: ZoneInfo, now: datetime
 ) -> list[StatementLine]:
@@ -246,28 +278,27 @@ def _written(page: store.Page, currency: PointsCurrency, zone: ZoneInfo, limit: 
 
 
 def _balance(account: Account, lots: Mapping[UUID, Lot], zone: ZoneInfo) -> Balance:
-    ends = [lot.expires_at for lot in lots.values() if lot.available and lot.expires_at is not None]
-    expiring = None
-    if ends:
-        first = min(ends)
-        points = sum(lot.available for lot in lots.values() if lot.expires_at == first)
-        expiring = Expiring(points, first, last_day_on(first, zone))
+    ends = expiring(account, lots.values())
+    first = min(ends, default=None)
+    next_end = None if first is None else Expiring(ends[first], first, last_day_on(first, zone))
     return Balance(
-        account.points_currency, account.available, account.pending, account.held, account.debt, expiring
+        account.points_currency, account.available, account.pending, account.held, account.debt, next_end
     )
 
 
-def _view(lot: Lot, points_currency: str, zone: ZoneInfo) -> LotView:
+def _view(account: Account, lot: Lot, zone: ZoneInfo) -> LotView:
+    end = account.end_of(lot)
     return LotView(
         id=lot.id,
-        points_currency=points_currency,
+        points_currency=account.points_currency,
         points=lot.points,
         available=lot.available,
         pending=lot.pending,
         held=lot.held,
         earned_at=lot.vintage_at,
         activates_at=lot.activates_at,
-        expires_at=lot.expires_at,
-        last_day_on=None if lot.expires_at is None else last_day_on(lot.expires_at, zone),
+        expires_at=end,
+        last_day_on=None if end is None else last_day_on(end, zone),
+        slides=lot.slides is not None,
         decision_id=lot.decision_id,
     )

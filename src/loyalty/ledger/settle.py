@@ -50,7 +50,7 @@ def next_due(account: Account, lots: Mapping[UUID, Lot], holds: Iterable[Hold] =
     """
     earliest: datetime | None = None
     for lot in lots.values():
-        due = due_at(lot)
+        due = due_at(account, lot)
         if due is not None and (earliest is None or due < earliest):
             earliest = due
     for hold in holds:
@@ -75,8 +75,8 @@ def _due(
     for lot in lots.values():
         if lot.pending and lot.activates_at is not None:
             put(max(lot.activates_at, lot.arrived_at), _MATURE, lot)
-        if lot.available and lot.expires_at is not None:
-            put(max(lot.expires_at, lot.arrived_at), _EXPIRE, lot)
+        if lot.available and (end := account.end_of(lot)) is not None:
+            put(max(end, lot.arrived_at), _EXPIRE, lot)
     for hold in holds:
         if hold.parts:
             put(hold.lapses_at, _LAPSE, hold)
@@ -107,8 +107,8 @@ def _due(
             if draft is not None:
                 yield draft
         for lot in came:
-            if lot.available and lot.expires_at is not None:
-                put(max(lot.expires_at, lot.arrived_at), _EXPIRE, lot)
+            if lot.available and (end := account.end_of(lot)) is not None:
+                put(max(end, lot.arrived_at), _EXPIRE, lot)
 
     draft = repay(account, lots, now)
     if draft is not None:
@@ -122,6 +122,8 @@ def _together(account: Account, lots: list[Lot], at: datetime, what: int) -> Ent
         kind, postings = EntryKind.MATURE, moves(parts, Bucket.PENDING, Bucket.AVAILABLE)
     else:
         # Not those that a hold's grace gave a later date at this very instant.
-        parts = tuple((lot.id, lot.available) for lot in lots if lot.available and (due_at(lot) or at) <= at)
+        parts = tuple(
+            (lot.id, lot.available) for lot in lots if lot.available and (due_at(account, lot) or at) <= at
+        )
         kind, postings = EntryKind.EXPIRE, moves(parts, Bucket.AVAILABLE, Bucket.EXPIRED)
     return EntryDraft(account.id, kind, at, postings) if postings else None

@@ -22,6 +22,7 @@ _BECAUSE = {
     "reward": "a reward",
     "payment": "a payment",
     "redemption_cancelled": "the redemption was cancelled",
+    "policy_changed": "how long points are good was changed",
 }
 
 Figures = tuple[int, int, int, int]  # pending, available, held, debt
@@ -109,7 +110,7 @@ def words(entry: Entry, name: str, zone: ZoneInfo, decision_kind: str | None = N
         case EntryKind.REPAY:
             return f"{count(*moved)} paid what was owed"
         case EntryKind.REINSTATE:
-            return f"{count(*moved)} that had expired were given back{_until(entry, zone)}"
+            return f"{count(*moved)} that had expired were given back{_until(entry, zone)}{_why(entry)}"
         case EntryKind.REDATE:
             return f"New dates{_until(entry, zone)}{_why(entry)}"
         case EntryKind.TRANSFER_OUT:
@@ -142,6 +143,7 @@ def _credited(entry: Entry, name: str, zone: ZoneInfo, decision_kind: str | None
         did += f", available from {day_in_words(local_date(activates_at, zone))}"
     if expires_at is not None:
         did += f", good to {day_in_words(last_day_on(expires_at, zone))}"
+        did += "" if lot.slides is None else " and longer with every activity"
     return did
 
 

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ARRAY, Column, ColumnElement, Row, and_, any_, literal, select
+from sqlalchemy import ARRAY, Column, ColumnElement, Row, and_, any_, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.base.rows import columns
 from loyalty.base.schema import ID
+from loyalty.ledger.rollforward import Moved
 from loyalty.ledger.tables import accounts, blocks, decisions, entries, holds, lots, postings
 from loyalty.ledger.types import (
     Account,
@@ -45,6 +46,17 @@ _MEMBERS_LOTS = and_(
     lots.c.cell == accounts.c.cell,
     lots.c.account_id == accounts.c.id,
     lots.c.is_open,
+)
+
+
+# Bounds are counted by us: the database's own calendar and time zone play no part.
+_MOVED = text(
+    "SELECT width_bucket(e.occurred_at, CAST(:begins AS timestamptz[])) - 1, a.points_currency, e.kind,"
+    " coalesce(e.cause = 'waived', false), p.source, p.target, sum(p.points)"
+    " FROM entries e"
+    " JOIN postings p ON p.program_id = e.program_id AND p.cell = e.cell AND p.entry_id = e.id"
+    " JOIN accounts a ON a.program_id = e.program_id AND a.cell = e.cell AND a.id = e.account_id"
+    " WHERE e.program_id = :program AND e.cell = :cell GROUP BY 1, 2, 3, 4, 5, 6"
 )
 
 
@@ -98,6 +110,47 @@ async def held(connection: AsyncConnection, program_id: UUID, cell: int, owner_i
     return found
 
 
+async def accounts_after(
+    connection: AsyncConnection,
+    program_id: UUID,
+    cell: int,
+    points_currency: str,
+    after: UUID,
+    limit: int,
+) -> list[Held]:
+    """Accounts of a lane that hold points, in the order of their ids, with all their open lots and holds."""
+    query = (
+        select(*_STORED_ACCOUNT)
+        .where(
+            accounts.c.program_id == program_id,
+            accounts.c.cell == cell,
+            accounts.c.id > after,
+            accounts.c.points_currency == points_currency,
+            accounts.c.pending + accounts.c.available + accounts.c.held > 0,
+        )
+        .order_by(accounts.c.id)
+        .limit(limit)
+    )
+    found = {row.id: Held(Account(*row), {}) for row in await connection.execute(query)}
+    open_lots = select(*_LOT).where(
+        lots.c.program_id == program_id, lots.c.cell == cell, _among(lots.c.account_id, found), lots.c.is_open
+    )
+    for row in await connection.execute(open_lots):
+        lot = Lot(*row)
+        found[lot.account_id].lots[lot.id] = lot
+    holding = [id for id, one in found.items() if one.account.held]
+    open_holds = select(*_HOLD).where(
+        holds.c.program_id == program_id,
+        holds.c.cell == cell,
+        _among(holds.c.account_id, holding),
+        holds.c.state == HoldState.OPEN,
+    )
+    for row in await connection.execute(open_holds) if holding else ():
+        hold = _hold(row)
+        found[hold.account_id] = found[hold.account_id]._replace(holds=(*found[hold.account_id].holds, hold))
+    return list(found.values())
+
+
 async def open_holds(
     connection: AsyncConnection, program_id: UUID, cell: int, owner_id: UUID
 ) -> list[PlacedHold]:
@@ -109,6 +162,67 @@ async def open_holds(
         .order_by(holds.c.held_at, holds.c.id)
     )
     return [_hold(row) for row in await connection.execute(query)]
+
+
+async def due(
+    connection: AsyncConnection, program_id: UUID, cell: int, now: datetime, after: UUID, limit: int
+) -> list[Held]:
+    """Up to `limit` accounts on which something is due at `now`, by id behind `after`, with open lots and holds."""
+    query = (
+        select(*_STORED_ACCOUNT)
+        .where(
+            accounts.c.program_id == program_id,
+            accounts.c.cell == cell,
+            accounts.c.next_due_at <= now,
+            accounts.c.id > after,
+        )
+        .order_by(accounts.c.id)
+        .limit(limit)
+    )
+    found = {row.id: Held(Account(*row), {}, []) for row in await connection.execute(query)}
+    of_lots = select(*_LOT).where(
+        lots.c.program_id == program_id, lots.c.cell == cell, lots.c.is_open, _among(lots.c.account_id, found)
+    )
+    for row in await connection.execute(of_lots):
+        found[row.account_id].lots[row.id] = Lot(*row)
+    of_holds = select(*_HOLD).where(
+        holds.c.program_id == program_id,
+        holds.c.cell == cell,
+        holds.c.state == HoldState.OPEN,
+        _among(holds.c.account_id, [id for id, one in found.items() if one.account.held]),
+    )
+    for row in await connection.execute(of_holds):
+        mine = found[row.account_id]
+        found[row.account_id] = mine._replace(holds=(*mine.holds, _hold(row)))
+    return list(found.values())
+
+
+async def moved(
+    connection: AsyncConnection, program_id: UUID, cell: int, begins: Sequence[datetime]
+) -> list[Moved]:
+    """All that entries moved, summed by period and way; `begins` are the instants at which the periods begin."""
+    rows = await connection.execute(_MOVED, {"program": program_id, "cell": cell, "begins": list(begins)})
+    return [
+        Moved(place, code, EntryKind(kind), waived, Bucket(source), Bucket(target), int(points))
+        for place, code, kind, waived, source, target, points in rows
+    ]
+
+
+async def first_occurred_at(connection: AsyncConnection, program_id: UUID) -> datetime | None:
+    """The instant of the earliest entry; None: there is none."""
+    query = select(func.min(entries.c.occurred_at)).where(entries.c.program_id == program_id)
+    return (await connection.execute(query)).scalar_one()
+
+
+async def owned(connection: AsyncConnection, program_id: UUID, cell: int) -> dict[str, int]:
+    """What all accounts hold, less what is owed, by points currency, as stored."""
+    a = accounts.c
+    query = (
+        select(a.points_currency, func.sum(a.pending + a.available + a.held - a.debt))
+        .where(a.program_id == program_id, a.cell == cell)
+        .group_by(a.points_currency)
+    )
+    return {code: int(points) for code, points in await connection.execute(query)}
 
 
 async def hold(connection: AsyncConnection, program_id: UUID, cell: int, id: UUID) -> PlacedHold | None:
@@ -204,10 +318,14 @@ async def _whole(
     for entry_id, lot_id, points, source, target in await connection.execute(query):
         moves.setdefault(entry_id, []).append(Posting(lot_id, points, Bucket(source), Bucket(target)))
     issued: dict[UUID, list[Lot]] = {}
-    of_decisions = select(*_LOT).where(
-        lots.c.program_id == program_id,
-        lots.c.cell == cell,
-        _among(lots.c.decision_id, [row.decision_id for row in rows]),
+    of_decisions = (
+        select(*_LOT)
+        .where(
+            lots.c.program_id == program_id,
+            lots.c.cell == cell,
+            _among(lots.c.decision_id, [row.decision_id for row in rows]),
+        )
+        .order_by(lots.c.id)
     )
     for row in await connection.execute(of_decisions):
         lot = Lot(*row)

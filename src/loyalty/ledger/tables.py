@@ -62,6 +62,8 @@ accounts = Table(
     Column("next_due_at", INSTANT),
     Column("first_entry_id", ID),
     Column("last_entry_id", ID),
+    Column("slides", WORD),
+    Column("idles_at", INSTANT),
     Index("accounts_id", "program_id", "cell", "id", unique=True),
     Index(
         "accounts_due",
@@ -101,8 +103,12 @@ lots = Table(
     Column("revoked", BigInteger, nullable=False),
     Column("transferred", BigInteger, nullable=False),
     Column("deficit", BigInteger, nullable=False),
+    Column("slides", WORD),
     Index("lots_open", "program_id", "cell", "account_id", "vintage_at", postgresql_where=text("is_open")),
     Index("lots_decision", "program_id", "cell", "decision_id"),
+    Index(
+        "lots_expired", "program_id", "cell", "account_id", "expires_at", postgresql_where=text("expired > 0")
+    ),
 )
 
 entries = Table(

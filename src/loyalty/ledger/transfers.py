@@ -1,6 +1,7 @@
 """Transfers: points leave lots of one account and come to child lots of another.
 
-A child keeps its parent's dates, vintage and policies; the pair of entries cancels in `transferred`.
+A child keeps its parent's dates (of what slides the end it had come to), vintage and policies; the pair of entries
+cancels in `transferred`.
 Source: docs/ledger.md, "Owners".
 """
 
@@ -41,10 +42,11 @@ def transfer(
             vintage_at=lots[lot_id].vintage_at,
             policy_number=lots[lot_id].policy_number,
             issued_activates_at=lots[lot_id].activates_at,
-            issued_expires_at=lots[lot_id].expires_at,
+            issued_expires_at=giver.end_of(lots[lot_id]),
             activates_at=lots[lot_id].activates_at,
-            expires_at=lots[lot_id].expires_at,
+            expires_at=giver.end_of(lots[lot_id]),
             arrived_at=occurred_at,
+            slides=lots[lot_id].slides,
         )
         for lot_id, points in parts
     )

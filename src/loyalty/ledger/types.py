@@ -78,8 +78,11 @@ class Lot(msgspec.Struct):
     issued_activates_at: datetime | None  # dates as hashed with the issuing entry
     issued_expires_at: datetime | None
     activates_at: datetime | None  # dates now, after redates; None: at once / never
-    expires_at: datetime | None  # the first instant at which the points are no longer good
+    expires_at: (
+        datetime | None
+    )  # the first instant at which they are no longer good, or later: `Account.end_of`
     arrived_at: datetime  # latest `occurred_at` of a posting into pending or available, or of a redate
+    slides: str | None  # policy of inactivity (JSON) it was issued by; None: nothing puts its end off
     issued: int = 0
     pending: int = 0
     available: int = 0
@@ -107,11 +110,18 @@ class Account(msgspec.Struct):
     available: int = 0
     held: int = 0
     debt: int = 0  # minus the sum of its lots' deficit
-    active_at: datetime | None = None  # last activity that counts against inactivity
+    active_at: datetime | None = None  # when its owner last earned
     next_due_at: datetime | None = None  # earliest instant at which settle finds something
     first_entry_id: UUID | None = None
     last_entry_id: UUID | None = None
+    slides: str | None = None  # policy of inactivity (JSON) by which activity counts; None: nothing slides
+    idles_at: datetime | None = None  # to which instant activity has put off the end of what slides
     settled_at: datetime | None = None  # instant to which this working copy was settled; not stored
+
+    def end_of(self, lot: Lot) -> datetime | None:
+        """The first instant at which the points of one of its lots are no longer good, as things stand."""
+        end, idles_at = lot.expires_at, self.idles_at
+        return end if end is None or idles_at is None or lot.slides is None else max(end, idles_at)
 
 
 class HoldState(StrEnum):
@@ -289,6 +299,7 @@ class LotView(msgspec.Struct, frozen=True):
     activates_at: datetime | None
     expires_at: datetime | None
     last_day_on: date | None
+    slides: bool  # whether activity puts its end off
     decision_id: UUID
 
 

@@ -4,7 +4,7 @@ Which points, is the caller's: it reads the stored awards and postings of what i
 Source: docs/ledger.md, "Undo".
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -64,7 +64,7 @@ def revoke(
             short.append((lot_id, wanted))
     shortfall = sum(points for _, points in short)
     if shortfall and others:
-        for lot in sorted(lots.values(), key=spending_order):
+        for lot in sorted(lots.values(), key=spending_order(account)):
             part = min(shortfall, lot.available - taken.get(lot.id, 0))
             if part:
                 postings.append(Posting(lot.id, part, Bucket.AVAILABLE, Bucket.REVOKED))
@@ -117,6 +117,20 @@ def restore(
     )
 
 
+def last_expired(account: Account, lots: Iterable[Lot], points: int) -> Parts:
+    """Which lots give back `points` of what expired: those that ended last first.
+
+    Needs: so many have expired of them.
+    """
+    parts: list[tuple[UUID, int]] = []
+    for lot in sorted(lots, key=spending_order(account), reverse=True):
+        part = min(points, lot.expired)
+        if part:
+            parts.append((lot.id, part))
+            points -= part
+    return tuple(parts)
+
+
 def reinstate(
     account: Account,
     lots: Mapping[UUID, Lot],
@@ -125,13 +139,13 @@ def reinstate(
     expires_at: datetime | None,
     cause: str | None = None,
 ) -> EntryDraft:
-    """Give expired points back to their lots, good until `expires_at`; settle afterwards.
+    """Give expired points back to their lots, good until `expires_at` at least; settle afterwards.
 
-    Raises: BalanceLimitExceeded.
+    A lot of which points are left may be good for longer already, and stays so. Raises: BalanceLimitExceeded.
     """
     refuse_too_many(account, sum(points for _, points in parts))
     redates = tuple(
-        Redate(lot_id, lot.activates_at, lot.expires_at, lot.activates_at, expires_at)
+        Redate(lot_id, lot.activates_at, lot.expires_at, lot.activates_at, _later(lot.expires_at, expires_at))
         for lot_id, _ in parts
         if (lot := lots[lot_id])
     )
@@ -169,6 +183,11 @@ def forfeit(
     if available:
         postings = moves(available, Bucket.AVAILABLE, Bucket.EXPIRED)
         yield EntryDraft(account.id, EntryKind.EXPIRE, occurred_at, postings, cause=cause)
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    """The later end of two; None is never."""
+    return None if one is None or other is None else max(one, other)
 
 
 def _merged(postings: list[Posting]) -> tuple[Posting, ...]:

@@ -1,6 +1,7 @@
 """The SQL of members, their profiles and identifiers: reads only, they are written by posting under the head."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -38,6 +39,17 @@ async def places(
         msgspec.convert({"kind": kind, "value": value}, Identifier): Place(cell, member_id)
         for kind, value, cell, member_id in rows
     }
+
+
+async def joined_at(
+    connection: AsyncConnection, program_id: UUID, cell: int, member_ids: Sequence[UUID]
+) -> dict[UUID, datetime]:
+    """When members of a lane joined."""
+    c = members.c
+    query = select(c.id, c.enrolled_at).where(
+        c.program_id == program_id, c.cell == cell, c.id.in_(member_ids)
+    )
+    return {row.id: row.enrolled_at for row in await connection.execute(query)}
 
 
 async def member(connection: AsyncConnection, program_id: UUID, place: Place) -> Member | None:

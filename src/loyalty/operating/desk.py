@@ -4,6 +4,7 @@ What changes points or configuration goes down the one road like every other com
 back as an exception that tells the same code.
 """
 
+import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncGenerator
@@ -26,15 +27,21 @@ from loyalty.base.errors import LoyaltyError
 from loyalty.base.ids import NIL, Ids
 from loyalty.base.problems import problem
 from loyalty.base.settings import Settings
-from loyalty.posting.answers import ClockAnswer, PublishedAnswer
-from loyalty.posting.commands import Actor, AdvanceClock, Command, Idempotency, Publish, Submission
+from loyalty.jobs.redates import confirmed, plan_of, refuse_other
+from loyalty.jobs.runs import execute
+from loyalty.jobs.service import get_run, queue_move, queue_run
+from loyalty.jobs.types import Run, RunKind, RunState
+from loyalty.jobs.works import WORKS
+from loyalty.posting.answers import MoveAnswer, PublishedAnswer
+from loyalty.posting.commands import Actor, Command, Idempotency, MoveClock, Publish, Submission
 from loyalty.posting.configuration import Configuration
 from loyalty.posting.runtime import Runtime, open_runtime
 from loyalty.posting.validate import refuse_invalid
 from loyalty.programs.service import create_program, get_program, list_programs
 from loyalty.programs.types import Program, ProgramKind, ProgramNotFound
 
-_OPERATOR = Actor("operator", NIL, Role.ADMIN)
+_POLL_S = 0.1  # between two looks at a run that somebody else does
+OPERATOR = Actor("operator", NIL, Role.ADMIN)
 
 
 class DeskError(Exception):
@@ -56,9 +63,9 @@ class Desk:
         """The answer of one command. Raises: DeskError when it is refused."""
         request_id = str(self.ids())
         # A key of its own: run again after a commit of unknown outcome, it finds that it was done.
-        once = Idempotency(request_id, _OPERATOR.id, self.runtime.digests.of(request_id.encode()))
+        once = Idempotency(request_id, OPERATOR.id, self.runtime.digests.of(request_id.encode()))
         answer = await self.runtime.pipe.submit(
-            Submission(program_id, command, _OPERATOR, request_id, idempotency=once)
+            Submission(program_id, command, OPERATOR, request_id, idempotency=once)
         )
         if answer.status >= 400:
             raise _refusal(msgspec.json.decode(answer.body))
@@ -127,7 +134,7 @@ class Desk:
     async def in_force(self, program_id: UUID) -> Configuration:
         """The configuration by which the program judges what happens now."""
         found = (await self.runtime.history(program_id)).at(await self.runtime.now(program_id))
-        return Configuration(found.settings, found.ruleset, found.rewards)
+        return Configuration(found.settings, found.ruleset, found.rewards, tuple(found.ladders.values()))
 
     async def publish(
         self, program_id: UUID, configuration: Configuration, effective_at: datetime | None = None
@@ -140,10 +147,57 @@ class Desk:
         return msgspec.json.decode(body, type=PublishedAnswer)
 
     async def advance_clock(self, program_id: UUID, to: datetime) -> datetime:
-        """Set a sandbox program's clock forward. Raises: DeskError."""
+        """Move a sandbox program's clock forward and wait until it stands there. Raises: DeskError."""
         _refuse_far(to)
-        body = await self.submit(program_id, AdvanceClock(to.astimezone(UTC)))
-        return msgspec.json.decode(body, type=ClockAnswer).now
+        runtime = self.runtime
+        body = await self.submit(program_id, MoveClock(to.astimezone(UTC)))
+        run_id = msgspec.json.decode(body, type=MoveAnswer).id
+        await queue_move(runtime.engine, program_id, run_id, self.now())
+        await self._done(program_id, run_id)
+        return await runtime.now(program_id)
+
+    # --- redates -----------------------------------------------------------------------------------------
+
+    async def plan_redates(self, program_id: UUID, points_currency: str) -> Run:
+        """The run that found what would change, done here. Raises: DeskError."""
+        history, now = await self.runtime.history(program_id), await self.runtime.now(program_id)
+        try:
+            given = plan_of(points_currency, history, now)
+        except LoyaltyError as refusal:
+            raise _refusal(problem(refusal, "")) from None
+        return await self._run(program_id, RunKind.REDATE_PLAN, given)
+
+    async def confirm_redates(self, program_id: UUID, plan_id: UUID) -> Run:
+        """The run that did what the plan found, done here. Raises: DeskError."""
+        history, now = await self.runtime.history(program_id), await self.runtime.now(program_id)
+        try:
+            async with reading(self.runtime.engine, program_id) as connection:
+                plan = refuse_other(await get_run(connection, program_id, plan_id))
+            given = confirmed(plan, (plan.result or {}).get("digest", ""), history, now)
+        except LoyaltyError as refusal:
+            raise _refusal(problem(refusal, "")) from None
+        await self.note(program_id, "redate.confirm", str(plan_id))
+        return await self._run(program_id, RunKind.REDATE, given)
+
+    async def _run(self, program_id: UUID, kind: RunKind, given: dict[str, Any]) -> Run:
+        """Long work done here and now as a worker would do it, unless one takes it first. Raises: DeskError."""
+        async with transaction(self.runtime.engine, program_id) as connection:
+            run = await queue_run(connection, program_id, kind, at=self.now(), ids=self.ids, given=given)
+        return await self._done(program_id, run.id)
+
+    async def _done(self, program_id: UUID, run_id: UUID) -> Run:
+        """A run once it is over: done here, unless a worker has it. Raises: DeskError when it failed."""
+        while True:
+            await execute(self.runtime, program_id, run_id, WORKS)
+            async with reading(self.runtime.engine, program_id) as connection:
+                run = await get_run(connection, program_id, run_id)
+            if run.ended_at is not None:
+                break
+            await asyncio.sleep(_POLL_S)
+        if run.state is RunState.FAILED:
+            told = run.result or {}
+            raise DeskError(told["code"], told.get("detail", f"Run {run.id} has failed."))
+        return run
 
     # --- credentials -------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ Ids and figures only, no personal data: an answer outlives the erasure of its me
 """
 
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
@@ -37,6 +37,19 @@ class Receipt(Struct, frozen=True):
     lines: tuple[str, ...]
 
 
+class StandingAnswer(Struct, frozen=True):
+    """Where a member stands on one ladder, and how far the next tier is."""
+
+    tier_set: str
+    tier: str | None  # null: none of it
+    since: datetime | None
+    counted: int  # so far in the present window: points, minor units, purchases, days or months
+    until: date | None  # last day of the window; null: it moves with every day, or never ends
+    next_tier: str | None  # null: there is none above
+    missing: int  # to the next tier
+    to_keep: int  # what would carry the present tier anew; 0: it does
+
+
 class Captured(Struct, frozen=True):
     """What a purchase or a redemption took of one hold, and what became of the rest of it."""
 
@@ -53,7 +66,7 @@ class PurchaseAnswer(Struct, frozen=True):
     member_id: UUID | None
     earned: tuple[Earned, ...]
     balances: tuple[Balance, ...]
-    standing: tuple[dict[str, Any], ...]
+    standing: tuple[StandingAnswer, ...]
     receipt: Receipt
     ruleset_version: int
     recorded_at: datetime
@@ -76,7 +89,7 @@ class QuoteAnswer(Struct, frozen=True):
     member_id: UUID | None
     earned: tuple[QuotedPoints, ...]
     balances: tuple[Balance, ...]  # as they would be after it
-    standing: tuple[dict[str, Any], ...]
+    standing: tuple[StandingAnswer, ...]
     receipt: Receipt
     ruleset_version: int
     captured: tuple[Captured, ...] = ()
@@ -161,7 +174,7 @@ class ProposalAnswer(Struct, frozen=True):
     """A proposal as the command left it; what was earned and the balances are there once it is approved."""
 
     id: UUID
-    kind: Literal["adjustment", "write_off"]
+    kind: Literal["adjustment", "write_off", "reinstatement"]
     state: Literal["proposed", "approved", "rejected"]
     member_id: UUID
     points_currency: str
@@ -170,6 +183,22 @@ class ProposalAnswer(Struct, frozen=True):
     reference: str | None
     lapses_at: datetime
     earned: tuple[Earned, ...]
+    balances: tuple[Balance, ...]
+    recorded_at: datetime
+    decision_id: UUID
+
+
+class ReinstatementAnswer(Struct, frozen=True):
+    """Expired points that are good again, at least to their new last day."""
+
+    id: UUID
+    member_id: UUID
+    points_currency: str
+    points: int
+    reason: str
+    reference: str | None
+    expires_at: datetime
+    last_day_on: date
     balances: tuple[Balance, ...]
     recorded_at: datetime
     decision_id: UUID
@@ -195,6 +224,25 @@ class FreezeAnswer(Struct, frozen=True):
     frozen: bool
     reason: str
     since: datetime
+    decision_id: UUID
+
+
+class GivenTier(Struct, frozen=True):
+    """A tier by hand; it holds until its end, null: until it is taken back."""
+
+    tier: str
+    given_at: datetime
+    until: datetime | None
+    reason: str
+
+
+class TierAnswer(Struct, frozen=True):
+    """Where the member stands after a tier was given or taken back."""
+
+    member_id: UUID
+    standing: StandingAnswer
+    given: GivenTier | None
+    recorded_at: datetime
     decision_id: UUID
 
 
@@ -230,6 +278,28 @@ class SettledAnswer(Struct, frozen=True):
 
     member_id: UUID
     balances: tuple[Balance, ...]
+    recorded_at: datetime
+    decision_id: UUID
+
+
+class RedatedAnswer(Struct, frozen=True):
+    """Lots of a member that got other ends."""
+
+    member_id: UUID
+    points_currency: str
+    lots: int
+    points: int
+    expired: int  # of them: over by their new ends
+    balances: tuple[Balance, ...]
+    recorded_at: datetime
+    decision_id: UUID
+
+
+class NotifiedAnswer(Struct, frozen=True):
+    """How many notices a member was given."""
+
+    member_id: UUID
+    notices: int
     recorded_at: datetime
     decision_id: UUID
 
@@ -316,6 +386,17 @@ class PublishedAnswer(Struct, frozen=True):
     number: int
     effective_at: datetime
     ruleset_version: int
+    decision_id: UUID
+
+
+class MoveAnswer(Struct, frozen=True):
+    """The run that moves a clock: it is over when the clock stands at `to`."""
+
+    id: UUID
+    kind: Literal["clock"]
+    state: Literal["queued"]
+    now: datetime
+    to: datetime
     decision_id: UUID
 
 

@@ -6,16 +6,18 @@ a refusal leaves no trace. What is missing is asked for by raising `Needs`; stor
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from copy import copy
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from msgspec import Struct, field
 
+from loyalty.base.calendar import local_date
 from loyalty.base.errors import LawBroken
 from loyalty.conditions.types import Facts
 from loyalty.ledger import postings
+from loyalty.ledger.expiry import stir
 from loyalty.ledger.settle import next_due, settle
 from loyalty.ledger.types import (
     POINTS_MAX,
@@ -32,9 +34,12 @@ from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier, Member, MemberErased, MemberNotFound, MemberStatus, Profile
 from loyalty.posting.commands import MemberRef, Submission
 from loyalty.posting.configuration import Configuration, History, Loaded
+from loyalty.posting.detail import Stood
 from loyalty.posting.returned import Part
+from loyalty.programs.types import SandboxClock
 from loyalty.rewards.types import Redemption, RedemptionNotFound
 from loyalty.rules.types import CounterKey, Evaluation
+from loyalty.tiers.types import Day, Move, Standing
 
 ActivityName = tuple[str, str, str]  # kind, source, external_id
 
@@ -54,10 +59,15 @@ class Keys(Struct):
     decisions: set[tuple[int, UUID]] = field(default_factory=set[tuple[int, UUID]])
     activities: set[tuple[int, UUID]] = field(default_factory=set[tuple[int, UUID]])
     lots: set[tuple[int, UUID]] = field(default_factory=set[tuple[int, UUID]])  # open or not
+    # Lots of accounts of which points expired, with an end after this.
+    expired: dict[UUID, datetime] = field(default_factory=dict[UUID, datetime])
     redemptions: set[tuple[int, UUID]] = field(default_factory=set[tuple[int, UUID]])
     stocks: set[str] = field(default_factory=set[str])
     identified: set[UUID] = field(default_factory=set[UUID])  # members whose kinds of identifiers count
     proposals: set[UUID] = field(default_factory=set[UUID])
+    standings: bool = False  # of all members that are read
+    days: dict[UUID, date] = field(default_factory=dict[UUID, date])  # of members, since when
+    noticed: set[UUID] = field(default_factory=set[UUID])  # members: what they were told ahead
 
     @staticmethod
     def none() -> "Keys":
@@ -82,10 +92,13 @@ class Keys(Struct):
             or self.decisions
             or self.activities
             or self.lots
+            or self.expired
             or self.redemptions
             or self.stocks
             or self.identified
             or self.proposals
+            or self.days
+            or self.noticed
         )
 
 
@@ -154,7 +167,7 @@ class Proposal(Struct, frozen=True):
     """
 
     id: UUID
-    kind: str  # adjustment, write_off
+    kind: str  # adjustment, write_off, reinstatement
     member_id: UUID
     points_currency: str
     points: int  # credit above zero, debit below; of a write-off: at most so many
@@ -187,6 +200,22 @@ class Pin(Struct, frozen=True):
     hash: str
     failed: int = 0
     locked_until: datetime | None = None
+
+
+class Stands(Struct, frozen=True):
+    """Where a member stands on a ladder, and the number of the configuration whose ladder that is."""
+
+    standing: Standing
+    judged_by: int
+
+
+class Notice(Struct, frozen=True, order=True):
+    """What a member is told once: what of it ends on which day, told how many days before."""
+
+    kind: str  # points, tier
+    about: str  # points currency, tier set
+    day: date  # the last on which the points are good, the first on which the tier is lower
+    days_before: int
 
 
 class Reservation(Struct, frozen=True):
@@ -269,7 +298,7 @@ class Book:
         now: datetime,
         ids: Callable[[], UUID],
         cells: int,
-        sandbox_clock: datetime | None = None,
+        clock: SandboxClock | None = None,
     ) -> None:
         self.program_id = program_id
         self.history = history
@@ -277,7 +306,7 @@ class Book:
         self.now = now
         self.ids = ids
         self.cells = cells
-        self.sandbox_clock = sandbox_clock
+        self.clock = clock
         self.records: dict[tuple[UUID, str], StoredRecord | None] = {}
         self.names: dict[ActivityName, ActivityKey | None] = {}
         self.names_of: dict[UUID, ActivityName] = {}  # purchases by activity
@@ -286,6 +315,7 @@ class Book:
         self.accounts: dict[tuple[UUID, str], Account] = {}
         self.lots: dict[UUID, dict[UUID, Lot]] = {}
         self.lots_complete: set[UUID] = set()  # accounts all of whose open lots and holds are here
+        self.expired_since: dict[UUID, datetime] = {}  # accounts with all that expired and ended after this
         self.holds: dict[UUID, PlacedHold | None] = {}
         self.holds_of: dict[UUID, set[UUID]] = {}  # those that are here, by account
         self.counters: dict[tuple[UUID, CounterKey], int] = {}
@@ -307,6 +337,13 @@ class Book:
         self.freezes: dict[tuple[UUID, str], Freeze] = {}
         self.pins: dict[UUID, Pin] = {}
         self.changes: dict[UUID, datetime] = {}  # when profile or identifiers of a member last changed
+        self.ranked: set[UUID] = set()  # members whose standings are all here
+        self.standings: dict[tuple[UUID, str], Stands] = {}
+        self.days_since: dict[UUID, date] = {}  # from which date on the days of a member are all here
+        self.days: dict[UUID, dict[date, Day]] = {}
+        self.unsure: set[UUID] = set()  # whose days a read may show with or without the batch before this one
+        self.notices: dict[UUID, set[Notice]] = {}  # of days to come, by member
+        self.noticed: set[UUID] = set()  # whose notices were read
         # What this batch changes, for the writer: new rows, and rows that stood before.
         self.new_records: dict[tuple[UUID, str], StoredRecord] = {}
         self.new_names: dict[ActivityName, ActivityKey] = {}
@@ -332,9 +369,15 @@ class Book:
         self.changed_freezes: set[tuple[UUID, str]] = set()
         self.new_changes: set[UUID] = set()
         self.changed_pins: set[UUID] = set()
+        self.changed_standings: set[tuple[UUID, str]] = set()
+        self.new_days: dict[tuple[UUID, date], Day] = {}  # what comes to each
+        self.new_moves: list[
+            tuple[UUID, str, UUID, tuple[Move, ...]]
+        ] = []  # whose, on which ladder, by which decision
+        self.new_notices: list[tuple[UUID, UUID, Notice]] = []  # whose, by which decision
         self.audit: list[tuple[Submission, AuditLine]] = []
         self.published: tuple[int, datetime, Configuration] | None = None
-        self.clock_to: datetime | None = None
+        self.clock_moved = False
         self.closes_on: Any = None
 
     def follow(self, before: "Book") -> None:
@@ -369,6 +412,17 @@ class Book:
             self.changes[id] = before.changes[id]
         for id in before.changed_pins:
             self.pins[id] = before.pins[id]
+        for key in before.changed_standings:
+            self.standings[key] = before.standings[key]
+        for id, _ in before.new_days:
+            if id in before.newcomers:
+                self.days[id] = dict(before.days[id])
+            elif id in before.days_since:
+                self.days_since[id], self.days[id] = before.days_since[id], dict(before.days[id])
+            else:
+                self.unsure.add(id)
+        for id, _, notice in before.new_notices:
+            self.notices.setdefault(id, set()).add(notice)
         for id, (_, activity) in (*before.new_activities.items(), *before.changed_activities.items()):
             self.activities[id] = activity
             self.returns[id] = before.returns.get(id, ())
@@ -619,6 +673,28 @@ class Book:
         self.know_owner(member_id)
         return self.pins.get(member_id)
 
+    def standing(self, member_id: UUID, tier_set: str) -> Stands | None:
+        """Where a member was last found to stand; None: nobody has looked yet."""
+        if member_id not in self.ranked and member_id not in self.newcomers:
+            raise Needs(Keys(members={member_id}, standings=True))
+        return self.standings.get((member_id, tier_set))
+
+    def days_of(self, member_id: UUID, since: date) -> dict[date, Day]:
+        """What a member did day by day, from a date on and perhaps before it. Raises: Overtaken."""
+        if member_id in self.newcomers:
+            return self.days.get(member_id, {})
+        if self.days_since.get(member_id, date.max) > since:
+            if member_id in self.unsure:
+                raise Overtaken
+            raise Needs(Keys(days={member_id: since}))
+        return self.days[member_id]
+
+    def told(self, member_id: UUID) -> set[Notice]:
+        """What a member was told already of days to come."""
+        if member_id not in self.noticed and member_id not in self.newcomers:
+            raise Needs(Keys(noticed={member_id}))
+        return self.notices.get(member_id, set())
+
     def proposal(self, id: UUID) -> Proposal | None:
         self.home(id)
         if id not in self.proposals:
@@ -677,6 +753,11 @@ class Work:
         self.freezes: dict[tuple[UUID, str], Freeze] = {}
         self.changes: dict[UUID, datetime] = {}
         self.pins: dict[UUID, Pin] = {}
+        self.standings: dict[tuple[UUID, str], Stands] = {}
+        self.stood: dict[tuple[UUID, str], Stood] = {}  # what the decision notes of them
+        self.did: dict[tuple[UUID, date], Day] = {}  # what comes to each day
+        self.moves: list[tuple[UUID, str, UUID, tuple[Move, ...]]] = []
+        self.notices: list[tuple[UUID, UUID, Notice]] = []
         self.audit: list[AuditLine] = []
         self.new_names: dict[ActivityName, ActivityKey] = {}
         self.cancelled: set[ActivityName] = set()
@@ -692,7 +773,7 @@ class Work:
         self.stocks: dict[str, int] = {}
         self.reservations: dict[tuple[str, UUID], Reservation] = {}
         self.published: tuple[int, datetime, Configuration] | None = None
-        self.clock_to: datetime | None = None
+        self.clock: SandboxClock | None = None
         self.closes_on: Any = None
         self.touched: set[int] = set()
         self._deltas: list[tuple[Entry, Account, int, int, int, int]] = []
@@ -718,6 +799,11 @@ class Work:
         mine = self.accounts[key] = copy(stored)
         self.settle(mine)
         return mine
+
+    def joined_on(self, member_id: UUID) -> date:
+        """The local date on which a member joined."""
+        member = self.new_members.get(member_id) or self.book.member(member_id)
+        return local_date(member.enrolled_at, self.book.history.now.zone)
 
     def open_account(self, owner_id: UUID, currency: str) -> Account:
         """The account, new and empty when it is the owner's first of this points currency."""
@@ -753,6 +839,14 @@ class Work:
         if keys.lots:
             raise Needs(keys)
         return mine
+
+    def expired_lots(self, account: Account, since: datetime) -> dict[UUID, Lot]:
+        """Copies of an account's lots of which points expired, and whose end is after `since`."""
+        known = self.book.expired_since.get(account.id)
+        if known is None or known > since:
+            raise Needs(Keys(open_lots={account.id}, expired={account.id: since}))
+        mine = self.open_lots(account).items()
+        return {id: lot for id, lot in mine if lot.expired and lot.expires_at and lot.expires_at > since}
 
     def open_holds(self, account: Account) -> list[PlacedHold]:
         """Copies of all open holds of an account, in the order in which they were placed."""
@@ -804,6 +898,9 @@ class Work:
         # Not in `apply`: as of a past instant points may stand side by side that never did in the books.
         if account.pending + account.available + account.held > POINTS_MAX:
             raise LawBroken(f"{entry.kind} leaves account {account.id} with more than can be counted")
+        if stir(account, entry, self.book.history.now.zone):
+            holds = self.holds.get(account.id, {}).values()
+            account.next_due_at = next_due(account, self.open_lots(account), holds)
         self.entries.append(entry)
         self._deltas.append((entry, account, *before))
         return entry
@@ -871,6 +968,27 @@ class Work:
             return self.pins.get(member_id)
         return self.book.pin(member_id)
 
+    def days(self, member_id: UUID, since: date) -> list[Day]:
+        """What a member did day by day, this command's part with it, from a date on and perhaps before it."""
+        stored = {} if member_id in self.new_members else self.book.days_of(member_id, since)
+        if not self.did:
+            return list(stored.values())
+        mine = {on: day for (id, on), day in self.did.items() if id == member_id}
+        return [
+            *(day for on, day in stored.items() if on not in mine),
+            *(_sum(stored.get(on), day) for on, day in mine.items()),
+        ]
+
+    def stood_of(self, member_id: UUID | None) -> tuple[Stood, ...]:
+        """What the decision notes of tiers: those of the member it is about."""
+        assert all(id == member_id for id, _ in self.stood), "a decision moves the tiers of its own member"
+        return tuple(self.stood.values())
+
+    def does(self, member_id: UUID, day: Day) -> None:
+        """Something comes to a day of a member, or goes from it (below zero)."""
+        key = (member_id, day.on)
+        self.did[key] = _sum(self.did.get(key), day)
+
     def counter(self, owner_id: UUID, key: CounterKey) -> int:
         mine = self.counted.get((owner_id, key))
         if mine is not None:
@@ -905,6 +1023,7 @@ class Work:
         """One of several decisions of this command is made; what follows belongs to the next."""
         self.parts.append(made)
         self.entries, self.events, self.used, self._deltas = [], [], [], []
+        self.stood = {}
         self.decision_id = self.book.ids()
 
     def accept(self, last: Made) -> None:
@@ -952,6 +1071,19 @@ class Work:
         book.new_changes.update(self.changes)
         book.pins.update(self.pins)
         book.changed_pins.update(self.pins)
+        for key, stands in self.standings.items():
+            if book.standings.get(key) != stands:
+                book.standings[key] = stands
+                book.changed_standings.add(key)
+        for (id, on), day in self.did.items():
+            book.new_days[id, on] = _sum(book.new_days.get((id, on)), day)
+            if id in book.days_since or id in book.newcomers or id in self.new_members:
+                days = book.days.setdefault(id, {})
+                days[on] = _sum(days.get(on), day)
+        book.new_moves.extend(self.moves)
+        book.new_notices.extend(self.notices)
+        for id, _, notice in self.notices:
+            book.notices.setdefault(id, set()).add(notice)
         book.audit.extend((self.submission, line) for line in self.audit)
         for name, held in self.new_names.items():
             book.names[name] = book.new_names[name] = held
@@ -993,8 +1125,8 @@ class Work:
             book.reserve(*key, reservation)
             book.changed_reservations[key] = reservation
         book.published = self.published or book.published
-        if self.clock_to is not None:
-            book.clock_to = book.sandbox_clock = self.clock_to
+        if self.clock is not None:
+            book.clock, book.clock_moved = self.clock, True
         book.closes_on = self.closes_on or book.closes_on
 
     def _accept_people(self) -> None:
@@ -1035,3 +1167,13 @@ class Work:
         for id, lot in self.lots[account.id].items():
             if stored.get(id) != lot:
                 stored[id] = book.changed_lots[id] = lot
+
+
+def _sum(before: Day | None, more: Day) -> Day:
+    """A day with what comes to it."""
+    if before is None:
+        return more
+    points = dict(before.points)
+    for code, figure in more.points.items():
+        points[code] = points.get(code, 0) + figure
+    return Day(before.on, before.spend_minor + more.spend_minor, before.visits + more.visits, points)

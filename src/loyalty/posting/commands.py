@@ -64,6 +64,15 @@ class Enrol(Struct, frozen=True, tag="enrol"):
     profile: Profile = Profile()
 
 
+class ImportMember(Struct, frozen=True, tag="import_member"):
+    """A member of a former system, who counts from the day of joining there; nobody who is a member already."""
+
+    identifiers: tuple[Identifier, ...]
+    profile: Profile
+    source: str
+    enrolled_at: datetime | None = None  # None: now
+
+
 class AddIdentifier(Struct, frozen=True, tag="identifier"):
     member: MemberRef
     identifier: Identifier
@@ -173,6 +182,16 @@ class WriteOff(Struct, frozen=True, tag="write_off", omit_defaults=True):
     reference: str | None = None
 
 
+class Reinstate(Struct, frozen=True, tag="reinstate", omit_defaults=True):
+    """Gives expired points back by hand, those that ended last first; many become a proposal."""
+
+    member: MemberRef
+    points_currency: str
+    points: int | None  # None: all whose time to be given back is not over
+    reason: str
+    reference: str | None = None
+
+
 class Approve(Struct, frozen=True, tag="approve"):
     """A second person lets a proposal happen."""
 
@@ -203,6 +222,26 @@ class Freeze(Struct, frozen=True, tag="freeze"):
     reason: str
 
 
+class GiveTier(Struct, frozen=True, tag="give_tier"):
+    """A tier by hand, whatever was earned, until an instant or for ever; None takes back what was given."""
+
+    member: MemberRef
+    tier_set: str
+    tier: str | None
+    until: datetime | None
+    reason: str
+
+
+class ImportStanding(Struct, frozen=True, tag="import_standing"):
+    """A tier as it was held in a former system since an instant; what was given later than that stays."""
+
+    member: MemberRef
+    tier_set: str
+    tier: str
+    since: datetime
+    until: datetime | None = None  # None: until it is taken back
+
+
 class Unfreeze(Struct, frozen=True, tag="unfreeze"):
     member: MemberRef
     points_currency: str
@@ -227,6 +266,21 @@ class Settle(Struct, frozen=True, tag="settle"):
     """Writes what has fallen due on a member's accounts by itself; every other command does it on its way."""
 
     member_id: UUID
+
+
+class RedateLots(Struct, frozen=True, tag="redate"):
+    """Gives a member's lots the ends of the policy that came with a configuration, if it is still in force."""
+
+    member_id: UUID
+    points_currency: str
+    number: int
+
+
+class Notify(Struct, frozen=True, tag="notify"):
+    """Tells what is ahead of a member: what is due to be told on the program day `on`, perhaps later than on it."""
+
+    member_id: UUID
+    on: date
 
 
 class PlaceHold(Struct, frozen=True, tag="place_hold", omit_defaults=True):
@@ -331,8 +385,14 @@ class Publish(Struct, frozen=True, tag="publish"):
     after: int | None = None  # number of the configuration that the caller saw in force
 
 
+class MoveClock(Struct, frozen=True, tag="move_clock"):
+    """Has a sandbox program's clock moved forward: until it stands there, nobody else writes. Takes every lane."""
+
+    to: datetime
+
+
 class AdvanceClock(Struct, frozen=True, tag="advance_clock"):
-    """Moves a sandbox program's clock forward; takes every lane of the program."""
+    """Sets a sandbox program's clock to an instant on the way of a move, or to its end; takes every lane."""
 
     to: datetime
 
@@ -345,6 +405,7 @@ class CloseDay(Struct, frozen=True, tag="close_day"):
 
 Command = (
     Enrol
+    | ImportMember
     | AddIdentifier
     | ChangeMember
     | EraseMember
@@ -356,13 +417,18 @@ Command = (
     | ClaimPurchase
     | Adjust
     | WriteOff
+    | Reinstate
     | Approve
     | Reject
     | TransferPoints
     | Freeze
+    | GiveTier
+    | ImportStanding
     | Unfreeze
     | ImportLot
     | Settle
+    | RedateLots
+    | Notify
     | PlaceHold
     | HoldReward
     | ExtendHold
@@ -374,6 +440,7 @@ Command = (
     | CancelRedemption
     | ChangeStock
     | Publish
+    | MoveClock
     | AdvanceClock
     | CloseDay
 )

@@ -1,10 +1,10 @@
-"""A program's configuration: settings, ruleset and rewards published together under one number, and its history.
+"""A program's configuration, settings, rules, rewards and tier sets under one number, and the history of them all.
 
 A configuration is immutable once published; a purchase is judged by the one in force at its `occurred_at`.
 """
 
 from bisect import bisect_right
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
@@ -15,19 +15,31 @@ from loyalty.programs.types import PointsCurrency, ProgramSettings
 from loyalty.rewards.availability import Offer
 from loyalty.rewards.types import Catalogue
 from loyalty.rules.compile import Compiled, compile_ruleset
-from loyalty.rules.types import Ruleset
+from loyalty.rules.types import Ruleset, Terms
+from loyalty.tiers.types import TierSet, TierSets
 
 
 class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     settings: ProgramSettings
     ruleset: Ruleset = Ruleset()
     rewards: Catalogue = ()
+    tier_sets: TierSets = ()
 
-    def stored(self) -> tuple[str, str, str | None]:
-        """Settings, ruleset and rewards as they are written, JSON; None where there are no rewards."""
-        parts = (self.settings, self.ruleset, self.rewards)
-        settings, ruleset, rewards = (msgspec.json.encode(part).decode() for part in parts)
-        return settings, ruleset, rewards if self.rewards else None
+    def stored(self) -> tuple[str, str, str | None, str | None]:
+        """Settings, ruleset, rewards and tier sets as written, JSON; None in place of no rewards or tiers."""
+        parts = (self.settings, self.ruleset, self.rewards, self.tier_sets)
+        settings, ruleset, rewards, tier_sets = (msgspec.json.encode(part).decode() for part in parts)
+        return settings, ruleset, rewards if self.rewards else None, tier_sets if self.tier_sets else None
+
+    @staticmethod
+    def read(settings: str, ruleset: str, rewards: str | None, tier_sets: str | None) -> "Configuration":
+        """The configuration that was stored so."""
+        return Configuration(
+            msgspec.json.decode(settings, type=ProgramSettings),
+            msgspec.json.decode(ruleset, type=Ruleset),
+            msgspec.json.decode(rewards or "[]", type=Catalogue),
+            msgspec.json.decode(tier_sets or "[]", type=TierSets),
+        )
 
 
 class Published(Struct, frozen=True):
@@ -47,12 +59,23 @@ class Loaded:
         self.settings = published.configuration.settings
         self.ruleset = published.configuration.ruleset
         self.rewards = published.configuration.rewards
+        self.ladders: dict[str, TierSet] = {one.id: one for one in published.configuration.tier_sets}
         self.zone = ZoneInfo(self.settings.zone)
         self.currencies: dict[str, PointsCurrency] = {c.code: c for c in self.settings.points_currencies}
 
     @cached_property
     def compiled(self) -> Compiled:
         return compile_ruleset(self.ruleset, self.zone)
+
+    @cached_property
+    def terms(self) -> dict[str, Terms]:
+        """The rules whose points have terms of their own, by id."""
+        return {rule.id: rule.terms for rule in self.ruleset.rules if rule.terms is not None}
+
+    @cached_property
+    def tiers_date(self) -> bool:
+        """Whether a tier says when points end."""
+        return any(tier.expiry for ladder in self.ladders.values() for tier in ladder.tiers)
 
     @cached_property
     def offers(self) -> dict[str, Offer]:
@@ -67,9 +90,8 @@ class History:
     number holds. A plan is so withdrawn or replaced by publishing for its very instant.
     """
 
-    __slots__ = ("_by_instant", "_effective", "_loaded")
-
     def __init__(self, published: list[Published]) -> None:
+        self._published = published
         self._loaded = [Loaded(p) for p in published]
         self._by_instant = sorted(self._loaded, key=lambda one: (one.effective_at, one.number))
         self._effective = [one.effective_at for one in self._by_instant]
@@ -94,6 +116,28 @@ class History:
         """What comes in force after `instant`, in that order; what is replaced for its very instant is left out."""
         later = {one.effective_at: one for one in self._by_instant[bisect_right(self._effective, instant) :]}
         return list(later.values())
+
+    def planning(self, configuration: Configuration, effective_at: datetime) -> "History":
+        """This history as it would be with one more configuration."""
+        return History([*self._published, Published(self.now.number + 1, effective_at, configuration)])
+
+    def until(self, instant: datetime) -> list[Loaded]:
+        """All that came in force by `instant`, in that order; also what was replaced at its very instant."""
+        return self._by_instant[: bisect_right(self._effective, instant)]
+
+    def succession(self, number: int, until: datetime) -> list[Loaded]:
+        """What came in force after the configuration `number` was, up to `until`, in that order."""
+        behind = self._by_instant[self._by_instant.index(self._loaded[number - 1]) + 1 :]
+        return list({one.effective_at: one for one in behind if one.effective_at <= until}.values())
+
+    def before(self, instant: datetime) -> Loaded:
+        """The configuration that was in force until `instant`, what came in force at it left out."""
+        return self.at(instant - timedelta(microseconds=1))
+
+    @cached_property
+    def laddered(self) -> bool:
+        """Whether there are tiers in any of them."""
+        return any(one.ladders for one in self._loaded)
 
     def numbered(self, number: int) -> Loaded:
         """The configuration with this number: lots keep the one whose policies dated them."""

@@ -8,9 +8,12 @@ from datetime import datetime
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from loyalty.base.canonical import Digests, canonical
 from loyalty.conditions.types import Facts, LineFacts
 from loyalty.posting.commands import (
+    ImportLot,
     PurchaseLine,
     ReceiptName,
     RecordPurchase,
@@ -45,6 +48,11 @@ def content_of(command: RecordPurchase) -> Content:
         tenders=command.tenders,
         holds=command.holds,
     )
+
+
+def recognisable(command: ImportLot, digests: Digests) -> ImportLot:
+    """The command with what the same row is known by when it comes again, from whichever door."""
+    return replace(command, content_digests=digests.of(b"import", canonical(command)))
 
 
 class ReturnContent(Struct, frozen=True, omit_defaults=True):

@@ -4,19 +4,21 @@ Ids and figures only: no personal data, and no lines of a purchase: those are co
 its digest stays. A decision without rules stores its own small facts.
 """
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
 
 from loyalty.rules.types import Award
+from loyalty.tiers.types import Manual, Move
 
 # Kind of what a lane has of a decision that stands in another lane under the same id.
 COUNTERPART = "counterpart"
 
 
 class AwardedLot(Struct, frozen=True):
-    """Which lot holds the points of one points currency of this decision."""
+    """A lot that holds points of this decision: all of one points currency, or those of one pair of dates."""
 
     points_currency: str
     account_id: UUID
@@ -75,6 +77,19 @@ class Received(Struct, frozen=True):
     points: int
 
 
+class Stood(Struct, frozen=True, omit_defaults=True):
+    """Where the member stands on a ladder after the decision, as far as its days do not say it, and its steps."""
+
+    tier_set: str
+    judged_by: int  # number of the configuration whose ladder it is
+    earned: str | None = None
+    since: datetime | None = None
+    lifetime: str | None = None
+    manual: Manual | None = None
+    falls_at: datetime | None = None
+    moves: tuple[Move, ...] = ()
+
+
 class Detail(Struct, frozen=True, omit_defaults=True):
     """Stored as JSON in `decisions.detail`."""
 
@@ -87,6 +102,7 @@ class Detail(Struct, frozen=True, omit_defaults=True):
     counted: tuple[tuple[str, str, int], ...] = ()  # rule id, period, points: cap counters raised
     used: tuple[tuple[UUID, str, str, int], ...] = ()  # whose, limit, period, points: other counters raised
     lots: tuple[AwardedLot, ...] = ()
+    into: tuple[int, ...] = ()  # of each award, its place in `lots`; none: a points currency has one lot
     captured: tuple[CapturedHold, ...] = ()
     received: tuple[Received, ...] = ()
     undoes: UUID | None = None  # decision that this one undoes
@@ -98,5 +114,15 @@ class Detail(Struct, frozen=True, omit_defaults=True):
     part_of: UUID | None = None  # decision of the exchange that this one belongs to
     redemption: Redeemed | None = None
     stocked: tuple[tuple[str, int], ...] = ()  # rewards whose stock changed, and by how much
+    tiers: dict[
+        str, tuple[str, ...]
+    ] = {}  # up to the member's own, by tier set: what the rules were judged by
+    stood: tuple[Stood, ...] = ()
     counterpart_of: int | None = None  # cell of the decision of this id that tells what was decided
     note: dict[str, Any] = {}  # small facts of commands without rules
+
+    def lot_of(self, index: int) -> AwardedLot:
+        """The lot that one of its awards went to."""
+        if self.into:
+            return self.lots[self.into[index]]
+        return next(lot for lot in self.lots if lot.points_currency == self.awards[index].points_currency)

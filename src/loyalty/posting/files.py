@@ -1,4 +1,4 @@
-"""A program as a file for people: TOML with its kind, settings, points currencies, rules and rewards.
+"""A program as a file for people: TOML with its kind, settings, points currencies, rules, rewards and tier sets.
 
 The words are those of the API. What differs: conditions that must all hold may stand one below the other as
 `[[rules.when]]`, and a limit that is switched off is written "off". docs/rules.md#files shows a whole file.
@@ -25,6 +25,7 @@ from loyalty.programs.types import (
 )
 from loyalty.rewards.types import Reward
 from loyalty.rules.types import Lines, Rule
+from loyalty.tiers.types import TierSet
 
 _COLUMNS = 110
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     excluded: Lines | None = None
     rules: tuple[Rule, ...] = ()
     rewards: tuple[Reward, ...] = ()
+    tier_sets: tuple[TierSet, ...] = ()
 
 
 def load(text: str) -> tuple[ProgramKind, Configuration]:
@@ -73,6 +75,7 @@ def load(text: str) -> tuple[ProgramKind, Configuration]:
         },
         "ruleset": {"rules": file.rules, "excluded": file.excluded},
         "rewards": file.rewards,
+        "tier_sets": file.tier_sets,
     }
     return program.kind, _formed(Configuration, whole, text)
 
@@ -166,14 +169,19 @@ def dump(kind: ProgramKind, configuration: Configuration) -> str:
         blocks += _tables("rules", rule)
     for reward in configuration.rewards:
         blocks += _tables("rewards", reward)
+    for ladder in configuration.tier_sets:
+        plain = _plain(ladder)
+        tiers = plain.pop("tiers")
+        blocks.append(["[[tier_sets]]", *_pairs(plain)])
+        blocks += [["[[tier_sets.tiers]]", *_pairs(tier)] for tier in tiers]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
 def _tables(name_of: str, one: Rule | Reward) -> list[list[str]]:
-    """A rule or reward as a table, and its conditions as tables of their own when they are many or long."""
+    """A rule or reward as a table, and what it consists of as tables of their own when it is much or long."""
     plain = _plain(one)
     tables: list[list[str]] = []
-    for name in ("gives", "when"):
+    for name in ("gives", "when", "terms"):
         part = plain.get(name)
         if name == "when" and isinstance(one.when, AllOf) and one.when.of:
             tables += [[f"[[{name_of}.when]]", *_pairs(condition)] for condition in part["of"]]
@@ -198,6 +206,8 @@ def _plain(value: Any) -> Any:
             elif one != default:
                 table[field.name] = _plain(one)
         return table
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in cast("dict[str, Any]", value).items()}
     if isinstance(value, tuple):
         return [_plain(one) for one in cast("tuple[Any, ...]", value)]
     return value

@@ -39,9 +39,9 @@ async def glance(
             history = await runtime.histories.refresh(connection, program_id)
         if history.empty:
             raise ProgramNotFound
-        now = loaded.sandbox_clock or runtime.clock.now()
+        now = loaded.clock.now if loaded.clock else runtime.clock.now()
         ids = Ids(runtime.clock.now_ms, lambda: 0)
-        book = Book(program_id, history, lanes, now, ids, total, loaded.sandbox_clock)
+        book = Book(program_id, history, lanes, now, ids, total, loaded.clock)
         store.fill(book, keys, loaded.rest)
         await store.load_more(connection, book, deep(book))
         for _ in range(_VISITS_MAX):

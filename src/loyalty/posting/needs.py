@@ -4,9 +4,11 @@ Pure. Too much is harmless, too little costs a second visit: `decide` asks for w
 """
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import date, timedelta
 from uuid import UUID
 
+from loyalty.base.calendar import local_date
+from loyalty.base.ids import NIL
 from loyalty.ledger import expiry
 from loyalty.members.cells import cell_of
 from loyalty.posting.book import Book, Keys
@@ -26,13 +28,19 @@ from loyalty.posting.commands import (
     ExtendHold,
     Freeze,
     FulfilRedemption,
+    GiveTier,
     HoldReward,
     ImportLot,
+    ImportMember,
+    ImportStanding,
     MemberRef,
+    Notify,
     PayWithPoints,
     PlaceHold,
     RecordPurchase,
+    RedateLots,
     Redeem,
+    Reinstate,
     Reject,
     ReleaseHold,
     ReturnPurchase,
@@ -44,11 +52,13 @@ from loyalty.posting.commands import (
     WriteOff,
 )
 from loyalty.posting.configuration import History
+from loyalty.tiers.review import looks_back
 
 
 def edge_keys(submissions: Iterable[Submission], history: History) -> Keys:
     """Keys that the commands themselves name."""
     keys = Keys.none()
+    keys.standings = history.laddered
     for submission in submissions:
         if submission.idempotency is not None:
             keys.idempotency.add((submission.idempotency.scope, submission.idempotency.key))
@@ -70,8 +80,11 @@ def edge_keys(submissions: Iterable[Submission], history: History) -> Keys:
                 ClaimPurchase()
                 | Adjust()
                 | WriteOff()
+                | Reinstate()
                 | Freeze()
                 | Unfreeze()
+                | GiveTier()
+                | ImportStanding()
                 | PlaceHold()
                 | HoldReward()
                 | ChangeMember()
@@ -83,7 +96,7 @@ def edge_keys(submissions: Iterable[Submission], history: History) -> Keys:
                 _member(keys, command.member)
                 if command.hold_id is not None:
                     keys.holds.add(command.hold_id)
-            case Settle() as command:
+            case Settle() | RedateLots() | Notify() as command:
                 keys.members.add(command.member_id)
             case ExtendHold() | CaptureHold() | ReleaseHold() as command:
                 keys.holds.add(command.hold_id)
@@ -93,7 +106,7 @@ def edge_keys(submissions: Iterable[Submission], history: History) -> Keys:
             case AddIdentifier() as command:
                 _member(keys, command.member)
                 keys.identifiers.add(command.identifier)
-            case Enrol() as command:
+            case Enrol() | ImportMember() as command:
                 keys.identifiers.update(command.identifiers)
             case _:
                 pass
@@ -128,6 +141,7 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
             case ClaimPurchase() as command:
                 keys.activities.add((0, command.purchase_id))
                 _due(keys, book, command.member)
+                _days(keys, book, _named(book, command.member))
             case ImportLot() as command:
                 held = book.names.get(("import_row", command.source, command.external_id))
                 if held is not None:
@@ -141,8 +155,18 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
                     _due(keys, book, command.member)
             case WriteOff() as command:
                 _due(keys, book, command.member)
+            case GiveTier() | ImportStanding() as command:
+                _days(keys, book, _named(book, command.member))
             case Settle() as command:
                 _due(keys, book, MemberRef(id=command.member_id))
+                if _reviews(book, command.member_id):
+                    _days(keys, book, command.member_id)
+            case RedateLots() as command:
+                _due(keys, book, MemberRef(id=command.member_id), always=True)
+            case Notify() as command:
+                _due(keys, book, MemberRef(id=command.member_id), always=True)
+                _days(keys, book, command.member_id)
+                keys.noticed.add(command.member_id)
             case PlaceHold() | PayWithPoints() | Freeze() | Unfreeze() | SetPin() as command:
                 _owner(keys, book, command.member)
             case TransferPoints() as command:
@@ -181,6 +205,7 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
     }
     keys.proposals = {id for id in keys.proposals if cell_of(id, book.cells) in book.lanes}
     keys.owners = {id for id in keys.owners if cell_of(id, book.cells) in book.lanes}
+    keys.noticed = {id for id in keys.noticed if cell_of(id, book.cells) in book.lanes}
     return keys
 
 
@@ -206,8 +231,9 @@ def _recorded(keys: Keys, book: Book, command: RecordPurchase) -> None:
     if held is not None:
         keys.decisions.add((held.cell, held.decision_id))
     elif command.member is not None:
-        always = bool(command.holds) or _due_at_once(book, command.occurred_at)
+        always = bool(command.holds) or _due_at_once(book, command)
         _due(keys, book, command.member, always=always)
+        _days(keys, book, _named(book, command.member))
 
 
 def _given_back(keys: Keys, book: Book, command: ReturnPurchase) -> None:
@@ -230,16 +256,44 @@ def _member(keys: Keys, ref: MemberRef) -> None:
         keys.identifiers.add(ref.identifier)
 
 
-def _due_at_once(book: Book, occurred_at: datetime) -> bool:
+def _due_at_once(book: Book, command: RecordPurchase) -> bool:
     """Whether points earned so late mature or expire in the command that records them: it settles once more."""
+    occurred_at = command.occurred_at
     if book.now - occurred_at < timedelta(days=1):
         return False
     judged_by = book.history.at(occurred_at)
-    return any(
-        due is not None and due <= book.now
-        for currency in judged_by.currencies.values()
-        for due in expiry.dates(currency.expiry, currency.pending_days, occurred_at, judged_by.zone)
-    )
+    member = None if command.member is None else book.members.get(_named(book, command.member) or NIL)
+    joined_on = local_date(book.now if member is None else member.enrolled_at, judged_by.zone)
+    for currency in judged_by.currencies.values():
+        dates = expiry.dates(currency.expiry, currency.pending_days, occurred_at, judged_by.zone, joined_on)
+        if any(due is not None and due <= book.now for due in (dates.activates_at, dates.expires_at)):
+            return True
+    return False
+
+
+def _days(keys: Keys, book: Book, member_id: UUID | None) -> None:
+    """The days of a member that its ladders count now."""
+    ladders = book.history.at(book.now).ladders.values()
+    if member_id is None or member_id not in book.ranked or not ladders:
+        return
+    stands = [book.standings.get((member_id, ladder.id)) for ladder in ladders]
+    due = [one.standing.next_review_at or book.now for one in stands if one is not None]
+    on = local_date(min([book.now, *due]), book.history.now.zone)
+    since = min(looks_back(ladder, on) for ladder in ladders)
+    if book.days_since.get(member_id, date.max) > since and member_id not in book.unsure:
+        keys.days[member_id] = since
+
+
+def _reviews(book: Book, member_id: UUID) -> bool:
+    """Whether a member's tiers are to be reviewed, or placed on another ladder than they stand on."""
+    history = book.history
+    for code, ladder in history.at(book.now).ladders.items():
+        one = book.standings.get((member_id, code))
+        if one is None or history.numbered(one.judged_by).ladders.get(code) != ladder:
+            return True
+        if one.standing.next_review_at is not None and one.standing.next_review_at <= book.now:
+            return True
+    return False
 
 
 def _named(book: Book, ref: MemberRef) -> UUID | None:
@@ -263,5 +317,6 @@ def _due(keys: Keys, book: Book, ref: MemberRef, *, always: bool = False) -> Non
         account = book.accounts.get((member_id, code))
         if account is not None and account.id not in book.lots_complete:
             due = account.next_due_at is not None and account.next_due_at <= book.now
-            if due or always:
+            # An activity puts off the end of what slides: when the account is next due, only all its lots tell.
+            if due or always or account.slides is not None:
                 keys.open_lots.add(account.id)

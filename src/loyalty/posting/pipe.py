@@ -24,7 +24,7 @@ from loyalty.base.clock import Clock
 from loyalty.base.database import DatabaseUnavailable, OutcomeUnknown, ServerBusy
 from loyalty.base.errors import Busy, LawBroken, LoyaltyError
 from loyalty.base.ids import Ids
-from loyalty.base.problems import render
+from loyalty.base.problems import render, retry_headers
 from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier
 from loyalty.posting import store
@@ -41,7 +41,9 @@ from loyalty.posting.commands import (
     ExchangePurchase,
     ExtendHold,
     FulfilRedemption,
+    ImportMember,
     MemberRef,
+    MoveClock,
     Publish,
     Reject,
     ReleaseHold,
@@ -63,6 +65,7 @@ BREATH = 8  # commands decided before others get the processor
 NEEDS_MAX = 8  # visits to the database for one command before it counts as broken
 LANES_MAX = 3  # times a command may come back for other lanes
 REST = 32  # batches decided under the head alone, once another process was seen to write between two of ours
+MET_S = 1.0  # how long another process that was seen to write is taken to go on
 TAKEN_MAX = 5  # times a lone command may find a key taken by another lane between reading and writing
 RETRY_S = 2.0  # how long a batch is run again after a lost connection, a deadlock or the like
 
@@ -70,9 +73,9 @@ Cells = tuple[int, ...]
 Lane = tuple[UUID, Cells]
 
 # A batch of its own: one of these changes what every other command of the batch would see.
-_ALONE = (Publish, AdvanceClock, CloseDay, EraseMember)
+_ALONE = (Publish, MoveClock, AdvanceClock, CloseDay, EraseMember)
 _BY_HOLD = (ExtendHold, CaptureHold, ReleaseHold)
-_ALL_LANES = (Publish, AdvanceClock, CloseDay)
+_ALL_LANES = (Publish, MoveClock, AdvanceClock, CloseDay)
 
 
 class _Waiting:
@@ -159,12 +162,6 @@ def _told(error: BaseException | None) -> dict[str, object]:
     }
 
 
-def retry_headers(error: LoyaltyError) -> dict[str, str]:
-    """`Retry-After` for what may be tried again."""
-    after = getattr(error, "retry_after_s", None)
-    return {} if after is None else {"Retry-After": str(after)}
-
-
 class Pipe:
     """The lanes of one process. One batch of a lane is written at a time; lanes take turns for connections."""
 
@@ -190,6 +187,9 @@ class Pipe:
         self._queue_bytes_max = queue_bytes_max
         self._queue_s_max = queue_ms_max / 1000
         self._queues: dict[Lane, _Queue] = {}
+        self._met: dict[
+            UUID, float
+        ] = {}  # when another process was last seen to write between two of our batches
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self.observe = observe
@@ -224,6 +224,10 @@ class Pipe:
     def depth(self) -> int:
         """Commands waiting now, in all lanes."""
         return sum(len(queue.waiting) for queue in self._queues.values())
+
+    def met(self, program_id: UUID) -> bool:
+        """Whether another process writes to a lane of the program just now, as far as this one has noticed."""
+        return self._time() - self._met.get(program_id, -MET_S) < MET_S
 
     async def stop(self, within_s: float = 10.0) -> None:
         """Take nothing more; answer everyone accepted, or refuse them when the time is up."""
@@ -307,7 +311,7 @@ class Pipe:
         command = submission.command
         if isinstance(command, _ALL_LANES):
             return tuple(range(self._cells))
-        if isinstance(command, Enrol):
+        if isinstance(command, Enrol | ImportMember):
             return (self._lane_of(command.identifiers[0]) if command.identifiers else 0,)
         if isinstance(command, _BY_HOLD):
             return (cell_of(command.hold_id, self._cells),)
@@ -415,6 +419,7 @@ class Pipe:
                 elif not await store.begin_after(connection, program_id, decided.book.lanes[cells[0]]):
                     decided, ahead = None, False
                     queue.rest = REST
+                    self._met[program_id] = self._time()
                 if decided is None:
                     decided = await self._decided(connection, lane, batch)
                 if not lonely:
@@ -514,7 +519,7 @@ class Pipe:
 
     def _book(self, program_id: UUID, history: History, loaded: store.Loaded) -> Book:
         """An empty book at the batch's one instant: the program's clock, never before a lane's last block."""
-        now = loaded.sandbox_clock or self._clock.now()
+        now = loaded.clock.now if loaded.clock else self._clock.now()
         last_id: UUID | None = None
         for lane in loaded.lanes.values():
             if lane.recorded_at is not None:
@@ -523,7 +528,7 @@ class Pipe:
                 last_id = max(last_id, lane.last_id) if last_id else lane.last_id
         made_ms = self._clock.now_ms()  # one instant for all ids of a batch, as for all it decides
         ids = Ids(lambda: made_ms, partial(self._random.getrandbits, 62), last_id)
-        return Book(program_id, history, loaded.lanes, now, ids, self._cells, loaded.sandbox_clock)
+        return Book(program_id, history, loaded.lanes, now, ids, self._cells, loaded.clock)
 
     async def _decide(
         self, connection: store.Connection, book: Book, batch: Sequence[_Waiting]

@@ -1,6 +1,6 @@
 """Tables of posting: activities and their keys, returns, proposals, freezes, counters of caps, idempotency records."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, SmallInteger, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Date, Index, LargeBinary, SmallInteger, Table, Text, text
 
 from loyalty.base.schema import DOCUMENT, ID, INSTANT, METADATA, WORD
 
@@ -105,6 +105,19 @@ member_changes = Table(
     Column("cell", SmallInteger, primary_key=True),
     Column("member_id", ID, primary_key=True),
     Column("changed_at", INSTANT, nullable=False),
+)
+
+notices = Table(
+    "notices",
+    METADATA,
+    Column("program_id", ID, primary_key=True),
+    Column("cell", SmallInteger, primary_key=True),
+    Column("member_id", ID, primary_key=True),
+    Column("kind", WORD, primary_key=True),
+    Column("about", WORD, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("days_before", SmallInteger, primary_key=True),
+    Column("decision_id", ID, nullable=False),
 )
 
 counters = Table(

@@ -168,6 +168,22 @@ class AdjustmentLimit(Conflict):
     remedy: ClassVar[str] = "Adjust by no more than `maximum` less `used`, or wait until `until`."
 
 
+class ReinstatementsOff(Conflict):
+    code: ClassVar[str] = "reinstatements_off"
+    title: ClassVar[str] = "Expired points of this points currency are not given back."
+    remedy: ClassVar[str] = (
+        "Set `reinstate_days` of the points currency above 0, or give points by hand (`POST /v1/adjustments`)."
+    )
+
+
+class TooFewExpired(Conflict):
+    code: ClassVar[str] = "too_few_expired"
+    title: ClassVar[str] = "Fewer points than wanted have expired and may still be given back."
+    remedy: ClassVar[str] = (
+        "Give back no more than `reinstatable`; what ended before that is given by hand (`POST /v1/adjustments`)."
+    )
+
+
 class ProposalNotFound(NotFound):
     code: ClassVar[str] = "proposal_not_found"
     title: ClassVar[str] = "There is no such proposal."
@@ -322,10 +338,44 @@ class DayNotOver(Conflict):
     remedy: ClassVar[str] = "Nothing before `ends_at`: `loyalty worker` closes the day after its end."
 
 
+class TierSetNotFound(NotFound):
+    code: ClassVar[str] = "tier_set_not_found"
+    title: ClassVar[str] = "There is no such tier set."
+    remedy: ClassVar[str] = (
+        "Take an `id` of the configuration's `tier_sets` (`GET /v1/program/configurations`)."
+    )
+
+
+class TierInvalid(Refused):
+    code: ClassVar[str] = "tier_invalid"
+    title: ClassVar[str] = "The tier cannot be given so."
+    remedy: ClassVar[str] = "Take a tier of that tier set, and an `until` that is still to come."
+
+
+class NothingToImport(Conflict):
+    code: ClassVar[str] = "nothing_to_import"
+    title: ClassVar[str] = "What the row says is there already, or something later."
+    remedy: ClassVar[str] = "Nothing: the row was counted as unchanged."
+
+
+class StandingDiffers(Conflict):
+    code: ClassVar[str] = "standing_differs"
+    title: ClassVar[str] = "The member has another tier, or another end of it, since the same instant."
+    remedy: ClassVar[str] = "Correct it by hand: `POST /v1/members/{member}/standing/{tier_set}`."
+
+
 class NothingDue(Conflict):
     code: ClassVar[str] = "nothing_due"
     title: ClassVar[str] = "Nothing has fallen due on the member's accounts."
     remedy: ClassVar[str] = "Nothing: what falls due later is settled by itself."
+
+
+class RedatePlanStale(Conflict):
+    code: ClassVar[str] = "redate_plan_stale"
+    title: ClassVar[str] = "The plan is no longer what would come about."
+    remedy: ClassVar[str] = (
+        "Ask for a new plan (`POST /v1/redates`), look at it, and confirm it by its `digest`."
+    )
 
 
 class DayClosed(Conflict):

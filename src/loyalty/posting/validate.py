@@ -1,11 +1,11 @@
 """Whether a configuration can be published: its own contradictions, all named at once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
 from zoneinfo import ZoneInfo
 
-from loyalty.base.calendar import day_of_year
+from loyalty.base.calendar import RoundUp, day_of_year
 from loyalty.base.errors import Fault
 from loyalty.posting.configuration import Configuration
 from loyalty.posting.types import ConfigurationFixed
@@ -14,15 +14,26 @@ from loyalty.programs.types import (
     ConfigurationInvalid,
     ExpiryPolicy,
     FixedDays,
+    Inactivity,
     PointsCurrency,
     Policies,
     ProgramSettings,
     Rolling,
 )
 from loyalty.rewards.validate import faults as reward_faults
+from loyalty.rules.types import Terms
 from loyalty.rules.validate import faults as rule_faults
+from loyalty.tiers.validate import faults as tier_faults
 
 _LEAP_YEAR = 2024
+# By how many days the end of a period may put off what lies in it.
+_ROUNDED = {
+    RoundUp.DAY: 0,
+    RoundUp.MONTH: 30,
+    RoundUp.QUARTER: 91,
+    RoundUp.HALF_YEAR: 183,
+    RoundUp.YEAR: 365,
+}
 
 
 @cache
@@ -44,17 +55,24 @@ def faults(configuration: Configuration) -> list[Fault]:
         if currency.code in codes[:index]:
             found.append(Fault(f"{at}/code", "duplicate", "The points currency is named twice."))
         found += _expiry_faults(currency.expiry, f"{at}/expiry")
+        found += _never_good(currency.expiry, currency.pending_days, at)
         found += _pay_faults(currency, f"{at}/pay")
     policies = settings.policies
     if policies.hold_minutes > policies.hold_days_max * 1_440:
         detail = "A hold would last longer than one may last."
         found.append(Fault("/settings/policies/hold_minutes", "contradictory_range", detail))
     found += _policy_faults(settings.policies)
-    for fault in rule_faults(configuration.ruleset, codes, zone or ZoneInfo("UTC")):
+    tiers = {one.id: [tier.id for tier in one.tiers] for one in configuration.tier_sets}
+    for fault in rule_faults(configuration.ruleset, codes, zone or ZoneInfo("UTC"), tiers):
         found.append(Fault(f"/ruleset{fault.pointer}", fault.code, fault.detail))
     currencies = {currency.code: currency for currency in settings.points_currencies}
-    for fault in reward_faults(configuration.rewards, currencies):
+    found += _rules_terms_faults(configuration, currencies)
+    found += _tiers_terms_faults(configuration, currencies)
+    for fault in reward_faults(configuration.rewards, currencies, tiers):
         found.append(Fault(f"/rewards{fault.pointer}", fault.code, fault.detail))
+    qualifying = {currency.code: currency.qualifying for currency in settings.points_currencies}
+    for fault in tier_faults(configuration.tier_sets, qualifying):
+        found.append(Fault(f"/tier_sets{fault.pointer}", fault.code, fault.detail))
     return found
 
 
@@ -77,7 +95,9 @@ def changes_what_is_fixed(configuration: Configuration, current: ProgramSettings
 
 def _expiry_faults(expiry: ExpiryPolicy, at: str) -> Iterator[Fault]:
     match expiry:
-        case Rolling(days=days, months=months) if (days is None) == (months is None):
+        case Rolling(days=days, months=months) | Inactivity(days=days, months=months) if (days is None) == (
+            months is None
+        ):
             yield Fault(at, "contradictory_range", "Give either days or months.")
         case FixedDays(on=on):
             for index, day in enumerate(on):
@@ -85,8 +105,63 @@ def _expiry_faults(expiry: ExpiryPolicy, at: str) -> Iterator[Fault]:
                     yield Fault(f"{at}/on/{index}", "no_such_day", "The month does not have such a day.")
                 if day in on[:index]:
                     yield Fault(f"{at}/on/{index}", "duplicate", "The day is named twice.")
+        case Inactivity(resets=resets):
+            for index, activity in enumerate(resets):
+                if activity in resets[:index]:
+                    yield Fault(f"{at}/resets/{index}", "duplicate", "The activity is named twice.")
         case _:
             pass
+
+
+def _never_good(expiry: ExpiryPolicy, pending_days: int, at: str) -> Iterator[Fault]:
+    """Points that have ended, whenever they are earned, before they become available."""
+    match expiry:
+        case Rolling(days=days, months=months, round_up=round_up):
+            longest = (days or 0) + (months or 0) * 31 + _ROUNDED[round_up]
+        case Inactivity(days=days, months=months):
+            longest = (days or 0) + (months or 0) * 31
+        case _:
+            return
+    if 0 < longest <= pending_days:
+        detail = f"Points would be pending for {pending_days} days and have ended after {longest}."
+        yield Fault(f"{at}/pending_days", "never_good", detail)
+
+
+def _rules_terms_faults(
+    configuration: Configuration, currencies: Mapping[str, PointsCurrency]
+) -> Iterator[Fault]:
+    """What is wrong with the terms that rules have of their own."""
+    for index, rule in enumerate(configuration.ruleset.rules):
+        at, terms, currency = (
+            f"/ruleset/rules/{index}/terms",
+            rule.terms,
+            currencies.get(rule.points_currency),
+        )
+        if terms is None:
+            continue
+        if terms == Terms():
+            yield Fault(at, "says_nothing", "Terms say when points end, or for how long they are pending.")
+        if terms.expiry is not None:
+            yield from _expiry_faults(terms.expiry, f"{at}/expiry")
+        if currency is not None:
+            pending_days = currency.pending_days if terms.pending_days is None else terms.pending_days
+            yield from _never_good(terms.expiry or currency.expiry, pending_days, at)
+
+
+def _tiers_terms_faults(
+    configuration: Configuration, currencies: Mapping[str, PointsCurrency]
+) -> Iterator[Fault]:
+    """What is wrong with the ends that tiers give points."""
+    for index, ladder in enumerate(configuration.tier_sets):
+        for place, tier in enumerate(ladder.tiers):
+            for code, expiry in tier.expiry.items():
+                at = f"/tier_sets/{index}/tiers/{place}/expiry/{code}"
+                yield from _expiry_faults(expiry, at)
+                currency = currencies.get(code)
+                if currency is None:
+                    yield Fault(at, "unknown_points_currency", f"The program has no points currency {code}.")
+                else:
+                    yield from _never_good(expiry, currency.pending_days, at)
 
 
 def _pay_faults(currency: PointsCurrency, at: str) -> Iterator[Fault]:

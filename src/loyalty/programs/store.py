@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.base.rows import columns, struct, values
 from loyalty.programs.tables import configurations, deployment, heads, programs, sandbox_clocks
-from loyalty.programs.types import Program
+from loyalty.programs.types import Program, SandboxClock
 
 
 class PublishedRow(NamedTuple):
@@ -22,6 +22,7 @@ class PublishedRow(NamedTuple):
     settings: str
     ruleset: str
     rewards: str | None
+    tier_sets: str | None
 
 
 async def add_program(
@@ -50,10 +51,12 @@ async def all_programs(connection: AsyncConnection) -> list[Program]:
     ]
 
 
-async def sandbox_clock(connection: AsyncConnection, program_id: UUID) -> datetime | None:
-    """Where a sandbox program's clock stands; None for a program that lives by the real clock."""
-    query = select(sandbox_clocks.c.now_at).where(sandbox_clocks.c.program_id == program_id)
-    return (await connection.execute(query)).scalar_one_or_none()
+async def sandbox_clock(connection: AsyncConnection, program_id: UUID) -> SandboxClock | None:
+    """A sandbox program's clock; None for a program that lives by the real one."""
+    c = sandbox_clocks.c
+    query = select(c.now_at, c.moving_to, c.moved_by).where(c.program_id == program_id)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else SandboxClock(*row)
 
 
 async def load_published(connection: AsyncConnection, program_id: UUID, after: int = 0) -> list[PublishedRow]:
@@ -67,6 +70,7 @@ async def load_published(connection: AsyncConnection, program_id: UUID, after: i
             cast(c.settings, Text),
             cast(c.ruleset, Text),
             cast(c.rewards, Text),
+            cast(c.tier_sets, Text),
         )
         .where(c.program_id == program_id, c.number > after)
         .order_by(c.number)

@@ -30,6 +30,7 @@ configurations = Table(
     Column("settings", DOCUMENT, nullable=False),
     Column("ruleset", DOCUMENT, nullable=False),
     Column("rewards", DOCUMENT),
+    Column("tier_sets", DOCUMENT),
 )
 
 sandbox_clocks = Table(
@@ -37,6 +38,8 @@ sandbox_clocks = Table(
     METADATA,
     Column("program_id", ID, primary_key=True),
     Column("now_at", INSTANT, nullable=False),
+    Column("moving_to", INSTANT),  # while it is being moved: where to
+    Column("moved_by", ID),  # the decision that last had it moved
 )
 
 # One row per lane, locked by whoever writes in it and never changed; made with the program.

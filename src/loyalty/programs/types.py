@@ -49,7 +49,45 @@ class FixedDays(Struct, frozen=True, tag="fixed_days", tag_field="kind", forbid_
     days_min: Annotated[int, Meta(ge=1, le=3_660)] = 1
 
 
-ExpiryPolicy = NeverExpires | Rolling | FixedDays
+class MemberYear(Struct, frozen=True, tag="anniversary", tag_field="kind", forbid_unknown_fields=True):
+    """Points are good to the day before the member's next anniversary of joining, one every `months` months.
+
+    Points are good on at least `days_min` local dates, the earning date the first of them.
+    """
+
+    months: Annotated[int, Meta(ge=1, le=120)] = 12
+    days_min: Annotated[int, Meta(ge=1, le=3_660)] = 1
+
+
+class Activity(StrEnum):
+    """What an account's owner does that may keep its points."""
+
+    EARN = "earn"  # by a purchase or claim; opening lots, at the instant they were issued
+    REDEEM = "redeem"  # spent on rewards, payments and purchases, and on a transfer's fee
+    CREDIT = "credit"  # given by hand
+    GIVE = "give"  # to another member
+    RECEIVE = "receive"  # from another member
+
+
+class Inactivity(
+    Struct, frozen=True, tag="inactivity", tag_field="kind", forbid_unknown_fields=True, omit_defaults=True
+):
+    """Points are good for a time, and all that are there for as long again from each activity of their owner.
+
+    `days` and `months` count as those of `rolling` do, without `round_up`.
+    """
+
+    days: Annotated[int, Meta(ge=1, le=36_600)] | None = None
+    months: Annotated[int, Meta(ge=1, le=1_200)] | None = None
+    resets: Annotated[tuple[Activity, ...], Meta(min_length=1, max_length=5)] = (
+        Activity.EARN,
+        Activity.REDEEM,
+    )
+
+
+# The policies that date a lot once and for all; a rule or a tier may have one of its own.
+DatingPolicy = NeverExpires | Rolling | FixedDays | MemberYear
+ExpiryPolicy = DatingPolicy | Inactivity
 
 
 class PayPolicy(Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,6 +120,10 @@ class PointsCurrency(Struct, frozen=True, forbid_unknown_fields=True):
     # Points whose end came while they were held and that are given back are good for so many local days after
     # the day of the hold's deadline; 0: they expire as they come back.
     hold_grace_days: Annotated[int, Meta(ge=0, le=3_650)] = 0
+    # For how many local days after its last good one what expired of a lot may be given back by hand; 0: never.
+    reinstate_days: Annotated[int, Meta(ge=0, le=3_650)] = 0
+    # For how many local days they are good then, that of giving them back the first.
+    reinstated_days: Annotated[int, Meta(ge=1, le=3_650)] = 30
     pay: PayPolicy | None = None  # None: nothing is paid with these points
 
 
@@ -109,6 +151,7 @@ OWN_CAUSES = frozenset(
     {
         "member_erased",
         "payment",
+        "policy_changed",
         "purchase_cancelled",
         "purchase_returned",
         "redemption_cancelled",
@@ -171,6 +214,16 @@ class SpendingPin(Struct, frozen=True, forbid_unknown_fields=True):
     locked_minutes: Annotated[int, Meta(ge=1, le=525_600)] = 30
 
 
+_NoticeDays = Annotated[tuple[Annotated[int, Meta(ge=1, le=366)], ...], Meta(max_length=10)]
+
+
+class Notices(Struct, frozen=True, forbid_unknown_fields=True):
+    """How many days ahead members are told, once for each figure: none for an empty list."""
+
+    points_days: _NoticeDays = (30, 7)  # before the last day on which points are good
+    tier_days: _NoticeDays = (30,)  # before the day on which a tier falls
+
+
 class Policies(Struct, frozen=True, forbid_unknown_fields=True):
     late_days_max: Annotated[int, Meta(ge=0, le=36_600)] | None = 30  # None: any age (replays)
     future_minutes_max: Annotated[int, Meta(ge=0, le=1_440)] = 15
@@ -189,6 +242,9 @@ class Policies(Struct, frozen=True, forbid_unknown_fields=True):
     transfers: Transfers = Transfers()
     spending_limits: SpendingLimits = SpendingLimits()
     spending_pin: SpendingPin = SpendingPin()
+    notices: Notices = Notices()
+    # For how many days the lines of purchases and returns are kept; None: for ever.
+    lines_days: Annotated[int, Meta(ge=1, le=36_600)] | None = None
 
 
 class ProgramSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -207,6 +263,14 @@ class Program(Struct, frozen=True):
     created_at: datetime
 
 
+class SandboxClock(Struct, frozen=True):
+    """A sandbox program's clock: where it stands, and while it is being moved where to; which decision began that."""
+
+    now: datetime
+    moving_to: datetime | None = None
+    moved_by: UUID | None = None
+
+
 class ProgramNotFound(NotFound):
     code: ClassVar[str] = "program_not_found"
     title: ClassVar[str] = "There is no such program."
@@ -222,6 +286,16 @@ class ConfigurationInvalid(Refused):
         "Correct the places in `errors`; `POST /v1/program/configurations/validate` checks without "
         "publishing."
     )
+
+
+class ClockMoving(Conflict):
+    code: ClassVar[str] = "clock_moving"
+    title: ClassVar[str] = "The program's clock is being moved; nothing is written meanwhile."
+    remedy: ClassVar[str] = (
+        "Send again under the same key when the run that moves it is over (`GET /v1/runs/{run}`)."
+    )
+    retryable: ClassVar[bool] = True
+    retry_after_s: ClassVar[int] = 1
 
 
 class ClockBackwards(Conflict):

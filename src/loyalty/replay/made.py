@@ -7,17 +7,19 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from loyalty.access.roles import Role
-from loyalty.base.calendar import midnight
+from loyalty.base.calendar import RoundUp, midnight
 from loyalty.base.settings import Settings
 from loyalty.embedded.system import free_port
+from loyalty.ledger.rollforward import RollForward
 from loyalty.operating.desk import open_desk
 from loyalty.operating.processes import Child, until_ready
 from loyalty.posting.configuration import Configuration
+from loyalty.posting.service import roll_forward
 from loyalty.programs.types import ProgramKind
 from loyalty.replay.reading import Purchases
 from loyalty.replay.run import Order, ProgramClock, run
 from loyalty.replay.tally import Figures
-from loyalty.replay.totals import Month, Total, months, totals
+from loyalty.replay.totals import Total, totals
 
 
 async def replay_into_new(
@@ -29,8 +31,9 @@ async def replay_into_new(
     *,
     by_days: bool,
     base_url: str | None,
-) -> tuple[UUID, Figures, list[Total], list[Month]]:
-    """Make the program, post everything to it, and return its id, the figures, each member's points and each month's.
+) -> tuple[UUID, Figures, list[Total], RollForward]:
+    """Make the program, post everything to it, and return its id, the figures, each member's points and the
+    roll-forward by month.
 
     `by_days` moves a sandbox program's clock along with the data. Without `base_url` an API process is started.
     Raises: ReplayError, DeskError, ProcessError. Needs: addresses in `settings`, the newest schema.
@@ -45,7 +48,7 @@ async def replay_into_new(
         clock = ProgramClock(lambda to: desk.advance_clock(program_id, to), zone) if by_days else None
         figures = await run(purchases, order, address, api_key, clock)
         found = await totals(desk.runtime, program_id, purchases.member_kind)
-        return program_id, figures, found, await months(desk.runtime, program_id, zone)
+        return program_id, figures, found, await roll_forward(desk.runtime, program_id, RoundUp.MONTH)
 
 
 @asynccontextmanager

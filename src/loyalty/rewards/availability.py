@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from loyalty.base.calendar import day_after, local_date, midnight
 from loyalty.conditions.basket import Basket, LineIndex
-from loyalty.conditions.compile import compile_condition, demanded
-from loyalty.conditions.types import AllOf, AnyOf, Condition, Facts, HasIdentifier, Not
+from loyalty.conditions.compile import asks, compile_condition, demanded
+from loyalty.conditions.types import Facts, HasIdentifier, HasTier
 from loyalty.rewards.price import price
 from loyalty.rewards.types import Reason, Reward
 
@@ -20,13 +20,14 @@ from loyalty.rewards.types import Reason, Reward
 class Offer:
     """A reward of a published catalogue with its conditions compiled."""
 
-    __slots__ = ("asks_identifiers", "checks", "reward")
+    __slots__ = ("asks_identifiers", "asks_tiers", "checks", "reward")
 
     def __init__(self, reward: Reward) -> None:
         self.reward = reward
         index = LineIndex()
         self.checks = [compile_condition(one, index, reward.points_currency) for one in demanded(reward.when)]
-        self.asks_identifiers = reward.when is not None and _asks_identifiers(reward.when)
+        self.asks_identifiers = asks(reward.when, HasIdentifier)
+        self.asks_tiers = asks(reward.when, HasTier)
 
 
 class Circumstances(Struct, frozen=True):
@@ -86,13 +87,3 @@ def _reasons(offer: Offer, here: Circumstances, quantity: int) -> Iterator[Reaso
     if here.points < cost:
         missing = cost - here.points
         yield Reason("insufficient_points", {"wanted": cost, "available": here.points, "missing": missing})
-
-
-def _asks_identifiers(condition: Condition) -> bool:
-    match condition:
-        case AllOf(of) | AnyOf(of):
-            return any(_asks_identifiers(part) for part in of)
-        case Not(of):
-            return _asks_identifiers(of)
-        case _:
-            return isinstance(condition, HasIdentifier)

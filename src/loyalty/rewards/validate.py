@@ -7,13 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from loyalty.base.errors import Fault
 from loyalty.conditions.types import HasLine, MinimumSpend, OfBasket
+from loyalty.conditions.validate import TiersOf
 from loyalty.conditions.validate import faults as condition_faults
 from loyalty.programs.types import PointsCurrency
 from loyalty.rewards.types import Reward
 
 
-def faults(rewards: Sequence[Reward], currencies: Mapping[str, PointsCurrency]) -> Iterator[Fault]:
-    """All faults of a catalogue, in its own order. Needs: the program's points currencies by code."""
+def faults(
+    rewards: Sequence[Reward], currencies: Mapping[str, PointsCurrency], tiers: TiersOf | None = None
+) -> Iterator[Fault]:
+    """All faults of a catalogue, in its own order.
+
+    Needs: the program's points currencies by code, its tiers by tier set.
+    """
     seen: set[str] = set()
     for position, reward in enumerate(rewards):
         at = f"/{position}"
@@ -38,6 +44,7 @@ def faults(rewards: Sequence[Reward], currencies: Mapping[str, PointsCurrency]) 
                 what="reward",
                 misplaced=(MinimumSpend, HasLine),
                 of_lines=_no_lines,
+                tiers=tiers or {},
             )
 
 

@@ -14,12 +14,21 @@ from zoneinfo import ZoneInfo
 
 from loyalty.base.calendar import period_of
 from loyalty.conditions.basket import Basket, LineIndex
-from loyalty.conditions.compile import Check, compile_condition, demanded, in_hour, on_dates, over_midnight
+from loyalty.conditions.compile import (
+    Check,
+    asks,
+    compile_condition,
+    demanded,
+    in_hour,
+    on_dates,
+    over_midnight,
+)
 from loyalty.conditions.types import (
     AtLocation,
     Condition,
     Facts,
     HasLine,
+    HasTier,
     InChannel,
     Lines,
     MinimumSpend,
@@ -89,6 +98,7 @@ class Compiled:
         "_open_on",
         "_windowed",
         "_windows",
+        "asks_tiers",
         "caps",
         "every",
         "rules",
@@ -106,6 +116,7 @@ class Compiled:
             CompiledRule(rule, self._index, counter) for rule, counter in zip(ordered, counters, strict=False)
         )
         self.every = (1 << len(self.rules)) - 1
+        self.asks_tiers = any(asks(rule.when, HasTier) for rule in ordered)
         self._excluded = None if ruleset.excluded is None else self._index.selector(ruleset.excluded)
         self._names = {rule.id: rule.rule.name for rule in self.rules}
         self._counters_on: dict[date, tuple[CounterKey, ...]] = {}

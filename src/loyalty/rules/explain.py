@@ -203,6 +203,9 @@ def because(reason: str, figures: Mapping[str, Any], rule: Rule, money: str) -> 
         case "channel" | "location":
             here = figures[reason]
             return f"it is not for {reason} {here}" if here else f"the purchase names no {reason}"
+        case "tier":
+            has = f"the tier {figures['tier']}" if figures["tier"] else "none"
+            return f"it asks for the tier {figures['at_least']} or one above it, and the member had {has}"
         case "any":
             parts = [because(part["reason"], part, rule, money) for part in figures["of"]]
             return "none of its alternatives holds: " + "; ".join(parts)
@@ -243,4 +246,5 @@ _KINDS = {
     "window": "the time",
     "channel": "the channel",
     "location": "the location",
+    "tier": "the tier",
 }

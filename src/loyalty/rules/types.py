@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from loyalty.base.calendar import CapPeriod
 from loyalty.base.numbers import Rounding
 from loyalty.conditions.types import Condition, Lines
+from loyalty.programs.types import DatingPolicy
 
 EVALUATOR = 1  # version of the pure evaluator; a decision names the one that judged it
 
@@ -60,6 +61,13 @@ class MemberCap(Struct, frozen=True, forbid_unknown_fields=True):
     period: CapPeriod
 
 
+class Terms(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the points of one rule have of their own; what it does not say, the points currency does."""
+
+    expiry: DatingPolicy | None = None
+    pending_days: Annotated[int, Meta(ge=0, le=3_650)] | None = None
+
+
 class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     id: Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]{0,63}$")]
     name: Annotated[str, Meta(min_length=1, max_length=120)]  # what a receipt says: "for the basket"
@@ -69,6 +77,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     member_cap: MemberCap | None = None
     priority: Annotated[int, Meta(ge=-1_000, le=1_000)] = 0  # higher first, then id
     on_return: OnReturn = OnReturn.SHARE
+    terms: Terms | None = None
 
 
 class Ruleset(Struct, frozen=True, forbid_unknown_fields=True):

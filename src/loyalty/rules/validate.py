@@ -10,12 +10,18 @@ from zoneinfo import ZoneInfo
 
 from loyalty.base.errors import Fault
 from loyalty.conditions.types import HasIdentifier, Lines, MinimumSpend, OfBasket, Tenure
+from loyalty.conditions.validate import TiersOf
 from loyalty.conditions.validate import faults as condition_faults
 from loyalty.rules.types import Multiplier, OnReturn, PerSpend, Ruleset
 
 
-def faults(ruleset: Ruleset, currencies: Collection[str], zone: ZoneInfo) -> list[Fault]:
-    """All faults of `ruleset`, in its own order. Needs: `currencies` are the codes of the program's points."""
+def faults(
+    ruleset: Ruleset, currencies: Collection[str], zone: ZoneInfo, tiers: TiersOf | None = None
+) -> list[Fault]:
+    """All faults of `ruleset`, in its own order.
+
+    Needs: `currencies` are the codes of the program's points, `tiers` its tiers by tier set.
+    """
     found: list[Fault] = []
     excluded = ruleset.excluded
     if excluded is not None:
@@ -52,7 +58,12 @@ def faults(ruleset: Ruleset, currencies: Collection[str], zone: ZoneInfo) -> lis
             found.append(Fault(f"{at}/on_return", "nothing_to_judge", message))
         if rule.when is not None:
             found += condition_faults(
-                rule.when, f"{at}/when", what="rule", misplaced=(Tenure, HasIdentifier), of_lines=of_lines
+                rule.when,
+                f"{at}/when",
+                what="rule",
+                misplaced=(Tenure, HasIdentifier),
+                of_lines=of_lines,
+                tiers=tiers or {},
             )
     return found
 

@@ -15,7 +15,7 @@ from loyalty.tiers.types import (
     Metric,
     QualifyingPoints,
     Spend,
-    Tenure,
+    TenureMonths,
     TierSet,
     Visits,
 )
@@ -33,7 +33,7 @@ def of_day(metric: Metric, day: Day) -> int:
             return max(0, day.visits)
         case DistinctDays():
             return int(day.visits > 0)
-        case Tenure() | Invitation():
+        case TenureMonths() | Invitation():
             return 0
 
 
@@ -41,7 +41,7 @@ class Tally:
     """What a ladder counts of a member, ready to be asked for many windows."""
 
     def __init__(self, metric: Metric, days: Sequence[Day], joined_on: date) -> None:
-        self._tenure = isinstance(metric, Tenure)
+        self._tenure = isinstance(metric, TenureMonths)
         self._joined_on = joined_on
         counted = sorted((day.on, figure) for day in days if (figure := of_day(metric, day)))
         self.dates = [on for on, _ in counted]

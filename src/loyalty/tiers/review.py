@@ -23,22 +23,22 @@ from loyalty.tiers.types import (
     Move,
     RollingWindow,
     Standing,
-    Tenure,
+    TenureMonths,
     TierSet,
     Why,
 )
-from loyalty.tiers.windows import Window, begins, earlier, leaves, window
+from loyalty.tiers.windows import Window, begins, earlier, leaves, months_of, window
 
 _DAY = timedelta(days=1)
 Reviewed = tuple[Standing, tuple[Move, ...]]
 
 
-def begin(ladder: TierSet, joined_at: datetime, zone: ZoneInfo) -> Standing:
-    """The standing of a member who has just joined: the lowest tier when that asks for nothing."""
-    joined_on = local_date(joined_at, zone)
+def begin(ladder: TierSet, joined_at: datetime, zone: ZoneInfo) -> Reviewed:
+    """The standing of a member who has just joined: on the lowest tier when that asks for nothing."""
+    look = _Look(ladder, (), local_date(joined_at, zone), zone)
     first = at(ladder, reached(ladder, 0))
-    standing = Standing(ladder.id, joined_on, earned=first, since=None if first is None else joined_at)
-    return _Look(ladder, (), joined_on, zone).scheduled(standing, joined_at)
+    standing = look.scheduled(Standing(ladder.id, look.joined_on, earned=first), joined_at)
+    return look.moved(-1, standing, joined_at, Why.REACHED)
 
 
 def effective(ladder: TierSet, standing: Standing) -> str | None:
@@ -75,7 +75,7 @@ def qualify(
     """
     look = _Look(ladder, days, standing.joined_on, zone)
     late = occurred_on < local_date(now, zone) and not returned
-    again = look.lived(now) if late and _remembers(ladder) else None
+    again = look.lived(now) if late and remembers(ladder) else None
     return look.qualify(standing, now, returned=returned, again=again)
 
 
@@ -94,7 +94,80 @@ def give(
     look = _Look(ladder, days, standing.joined_on, zone)
     changed = look.scheduled(replace(standing, manual=manual), now)
     why = Why.ENDED if manual is None else Why.GIVEN
-    return look.moved(_effective(ladder, standing), changed, now, why)
+    given, moves = look.moved(_effective(ladder, standing), changed, now, why)
+    if moves and manual is not None and effective(ladder, given) == manual.tier:
+        given = replace(given, since=manual.given_at)  # before now where it was held in a former system
+    return given, moves
+
+
+def adopt(
+    ladder: TierSet,
+    standing: Standing,
+    before: TierSet | None,
+    days: Sequence[Day],
+    instant: datetime,
+    zone: ZoneInfo,
+) -> Reviewed:
+    """The standing on a ladder that takes the place of `before` (None: of nothing): reviewed at once by what it counts.
+
+    Needs: reviewed up to `instant` on the ladder before.
+    """
+    look = _Look(ladder, days, standing.joined_on, zone)
+    held = None if before is None else effective(before, standing)
+    changed, _ = look.review_at(replace(standing, falls_at=None), instant)
+    holds = effective(ladder, changed)
+    if holds == held:
+        return replace(changed, since=standing.since), ()
+    counted = look.figure(local_date(instant, zone))
+    return replace(changed, since=instant), (Move(instant, held, holds, Why.CHANGED, counted),)
+
+
+def as_of(
+    ladder: TierSet, standing: Standing, days: Sequence[Day], instant: datetime, zone: ZoneInfo
+) -> str | None:
+    """The tier that counted at a past instant, had all been known in time that is known now.
+
+    Of what was given by hand only the last counts. Needs: the days since `remembered_since`.
+    """
+    lived = _Look(ladder, days, standing.joined_on, zone).lived(instant)
+    given = standing.manual
+    if given is not None and given.given_at <= instant and (given.until is None or instant < given.until):
+        lived = replace(lived, manual=given)
+    return effective(ladder, lived)
+
+
+def remembered_since(ladder: TierSet, on: date) -> date:
+    """A date before which nothing counts for the tier that is held on `on`, told only then."""
+    if remembers(ladder) or any(tier.lifetime_after for tier in ladder.tiers):
+        return date.min
+    return looks_back(ladder, on)
+
+
+def remembers(ladder: TierSet) -> bool:
+    """Whether the tier depends on what was held before, and not on the windows alone."""
+    return ladder.downgrade != "by_metric" or ladder.grace_days > 0
+
+
+def looks_back(ladder: TierSet, on: date) -> date:
+    """A date before which nothing is counted by whoever looks on `on` or later."""
+    longest = max((tier.lifetime_after or 0 for tier in ladder.tiers), default=0)
+    match ladder.metric, ladder.period:
+        case ((TenureMonths() | Invitation()), _):
+            return on
+        case _, Lifetime():
+            return date.min
+        case _, RollingWindow() as rolling:
+            return window(rolling, on, on - _DAY).first
+        case _, (Calendar(lasts=lasts) | Anniversary(lasts=lasts)) as period:
+            first = window(period, on, on).first if isinstance(period, Calendar) else on
+            return add_months(first, -months_of(period) * (max(lasts, longest) + 1))
+
+
+def due_next(
+    ladder: TierSet, standing: Standing, days: Sequence[Day], now: datetime, zone: ZoneInfo
+) -> datetime | None:
+    """The next instant after `now` at which something changes by itself. Needs: reviewed up to `now`."""
+    return _Look(ladder, days, standing.joined_on, zone).scheduled(standing, now).next_review_at
 
 
 def figure(ladder: TierSet, standing: Standing, days: Sequence[Day], now: datetime, zone: ZoneInfo) -> int:
@@ -141,7 +214,7 @@ class _Look:
                 yield window(self.period, self.joined_on, on)
             case Calendar(lasts=lasts) | Anniversary(lasts=lasts):
                 present = window(self.period, self.joined_on, on)
-                if at_once or isinstance(self.ladder.metric, Tenure):
+                if at_once or isinstance(self.ladder.metric, TenureMonths):
                     yield present
                 for _ in range(lasts):
                     present = earlier(self.period, self.joined_on, present)
@@ -152,11 +225,11 @@ class _Look:
     def review(self, standing: Standing, now: datetime) -> Reviewed:
         moves: list[Move] = []
         while (due := standing.next_review_at) is not None and due <= now:
-            standing, made = self._review_at(standing, due)
+            standing, made = self.review_at(standing, due)
             moves += made
         return standing, tuple(moves)
 
-    def _review_at(self, standing: Standing, due: datetime) -> Reviewed:
+    def review_at(self, standing: Standing, due: datetime) -> Reviewed:
         """One review at its instant, the beginning of a local day or the end of what was given by hand."""
         ladder, on = self.ladder, local_date(due, self.zone)
         held, carried = place(ladder, standing.earned), self.carrying(on)
@@ -195,7 +268,7 @@ class _Look:
 
     def lived(self, now: datetime) -> Standing:
         """The standing of a member whose days had all been known in time."""
-        standing = begin(self.ladder, midnight(self.joined_on, self.zone), self.zone)
+        standing, _ = begin(self.ladder, midnight(self.joined_on, self.zone), self.zone)
         for day in self.tally.dates:
             instant = min(midnight(day + _DAY, self.zone) - timedelta(microseconds=1), now)
             standing, _ = self.review(standing, instant)
@@ -252,13 +325,13 @@ class _Look:
         match self.ladder.metric, period:
             case Invitation(), _:
                 return None
-            case Tenure(), _:
+            case TenureMonths(), _:
                 coming = (
                     add_months(self.joined_on, tier.threshold) for tier in self.ladder.tiers[held + 1 :]
                 )
                 return min((day for day in coming if day > on), default=None)
             case _, Lifetime():
-                return None
+                return on + _DAY if self._changes(on + _DAY, held) else None
             case _, RollingWindow():
                 return self._rolls_out(period, on, held)
             case _, Calendar(lasts=lasts) | Anniversary(lasts=lasts):
@@ -273,17 +346,13 @@ class _Look:
         """The day on which so much has left the window that it carries another tier than `held`."""
         candidates = {leaves(period, day) for day in self.tally.dates if day <= self.known}
         if self.ladder.upgrade == "at_review":  # where today counts from tomorrow on
-            candidates = {day + timedelta(days=n) for day in candidates for n in (0, 1)} | {on + _DAY}
+            candidates = {day + timedelta(days=n) for day in candidates for n in (0, 1)}
+        candidates.add(on + _DAY)  # what carried the tier today may have gone back
         return next((day for day in sorted(candidates) if day > on and self._changes(day, held)), None)
 
     def _changes(self, day: date, held: int) -> bool:
         carried = self.carrying(day)
         return carried > held or (carried < held and self.ladder.downgrade != "never")
-
-
-def _remembers(ladder: TierSet) -> bool:
-    """Whether the tier depends on what was held before, and not on the windows alone."""
-    return ladder.downgrade != "by_metric" or ladder.grace_days > 0
 
 
 def _effective(ladder: TierSet, standing: Standing) -> int:

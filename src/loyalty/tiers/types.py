@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
+from uuid import UUID
 
 from msgspec import Meta, Struct
+
+from loyalty.programs.types import DatingPolicy
 
 _Id = Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]{0,63}$")]
 _Name = Annotated[str, Meta(min_length=1, max_length=120)]
@@ -36,7 +39,7 @@ class DistinctDays(Struct, frozen=True, tag="days", tag_field="kind", forbid_unk
     """Local days with at least one such purchase."""
 
 
-class Tenure(Struct, frozen=True, tag="tenure", tag_field="kind", forbid_unknown_fields=True):
+class TenureMonths(Struct, frozen=True, tag="tenure", tag_field="kind", forbid_unknown_fields=True):
     """Whole months since the member joined. It only grows: the period plays no part."""
 
 
@@ -44,7 +47,7 @@ class Invitation(Struct, frozen=True, tag="invitation", tag_field="kind", forbid
     """Nothing is counted: a tier is given by hand or by import."""
 
 
-Metric = QualifyingPoints | Spend | Visits | DistinctDays | Tenure | Invitation
+Metric = QualifyingPoints | Spend | Visits | DistinctDays | TenureMonths | Invitation
 
 
 # --- when it is counted ---------------------------------------------------------------------------------------
@@ -96,6 +99,8 @@ class Tier(Struct, frozen=True, forbid_unknown_fields=True):
         None  # periods in a row that reach it; then for ever
     )
     benefits: Annotated[tuple[_Name, ...], Meta(max_length=50)] = ()  # read by tills, apps and people
+    # By points currency: when points end that its holders earn; a tier that says nothing has the word of the one below.
+    expiry: dict[_Id, DatingPolicy] = {}
 
 
 class TierSet(Struct, frozen=True, forbid_unknown_fields=True):
@@ -114,6 +119,9 @@ class TierSet(Struct, frozen=True, forbid_unknown_fields=True):
     returns: Literal["at_review", "at_once"] = "at_review"  # when a tier falls that lived by what went back
 
 
+TierSets = Annotated[tuple[TierSet, ...], Meta(max_length=20)]
+
+
 # --- a member's place -------------------------------------------------------------------------------------------
 
 
@@ -130,6 +138,7 @@ class Manual(Struct, frozen=True):
     """A tier by hand: at least this one until `until`."""
 
     tier: str
+    given_at: datetime
     until: datetime | None  # None: until it is taken back
     reason: str
 
@@ -160,6 +169,7 @@ class Why(StrEnum):
     LIFETIME = "lifetime"
     GIVEN = "given"  # by hand
     ENDED = "ended"  # what was given by hand is over
+    CHANGED = "changed"  # the ladder itself
 
 
 class Move(Struct, frozen=True):
@@ -170,3 +180,16 @@ class Move(Struct, frozen=True):
     after: str | None
     why: Why
     metric: int  # what was counted then, in the window that counts
+
+
+class KeptMove(Struct, frozen=True):
+    """A step as it is kept: which decision made it, and its place among those of the decision."""
+
+    tier_set: str
+    decision_id: UUID
+    position: int
+    at: datetime
+    before: str | None
+    after: str | None
+    why: Why
+    metric: int

@@ -3,7 +3,7 @@
 Pure. JSON pointers begin at the list of tier sets.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from loyalty.base.errors import Fault
 from loyalty.tiers.types import (
@@ -13,13 +13,16 @@ from loyalty.tiers.types import (
     Lifetime,
     QualifyingPoints,
     RollingWindow,
-    Tenure,
+    TenureMonths,
     TierSet,
 )
 
 
-def faults(ladders: Sequence[TierSet], points_currencies: Collection[str]) -> Iterator[Fault]:
-    """Every contradiction; none when the ladders may be published together."""
+def faults(ladders: Sequence[TierSet], points_currencies: Mapping[str, bool]) -> Iterator[Fault]:
+    """Every contradiction; none when the ladders may be published together.
+
+    Needs: the program's points currencies, and of each whether it is qualifying.
+    """
     for index, ladder in enumerate(ladders):
         if ladder.id in [other.id for other in ladders[:index]]:
             yield Fault(f"/{index}/id", "duplicate", "The tier set is named twice.")
@@ -27,11 +30,14 @@ def faults(ladders: Sequence[TierSet], points_currencies: Collection[str]) -> It
             yield Fault(f"/{index}{fault.pointer}", fault.code, fault.detail)
 
 
-def _faults(ladder: TierSet, points_currencies: Collection[str]) -> Iterator[Fault]:
+def _faults(ladder: TierSet, points_currencies: Mapping[str, bool]) -> Iterator[Fault]:
     match ladder.metric:
         case QualifyingPoints(points_currency=code) if code not in points_currencies:
             yield Fault("/metric/points_currency", "unknown_points_currency", f"There are no points {code}.")
-        case Tenure() if ladder.grace_days or ladder.downgrade == "one_level":
+        case QualifyingPoints(points_currency=code) if not points_currencies[code]:
+            message = f"{code} are not `qualifying`: they count towards no tier."
+            yield Fault("/metric/points_currency", "not_qualifying", message)
+        case TenureMonths() if ladder.grace_days or ladder.downgrade == "one_level":
             yield Fault("/downgrade", "contradictory_range", "Time since joining never falls.")
         case _:
             pass

@@ -9,7 +9,7 @@ from itertools import count
 from typing import NamedTuple
 
 from loyalty.base.calendar import RoundUp, add_months, period_end, period_start
-from loyalty.tiers.types import Anniversary, Calendar, Lifetime, Period, RollingWindow
+from loyalty.tiers.types import Anniversary, Calendar, CalendarUnit, Lifetime, Period, RollingWindow
 
 _DAY = timedelta(days=1)
 
@@ -64,6 +64,15 @@ def leaves(period: RollingWindow, on: date) -> date:
     return next(
         day for day in (near + timedelta(days=n) for n in count()) if window(period, on, day).first > on
     )
+
+
+def months_of(period: Calendar | Anniversary) -> int:
+    """The months of one window."""
+    if isinstance(period, Anniversary):
+        return period.months
+    return {CalendarUnit.MONTH: 1, CalendarUnit.QUARTER: 3, CalendarUnit.HALF_YEAR: 6, CalendarUnit.YEAR: 12}[
+        period.unit
+    ]
 
 
 def months_between(first: date, on: date) -> int:

@@ -1,5 +1,6 @@
 """The application: every endpoint of web/api under one door, in Litestar's router, behind the guard."""
 
+import asyncio
 import inspect
 import pkgutil
 import sys
@@ -50,6 +51,7 @@ _GROUPS = (
     "Members",
     "Adjustments",
     "Points",
+    "Imports",
     "Rewards",
     "Ledger",
     "Engagement",
@@ -82,9 +84,12 @@ def make_app(
 
             opened.pipe.observe = note
             door.open(opened)
+            watching = asyncio.create_task(metrics.watch(opened))
             try:
                 yield
             finally:
+                watching.cancel()
+                await asyncio.wait({watching})
                 log.flush()
 
     app = Litestar(

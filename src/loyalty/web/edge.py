@@ -1,7 +1,7 @@
 """How a call is declared, and everything that happens to a request before its handler sees it.
 
-An endpoint is a function under `get`, `post` or `patch`: path, permission and answers stand in the decorator; the
-body, the query and the parts of the path in its signature. Credential, permission, parameters, headers and body
+An endpoint is a function under `get`, `post`, `put` or `patch`: path, permission and answers stand in the decorator;
+the body, the query and the parts of the path in its signature. Credential, permission, parameters, headers and body
 are checked here for every endpoint alike, in the order that docs/api.md tells; a handler gets values it can trust.
 """
 
@@ -31,6 +31,7 @@ from loyalty.base.database import DatabaseUnavailable, OutcomeUnknown
 from loyalty.base.errors import Fault, LoyaltyError
 from loyalty.base.forms import FAULTS_MAX, faults_of
 from loyalty.base.ids import Ids
+from loyalty.jobs.imports.types import PART_BYTES_MAX
 from loyalty.members.identifiers import parse_member_path
 from loyalty.members.types import MemberNotFound
 from loyalty.posting.commands import Actor, Answer, Command, Idempotency, MemberRef, Submission
@@ -65,7 +66,8 @@ _ENCODER = msgspec.json.Encoder()
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _KEY = re.compile(rb"[ -~]{1,255}")
-_MEDIA = re.compile(rb'application/json(?:\s*;\s*charset="?utf-8"?)?', re.IGNORECASE)
+_JSON = re.compile(rb'application/json(?:\s*;\s*charset="?utf-8"?)?', re.IGNORECASE)
+_CSV = re.compile(rb'text/csv(?:\s*;\s*charset="?utf-8"?)?(?:\s*;\s*header=present)?', re.IGNORECASE)
 
 
 class Access(Enum):
@@ -289,12 +291,13 @@ class Endpoint:
         self.text = inspect.getdoc(handler) or ""
         hints = get_type_hints(handler, include_extras=True)
         self.body: Any = hints.get("body")
+        self.csv = self.body is bytes  # taken as it comes, a part of a file
         self.query: type[msgspec.Struct] = hints.get("query", NoQuery)
         self.takes_query = "query" in hints
         self.parameters = parameters_of(self.query)
         names = re.findall(r"\{(\w+)\}", path)
         self.parts: dict[str, Any] = {name: hints[name] for name in names}
-        self.body_optional = self.body is not None and not faults_of(self.body, {})
+        self.body_optional = self.body is not None and not self.csv and not faults_of(self.body, {})
         for name, kind in self.parts.items():
             assert kind in (UUID, MemberRef, int, str), (
                 f"{path}: {name} must be an id, number, word or member"
@@ -319,11 +322,14 @@ class Endpoint:
                 arguments["query"] = parameters
         if self.keyed:
             call.key = _idempotency_key(headers)
-        if self.body is not None:
+        if self.csv:
+            _check_media(headers, _CSV)
+            arguments["body"] = await _read(receive, headers, PART_BYTES_MAX)
+        elif self.body is not None:
             raw = await _read(receive, headers, door.runtime.settings.body_bytes_max)
             call.size = len(raw)
             if raw or not self.body_optional:
-                _check_media(headers)
+                _check_media(headers, _JSON)
                 arguments["body"] = decode(self.body, raw)
             else:
                 arguments["body"] = self.body()
@@ -432,9 +438,9 @@ def _idempotency_key(headers: dict[bytes, bytes]) -> str:
     return key.decode("ascii")
 
 
-def _check_media(headers: dict[bytes, bytes]) -> None:
+def _check_media(headers: dict[bytes, bytes], wanted: re.Pattern[bytes]) -> None:
     media = headers.get(b"content-type", b"")
-    if media != b"application/json" and not _MEDIA.fullmatch(media):
+    if not wanted.fullmatch(media):
         raise UnsupportedMediaType
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise UnsupportedMediaType("A compressed body is not read here.")
@@ -582,4 +588,5 @@ def _declare(method: str) -> Callable[..., Callable[[Handler], Endpoint]]:
 
 get = _declare("GET")
 post = _declare("POST")
+put = _declare("PUT")
 patch = _declare("PATCH")

@@ -160,7 +160,7 @@ def refusal(error: LoyaltyError, exchange: Exchange) -> Answer:
             headers["www-authenticate"] = 'Bearer realm="loyalty"'
         case Busy() | TooMany():
             headers["retry-after"] = str(error.retry_after_s)
-        case MediaRefused():
+        case MediaRefused() if exchange.method != "PUT":
             headers["accept-patch" if exchange.method == "PATCH" else "accept-post"] = "application/json"
         case MethodRefused():
             headers["allow"] = ", ".join(error.facts["allowed"])

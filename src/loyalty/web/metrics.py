@@ -1,10 +1,12 @@
-"""What one process measures, in Prometheus' form: requests by route and status, commands by kind and outcome.
+"""What one process measures, in Prometheus' form: requests by route and status, commands by kind and outcome; and what
+is due in the whole installation.
 
 With several processes each keeps its figures in files of a common directory (PROMETHEUS_MULTIPROC_DIR) and any of
 them answers for all. The log line of a request is written here too: it says the same, one request at a time.
 """
 
 import asyncio
+import itertools
 import os
 import sys
 from collections.abc import Callable
@@ -13,14 +15,22 @@ from time import perf_counter_ns
 from uuid import UUID
 
 import msgspec
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from loyalty.base.errors import LoyaltyError
 from loyalty.base.settings import LogFormat
+from loyalty.jobs.overview import Totals, totals
+from loyalty.jobs.types import RunKind, RunState
+from loyalty.posting.runtime import Runtime
 from loyalty.web.exchange import Exchange
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
+LOOK_S = 30.0
+
+log = structlog.get_logger()
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -57,9 +67,41 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
+        self._due = self._shared(
+            "loyalty_due_seconds",
+            "Age of the oldest work that is due in a live program: accounts, standings, days, notices.",
+            ("work",),
+        )
+        self._runs = self._shared("loyalty_runs", "Runs of all programs.", ("kind", "state"))
+        self._broken = self._shared(
+            "loyalty_broken_findings", "What the last verifications of the live programs found broken."
+        )
         # Finding a labelled child costs more than counting on it.
         self._by_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._by_command: dict[tuple[str, str], Counter] = {}
+
+    def _shared(self, name: str, words: str, labels: tuple[str, ...] = ()) -> Gauge:
+        """A figure of the installation: of several processes the last to look is right."""
+        return Gauge(name, words, labels, registry=self.registry, multiprocess_mode="mostrecent")
+
+    async def watch(self, runtime: Runtime) -> None:
+        """Look at what is due every LOOK_S, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                self.note_jobs(await totals(runtime), runtime.clock.now())
+            except LoyaltyError:
+                continue  # the database cannot just now
+            except Exception:
+                log.exception("jobs_not_looked_at")
+
+    def note_jobs(self, found: Totals, now: datetime) -> None:
+        """Note what is due at `now`, how many runs there are, and what was found broken."""
+        for work, since in found.due_since.items():
+            self._due.labels(work).set(0 if since is None else max(0, (now - since).total_seconds()))
+        for kind, state in itertools.product(RunKind, RunState):
+            self._runs.labels(kind, state).set(found.runs.get((kind, state), 0))
+        self._broken.set(found.broken)
 
     def note_request(self, exchange: Exchange) -> None:
         """Count an answered request and write its log line."""

@@ -107,6 +107,12 @@ _LINKS: dict[str, dict[int, dict[str, dict[str, str]]]] = {
     "adjust_points": {
         201: {"read_statement": {"member": "$response.body#/member_id"}} | _BY_DECISION,
     },
+    "begin_import": {
+        201: {
+            name: {"import_id": "$response.body#/id"}
+            for name in ("put_import_part", "start_import", "read_import", "list_import_rejections")
+        }
+    },
     "import_lot": {201: {"read_lots": {"member": "$response.body#/member_id"}} | _BY_DECISION},
     "redeem": {
         201: {
@@ -197,7 +203,7 @@ class _Shapes:
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         kinds: dict[Any, None] = {Problem: None}
         for endpoint in endpoints:
-            if endpoint.body is not None:
+            if endpoint.body is not None and not endpoint.csv:
                 kinds[endpoint.body] = None
             for kind in endpoint.answers.values():
                 if kind is not None and not isinstance(kind, str):
@@ -262,7 +268,9 @@ def _operation(endpoint: Endpoint, shapes: _Shapes) -> JSON:
     if endpoint.body is not None:
         operation["requestBody"] = {
             "required": not endpoint.body_optional,
-            "content": {"application/json": {"schema": shapes.of(endpoint.body)}},
+            "content": {"text/csv": {"schema": {"type": "string"}}}
+            if endpoint.csv
+            else {"application/json": {"schema": shapes.of(endpoint.body)}},
         }
     operation["responses"] = _responses(endpoint, shapes)
     if isinstance(endpoint.permission, Permission):
@@ -388,7 +396,9 @@ def _refused(endpoint: Endpoint) -> dict[int, dict[str, str]]:
     kinds: list[type[LoyaltyError]] = [*_ALWAYS, *endpoint.refusals]
     if isinstance(endpoint.permission, Permission):
         kinds += _WITH_CREDENTIAL
-    if endpoint.body is not None:
+    if endpoint.csv:
+        kinds += (IncompleteBody, BodyTooLarge, UnsupportedMediaType)
+    elif endpoint.body is not None:
         kinds += _WITH_BODY
     if endpoint.keyed:
         kinds += _WITH_KEY

@@ -128,13 +128,19 @@ class InvalidParameter(Malformed):
 class BodyTooLarge(TooLarge):
     code: ClassVar[str] = "body_too_large"
     title: ClassVar[str] = "The body is larger than is read here."
-    remedy: ClassVar[str] = "Send less at once: `bytes_max` is the setting `LOYALTY_BODY_BYTES_MAX`."
+    remedy: ClassVar[str] = (
+        "Send less at once: no more than `bytes_max`, for JSON the setting `LOYALTY_BODY_BYTES_MAX`."
+    )
 
 
 class UnsupportedMediaType(MediaRefused):
     code: ClassVar[str] = "unsupported_media_type"
-    title: ClassVar[str] = "The body must be application/json in UTF-8, not compressed."
-    remedy: ClassVar[str] = "Send `Content-Type: application/json` and no `Content-Encoding`."
+    title: ClassVar[str] = (
+        "The body must be application/json in UTF-8 (a part of a file: text/csv), not compressed."
+    )
+    remedy: ClassVar[str] = (
+        "Send `Content-Type: application/json` (with a part of a file `text/csv`) and no `Content-Encoding`."
+    )
 
 
 class InvalidBody(Refused):

@@ -3,7 +3,7 @@
 What it proves and what only a checkpoint kept outside can show is docs/ledger.md, "Verification".
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from loyalty.ledger.verify import checkpoint as checkpoint_files
 from loyalty.ledger.verify.accounts import AccountReader
 from loyalty.ledger.verify.activities import activities
 from loyalty.ledger.verify.checkpoint import Checkpoint
+from loyalty.ledger.verify.days import days
 from loyalty.ledger.verify.desk import DeskReader
 from loyalty.ledger.verify.frame import Connect, Notes, Progress, snapshot
 from loyalty.ledger.verify.lanes import LaneReader
@@ -20,6 +21,8 @@ from loyalty.ledger.verify.report import Figures, Finding, Findings, LaneFigures
 from loyalty.ledger.verify.strays import strays
 
 __all__ = ["Checkpoint", "Connect", "Figures", "Finding", "LaneFigures", "Progress", "Report", "verify"]
+
+Check = Callable[[Connect, UUID, Findings], Awaitable[None]]
 
 _LANES = """
 SELECT h.cell, coalesce((SELECT max(number) FROM blocks b WHERE b.program_id = $1 AND b.cell = h.cell), 0)
@@ -33,11 +36,12 @@ async def verify(
     *,
     progress: Progress | None = None,
     checkpoint: Sequence[Checkpoint] | None = None,
+    also: Sequence[Check] = (),
 ) -> Report:
     """Read all books of one program and tell what is broken; nothing is written and nobody waits for it.
 
     `connect` gives asyncpg connections of the application's role, one at a time. The chain is read up to the
-    blocks there are now; accounts as they are when their turn comes.
+    blocks there are now; accounts as they are when their turn comes. `also` are checks of rooms that know more.
     """
     findings, figures, notes = Findings(), Figures(), Notes()
     try:
@@ -68,6 +72,7 @@ async def verify(
             await links.holds(reader.cell)
             await links.returns(reader.cell)
             await activities(connect, program_id, reader.cell, findings)
+            await days(connect, program_id, reader.cell, findings)
             await redemptions(connect, program_id, reader.cell, findings, figures)
             told(1)
         await links.idempotency_records()
@@ -79,6 +84,8 @@ async def verify(
         await reservations(connect, program_id, findings)
         await stocks(connect, program_id, [(one.cell, one.last_id) for one in readers], notes, findings)
         told(1)
+        for check in also:
+            await check(connect, program_id, findings)
         for decision_id, net in notes.one_sided():
             findings.add(
                 ("transfers", decision_id),

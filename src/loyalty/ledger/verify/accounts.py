@@ -7,13 +7,15 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import msgspec
 
 from loyalty.base.ids import NIL
+from loyalty.ledger.expiry import ACTIVITIES, idle_end
 from loyalty.ledger.postings import LEGAL
-from loyalty.ledger.types import Bucket, Redate
+from loyalty.ledger.types import Bucket, EntryKind, Redate
 from loyalty.ledger.verify.frame import Connect, Notes, snapshot, stream
 from loyalty.ledger.verify.report import Figures, Findings
 
@@ -22,7 +24,7 @@ CHUNK_ENTRIES = 10_000
 
 _ACCOUNTS = """
 SELECT id, owner_id, points_currency, seq, pending, available, held, debt, active_at, next_due_at, first_entry_id,
-       last_entry_id
+       last_entry_id, slides, idles_at
 FROM accounts WHERE program_id = $1 AND cell = $2 AND (owner_id, points_currency) > ($3, $4)
 ORDER BY owner_id, points_currency LIMIT $5
 """
@@ -35,7 +37,7 @@ ORDER BY e.account_id, e.seq, e.id, p.position
 """
 _LOTS = """
 SELECT id, account_id, points, parent_lot_id IS NOT NULL, is_open, issued_activates_at, issued_expires_at,
-       activates_at, expires_at, arrived_at, issued, pending, available, held, redeemed, expired, revoked,
+       activates_at, expires_at, arrived_at, slides, issued, pending, available, held, redeemed, expired, revoked,
        transferred, deficit
 FROM lots WHERE program_id = $1 AND cell = $2
 AND (id = ANY($3::uuid[]) OR account_id = ANY($4::uuid[]) AND is_open)
@@ -60,6 +62,10 @@ _ISSUED, _TRANSFERRED, _DEFICIT = (_INDEX[name] for name in ("issued", "transfer
 _ARRIVES = (_AVAILABLE, _PENDING)
 _MAY_OWE = (_ISSUED, _TRANSFERRED, _DEFICIT)
 _LEGAL = {kind.value: {(s.value, t.value) for s, t in moves} for kind, moves in LEGAL.items()}
+
+_ZONE = "SELECT settings ->> 'zone' FROM configurations WHERE program_id = $1 ORDER BY number DESC LIMIT 1"
+_ISSUES = ("issued", "transferred")
+_ACTIVE = {kind.value for kind in ACTIVITIES}
 
 _ENDED = {"capture": "captured", "release": "released", "lapse": "lapsed"}
 _parts = msgspec.json.Decoder(tuple[tuple[UUID, int], ...]).decode
@@ -86,13 +92,14 @@ _credits = msgspec.json.Decoder(_Credits).decode
 class _Lot:
     """What entries say of one lot."""
 
-    __slots__ = ("account_id", "arrived_at", "figures", "redates")
+    __slots__ = ("account_id", "arrived_at", "child", "figures", "redates", "slides")
 
     def __init__(self, account_id: UUID) -> None:
         self.account_id = account_id
         self.figures = [0] * len(Bucket)
         self.arrived_at: datetime | None = None
         self.redates: list[Redate] = []
+        self.child, self.slides = False, None  # as its row says: the chain's reader compares them
 
     def arrive(self, at: datetime) -> None:
         if self.arrived_at is None or at > self.arrived_at:
@@ -135,6 +142,7 @@ class _Account:
     """One stored account, and what its entries add up to."""
 
     __slots__ = (
+        "active",
         "active_at",
         "available",
         "debt",
@@ -143,10 +151,13 @@ class _Account:
         "first_id",
         "held",
         "id",
+        "idles_at",
         "last_id",
         "pending",
         "row",
         "seq",
+        "slides",
+        "sliding",
     )
 
     def __init__(self, row: Any) -> None:
@@ -158,8 +169,13 @@ class _Account:
         self.figures = [0] * len(Bucket)
         # Sums over its stored lots.
         self.pending = self.available = self.held = self.debt = 0
-        self.due: datetime | None = None
+        self.due: datetime | None = None  # by dates
+        self.sliding: datetime | None = None  # the same of what slides, if its owner did nothing
         self.active_at: datetime | None = None
+        # Entries that may count as activity, with the lots each issued, in order.
+        self.active: list[tuple[str, datetime, list[_Lot]]] = []
+        self.slides: str | None = None
+        self.idles_at: datetime | None = None
 
 
 class AccountReader:
@@ -180,12 +196,14 @@ class AccountReader:
         self.notes = notes
         self.findings = findings
         self.figures = figures
+        self.zone = ZoneInfo("UTC")
 
     async def read(self, progress: Callable[[int], None]) -> None:
         """Verify every account of the lane."""
         after: tuple[UUID, str] | None = (NIL, "")
         while after is not None:
             async with snapshot(self.connect, self.program_id) as connection:
+                self.zone = ZoneInfo(await connection.fetchval(_ZONE, self.program_id) or "UTC")
                 after = await self._chunk(connection, after, progress)
 
     def _broken(self, account_id: UUID, table: str, key: dict[str, object], what: str) -> None:
@@ -229,6 +247,7 @@ class AccountReader:
         entry_id: UUID | None = None
         stored: tuple[int, int, int, int] = (0, 0, 0, 0)
         account: _Account | None = None
+        issued: list[_Lot] = []
         async for page in stream(connection, _MOVES, self.program_id, self.cell, list(accounts)):
             for row in page:
                 (
@@ -256,6 +275,9 @@ class AccountReader:
                     self._next_entry(account, id, seq)
                     if kind == "earn" and (account.active_at is None or occurred_at > account.active_at):
                         account.active_at = occurred_at
+                    issued = list[_Lot]()
+                    if kind in _ACTIVE:
+                        account.active.append((kind, occurred_at, issued))
                     entry_id = id
                     stored = (pending, available, held, debt)
                     if redates:
@@ -267,6 +289,8 @@ class AccountReader:
                     assert account is not None
                     lot = self._lot(lots, account, lot_id, id)
                     self._move(account, lot, id, kind, occurred_at, points, source, target)
+                    if source in _ISSUES:
+                        issued.append(lot)
                     if target == "held":
                         hold = holds.setdefault(id, _Hold(account.id, occurred_at))
                         hold.points += points
@@ -405,13 +429,14 @@ class AccountReader:
             ):
                 self._broken(account.id, "holds", key, "says other than its entries")
             if state == "open":
-                _earlier(account, lapses)
+                account.due = _earlier(account.due, lapses)
         for id, known in holds.items():
             self._broken(known.account_id, "holds", {"id": id}, "is missing: an entry set its points aside")
 
     def _compare_lot(self, account: _Account, known: _Lot, row: Any) -> None:
         id, account_id, points, child, is_open, issued_activates, issued_expires, *rest = row
-        activates_at, expires_at, arrived_at, *stored = rest
+        activates_at, expires_at, arrived_at, known.slides, *stored = rest
+        known.child = child
         key: dict[str, object] = {"id": id, "account_id": account_id}
         if account_id != account.id:
             self._broken(account.id, "lots", key, f"belongs to account {account.id} by its entries")
@@ -439,9 +464,13 @@ class AccountReader:
         account.held += held
         account.debt -= stored[_DEFICIT]
         if pending and activates_at is not None:
-            _earlier(account, max(activates_at, arrived_at))
+            account.due = _earlier(account.due, max(activates_at, arrived_at))
         if available and expires_at is not None:
-            _earlier(account, max(expires_at, arrived_at))
+            end = max(expires_at, arrived_at)
+            if known.slides is None:
+                account.due = _earlier(account.due, end)
+            else:
+                account.sliding = _earlier(account.sliding, end)
 
     def _compare_dates(
         self,
@@ -477,6 +506,10 @@ class AccountReader:
             )
         if row["active_at"] != account.active_at:
             self._broken(account.id, "accounts", key, "does not say when its owner last earned")
+        self._slide(account)
+        if (row["slides"], row["idles_at"]) != (account.slides, account.idles_at):
+            what = f"says that activity keeps its points to {row['idles_at']}, but it is {account.idles_at}"
+            self._broken(account.id, "accounts", key, what)
         if row["next_due_at"] != account.due:
             self._broken(
                 account.id,
@@ -485,10 +518,26 @@ class AccountReader:
                 f"says it is next due {row['next_due_at']}, but it is {account.due}",
             )
 
+    def _slide(self, account: _Account) -> None:
+        """How far activity puts the end of what slides off, and when the account is next due by that."""
+        for kind, occurred_at, issued in account.active:
+            for lot in issued:
+                if lot.slides is not None and not (lot.child and account.slides):
+                    account.slides = lot.slides
+            if account.slides is None:
+                continue
+            try:
+                end = idle_end(account.slides, EntryKind(kind), occurred_at, self.zone)
+            except msgspec.MsgspecError:
+                continue  # no policy: the chain's reader names the lot
+            if end is not None and (account.idles_at is None or end > account.idles_at):
+                account.idles_at = end
+        if account.sliding is not None:
+            account.due = _earlier(account.due, max(account.sliding, account.idles_at or account.sliding))
 
-def _earlier(account: _Account, due: datetime) -> None:
-    if account.due is None or due < account.due:
-        account.due = due
+
+def _earlier(known: datetime | None, due: datetime) -> datetime:
+    return due if known is None else min(known, due)
 
 
 def _balance(figures: tuple[int, int, int, int]) -> str:

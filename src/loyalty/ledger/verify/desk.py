@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
-from loyalty.ledger.verify.frame import BY_HAND, COMES, Connect, Notes, snapshot, stream
+from loyalty.ledger.verify.frame import BY_HAND, COMES, STOOD, Connect, Notes, snapshot, stream
 from loyalty.ledger.verify.report import Findings
 
 _NEWER = f"""
-SELECT d.id, d.kind, d.member_id, b.recorded_at, d.answer_status, d.detail
+SELECT d.id, d.kind, d.member_id, d.occurred_at, b.recorded_at, d.answer_status, d.detail
 FROM decisions d JOIN blocks b ON b.program_id = $1 AND b.cell = $2 AND b.number = d.block_number
-WHERE d.program_id = $1 AND d.cell = $2 AND d.id > $3 AND (d.kind IN {BY_HAND} OR {COMES}) ORDER BY d.id
+WHERE d.program_id = $1 AND d.cell = $2 AND d.id > $3 AND (d.kind IN {BY_HAND} OR {COMES} OR {STOOD}) ORDER BY d.id
 """
 _PROPOSALS = """
 SELECT id, kind, member_id, points_currency, points, reason, reference, proposed_by_kind, proposed_by, proposed_at,
@@ -27,6 +28,14 @@ SELECT member_id, points_currency, frozen, reason, since, decision_id
 FROM freezes WHERE program_id = $1 AND cell = $2
 """
 _MEMBERS = "SELECT id, status, enrolled_at, merged_into FROM members WHERE program_id = $1 AND cell = $2"
+_STANDINGS = """
+SELECT member_id, tier_set, judged_by, earned, since, lifetime, manual::text, falls_at
+FROM standings WHERE program_id = $1 AND cell = $2
+"""
+_MOVES = """
+SELECT member_id, tier_set, decision_id, position, at, before, after, why, metric
+FROM tier_moves WHERE program_id = $1 AND cell = $2
+"""
 _CHANGES = "SELECT member_id, changed_at FROM member_changes WHERE program_id = $1 AND cell = $2"
 
 
@@ -36,6 +45,7 @@ class Heard(NamedTuple):
     id: UUID
     kind: str
     member_id: UUID | None
+    occurred_at: datetime
     recorded_at: datetime
     answer_status: int
     detail: str
@@ -46,7 +56,13 @@ def hear(notes: Notes, cell: int, said: Heard) -> None:
     detail = msgspec.json.decode(said.detail, type=_Detail)
     note: Any = detail.note
     if detail.enrolled or (said.kind == "enrol" and said.answer_status == 201):  # 200: it was there
-        notes.said(cell, "enrolled", str(said.member_id), said.recorded_at.isoformat())
+        since = said.occurred_at if said.kind == "import_member" else said.recorded_at
+        notes.said(cell, "enrolled", str(said.member_id), since.isoformat())
+    for stood in detail.stood:
+        key = f"{said.member_id} {stood.tier_set}"
+        notes.said(cell, "standings", key, _text(replace(stood, moves=())))
+        for position, move in enumerate(stood.moves, start=1):
+            notes.said(cell, "tier_moves", f"{key} {said.id} {position}", _text(move))
     if said.kind not in BY_HAND:
         return
     match said.kind:
@@ -65,9 +81,31 @@ def hear(notes: Notes, cell: int, said: Heard) -> None:
                 )
 
 
+class _Move(msgspec.Struct, frozen=True):
+    at: datetime
+    before: str | None
+    after: str | None
+    why: str
+    metric: int
+
+
+class _Stood(msgspec.Struct, frozen=True):
+    """Where a member stands on a ladder, as a decision notes it; what its days say is not in it."""
+
+    tier_set: str
+    judged_by: int
+    earned: str | None = None
+    since: datetime | None = None
+    lifetime: str | None = None
+    manual: dict[str, Any] | None = None
+    falls_at: datetime | None = None
+    moves: tuple[_Move, ...] = ()
+
+
 class _Detail(msgspec.Struct):
     note: dict[str, Any] = {}
     enrolled: bool = False
+    stood: tuple[_Stood, ...] = ()
 
 
 def _text(value: Any) -> str:
@@ -116,6 +154,16 @@ class DeskReader:
                         self._broken("members", str(id), "was not enrolled then by any decision")
                     if merged_into is not None:
                         self._broken("members", str(id), "is merged into another, which no decision did")
+            async for page in stream(connection, _STANDINGS, *lane):
+                for member_id, tier_set, judged_by, *held in page:
+                    earned, since, lifetime, manual, falls_at = held
+                    given = None if manual is None else msgspec.json.decode(manual)
+                    says = _Stood(tier_set, judged_by, earned, since, lifetime, given, falls_at)
+                    self._compare("standings", f"{member_id} {tier_set}", says)
+            async for page in stream(connection, _MOVES, *lane):
+                for member_id, tier_set, decision_id, position, *move in page:
+                    key = f"{member_id} {tier_set} {decision_id} {position}"
+                    self._compare("tier_moves", key, _Move(*move))
             async for page in stream(connection, _CHANGES, *lane):
                 for row in page:
                     self._compare("member_changes", str(row[0]), {"changed_at": row[1]})
@@ -123,7 +171,7 @@ class DeskReader:
             table = "members" if about == "enrolled" else about
             self._broken(table, key, "is missing: a decision speaks of it")
 
-    def _compare(self, table: str, key: str, says: dict[str, Any], unsaid: str | None = None) -> None:
+    def _compare(self, table: str, key: str, says: object, unsaid: str | None = None) -> None:
         """`unsaid` is what holds while no decision speaks of the row."""
         said = self.notes.take_said(self.cell, table, key) or unsaid
         if said is None:

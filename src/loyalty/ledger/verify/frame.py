@@ -59,11 +59,13 @@ BY_HAND = (
 
 # A member comes with a purchase, as SQL.
 COMES = """strpos(detail, '"enrolled":true') > 0"""
+# A member's tier moves, or how it is held, as SQL.
+STOOD = """strpos(detail, '"stood"') > 0"""
 
 # What must be read of a decision's detail, as SQL.
 TELLING = (
     "CASE WHEN "
-    + " OR ".join(f"""strpos(detail, '"{field}"') > 0""" for field in ("counted", "used", "stocked"))
+    + " OR ".join(f"""strpos(detail, '"{field}"') > 0""" for field in ("counted", "used", "stocked", "stood"))
     + f" OR {COMES} OR kind IN {BY_HAND} THEN detail END"
 )
 

@@ -67,7 +67,7 @@ FROM postings WHERE program_id = $1 AND cell = $2 AND entry_id > $3 AND entry_id
 """
 _LOTS = """
 SELECT id, account_id, parent_lot_id, issuing_entry_id, decision_id, points, vintage_at, policy_number,
-       issued_activates_at, issued_expires_at
+       issued_activates_at, issued_expires_at, slides
 FROM lots WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4 ORDER BY id
 """
 _CONTENTS = """
@@ -285,6 +285,7 @@ class LaneReader:
             policy,
             activates,
             expires,
+            slides,
         ) in rows:
             lot = pack_lot(
                 id,
@@ -296,6 +297,7 @@ class LaneReader:
                 policy,
                 micros(activates),
                 micros(expires),
+                slides,
             )
             mine = packed.get(entry_id)
             if mine is None:
@@ -490,7 +492,8 @@ class LaneReader:
                 changes = read_changes(changed)
                 count_in(sums, member_id, changes)
                 stock_in(stocks, changes)
-                hear(self.notes, self.cell, Heard(id, kind, member_id, recorded_at, answer_status, changed))
+                said = Heard(id, kind, member_id, occurred_at, recorded_at, answer_status, changed)
+                hear(self.notes, self.cell, said)
             except msgspec.MsgspecError:
                 self._broken("decisions", {"id": id}, "has a detail that cannot be read")
         parts = [

@@ -140,7 +140,8 @@ SELECT (SELECT count(*) FROM chunk), (SELECT id FROM chunk ORDER BY id DESC LIMI
 
 _CONFIGURATIONS = """
 SELECT c.number, encode(sha256(convert_to(
-           c.settings::text || c.ruleset::text || coalesce(c.rewards::text, ''), 'UTF8')), 'hex'), c.effective_at
+           c.settings::text || c.ruleset::text || coalesce(c.rewards::text, '')
+               || coalesce(c.tier_sets::text, ''), 'UTF8')), 'hex'), c.effective_at
 FROM configurations c WHERE c.program_id = $1 ORDER BY c.number
 """
 _PUBLISHED = """

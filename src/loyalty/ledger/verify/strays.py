@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from loyalty.base.ids import NIL
 from loyalty.ledger.verify.frame import Connect, snapshot
 from loyalty.ledger.verify.report import Findings
 
@@ -14,18 +15,21 @@ _CELLS = "SELECT cells FROM deployment"
 _TABLES = (
     "blocks", "decisions", "entries", "postings", "lots", "accounts", "counters", "holds", "activities", "returns",
     "redemptions", "engagement_events", "members", "member_profiles", "member_changes", "member_pins", "proposals",
-    "freezes",
+    "freezes", "member_days", "standings", "tier_moves",
 )  # fmt: skip
 _ELSEWHERE = """
 SELECT cell FROM {table} WHERE program_id = $1 AND cell < 0
 UNION ALL SELECT cell FROM {table} WHERE program_id = $1 AND cell >= $2 LIMIT 1
 """
-_CLOCK = "SELECT p.kind, c.now_at FROM programs p LEFT JOIN sandbox_clocks c ON c.program_id = p.id WHERE p.id = $1"
+_CLOCK = """
+SELECT p.kind, c.now_at, c.moving_to, c.moved_by FROM programs p LEFT JOIN sandbox_clocks c ON c.program_id = p.id
+WHERE p.id = $1
+"""
 _MADE = """
 SELECT detail FROM decisions WHERE program_id = $1 AND cell = 0 AND kind = 'publish' ORDER BY id LIMIT 1
 """
-_SET = """
-SELECT detail FROM decisions WHERE program_id = $1 AND cell = 0 AND kind = 'advance_clock' ORDER BY id DESC LIMIT 1
+_LAST = """
+SELECT id, detail FROM decisions WHERE program_id = $1 AND cell = 0 AND kind = $2 ORDER BY id DESC LIMIT 1
 """
 _BEGAN = "SELECT recorded_at FROM blocks WHERE program_id = $1 AND cell = 0 AND number = 1"
 
@@ -54,16 +58,16 @@ async def strays(connect: Connect, program_id: UUID, findings: Findings) -> None
         row: Any = await connection.fetchrow(_CLOCK, program_id)
         if row is None:
             return  # no such program
-        kind, now_at = row
-        made, said = [
-            None if detail is None else _note(detail)
-            for detail in (
-                await connection.fetchval(_MADE, program_id),
-                await connection.fetchval(_SET, program_id),
-            )
+        kind, now_at, *moved = row
+        made = await connection.fetchval(_MADE, program_id)
+        if made is not None and (was := _note(made).program) != kind:
+            findings.add("programs", "programs", {}, f"is {kind} now, and was made {was}")
+        (set_in, said), (moved_in, wanted) = [
+            (NIL, None) if last is None else (last[0], _note(last[1]))
+            for last in [
+                await connection.fetchrow(_LAST, program_id, step) for step in ("advance_clock", "move_clock")
+            ]
         ]
-        if made is not None and made.program != kind:
-            findings.add("programs", "programs", {}, f"is {kind} now, and was made {made.program}")
         if kind != "sandbox":
             if now_at is not None:
                 findings.add("clock", "sandbox_clocks", {}, "belongs to a program that lives by real time")
@@ -77,6 +81,12 @@ async def strays(connect: Connect, program_id: UUID, findings: Findings) -> None
         if set_to is not None and set_to != now_at:
             what = f"stands at {now_at.isoformat()}, but was set to {set_to.isoformat()}"
             findings.add("clock", "sandbox_clocks", {}, what)
+        meant: list[object] = [None, None]
+        if wanted is not None:
+            there = set_in > moved_in and set_to is not None and wanted.to is not None and set_to >= wanted.to
+            meant = [None if there else wanted.to, moved_in]
+        if moved != meant:
+            findings.add("clock", "sandbox_clocks", {}, "is not on the way on which it was sent last")
 
 
 def _note(detail: str) -> _Note:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from loyalty.base.errors import LoyaltyError
-from loyalty.base.problems import render
+from loyalty.base.problems import render, retry_headers
 from loyalty.posting.book import Book, Considered, Needs, StoredRecord, Work
 from loyalty.posting.commands import (
     AddIdentifier,
@@ -29,13 +29,20 @@ from loyalty.posting.commands import (
     ExtendHold,
     Freeze,
     FulfilRedemption,
+    GiveTier,
     HoldReward,
     ImportLot,
+    ImportMember,
+    ImportStanding,
+    MoveClock,
+    Notify,
     PayWithPoints,
     PlaceHold,
     Publish,
     RecordPurchase,
+    RedateLots,
     Redeem,
+    Reinstate,
     Reject,
     ReleaseHold,
     ReturnPurchase,
@@ -52,21 +59,26 @@ from loyalty.posting.decide import (
     freezes,
     holds,
     limits,
+    notices,
     people,
     pins,
     points,
     program,
     purchase,
+    redates,
     redemption,
     returns,
+    standing,
     transfers,
     undo,
 )
 from loyalty.posting.decide.outcome import Outcome, Replay, decided
 from loyalty.posting.types import IdempotencyKeyReused, PinWrong, SpendingLimit
+from loyalty.programs.types import ClockMoving
 
 _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     Enrol: people.enrol,
+    ImportMember: people.import_member,
     AddIdentifier: people.add_identifier,
     ChangeMember: people.change,
     EraseMember: people.erase,
@@ -78,13 +90,18 @@ _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     ClaimPurchase: points.claim,
     Adjust: adjustments.adjust,
     WriteOff: adjustments.write_off,
+    Reinstate: adjustments.reinstate,
     Approve: adjustments.approve,
     Reject: adjustments.reject,
     TransferPoints: transfers.transfer_points,
     Freeze: freezes.freeze,
     Unfreeze: freezes.unfreeze,
+    GiveTier: standing.give,
+    ImportStanding: standing.import_standing,
     ImportLot: points.import_lot,
     Settle: points.settle_due,
+    RedateLots: redates.redate_lots,
+    Notify: notices.notify,
     PlaceHold: holds.place,
     HoldReward: redemption.hold,
     ExtendHold: holds.extend,
@@ -96,6 +113,7 @@ _DECIDERS: dict[type, Callable[[Work, Any], Outcome]] = {
     CancelRedemption: redemption.cancel,
     ChangeStock: redemption.change_stock,
     Publish: program.publish,
+    MoveClock: program.move_clock,
     AdvanceClock: program.advance_clock,
     CloseDay: program.close_day,
 }
@@ -105,6 +123,10 @@ _RECORDED: dict[type[LoyaltyError], Callable[[Work, Any], Outcome]] = {
     SpendingLimit: limits.attempt,
     PinWrong: pins.attempt,
 }
+
+
+# What a moving clock brings along; whatever else writes waits for its end.
+_MOVING = (AdvanceClock, Settle, Notify, CloseDay)
 
 
 def consider(history: History, submission: Submission) -> Considered | None:
@@ -126,6 +148,9 @@ def decide(book: Book, submission: Submission, considered: Considered | None = N
         record = book.records.get((idempotency.scope, idempotency.key))
         if record is not None:
             return _again(book, submission, record)
+    if book.clock is not None and book.clock.moving_to and not isinstance(submission.command, _MOVING):
+        refusal = ClockMoving(now=book.now, to=book.clock.moving_to)  # not kept: a retry is a new try
+        return Answer(*render(refusal, submission.request_id), headers=retry_headers(refusal))
     try:
         work = Work(book, submission, considered)
         outcome = _DECIDERS[type(submission.command)](work, submission.command)

@@ -4,17 +4,19 @@ What the program lets one person do alone stands in its policy `adjustments`. A 
 there are when it is approved. Order of checks: docs/adjustments.md.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Literal
 from uuid import UUID
 
 from msgspec import structs
 
 from loyalty.base.calendar import local_date, midnight
-from loyalty.ledger import lots
-from loyalty.ledger.types import EntryDraft, EntryKind
-from loyalty.posting.answers import AdjustmentAnswer, Earned, ProposalAnswer
+from loyalty.ledger import lots, undo
+from loyalty.ledger.expiry import Dates, last_day_on
+from loyalty.ledger.types import Account, EntryDraft, EntryKind, Lot
+from loyalty.posting.answers import AdjustmentAnswer, Earned, ProposalAnswer, ReinstatementAnswer
 from loyalty.posting.book import Proposal, Work
-from loyalty.posting.commands import Adjust, Approve, MemberRef, Reject, WriteOff
+from loyalty.posting.commands import Adjust, Approve, MemberRef, Reinstate, Reject, WriteOff
 from loyalty.posting.decide.limits import within_limits
 from loyalty.posting.decide.outcome import (
     Outcome,
@@ -36,11 +38,19 @@ from loyalty.posting.types import (
     ProposalLapsed,
     ProposalNotFound,
     ReasonUnknown,
+    ReinstatementsOff,
+    TooFewExpired,
 )
 from loyalty.programs.types import OWN_CAUSES, PointsCurrency
 from loyalty.rules.types import CounterKey
 
 WAIVED = "waived"
+
+PROPOSALS: dict[str, Literal["adjustment", "write_off", "reinstatement"]] = {
+    "adjustment": "adjustment",
+    "write_off": "write_off",
+    "reinstatement": "reinstatement",
+}
 
 Given = tuple[tuple[Earned, ...], tuple[AwardedLot, ...]]
 
@@ -53,9 +63,7 @@ def adjust(work: Work, command: Adjust) -> Outcome:
     member = active(work.book.resolve(command.member))
     currency = currency_of(work, command.points_currency)
     policy = work.policies.settings.policies.adjustments
-    known = {reason.code for reason in policy.reasons}
-    if command.reason in OWN_CAUSES or (known and command.reason not in known):
-        raise ReasonUnknown(reason=command.reason)
+    _refuse_unknown(work, command.reason)
     if policy.approval_above is not None and abs(command.points) > policy.approval_above:
         return _propose(
             work,
@@ -111,11 +119,56 @@ def write_off(work: Work, command: WriteOff) -> Outcome:
     return _propose(work, "write_off", member.id, currency, account.debt, WAIVED, command.reference)
 
 
+def reinstate(work: Work, command: Reinstate) -> Outcome:
+    """Give expired points back on their own lots, or propose it where that is too much for one person.
+
+    Raises: ReasonUnknown, ReinstatementsOff, TooFewExpired, AdjustmentLimit, BalanceLimitExceeded.
+    """
+    member = active(work.book.resolve(command.member))
+    currency = currency_of(work, command.points_currency)
+    above = work.policies.settings.policies.adjustments.approval_above
+    _refuse_unknown(work, command.reason)
+    account, found, points = _reinstatable(work, member.id, currency, command.points, work.now)
+    if above is not None and points > above:
+        return _propose(work, "reinstatement", member.id, currency, points, command.reason, command.reference)
+    _count_for_actor(work, currency, points)
+    ends_at = _reinstate(work, account, found, currency, points, command.reason)
+    note: dict[str, object] = {
+        "points_currency": currency.code,
+        "points": points,
+        "reason": command.reason,
+    }
+    return Outcome(
+        kind="reinstate",
+        cell=work.book.home(member.id),
+        member_id=member.id,
+        activity_id=None,
+        occurred_at=work.now,
+        detail=Detail(note=note if command.reference is None else {**note, "reference": command.reference}),
+        status=201,
+        answer=ReinstatementAnswer(
+            id=work.decision_id,
+            member_id=member.id,
+            points_currency=currency.code,
+            points=points,
+            reason=command.reason,
+            reference=command.reference,
+            expires_at=ends_at,
+            last_day_on=last_day_on(ends_at, work.policies.zone),
+            balances=balances(work, member.id),
+            recorded_at=work.now,
+            decision_id=work.decision_id,
+        ),
+        event="loyalty.points.reinstated",
+        event_data=note,
+    )
+
+
 def approve(work: Work, command: Approve) -> Outcome:
     """Do what was proposed, on the points there are now; refused for want of points it stays open.
 
     Raises: what `_open` raises, MemberErased, MemberBlocked, NothingOwed, AccountFrozen, InsufficientPoints,
-    BalanceLimitExceeded.
+    ReinstatementsOff, TooFewExpired, BalanceLimitExceeded.
     """
     proposal = _open(work, command.proposal_id)
     work.book.know_owner(proposal.member_id)
@@ -125,6 +178,13 @@ def approve(work: Work, command: Approve) -> Outcome:
         gained, given = _waive(work, member.id, currency, proposal.points)
         return _decided(work, proposal, "approved", "loyalty.debt.written_off", gained, given)
     active(member)
+    if proposal.kind == "reinstatement":
+        # What might be given back on the day of the proposal may be so while it waits.
+        account, found, points = _reinstatable(
+            work, member.id, currency, proposal.points, proposal.proposed_at
+        )
+        _reinstate(work, account, found, currency, points, proposal.reason)
+        return _decided(work, proposal, "approved", "loyalty.points.reinstated", (), ())
     gained, given = _post(work, member.id, currency, proposal.points, proposal.reason, limited=False)
     return _decided(work, proposal, "approved", "loyalty.points.adjusted", gained, given)
 
@@ -152,6 +212,49 @@ def _open(work: Work, id: UUID) -> Proposal:
     if work.now >= proposal.lapses_at:
         raise ProposalLapsed(lapsed_at=proposal.lapses_at)
     return proposal
+
+
+def _refuse_unknown(work: Work, reason: str) -> None:
+    """Raises: ReasonUnknown, also for what the books say themselves."""
+    known = {one.code for one in work.policies.settings.policies.adjustments.reasons}
+    if reason in OWN_CAUSES or (known and reason not in known):
+        raise ReasonUnknown(reason=reason)
+
+
+def _reinstatable(
+    work: Work, member_id: UUID, currency: PointsCurrency, points: int | None, asked_at: datetime
+) -> tuple[Account, dict[UUID, Lot], int]:
+    """The lots of which points may be given back on the day of `asked_at`, and how many are wanted; None: all.
+
+    Raises: ReinstatementsOff, TooFewExpired.
+    """
+    if not currency.reinstate_days:
+        raise ReinstatementsOff(points_currency=currency.code)
+    zone = work.policies.zone
+    since = midnight(local_date(asked_at, zone) - timedelta(days=currency.reinstate_days), zone)
+    account = work.account(member_id, currency.code)
+    found = {} if account is None else work.expired_lots(account, since)
+    there = sum(lot.expired for lot in found.values())
+    if account is None or there < (points or 1):
+        raise TooFewExpired(wanted=points, reinstatable=there)
+    return account, found, points or there
+
+
+def _reinstate(
+    work: Work,
+    account: Account,
+    found: dict[UUID, Lot],
+    currency: PointsCurrency,
+    points: int,
+    reason: str,
+) -> datetime:
+    """Give back, and repay what is owed; until when the points are good."""
+    zone = work.policies.zone
+    ends_at = midnight(local_date(work.now, zone) + timedelta(days=currency.reinstated_days), zone)
+    parts = undo.last_expired(account, found.values(), points)
+    work.post(account, undo.reinstate(account, found, parts, work.now, ends_at, reason))
+    work.settle(account)
+    return ends_at
 
 
 def _count_for_actor(work: Work, currency: PointsCurrency, points: int) -> None:
@@ -207,7 +310,7 @@ def _waive(work: Work, member_id: UUID, currency: PointsCurrency, points: int) -
         occurred_at=work.now,
         dated_by=work.policies,
         cause=WAIVED,
-        dates=(None, None),
+        dates=Dates(None, None),
     )
     return (earned(work, account, entry, work.policies),), (awarded_lot(account, entry),)
 
@@ -288,7 +391,7 @@ def _outcome(
         status=status,
         answer=ProposalAnswer(
             id=proposal.id,
-            kind="write_off" if proposal.kind == "write_off" else "adjustment",
+            kind=PROPOSALS[proposal.kind],
             state="proposed" if kind == "propose" else "approved" if kind == "approve" else "rejected",
             member_id=proposal.member_id,
             points_currency=proposal.points_currency,

@@ -15,7 +15,7 @@ from loyalty.members.types import Member, MemberBlocked, MemberStatus
 from loyalty.posting.answers import Balance, Captured, Earned, Receipt
 from loyalty.posting.book import Event, Freeze, Made, Share, Work
 from loyalty.posting.configuration import Loaded
-from loyalty.posting.detail import COUNTERPART, AwardedLot, Detail, Received
+from loyalty.posting.detail import COUNTERPART, AwardedLot, Detail, Received, Stood
 from loyalty.posting.types import AccountFrozen, PointsCurrencyUnknown
 from loyalty.programs.types import PointsCurrency
 from loyalty.rules.explain import balance_lines, receipt_lines
@@ -89,7 +89,9 @@ def decided(work: Work, outcome: Outcome) -> Made:
         actor_id=actor.id,
         occurred_at=outcome.occurred_at,
         evaluator=EVALUATOR,
-        detail=encode(_with(outcome.detail, mine, received.get(outcome.cell))),
+        detail=encode(
+            _with(outcome.detail, mine, received.get(outcome.cell), work.stood_of(outcome.member_id))
+        ),
         answer_status=outcome.status,
         answer=encode(outcome.answer),
         entries=tuple(mine.entries),
@@ -112,12 +114,14 @@ def decided(work: Work, outcome: Outcome) -> Made:
     return Made(decision, outcome.cell, tuple(counterparts), tuple(events))
 
 
-def _with(detail: Detail, share: Share, received: list[Received] | None) -> Detail:
-    """The detail with what its lane has of limits raised and of points that came to others."""
-    if not share.used and not received:
+def _with(
+    detail: Detail, share: Share, received: list[Received] | None, stood: tuple[Stood, ...] = ()
+) -> Detail:
+    """The detail with what its lane has of limits raised, of points that came to others and of tiers."""
+    if not share.used and not received and not stood:
         return detail
     used = tuple((owner, key.rule_id, key.period, points) for owner, key, points in share.used)
-    return msgspec.structs.replace(detail, used=used, received=tuple(received or ()))
+    return msgspec.structs.replace(detail, used=used, received=tuple(received or ()), stood=stood)
 
 
 def active(member: Member) -> Member:
@@ -184,15 +188,15 @@ def credit(
     occurred_at: datetime,
     dated_by: Loaded,
     cause: str | None = None,
-    dates: tuple[datetime | None, datetime | None] | None = None,
+    dates: expiry.Dates | None = None,
 ) -> tuple[Account, Entry]:
     """Issue one lot and repay what the account owes; the lot's dates by policy unless `dates` are given.
 
     `occurred_at` dates the lot; it is not after the recorded instant. What is due already falls due at once.
     """
     account = work.open_account(member_id, currency.code)
-    activates_at, expires_at = dates or expiry.dates(
-        currency.expiry, currency.pending_days, occurred_at, dated_by.zone
+    dates = dates or expiry.dates(
+        currency.expiry, currency.pending_days, occurred_at, dated_by.zone, work.joined_on(member_id)
     )
     draft = lots.issue(
         account,
@@ -201,8 +205,9 @@ def credit(
         points=points,
         vintage_at=occurred_at,
         occurred_at=occurred_at,
-        activates_at=activates_at,
-        expires_at=expires_at,
+        activates_at=dates.activates_at,
+        expires_at=dates.expires_at,
+        slides=dates.slides,
         policy_number=dated_by.number,
         kind=kind,
         cause=cause,
@@ -221,13 +226,14 @@ def earned(work: Work, account: Account, entry: Entry, zone_of: Loaded) -> Earne
         state = "pending"
     elif lot.expired:
         state = "expired"
+    end = account.end_of(lot)
     return Earned(
         points_currency=account.points_currency,
         points=lot.points,
         state=state,
         activates_at=lot.activates_at,
-        expires_at=lot.expires_at,
-        last_day_on=None if lot.expires_at is None else expiry.last_day_on(lot.expires_at, zone_of.zone),
+        expires_at=end,
+        last_day_on=None if end is None else expiry.last_day_on(end, zone_of.zone),
         entry_id=entry.id,
         lot_id=lot.id,
     )

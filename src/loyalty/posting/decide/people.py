@@ -1,39 +1,76 @@
-"""Members: enrol, add an identifier, change, set a PIN, erase."""
+"""Members: enrol, import, add an identifier, change, set a PIN, erase."""
 
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+
+from loyalty.ledger.expiry import Dates
 from loyalty.ledger.types import EntryKind
 from loyalty.ledger.undo import forfeit
-from loyalty.members.types import IdentifiersConflict, IdentifierTaken, Member, MemberStatus
+from loyalty.members.types import Identifier, IdentifiersConflict, IdentifierTaken, Member, MemberStatus
 from loyalty.posting.answers import MemberAnswer
 from loyalty.posting.book import Pin, Work
-from loyalty.posting.commands import AddIdentifier, ChangeMember, Enrol, EraseMember, SetPin
+from loyalty.posting.commands import (
+    AddIdentifier,
+    ChangeMember,
+    Enrol,
+    EraseMember,
+    ImportMember,
+    SetPin,
+)
 from loyalty.posting.decide.holds import give_back
 from loyalty.posting.decide.outcome import Outcome, credit
+from loyalty.posting.decide.standing import leave, review_all
 from loyalty.posting.detail import Detail
+from loyalty.posting.types import InFuture, NothingToImport
 
 ERASED = "member_erased"
 
 
 def enrol(work: Work, command: Enrol) -> Outcome:
     """A new member, or the one who has the identifiers already: then nothing changes."""
-    known = {owner for one in command.identifiers if (owner := work.book.identified(one)) is not None}
+    known = _known(work, command.identifiers)
+    if known is not None:
+        return _outcome(work, "enrol", known, 200, None, {})
+    member = _join(work, command, work.now)
+    return _outcome(work, "enrol", member, 201, "loyalty.member.enrolled", _told(command.identifiers))
+
+
+def import_member(work: Work, command: ImportMember) -> Outcome:
+    """A member who joined elsewhere, and counts from then. Raises: NothingToImport, IdentifiersConflict, InFuture."""
+    if _known(work, command.identifiers) is not None:
+        raise NothingToImport
+    enrolled_at = command.enrolled_at or work.now
+    if enrolled_at > work.now:
+        raise InFuture(occurred_at=enrolled_at, minutes_max=0)
+    member = _join(work, command, enrolled_at)
+    told = _told(command.identifiers) | {"source": command.source}
+    made = _outcome(work, "import_member", member, 201, "loyalty.member.enrolled", told)
+    detail = Detail(enrolled=True, note=made.detail.note)
+    return msgspec.structs.replace(made, occurred_at=enrolled_at, detail=detail)
+
+
+def _known(work: Work, identifiers: Iterable[Identifier]) -> Member | None:
+    """The one who has some of the identifiers. Raises: IdentifiersConflict."""
+    known = {owner for one in identifiers if (owner := work.book.identified(one)) is not None}
     if len(known) > 1:
         raise IdentifiersConflict(members=sorted(str(id) for id in known))
-    if known:
-        member = work.book.member(known.pop())
-        return _outcome(work, "enrol", member, 200, None, {})
-    member = Member(work.book.new_member_id(), MemberStatus.ACTIVE, work.now)
+    return work.book.member(known.pop()) if known else None
+
+
+def _join(work: Work, command: Enrol | ImportMember, enrolled_at: datetime) -> Member:
+    member = Member(work.book.new_member_id(), MemberStatus.ACTIVE, enrolled_at)
     work.new_members[member.id] = member
     for identifier in command.identifiers:
         work.identifiers[identifier] = member.id
     work.profiles[member.id] = command.profile
-    return _outcome(
-        work,
-        "enrol",
-        member,
-        201,
-        "loyalty.member.enrolled",
-        {"identifier_kinds": sorted({identifier.kind for identifier in command.identifiers})},
-    )
+    review_all(work, member)
+    return member
+
+
+def _told(identifiers: Iterable[Identifier]) -> dict[str, object]:
+    return {"identifier_kinds": sorted({identifier.kind for identifier in identifiers})}
 
 
 def add_identifier(work: Work, command: AddIdentifier) -> Outcome:
@@ -104,10 +141,11 @@ def erase(work: Work, command: EraseMember) -> Outcome:
                 occurred_at=work.now,
                 dated_by=work.policies,
                 cause="waived",
-                dates=(None, None),
+                dates=Dates(None, None),
             )
         for draft in forfeit(account, work.open_lots(account), work.now, ERASED):
             work.post(account, draft)
+    leave(work, member)
     gone = Member(member.id, MemberStatus.ERASED, member.enrolled_at)
     work.changed_members[member.id] = gone
     work.removed_identifiers.add(member.id)

@@ -5,6 +5,7 @@ from datetime import timedelta
 import msgspec
 
 from loyalty.base.canonical import name_digest
+from loyalty.ledger.expiry import Dates, sliding
 from loyalty.ledger.types import EntryKind
 from loyalty.posting import returned
 from loyalty.posting.answers import ImportAnswer, PurchaseAnswer, SettledAnswer
@@ -24,6 +25,7 @@ from loyalty.posting.decide.outcome import (
     receipt,
 )
 from loyalty.posting.decide.purchase import award
+from loyalty.posting.decide.standing import does, review_all, shown
 from loyalty.posting.detail import Detail
 from loyalty.posting.returned import facts_judged, placed
 from loyalty.posting.types import (
@@ -55,7 +57,8 @@ def import_lot(work: Work, command: ImportLot) -> Outcome:
     dates = None
     if command.activates_at is not None or command.expires_at is not None:
         _refuse_contradiction(command)
-        dates = (command.activates_at, command.expires_at)
+        slides = None if command.expires_at is None else sliding(currency.expiry)
+        dates = Dates(command.activates_at, command.expires_at, slides)
     account, entry = credit(
         work,
         member.id,
@@ -107,10 +110,13 @@ def import_lot(work: Work, command: ImportLot) -> Outcome:
 
 
 def settle_due(work: Work, command: Settle) -> Outcome:
-    """Write what has fallen due on the member's accounts, each entry at its own instant. Raises: NothingDue."""
+    """Write what has fallen due on the member's accounts, each entry at its own instant, and review its tiers.
+
+    Raises: NothingDue.
+    """
     member = work.book.resolve(MemberRef(id=command.member_id))
     after = balances(work, member.id)  # settles every account
-    if not work.entries:
+    if not review_all(work, member) and not work.entries:
         raise NothingDue
     return Outcome(
         kind="settle",
@@ -177,10 +183,10 @@ def claim(work: Work, command: ClaimPurchase) -> Outcome:
         left = returned.left_after(bought, parts)
         basis = {code: returned.kept(figures, bought, left) for code, figures in basis.items()}
     facts = facts_judged(content, activity.occurred_at, basis, left)
-    awards, counted, gained, given = award(
-        work, member.id, facts, judged_by, evaluate(judged_by.compiled, facts, {})
-    )
-    awards = placed(awards, left)
+    given = award(work, member, facts, judged_by, evaluate(judged_by.compiled, facts, {}))
+    awards = placed(given.awards, left)
+    spend_minor = activity.amount_minor - sum(part.amount_minor for part in parts)
+    does(work, member, activity.occurred_at, spend_minor, awards)
     work.changed_activities[activity.id] = (
         0,
         msgspec.structs.replace(activity, member_id=member.id, awarded_by=work.decision_id),
@@ -198,18 +204,20 @@ def claim(work: Work, command: ClaimPurchase) -> Outcome:
             basis=basis,
             judged_by=judged_by.number,
             awards=awards,
-            counted=counted,
-            lots=given,
+            counted=given.counted,
+            lots=given.lots,
+            into=given.into,
             left=left,
+            tiers=given.tiers,
         ),
         status=201,
         answer=PurchaseAnswer(
             id=activity.id,
             status="recorded",
             member_id=member.id,
-            earned=gained,
+            earned=given.earned,
             balances=after,
-            standing=(),
+            standing=shown(work, member),
             receipt=receipt(work, judged_by, awards, after),
             ruleset_version=judged_by.ruleset.version,
             recorded_at=work.now,

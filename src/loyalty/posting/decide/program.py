@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from loyalty.base.calendar import CLOCK_DIFFERENCE_MAX, midnight
 from loyalty.base.errors import Fault
-from loyalty.posting.answers import ClockAnswer, DayAnswer, PublishedAnswer
+from loyalty.posting.answers import ClockAnswer, DayAnswer, MoveAnswer, PublishedAnswer
 from loyalty.posting.book import AuditLine, Work
-from loyalty.posting.commands import AdvanceClock, CloseDay, Publish
+from loyalty.posting.commands import AdvanceClock, CloseDay, MoveClock, Publish
 from loyalty.posting.decide.outcome import Outcome, encode
 from loyalty.posting.detail import Detail
 from loyalty.posting.types import (
@@ -20,7 +20,7 @@ from loyalty.posting.types import (
     EffectiveInPast,
 )
 from loyalty.posting.validate import refuse_invalid
-from loyalty.programs.types import ClockBackwards, ClockIsReal
+from loyalty.programs.types import ClockBackwards, ClockIsReal, SandboxClock
 
 
 def publish(work: Work, command: Publish) -> Outcome:
@@ -52,7 +52,7 @@ def publish(work: Work, command: Publish) -> Outcome:
             "number": number,
             "effective_at": effective_at,
             "ruleset_version": number,
-            "program": "live" if work.book.sandbox_clock is None else "sandbox",
+            "program": "live" if work.book.clock is None else "sandbox",
             # Of the very bytes that are stored: the chain answers for policies, rules and rewards too.
             "sha256": sha256("".join(part or "" for part in configuration.stored()).encode()).hexdigest(),
         },
@@ -69,15 +69,25 @@ def _effective_at(wanted: datetime | None, now: datetime) -> datetime:
     return max(wanted or now, now)
 
 
-def advance_clock(work: Work, command: AdvanceClock) -> Outcome:
-    """Set a sandbox program's clock forward; what falls due is settled by whoever looks next."""
-    _hold_all(work)
-    if work.book.sandbox_clock is None:
-        raise ClockIsReal
-    if command.to < work.book.sandbox_clock:
-        raise ClockBackwards(now=work.book.sandbox_clock)
-    work.clock_to = command.to
+def move_clock(work: Work, command: MoveClock) -> Outcome:
+    """Begin to move a sandbox program's clock; a run with the decision's id sets it to each due instant in turn."""
+    now = _forward(work, command.to).now
+    work.clock = SandboxClock(now, command.to, work.decision_id)
     _note(work, "clock.advance", command.to.isoformat(), {})
+    return _outcome(
+        work,
+        "move_clock",
+        MoveAnswer(work.decision_id, "clock", "queued", now, command.to, work.decision_id),
+        "loyalty.clock.moving",
+        {"to": command.to},
+    )
+
+
+def advance_clock(work: Work, command: AdvanceClock) -> Outcome:
+    """Set a sandbox program's clock forward; at the end of its way the move is over."""
+    clock = _forward(work, command.to)
+    on_its_way = clock.moving_to is not None and command.to < clock.moving_to
+    work.clock = SandboxClock(command.to, clock.moving_to if on_its_way else None, clock.moved_by)
     return _outcome(
         work,
         "advance_clock",
@@ -108,6 +118,17 @@ def close_day(work: Work, command: CloseDay) -> Outcome:
     )
 
 
+def _forward(work: Work, to: datetime) -> SandboxClock:
+    """The clock that is to be set to `to`. Raises: ClockIsReal, ClockBackwards."""
+    _hold_all(work)
+    clock = work.book.clock
+    if clock is None:
+        raise ClockIsReal
+    if to < clock.now:
+        raise ClockBackwards(now=clock.now)
+    return clock
+
+
 def _hold_all(work: Work) -> None:
     cells = range(work.book.cells)
     work.book.need_cells(cells)
@@ -127,7 +148,7 @@ def _outcome(work: Work, kind: str, answer: Struct, event: str, data: dict[str, 
         activity_id=None,
         occurred_at=work.now,
         detail=Detail(note=dict(data)),
-        status=201 if kind == "publish" else 200,
+        status={"publish": 201, "move_clock": 202}.get(kind, 200),
         answer=answer,
         event=event,
         event_data=data,

@@ -13,7 +13,7 @@ import msgspec
 
 from loyalty.base.canonical import name_digest
 from loyalty.base.numbers import split_largest_remainder
-from loyalty.conditions.types import Facts
+from loyalty.conditions.types import Facts, MemberFacts
 from loyalty.ledger.types import EntryKind
 from loyalty.members.types import Identifier, IdentifierKind, Member, MemberNotFound, MemberStatus
 from loyalty.posting.answers import Earned, PurchaseAnswer
@@ -21,6 +21,7 @@ from loyalty.posting.book import Activity, ActivityKey, Considered, Event, Work
 from loyalty.posting.commands import RecordPurchase
 from loyalty.posting.configuration import Loaded
 from loyalty.posting.content import content_of, facts_of
+from loyalty.posting.decide import terms
 from loyalty.posting.decide.holds import pay
 from loyalty.posting.decide.outcome import (
     Outcome,
@@ -33,6 +34,7 @@ from loyalty.posting.decide.outcome import (
     encode,
     receipt,
 )
+from loyalty.posting.decide.standing import does, held, shown
 from loyalty.posting.detail import AwardedLot, Detail
 from loyalty.posting.differences import differences
 from loyalty.posting.types import ActivityDiffers, InFuture, MoneyNotSupported, PurchaseCancelled, TooOld
@@ -65,11 +67,10 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
     captured, kept = pay(work, member, command.holds) if command.holds else ((), ())
     if member is None:
         work.book.need_cells([0])
-        awards, counted, gained, lots = (), (), (), ()
+        given = Awarded()
     else:
-        awards, counted, gained, lots = award(
-            work, member.id, considered.facts, judged_by, considered.evaluation
-        )
+        given = award(work, member, considered.facts, judged_by, considered.evaluation)
+        does(work, member, occurred_at, considered.amount_minor, given.awards)
     activity_id = work.book.ids()
     member_id = None if member is None else member.id
     work.new_names[name] = ActivityKey(
@@ -108,21 +109,23 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
             enrolled=member_id in work.new_members,
             basis=considered.facts.basis,
             judged_by=judged_by.number,
-            awards=awards,
-            counted=counted,
-            lots=lots,
+            awards=given.awards,
+            counted=given.counted,
+            lots=given.lots,
+            into=given.into,
             captured=kept,
             part_of=work.part_of,
+            tiers=given.tiers,
         ),
         status=201,
         answer=PurchaseAnswer(
             id=activity_id,
             status="recorded",
             member_id=member_id,
-            earned=gained,
+            earned=given.earned,
             balances=after,
-            standing=(),
-            receipt=receipt(work, judged_by, awards, after, captured),
+            standing=() if member is None else shown(work, member),
+            receipt=receipt(work, judged_by, given.awards, after, captured),
             ruleset_version=judged_by.ruleset.version,
             recorded_at=work.now,
             decision_id=work.decision_id,
@@ -138,7 +141,7 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
             "amount_minor": considered.amount_minor,
             "awards": [
                 {"rule_id": a.rule_id, "points_currency": a.points_currency, "points": a.points}
-                for a in awards
+                for a in given.awards
             ],
             **({"captured": captured} if captured else {}),
         },
@@ -270,26 +273,39 @@ def basis(command: RecordPurchase, currency: PointsCurrency) -> tuple[int, ...]:
     return tuple(net)
 
 
-def award(
-    work: Work, member_id: UUID, facts: Facts, judged_by: Loaded, evaluation: Evaluation
-) -> tuple[tuple[Award, ...], tuple[tuple[str, str, int], ...], tuple[Earned, ...], tuple[AwardedLot, ...]]:
-    """Judge the facts for a member and post one lot per points currency that earned.
+class Awarded(msgspec.Struct, frozen=True):
+    """What a purchase gave its member."""
 
-    `evaluation` is what the rules give while nothing is counted. Returns the awards, the cap counters raised
-    (rule, period, points), what the answer says, and the lots.
+    awards: tuple[Award, ...] = ()
+    counted: tuple[tuple[str, str, int], ...] = ()  # cap counters raised: rule, period, points
+    earned: tuple[Earned, ...] = ()  # as the answer says it
+    lots: tuple[AwardedLot, ...] = ()
+    into: tuple[int, ...] = ()
+    tiers: dict[str, tuple[str, ...]] = {}  # if the rules, or the dates of points, asked for them
+
+
+def award(work: Work, member: Member, facts: Facts, judged_by: Loaded, evaluation: Evaluation) -> Awarded:
+    """Judge the facts for a member and post one lot per points currency that earned, and per dates it has.
+
+    `evaluation` is what the rules give nobody while nothing is counted.
     """
-    compiled = judged_by.compiled
+    compiled, member_id, tiers = judged_by.compiled, member.id, dict[str, tuple[str, ...]]()
+    if compiled.asks_tiers or judged_by.tiers_date:
+        tiers = {name: up_to for name, up_to in held(work, member, facts.occurred_at).items() if up_to}
+    if compiled.asks_tiers:
+        facts = msgspec.structs.replace(facts, member=MemberFacts(tiers=tiers))
+        evaluation = evaluate(compiled, facts, {})
     if not stands(evaluation, compiled, {key: work.counter(member_id, key) for key, _ in evaluation.counted}):
         used = {key: work.counter(member_id, key) for key in compiled.counter_keys(facts.occurred_at)}
         evaluation = evaluate(compiled, facts, used)
     for key, points in evaluation.counted:
         work.count(member_id, key, points)
-    totals: dict[str, int] = {}
-    for one in evaluation.awards:
-        totals[one.points_currency] = totals.get(one.points_currency, 0) + one.points
+    by_lot, into = terms.by_lot(
+        evaluation.awards, judged_by, facts.occurred_at, work.joined_on(member_id), tiers
+    )
     gained: list[Earned] = []
-    held: list[AwardedLot] = []
-    for code, points in totals.items():
+    lots: list[AwardedLot] = []
+    for (code, dates), points in by_lot.items():
         account, entry = credit(
             work,
             member_id,
@@ -298,9 +314,9 @@ def award(
             kind=EntryKind.EARN,
             occurred_at=facts.occurred_at,
             dated_by=judged_by,
+            dates=dates,
         )
-        account.active_at = max(account.active_at or facts.occurred_at, facts.occurred_at)
         gained.append(earned(work, account, entry, work.policies))
-        held.append(awarded_lot(account, entry))
+        lots.append(awarded_lot(account, entry))
     counted = tuple((key.rule_id, key.period, points) for key, points in evaluation.counted)
-    return evaluation.awards, counted, tuple(gained), tuple(held)
+    return Awarded(evaluation.awards, counted, tuple(gained), tuple(lots), into, tiers)

@@ -48,6 +48,7 @@ from loyalty.posting.decide.outcome import (
     reaches,
     spendable,
 )
+from loyalty.posting.decide.standing import held
 from loyalty.posting.decide.undo import put_back
 from loyalty.posting.detail import Detail, Redeemed
 from loyalty.posting.types import HoldForReward
@@ -213,7 +214,9 @@ def circumstances(work: Work, member: Member, offer: Offer, place: Place) -> Cir
             basis={},
             channel=place.channel,
             location=place.location,
-            member=MemberFacts(member.enrolled_at, kinds),
+            member=MemberFacts(
+                member.enrolled_at, kinds, held(work, member, work.now) if offer.asks_tiers else {}
+            ),
         ),
         zone=policies.zone,
         points=0 if account is None else account.available,

@@ -69,7 +69,7 @@ def give_back(work: Work, command: ReturnPurchase, at: str = "") -> Outcome:
     activity = work.book.activity(held.cell, held.activity_id)
     assert activity is not None, "a natural key without its activity"
     going = _going(work, command, activity, at)
-    taken = take_back(work, activity, held.cell, going.left, RETURNED)
+    taken = take_back(work, activity, held.cell, going.left, going.part, RETURNED)
     cell = work.book.home(activity.member_id) if activity.member_id else 0
     outcome = _outcome(work, command, cell, activity, going.part, taken)
     assert outcome.activity_id is not None

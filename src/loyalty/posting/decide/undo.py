@@ -11,9 +11,11 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from loyalty.base.calendar import local_date, midnight
 from loyalty.base.canonical import name_digest
+from loyalty.conditions.types import MemberFacts
 from loyalty.ledger.lots import Parts
 from loyalty.ledger.undo import forfeit, reinstate, restore, revoke
 from loyalty.members.types import MemberStatus
@@ -24,7 +26,8 @@ from loyalty.posting.commands import CancelPurchase
 from loyalty.posting.content import Content
 from loyalty.posting.decide.outcome import Outcome, Replay, balances, reaches
 from loyalty.posting.decide.people import ERASED
-from loyalty.posting.detail import AwardedLot, CapturedHold, Detail
+from loyalty.posting.decide.standing import gives_back
+from loyalty.posting.detail import CapturedHold, Detail, ReturnedPart
 from loyalty.posting.types import PurchaseNotFound
 from loyalty.rules.evaluate import no_longer
 from loyalty.rules.explain import back_lines
@@ -58,7 +61,7 @@ def cancel(work: Work, command: CancelPurchase) -> Outcome:
     assert activity is not None, "a natural key without its activity"
     if not reaches(work, activity.location):
         raise PurchaseNotFound
-    taken = take_back(work, activity, purchase.cell, None, CANCELLED)
+    taken = take_back(work, activity, purchase.cell, None, None, CANCELLED)
     cell = work.book.home(activity.member_id) if activity.member_id else 0
     work.cancelled.add(("purchase", command.source, command.external_id))
     work.touched.add(purchase.cell)
@@ -77,10 +80,18 @@ def cancel(work: Work, command: CancelPurchase) -> Outcome:
     )
 
 
-def take_back(work: Work, activity: Activity, at: int, left: Sequence[int] | None, cause: str) -> TakenBack:
+def take_back(
+    work: Work,
+    activity: Activity,
+    at: int,
+    left: Sequence[int] | None,
+    going: ReturnedPart | None,
+    cause: str,
+) -> TakenBack:
     """Take what goes with all that is no longer left of a purchase, give it back to its caps, and what it spent too.
 
-    `at` is the cell of the purchase; `left` the units that are left of each of its lines, None when nothing is.
+    `at` is the cell of the purchase; `left` the units that are left of each of its lines, None when nothing is; `going`
+    what goes now, None when that is all that was left.
     """
     member_id = activity.member_id
     cell = work.book.home(member_id) if member_id else 0
@@ -120,13 +131,21 @@ def take_back(work: Work, activity: Activity, at: int, left: Sequence[int] | Non
     )
     for rule_id, period, points in counted:
         work.count(member_id, CounterKey(rule_id, period), points)
-    totals: dict[str, int] = {}
-    for award, points in zip(detail.awards, back, strict=True):
-        totals[award.points_currency] = totals.get(award.points_currency, 0) + points
-    revoked = tuple(
-        _revoke(work, member_id, lot, points, cause)
-        for lot in detail.lots
-        if (points := totals[lot.points_currency])
+    own: dict[str, dict[UUID, int]] = {}  # by points currency: points of each lot
+    for index, points in enumerate(back):
+        if points:
+            lot = detail.lot_of(index)
+            lots = own.setdefault(lot.points_currency, {})
+            lots[lot.lot_id] = lots.get(lot.lot_id, 0) + points
+    revoked = tuple(_revoke(work, member_id, code, lots, cause) for code, lots in own.items())
+    gone_before = [part.returned for part in parts]
+    gives_back(
+        work,
+        work.book.member(member_id),
+        activity.occurred_at,
+        going.amount_minor if going else activity.amount_minor - sum(p.amount_minor for p in gone_before),
+        ((award.points_currency, points) for award, points in zip(detail.awards, back, strict=True)),
+        complete=going.complete if going else not any(p.complete for p in gone_before),
     )
     gone = tuple(index for index in unmet if back[index])
     return TakenBack(undone.id, back, gone, counted, revoked, given, restored)
@@ -143,7 +162,10 @@ def _unmet(
     """Awards that go whole: their rules want it so, and what is left no longer fulfils their conditions."""
     assert detail.judged_by is not None
     basis = {code: returned.kept(figures, whole, left) for code, figures in detail.basis.items()}
-    facts = returned.facts_judged(content, activity.occurred_at, basis, left)
+    facts = replace(
+        returned.facts_judged(content, activity.occurred_at, basis, left),
+        member=MemberFacts(tiers=detail.tiers),
+    )
     ids = {award.rule_id for award in detail.awards}
     unmet = no_longer(work.book.history.numbered(detail.judged_by).compiled, ids, facts)
     return tuple(index for index, award in enumerate(detail.awards) if award.rule_id in unmet)
@@ -176,19 +198,19 @@ def _remember(work: Work, command: CancelPurchase) -> Outcome:
     )
 
 
-def _revoke(work: Work, member_id: UUID, lot: AwardedLot, points: int, cause: str) -> Revoked:
-    """Take points of one lot back: from itself, then from others, then as debt or forgiven by policy."""
-    account = work.account(member_id, lot.points_currency)
+def _revoke(work: Work, member_id: UUID, code: str, lots: dict[UUID, int], cause: str) -> Revoked:
+    """Take points of some lots back: from themselves, then from others, then as debt or forgiven by policy."""
+    account = work.account(member_id, code)
     assert account is not None
-    owned = work.lots_of(account, (lot.lot_id,))
-    policy = work.policies.currencies[lot.points_currency]
+    owned = work.lots_of(account, lots)
+    policy = work.policies.currencies[code]
     # Whoever was erased owes nothing any more: debts were waived then, and none arises afterwards.
     erased = work.book.member(member_id).status is MemberStatus.ERASED
     taken = 0
     for draft in revoke(
         account,
         owned,
-        {lot.lot_id: points},
+        lots,
         work.now,
         others=True,
         negative="waive" if erased else policy.negative,
@@ -198,7 +220,7 @@ def _revoke(work: Work, member_id: UUID, lot: AwardedLot, points: int, cause: st
         taken += sum(posting.points for posting in draft.postings)
         work.post(account, draft)
     work.settle(account)
-    return Revoked(lot.points_currency, taken, points - taken, account.debt)
+    return Revoked(code, taken, sum(lots.values()) - taken, account.debt)
 
 
 def _restore(

@@ -13,7 +13,13 @@ from loyalty.ledger.types import BalanceLimitExceeded, InsufficientPoints
 from loyalty.members.service import resolve
 from loyalty.members.types import IdentifierInvalid, MemberBlocked, MemberErased, MemberNotFound
 from loyalty.posting import service as posting
-from loyalty.posting.answers import AdjustmentAnswer, FreezeAnswer, ProposalAnswer, TransferAnswer
+from loyalty.posting.answers import (
+    AdjustmentAnswer,
+    FreezeAnswer,
+    ProposalAnswer,
+    ReinstatementAnswer,
+    TransferAnswer,
+)
 from loyalty.posting.book import Proposal
 from loyalty.posting.commands import (
     Adjust,
@@ -21,11 +27,13 @@ from loyalty.posting.commands import (
     Approve,
     Freeze,
     MemberRef,
+    Reinstate,
     Reject,
     TransferPoints,
     Unfreeze,
     WriteOff,
 )
+from loyalty.posting.decide.adjustments import PROPOSALS
 from loyalty.posting.types import (
     AccountFrozen,
     AdjustmentLimit,
@@ -42,7 +50,9 @@ from loyalty.posting.types import (
     ProposalLapsed,
     ProposalNotFound,
     ReasonUnknown,
+    ReinstatementsOff,
     SpendingLimit,
+    TooFewExpired,
     TransferLimit,
     TransferOutOfRange,
     TransfersOff,
@@ -66,7 +76,7 @@ class ProposalView(Struct, frozen=True):
     """What was proposed, by whom, and what became of it; `lapsed` when nobody decided it in time."""
 
     id: UUID
-    kind: Literal["adjustment", "write_off"]
+    kind: Literal["adjustment", "write_off", "reinstatement"]
     state: Literal["proposed", "approved", "rejected", "lapsed"]
     member_id: UUID
     points_currency: str
@@ -130,9 +140,37 @@ async def propose_write_off(call: Call, body: wire.WriteOffBody) -> Answer:
     return await call.submit(WriteOff(member, body.points_currency, body.reference))
 
 
+@post(
+    "/v1/members/{member}/reinstatements",
+    Permission.ADJUST,
+    keyed=True,
+    answers={201: ReinstatementAnswer, 202: ProposalAnswer},
+    refusals=(
+        MemberNotFound,
+        MemberErased,
+        MemberBlocked,
+        PointsCurrencyUnknown,
+        ReasonUnknown,
+        ReinstatementsOff,
+        TooFewExpired,
+        AdjustmentLimit,
+        BalanceLimitExceeded,
+    ),
+)
+async def reinstate_points(call: Call, member: MemberRef, body: wire.ReinstatementBody) -> Answer:
+    """Give expired points back on their own lots, those that ended last first, where the points currency allows it.
+
+    They are good for its `reinstated_days`; what is owed is repaid from them. Above the program's threshold nothing
+    moves yet: 202 is a proposal, decided like an adjustment at /v1/adjustments/{adjustment}.
+    """
+    return await call.submit(
+        Reinstate(member, body.points_currency, body.points, body.reason, body.reference)
+    )
+
+
 @get(ADJUSTMENTS, Permission.LEDGER_READ, answers={200: ProposalPage}, refusals=(InvalidCursor,))
 async def list_proposals(call: Call, query: wire.PageQuery) -> Answer:
-    """Adjustments and write-offs that wait for a second person, oldest first."""
+    """Adjustments, write-offs and reinstatements that wait for a second person, oldest first."""
     after = call.page_start(query.cursor)
     now = await call.runtime.now(call.program_id)
     async with reading(call.runtime.engine, call.program_id) as connection:
@@ -176,6 +214,8 @@ async def read_proposal(call: Call, adjustment: UUID) -> Answer:
         NothingOwed,
         AccountFrozen,
         InsufficientPoints,
+        ReinstatementsOff,
+        TooFewExpired,
         BalanceLimitExceeded,
     ),
 )
@@ -277,7 +317,7 @@ def _view(found: Proposal, now: datetime) -> ProposalView:
     lapsed = found.state == "proposed" and found.lapses_at <= now
     return ProposalView(
         id=found.id,
-        kind="write_off" if found.kind == "write_off" else "adjustment",
+        kind=PROPOSALS[found.kind],
         state="lapsed" if lapsed else _STATES[found.state],
         member_id=found.member_id,
         points_currency=found.points_currency,

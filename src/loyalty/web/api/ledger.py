@@ -14,6 +14,7 @@ from loyalty.base.calendar import CLOCK_DIFFERENCE_MAX
 from loyalty.base.database import reading
 from loyalty.base.errors import Fault
 from loyalty.base.paging import InvalidCursor
+from loyalty.conditions.types import MemberFacts
 from loyalty.ledger import service as ledger
 from loyalty.ledger.service import Owner
 from loyalty.ledger.types import Balances, LotView, StatementLine
@@ -298,7 +299,10 @@ async def _explained(
     facts = None
     if posted is not None and posted.content is not None:
         content = msgspec.json.decode(posted.content, type=Content)
-        facts = facts_judged(content, found.occurred_at, detail.basis, detail.left)
+        facts = structs.replace(
+            facts_judged(content, found.occurred_at, detail.basis, detail.left),
+            member=MemberFacts(tiers=detail.tiers),
+        )
     return explain(detail, facts, history, evaluator=found.evaluator, guest=found.member_id is None)
 
 

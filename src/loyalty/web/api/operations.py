@@ -1,5 +1,6 @@
-"""What auditors and operators ask for: the audit log, verification of the books, long work and its progress."""
+"""What auditors, managers and operators ask for: the audit log, verification, forecasts, long work and its progress."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,12 +14,24 @@ from loyalty.access.types import AuditEntry
 from loyalty.base.canonical import canonical
 from loyalty.base.database import reading
 from loyalty.base.paging import InvalidCursor
-from loyalty.jobs.service import get_run, queue_run
+from loyalty.jobs.service import get_run, list_runs, queue_run
 from loyalty.jobs.types import Run, RunKind, RunNotFound, RunState
 from loyalty.posting.commands import Answer
 from loyalty.web.api import wire
 from loyalty.web.edge import Call, get, post, reply
 from loyalty.web.once import once
+
+# Whoever may ask for a run of a kind may read it.
+ASKED_BY: Mapping[RunKind, Permission] = {
+    RunKind.VERIFICATION: Permission.VERIFY_RUN,
+    RunKind.CLOCK: Permission.CLOCK_ADVANCE,
+    RunKind.IMPORT: Permission.IMPORT,
+    RunKind.TIERS: Permission.VERIFY_RUN,
+    RunKind.FORECAST: Permission.FORECAST,
+    RunKind.TIER_PLAN: Permission.FORECAST,
+    RunKind.REDATE_PLAN: Permission.REDATE,
+    RunKind.REDATE: Permission.REDATE,
+}
 
 
 class AuditPage(Struct, frozen=True):
@@ -39,6 +52,20 @@ class RunView(Struct, frozen=True):
     result: dict[str, Any] | None
 
 
+class RunPage(Struct, frozen=True):
+    data: tuple[RunView, ...]
+    next_cursor: str | None
+
+
+class RunQuery(Struct, frozen=True):
+    """Which runs."""
+
+    kind: RunKind | None = None
+    state: RunState | None = None
+    limit: wire.Limit = 50
+    cursor: wire.CursorText | None = None
+
+
 @get("/v1/audit-log", Permission.AUDIT_READ, answers={200: AuditPage}, refusals=(InvalidCursor,))
 async def read_audit_log(call: Call, query: wire.PageQuery) -> Answer:
     """Who did what beside the ledger, newest first: credentials, look-ups, searches."""
@@ -53,15 +80,7 @@ async def read_audit_log(call: Call, query: wire.PageQuery) -> Answer:
 @post("/v1/verification-runs", Permission.VERIFY_RUN, keyed=True, answers={202: RunView})
 async def verify_books(call: Call, body: wire.Nothing) -> Answer:
     """Have the whole of the books recomputed: chain, sums, order. Ask the run for the outcome."""
-
-    async def queue(connection: AsyncConnection) -> tuple[Answer, bytes]:
-        run = await queue_run(
-            connection, call.program_id, RunKind.VERIFICATION, at=call.runtime.clock.now(), ids=call.door.ids
-        )
-        answer = reply(_view(run), 202, {"location": f"/v1/verification-runs/{run.id}"})
-        return answer, answer.body
-
-    return await once(call, canonical(body), queue)
+    return await ask_for(call, RunKind.VERIFICATION, body, at="/v1/verification-runs")
 
 
 @get("/v1/verification-runs/{run}", Permission.VERIFY_RUN, answers={200: RunView}, refusals=(RunNotFound,))
@@ -71,17 +90,72 @@ async def read_verification(call: Call, run: UUID) -> Answer:
         found = await get_run(connection, call.program_id, run)
     if found.kind is not RunKind.VERIFICATION:
         raise RunNotFound
-    return reply(_view(found))
+    return reply(run_view(found))
 
 
-@get("/v1/runs/{run}", Permission.VERIFY_RUN, answers={200: RunView}, refusals=(RunNotFound,))
-async def read_run(call: Call, run: UUID) -> Answer:
-    """How far any long work is."""
+@post("/v1/forecasts", Permission.FORECAST, keyed=True, answers={202: RunView})
+async def forecast_year(call: Call, body: wire.Nothing) -> Answer:
+    """Have worked out what happens by itself within a year: points that activate and expire, tiers that move.
+
+    Ask the run for the outcome, week by week.
+    """
+    return await ask_for(call, RunKind.FORECAST, body)
+
+
+@get("/v1/runs", Permission.RUN_READ, answers={200: RunPage}, refusals=(InvalidCursor,))
+async def list_long_work(call: Call, query: RunQuery) -> Answer:
+    """Long work of the kinds that this role may ask for, newest first."""
+    filters = (query.kind, query.state)
+    kinds = [
+        kind
+        for kind, asked_by in ASKED_BY.items()
+        if query.kind in (None, kind) and call.principal.may(asked_by)
+    ]
+    after = call.page_start(query.cursor, *filters)
+    before = None if after is None else (datetime.fromisoformat(after[0]), UUID(after[1]))
     async with reading(call.runtime.engine, call.program_id) as connection:
-        return reply(_view(await get_run(connection, call.program_id, run)))
+        found = await list_runs(
+            connection,
+            call.program_id,
+            kinds=kinds,
+            state=query.state,
+            before=before,
+            limit=query.limit + 1,
+        )
+    return call.page([run_view(one) for one in found], query.limit, _where, *filters)
 
 
-def _view(run: Run) -> RunView:
+@get("/v1/runs/{run}", Permission.RUN_READ, answers={200: RunView}, refusals=(RunNotFound,))
+async def read_run(call: Call, run: UUID) -> Answer:
+    """How far any long work is, and what came of it; of a kind that this role may not ask for there is none."""
+    async with reading(call.runtime.engine, call.program_id) as connection:
+        found = await get_run(connection, call.program_id, run)
+    if not call.principal.may(ASKED_BY[found.kind]):
+        raise RunNotFound
+    return reply(run_view(found))
+
+
+def _where(run: RunView) -> list[Any]:
+    return [run.created_at.isoformat(), str(run.id)]
+
+
+async def ask_for(
+    call: Call, kind: RunKind, body: Struct, given: dict[str, Any] | None = None, *, at: str = "/v1/runs"
+) -> Answer:
+    """Queue a run, once; `at` is where it is asked after."""
+
+    async def queue(connection: AsyncConnection) -> tuple[Answer, bytes]:
+        run = await queue_run(
+            connection, call.program_id, kind, at=call.runtime.clock.now(), ids=call.door.ids, given=given
+        )
+        answer = reply(run_view(run), 202, {"location": f"{at}/{run.id}"})
+        return answer, answer.body
+
+    return await once(call, canonical(body), queue)
+
+
+def run_view(run: Run) -> RunView:
+    """A run as callers see it."""
     return RunView(
         run.id,
         run.kind,

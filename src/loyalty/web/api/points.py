@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import msgspec
-
 from loyalty.access.roles import Permission
 from loyalty.base.canonical import canonical
 from loyalty.base.errors import LoyaltyError
@@ -11,6 +9,7 @@ from loyalty.ledger.types import BalanceLimitExceeded
 from loyalty.members.types import IdentifierInvalid, MemberBlocked, MemberErased, MemberNotFound
 from loyalty.posting.answers import ImportAnswer
 from loyalty.posting.commands import Answer, ImportLot
+from loyalty.posting.content import recognisable
 from loyalty.posting.types import ActivityDiffers, DatesContradict, InFuture, PointsCurrencyUnknown
 from loyalty.web.api import wire
 from loyalty.web.api.batches import BatchResult, each
@@ -64,6 +63,5 @@ async def _import(call: Call, body: wire.ImportLotBody, key: str | None) -> Answ
         None if body.activates_at is None else wire.utc(body.activates_at),
         None if body.expires_at is None else wire.utc(body.expires_at),
     )
-    content = canonical(command)
-    msgspec.structs.force_setattr(command, "content_digests", call.runtime.digests.of(b"import", content))
-    return await call.submit(command, content, key=key, asked=LOTS)
+    known = recognisable(command, call.runtime.digests)
+    return await call.submit(known, canonical(command), key=key, asked=LOTS)

@@ -15,10 +15,12 @@ from loyalty.base.calendar import INSTANT_MAX, INSTANT_MIN
 from loyalty.base.errors import Fault
 from loyalty.base.forms import CODES
 from loyalty.base.text import composed
+from loyalty.jobs.imports.types import ImportKind
 from loyalty.members.types import IdentifierKind
 from loyalty.programs.types import ProgramSettings
 from loyalty.rewards.types import QUANTITY_MAX, STOCK_MAX, Catalogue
 from loyalty.rules.types import Ruleset
+from loyalty.tiers.types import TierSets
 from loyalty.web.types import BATCH_MAX, Batch
 
 POINTS_MAX = 2**53 - 1
@@ -525,6 +527,27 @@ class WriteOffBody(Struct, frozen=True, forbid_unknown_fields=True):
         yield from self.member.check(f"{at}/member")
 
 
+class ReinstatementBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Expired points to be given back; without `points` all whose time for that is not over."""
+
+    points_currency: PointsCurrencyCode
+    reason: ReasonCode
+    points: Points | None = None
+    reference: CaseNumber | None = None
+
+
+class RedatePlanBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The points currency whose policy of expiry was changed."""
+
+    points_currency: PointsCurrencyCode
+
+
+class RedateConfirmBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The `digest` of the plan's figures: what was looked at is what is confirmed."""
+
+    digest: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
 class TransferBody(Struct, frozen=True, forbid_unknown_fields=True, rename={"giver": "from", "taker": "to"}):
     """Points of one member for another."""
 
@@ -543,6 +566,24 @@ class FreezeBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Why an account is frozen, or may be used again."""
 
     reason: ReasonCode
+
+
+class TierBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A tier by hand until an instant, null: until it is taken back; or with `tier` null what was given taken back."""
+
+    tier: Annotated[str, Meta(min_length=1, max_length=64)] | None
+    reason: ReasonCode
+    until: Instant | None = None
+
+    def check(self, at: str) -> Iterator[Fault]:
+        yield from in_range(at, "until", self.until)
+
+
+class ImportBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file that will come: what its rows are, and the system that they come from."""
+
+    kind: ImportKind
+    source: ReceiptId
 
 
 class ImportLotBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -671,6 +712,7 @@ class PublishBody(Struct, frozen=True, forbid_unknown_fields=True):
     settings: ProgramSettings
     ruleset: Ruleset = Ruleset()
     rewards: Catalogue = ()
+    tier_sets: TierSets = ()
     effective_at: Instant | None = None
 
     def check(self, at: str) -> Iterator[Fault]:
@@ -683,6 +725,7 @@ class ConfigurationBody(Struct, frozen=True, forbid_unknown_fields=True):
     settings: ProgramSettings
     ruleset: Ruleset = Ruleset()
     rewards: Catalogue = ()
+    tier_sets: TierSets = ()
 
 
 class AdvanceBody(Struct, frozen=True, forbid_unknown_fields=True):

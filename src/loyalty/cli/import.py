@@ -1,0 +1,92 @@
+"""`loyalty import`: members, opening lots and standings of a former system, from a CSV file."""
+
+import sys
+from pathlib import Path
+from uuid import UUID
+
+from cyclopts import App
+
+from loyalty.cli.frame import CommandError, Exit, at_desk, say
+from loyalty.jobs.imports.types import ImportKind
+from loyalty.jobs.types import RunState
+from loyalty.operating.desk import Desk
+from loyalty.operating.imports import Brought, bring_in
+
+app = App(name="import", help="Bring in members, opening lots and standings from CSV files.")
+
+
+@app.command
+def members(file: Path, *, source: str, program: UUID | None = None) -> Exit:
+    """Enrol everybody in FILE; who is a member already stays as it is.
+
+    Parameters
+    ----------
+    source
+        Names the former system, such as crm.
+    program
+        Id of the program; not needed where there is only one.
+    """
+    return _bring_in(ImportKind.MEMBERS, file, source, program)
+
+
+@app.command
+def lots(file: Path, *, source: str, program: UUID | None = None) -> Exit:
+    """Bring in the points in FILE with their original dates, each row once.
+
+    Parameters
+    ----------
+    source
+        Names the former system, such as crm.
+    program
+        Id of the program; not needed where there is only one.
+    """
+    return _bring_in(ImportKind.LOTS, file, source, program)
+
+
+@app.command
+def standings(file: Path, *, source: str, program: UUID | None = None) -> Exit:
+    """Give the tiers in FILE, as they were held in the former system.
+
+    Parameters
+    ----------
+    source
+        Names the former system, such as crm.
+    program
+        Id of the program; not needed where there is only one.
+    """
+    return _bring_in(ImportKind.STANDINGS, file, source, program)
+
+
+def _bring_in(kind: ImportKind, file: Path, source: str, program: UUID | None) -> Exit:
+    terminal = sys.stderr.isatty()
+
+    def told(rows: int, read_to: int, size: int) -> None:
+        if terminal:
+            print(f"\r{rows:,} rows, {read_to * 100 // max(1, size)} %", end="", file=sys.stderr, flush=True)
+
+    async def work(desk: Desk) -> Brought:
+        chosen = await desk.program(program)
+        return await bring_in(desk, chosen.id, kind, file, source, told)
+
+    try:
+        brought = at_desk(work)
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read: {error.strerror}", Exit.USAGE) from error
+    finally:
+        if terminal:
+            say("")
+    for one in brought.rejections:
+        print(f"line {one.line}{f', {one.column}' * (one.column is not None)}: {one.detail} ({one.code})")
+    figures = brought.progress
+    if figures.rejected > len({one.line for one in brought.rejections}):
+        print(f"… GET /v1/imports/{brought.id}/rejections has the others")
+    print(
+        f"import {kind}: {figures.rows:,} rows, {figures.done:,} done, {figures.unchanged:,} unchanged,"
+        f" {figures.rejected:,} rejected"
+    )
+    if brought.run.state is RunState.FAILED:
+        result = brought.run.result or {}
+        raise CommandError(
+            f"Refused ({result.get('code')}): {result.get('detail', 'it was tried too often')}"
+        )
+    return Exit.REFUSED if figures.rejected else Exit.OK

@@ -1,0 +1,1 @@
+"""Figures that are read off what is kept: reads only."""

@@ -1,0 +1,122 @@
+"""What the front door and the operator's desk ask of imports: make one, put its parts, start it, look at it."""
+
+from datetime import datetime
+from hashlib import sha256
+from uuid import UUID
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from loyalty.base.errors import Fault
+from loyalty.base.ids import Ids
+from loyalty.jobs.imports import store
+from loyalty.jobs.imports.types import (
+    Import,
+    ImportIncomplete,
+    ImportKind,
+    ImportNotFound,
+    ImportStarted,
+    ImportTooLarge,
+    PartInvalid,
+    Progress,
+    Rejection,
+)
+from loyalty.jobs.service import get_run, queue_run
+from loyalty.jobs.types import Run, RunKind, RunState
+from loyalty.posting.commands import Actor
+
+PARTS_MAX = 10_000
+
+
+class ImportInput(msgspec.Struct, frozen=True):
+    """What a run is told: the import, and who started it."""
+
+    import_id: UUID
+    actor: Actor
+
+
+async def begin_import(
+    connection: AsyncConnection, program_id: UUID, kind: ImportKind, source: str, *, at: datetime, ids: Ids
+) -> Import:
+    """A new import, whose file is still to come."""
+    one = Import(ids(), kind, source, at, at, None, None, Progress())
+    await store.add(connection, program_id, one)
+    return one
+
+
+async def put_part(
+    connection: AsyncConnection,
+    program_id: UUID,
+    import_id: UUID,
+    number: int,
+    content: bytes,
+    digest: str,
+    *,
+    at: datetime,
+    bytes_max: int,
+) -> None:
+    """Keep a part; the same again, or another in its place, as long as the import was not started.
+
+    Raises: ImportNotFound, ImportStarted, PartInvalid, ImportTooLarge.
+    """
+    one = await _get(connection, program_id, import_id, lock=True)
+    if one.run_id is not None:
+        raise ImportStarted
+    if not 1 <= number <= PARTS_MAX:
+        fault = Fault("/part", "out_of_range", f"Parts are numbered from 1 to {PARTS_MAX:,}.")
+        raise PartInvalid(faults=(fault,))
+    if sha256(content).hexdigest() != digest:
+        raise PartInvalid(faults=(Fault("/sha256", "digest_differs", "The bytes have another digest."),))
+    sizes = await store.part_sizes(connection, program_id, import_id)
+    if sum((sizes | {number: len(content)}).values()) > bytes_max:
+        raise ImportTooLarge(bytes_max=bytes_max)
+    await store.put_part(connection, program_id, import_id, number, content)
+    await store.touch(connection, program_id, import_id, at)
+
+
+async def start_import(
+    connection: AsyncConnection, program_id: UUID, import_id: UUID, actor: Actor, *, at: datetime, ids: Ids
+) -> Run:
+    """Queue the run of an import; one that has failed goes on where it was.
+
+    Raises: ImportNotFound, ImportStarted, ImportIncomplete.
+    """
+    one = await _get(connection, program_id, import_id, lock=True)
+    if one.run_id is not None:
+        before = await get_run(connection, program_id, one.run_id)
+        if before.state is not RunState.FAILED:
+            raise ImportStarted
+    sizes = await store.part_sizes(connection, program_id, import_id)
+    missing = next((n for n, number in enumerate(sizes, 1) if n != number), None)
+    if missing or not sizes:
+        raise ImportIncomplete(missing=missing or 1)
+    given = msgspec.to_builtins(ImportInput(import_id, actor))
+    run = await queue_run(connection, program_id, RunKind.IMPORT, at=at, ids=ids, given=given)
+    await store.touch(connection, program_id, import_id, at, run.id)
+    return run
+
+
+async def look_at_import(
+    connection: AsyncConnection, program_id: UUID, import_id: UUID
+) -> tuple[Import, Run | None, dict[int, int]]:
+    """An import, its last run, and the bytes of the parts that are there. Raises: ImportNotFound."""
+    one = await _get(connection, program_id, import_id)
+    run = None if one.run_id is None else await get_run(connection, program_id, one.run_id)
+    return one, run, await store.part_sizes(connection, program_id, import_id)
+
+
+async def list_rejections(
+    connection: AsyncConnection, program_id: UUID, import_id: UUID, *, after: tuple[int, int], limit: int
+) -> list[Rejection]:
+    """Why rows were rejected, in the order of the file. Raises: ImportNotFound."""
+    await _get(connection, program_id, import_id)
+    return await store.rejections_of(connection, program_id, import_id, after=after, limit=limit)
+
+
+async def _get(
+    connection: AsyncConnection, program_id: UUID, import_id: UUID, *, lock: bool = False
+) -> Import:
+    one = await store.get(connection, program_id, import_id, lock=lock)
+    if one is None:
+        raise ImportNotFound
+    return one

@@ -1,0 +1,159 @@
+"""All SQL of imports."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from loyalty.base.rows import columns, struct, values
+from loyalty.jobs.imports.tables import import_parts, import_rejections, imports
+from loyalty.jobs.imports.types import Import, ImportKind, Progress, Rejection
+from loyalty.jobs.store import ours
+from loyalty.jobs.tables import runs
+from loyalty.jobs.types import Run
+
+
+async def add(connection: AsyncConnection, program_id: UUID, one: Import) -> None:
+    row = values(one)
+    del row["progress"]
+    await connection.execute(
+        insert(imports), {"program_id": program_id, **row, **msgspec.structs.asdict(one.progress)}
+    )
+
+
+async def get(
+    connection: AsyncConnection, program_id: UUID, import_id: UUID, *, lock: bool = False
+) -> Import | None:
+    query = select(imports).where(_named(program_id, import_id))
+    row: Any = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
+    if row is None:
+        return None
+    return Import(
+        row.id, ImportKind(row.kind), row.source, row.created_at, row.changed_at, row.run_id, row.ended_at,
+        struct(row, Progress),
+    )  # fmt: skip
+
+
+async def touch(
+    connection: AsyncConnection, program_id: UUID, import_id: UUID, at: datetime, run_id: UUID | None = None
+) -> None:
+    """Note that the file was changed, or which run it was started with."""
+    more = {} if run_id is None else {"run_id": run_id}
+    await connection.execute(
+        update(imports).where(_named(program_id, import_id)).values(changed_at=at, **more)
+    )
+
+
+async def advance(
+    connection: AsyncConnection,
+    run: Run,
+    import_id: UUID,
+    read_to: int,
+    after: Progress,
+    rejections: Sequence[Rejection],
+    at: datetime,
+) -> bool:
+    """Note how far the file is and what was rejected; false, and nothing noted, when it is not at `read_to` or the run
+    has been given to somebody else.
+    """
+    statement = (
+        update(imports)
+        .where(_named(run.program_id, import_id), imports.c.read_to == read_to)
+        .where(select(runs.c.id).where(ours(run)).exists())
+        .values(changed_at=at, **msgspec.structs.asdict(after))
+    )
+    if (await connection.execute(statement)).rowcount == 0:
+        return False
+    if rejections:
+        about = {"program_id": run.program_id, "import_id": import_id}
+        await connection.execute(insert(import_rejections), [about | values(one) for one in rejections])
+    return True
+
+
+async def end(connection: AsyncConnection, program_id: UUID, import_id: UUID, at: datetime) -> None:
+    statement = update(imports).where(_named(program_id, import_id)).values(ended_at=at, changed_at=at)
+    await connection.execute(statement)
+
+
+# --- parts ----------------------------------------------------------------------------------------------------
+
+
+async def put_part(
+    connection: AsyncConnection, program_id: UUID, import_id: UUID, number: int, content: bytes
+) -> None:
+    """The part, in the place of the one that had its number."""
+    row = {"program_id": program_id, "import_id": import_id, "number": number}
+    told: dict[str, Any] = {"bytes": len(content), "content": content}
+    statement = upsert(import_parts).values(**row, **told)
+    await connection.execute(statement.on_conflict_do_update(index_elements=list(row), set_=told))
+
+
+async def part_sizes(connection: AsyncConnection, program_id: UUID, import_id: UUID) -> dict[int, int]:
+    """Bytes of each part, by number, ascending."""
+    query = select(import_parts.c.number, import_parts.c.bytes).where(_parts(program_id, import_id))
+    rows = await connection.execute(query.order_by(import_parts.c.number))
+    return {row.number: row.bytes for row in rows}
+
+
+async def part(connection: AsyncConnection, program_id: UUID, import_id: UUID, number: int) -> bytes:
+    query = select(import_parts.c.content).where(
+        _parts(program_id, import_id), import_parts.c.number == number
+    )
+    return (await connection.execute(query)).scalar_one()
+
+
+async def remove_part(connection: AsyncConnection, program_id: UUID, import_id: UUID, number: int) -> None:
+    await connection.execute(
+        delete(import_parts).where(_parts(program_id, import_id), import_parts.c.number == number)
+    )
+
+
+async def left_parts(
+    connection: AsyncConnection, program_id: UUID, before: datetime
+) -> list[tuple[UUID, int]]:
+    """Parts of imports that nothing was done with since `before`."""
+    query = (
+        select(import_parts.c.import_id, import_parts.c.number)
+        .join(imports, (imports.c.program_id == program_id) & (imports.c.id == import_parts.c.import_id))
+        .where(import_parts.c.program_id == program_id, imports.c.changed_at < before)
+    )
+    return [tuple(row) for row in await connection.execute(query)]
+
+
+# --- rejections -----------------------------------------------------------------------------------------------
+
+
+async def rejections_of(
+    connection: AsyncConnection,
+    program_id: UUID,
+    import_id: UUID,
+    *,
+    after: tuple[int, int] = (0, 0),
+    limit: int,
+) -> list[Rejection]:
+    """In the order of the file."""
+    told = import_rejections.c
+    query = (
+        select(*columns(import_rejections, Rejection))
+        .where(
+            told.program_id == program_id,
+            told.import_id == import_id,
+            func.row(told.line, told.position) > func.row(*after),
+        )
+        .order_by(told.line, told.position)
+        .limit(limit)
+    )
+    return [struct(row, Rejection) for row in await connection.execute(query)]
+
+
+def _named(program_id: UUID, import_id: UUID) -> Any:
+    return (imports.c.program_id == program_id) & (imports.c.id == import_id)
+
+
+def _parts(program_id: UUID, import_id: UUID) -> Any:
+    return (import_parts.c.program_id == program_id) & (import_parts.c.import_id == import_id)

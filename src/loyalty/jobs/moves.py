@@ -1,0 +1,114 @@
+"""Moves a sandbox program's clock: from one due instant to the next, each settled before the one behind it.
+
+Whoever lives through the same time night by night finds the same books. Where the clock stands and where it is moved
+to is in PostgreSQL, so whoever takes a run over goes on where it was left.
+"""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from loyalty.base.calendar import local_date, midnight
+from loyalty.base.clock import random62
+from loyalty.base.database import reading
+from loyalty.base.ids import NIL, Ids
+from loyalty.jobs import store
+from loyalty.jobs.days import close_days_of
+from loyalty.jobs.due import settle_program
+from loyalty.jobs.ladders import place_all
+from loyalty.jobs.notices import tell_program, tell_some
+from loyalty.jobs.programs import in_every_program
+from loyalty.jobs.road import refused
+from loyalty.jobs.runs import Report
+from loyalty.jobs.service import queue_move
+from loyalty.jobs.types import Run
+from loyalty.posting.commands import AdvanceClock, CloseDay
+from loyalty.posting.runtime import Runtime
+from loyalty.programs.store import sandbox_clock
+
+_DAY = timedelta(days=1)
+
+
+async def moves_left(runtime: Runtime) -> int:
+    """Ask for a run wherever a clock is being moved and nobody has asked; returns how many."""
+    return await in_every_program(runtime, "move_not_asked_for", lambda id: _ask(runtime, id))
+
+
+async def _ask(runtime: Runtime, program_id: UUID) -> int:
+    async with reading(runtime.engine, program_id) as connection:
+        unasked = await store.unasked_move(connection, program_id)
+    if unasked is None:
+        return 0
+    run_id, failed = unasked
+    at = runtime.clock.now()
+    await queue_move(
+        runtime.engine, program_id, Ids(runtime.clock.now_ms, random62)() if failed else run_id, at
+    )
+    return 1
+
+
+async def move(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
+    """Bring the clock of the run's program to where it is being moved."""
+    program_id, told = run.program_id, {"settled": 0, "notices": 0, "days": 0}
+    async with reading(runtime.engine, program_id) as connection:
+        clock = await sandbox_clock(connection, program_id)
+    assert clock is not None
+    # Nobody publishes or records anything meanwhile, so what is due next follows from what was settled.
+    history, now = await runtime.history(program_id), clock.now
+    zone = history.now.zone
+    on = local_date(now, zone)
+    told["settled"] += await _settled(runtime, program_id)
+    told["notices"] += await tell_program(runtime, program_id)
+    told["days"] += await close_days_of(runtime, program_id)
+    while clock.moving_to is not None and now < clock.moving_to:
+        here = history.at(now)
+        async with reading(runtime.engine, program_id) as connection:
+            due = await store.next_due(
+                connection, program_id, runtime.settings.cells, list(here.ladders), now
+            )
+        instants = [clock.moving_to, midnight(on + _DAY, zone)]
+        instants += [one.effective_at for one in history.scheduled(now)[:1]]
+        to = min(instants if due is None else [*instants, due])
+        await step(runtime, program_id, AdvanceClock(to))
+        now = to
+        if history.at(now).ladders != here.ladders:
+            await place_all(runtime, program_id, _untold)
+        if due == now:
+            told["settled"] += await _settled(runtime, program_id)
+        if (today := local_date(now, zone)) != on:
+            told["notices"] += await _told(runtime, program_id, now, today)
+            await step(runtime, program_id, CloseDay(on))
+            told["days"] += 1
+            on = today
+        report({**told, "now": now.isoformat()})
+    if clock.moving_to is not None and now == clock.now:
+        await step(runtime, program_id, AdvanceClock(now))  # it stood there already
+    await tell_program(runtime, program_id)  # notes how far it is told
+    return {**told, "now": now.isoformat()}
+
+
+async def _settled(runtime: Runtime, program_id: UUID) -> int:
+    done, left = await settle_program(runtime, program_id)
+    if left:
+        raise RuntimeError(f"not settled: {left}")
+    return done
+
+
+async def _told(runtime: Runtime, program_id: UUID, now: datetime, on: date) -> int:
+    told = 0
+    for cell in range(runtime.settings.cells):
+        after: UUID | None = NIL
+        while after is not None:
+            done, after = await tell_some(runtime, program_id, cell, now, on, after)
+            told += done
+    return told
+
+
+async def step(runtime: Runtime, program_id: UUID, command: AdvanceClock | CloseDay) -> None:
+    code = await refused(runtime, program_id, command, f"move: {command}")
+    if code is not None:
+        raise RuntimeError(f"{command} is refused: {code}")
+
+
+def _untold(_: dict[str, Any]) -> None:
+    """What a move says of itself is where the clock stands."""

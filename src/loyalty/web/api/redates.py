@@ -1,0 +1,90 @@
+"""Other ends for points given before a policy was changed: planned by whoever may, confirmed by a person."""
+
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from loyalty.access import audit
+from loyalty.access.roles import Permission
+from loyalty.base.canonical import canonical
+from loyalty.base.database import reading
+from loyalty.jobs.redates import confirmed, plan_of, refuse_other
+from loyalty.jobs.service import get_run, queue_run
+from loyalty.jobs.types import RedatePlanUnfinished, RunKind, RunNotFound
+from loyalty.posting.commands import Answer
+from loyalty.posting.types import PeopleOnly, PointsCurrencyUnknown, RedatePlanStale
+from loyalty.web.api import wire
+from loyalty.web.api.operations import RunView, run_view
+from loyalty.web.edge import Call, get, post, reply
+from loyalty.web.once import once
+
+REDATES = "/v1/redates"
+
+
+@post(REDATES, Permission.REDATE, keyed=True, answers={202: RunView}, refusals=(PointsCurrencyUnknown,))
+async def plan_redates(call: Call, body: wire.RedatePlanBody) -> Answer:
+    """Find which points would end on another day if the policy of expiry now in force were applied to all there are.
+
+    Nothing is changed. The run's result has members, lots and points, also by month of old and new last day, how many
+    points would expire at once, and the digest by which the plan is confirmed.
+    """
+    history, now = await call.runtime.history(call.program_id), await call.runtime.now(call.program_id)
+
+    async def queue(connection: AsyncConnection) -> tuple[Answer, bytes]:
+        given = plan_of(body.points_currency, history, now)
+        return await _queued(call, connection, RunKind.REDATE_PLAN, given)
+
+    return await once(call, canonical(body), queue)
+
+
+@get(f"{REDATES}/{{run}}", Permission.REDATE, answers={200: RunView}, refusals=(RunNotFound,))
+async def read_redates(call: Call, run: UUID) -> Answer:
+    """How far a plan, or the run that does one, is; and its figures."""
+    async with reading(call.runtime.engine, call.program_id) as connection:
+        return reply(run_view(refuse_other(await get_run(connection, call.program_id, run))))
+
+
+@post(
+    f"{REDATES}/{{run}}/confirm",
+    Permission.REDATE,
+    keyed=True,
+    answers={202: RunView},
+    refusals=(RunNotFound, PeopleOnly, RedatePlanUnfinished, RedatePlanStale),
+)
+async def confirm_redates(call: Call, run: UUID, body: wire.RedateConfirmBody) -> Answer:
+    """Have a plan done: a person's decision, on the figures that `digest` stands for.
+
+    A second run gives every lot its new end, each member's in a decision of its own. Points that are over by then
+    expire. What the policy in force no longer wants is refused, also on the way.
+    """
+    history, now = await call.runtime.history(call.program_id), await call.runtime.now(call.program_id)
+
+    async def queue(connection: AsyncConnection) -> tuple[Answer, bytes]:
+        plan = await get_run(connection, call.program_id, run)
+        if plan.kind is not RunKind.REDATE_PLAN:
+            raise RunNotFound
+        if call.actor.kind != "staff":
+            raise PeopleOnly
+        given = confirmed(plan, body.digest, history, now)
+        await audit.record(
+            connection,
+            call.principal,
+            "redate.confirm",
+            str(run),
+            at=call.runtime.clock.now(),
+            ids=call.door.ids,
+            detail={"digest": body.digest},
+        )
+        return await _queued(call, connection, RunKind.REDATE, given)
+
+    return await once(call, canonical((run, body)), queue)
+
+
+async def _queued(
+    call: Call, connection: AsyncConnection, kind: RunKind, given: dict[str, object]
+) -> tuple[Answer, bytes]:
+    run = await queue_run(
+        connection, call.program_id, kind, at=call.runtime.clock.now(), ids=call.door.ids, given=given
+    )
+    answer = reply(run_view(run), 202, {"location": f"{REDATES}/{run.id}"})
+    return answer, answer.body

@@ -1,0 +1,149 @@
+"""SIGKILL of the worker in the middle of a sweep: every lot that was due expires exactly once.
+
+The run counts only when the worker was killed while it was at work: each kill waits for a place of its own, drawn
+among all that is due. Valkey is emptied once on the way.
+"""
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from loyalty.base.settings import load_settings
+from loyalty.embedded import Servers
+from loyalty.jobs.road import send
+from loyalty.members.types import Identifier, IdentifierKind
+from loyalty.operating.desk import open_desk
+from loyalty.posting.commands import AdvanceClock, Command, Enrol, ImportLot, MemberRef
+from loyalty.posting.content import recognisable
+from loyalty.posting.runtime import Runtime
+from loyalty.programs.types import ProgramKind
+from tests.kills.cluster import demand_durability, durable
+from tests.posting.shop import program
+from tests.races.house import House, environ
+
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+END = NOON + timedelta(days=30)
+LOTS = 5  # of each member
+PATIENCE_S = 120  # two intervals of the sweep
+
+
+class Worker:
+    """A worker process, killed without mercy."""
+
+    def __init__(self, environ: Mapping[str, str], log: Path) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("LOYALTY_")}
+        self._environ, self._log = kept | dict(environ), log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = (Path(sys.executable).with_name("loyalty"), "worker")
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, env=self._environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+
+    def kill(self) -> None:
+        assert self._process is not None
+        assert self._process.poll() is None, f"the worker had ended: {self._log.read_text()[-2000:]}"
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+async def servers() -> AsyncIterator[Servers]:
+    with durable() as servers:
+        yield servers
+
+
+async def lots_due(runtime: Runtime, program_id: UUID, members: int) -> None:
+    """Members with lots that all end at one instant, and the clock at it."""
+    refs = [MemberRef(identifier=Identifier(IdentifierKind.CARD, f"6035{n:08}")) for n in range(members)]
+    enrolled: dict[str, Command] = {
+        f"m{n}": Enrol((ref.identifier,)) for n, ref in enumerate(refs) if ref.identifier
+    }
+    brought: dict[str, Command] = {
+        f"l{n}-{m}": recognisable(
+            ImportLot(ref, "points", 7, "old", f"{n}-{m}", NOON - timedelta(days=m), None, END),
+            runtime.digests,
+        )
+        for n, ref in enumerate(refs)
+        for m in range(LOTS)
+    }
+    for commands in (enrolled, brought):
+        done, left = await send(runtime, program_id, commands, ())
+        assert (done, left) == (len(commands), [])
+    assert await send(runtime, program_id, {"clock": AdvanceClock(END)}, ()) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("lots", "kills"),
+    [
+        (2_000, 2),
+        pytest.param(
+            20_000 * int(os.environ.get("PROOF_SIZE") or 1), 20, marks=pytest.mark.proof
+        ),  # SIZE=5 is the record
+    ],
+)
+async def test_every_lot_that_is_due_expires_once_however_often_the_worker_is_killed(
+    servers: Servers, tmp_path: Path, lots: int, kills: int
+) -> None:
+    print(f"\n{await demand_durability(servers.superuser_url)}")
+    seed = int(os.environ.get("PROOF_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    env = environ(servers.database_url, servers.redis_url)
+    async with open_desk(load_settings(env)) as desk:
+        program_id = await desk.create_program(ProgramKind.SANDBOX, program(), NOON)
+        await lots_due(desk.runtime, program_id, lots // LOTS)
+    link = await asyncpg.connect(servers.superuser_url)
+    await link.execute("ANALYZE")
+
+    async def left() -> int:
+        return await link.fetchval("SELECT count(*) FROM accounts WHERE next_due_at IS NOT NULL")
+
+    members = await left()
+    assert members == lots // LOTS
+    places = sorted((chance.randrange(members // 20, members) for _ in range(kills)), reverse=True)
+    flushed_before = places[len(places) // 2]
+    worker = Worker(env, tmp_path / "worker.log")
+    killed_at: list[int] = []
+    for place in places:
+        worker.start()
+        while (now := await left()) > place:
+            await asyncio.sleep(0.002)
+        if place == flushed_before:
+            async with Redis.from_url(servers.redis_url) as valkey:
+                await valkey.flushall()
+        worker.kill()
+        killed_at.append(now)
+    worker.start()
+    began = time.monotonic()
+    while await left():
+        assert time.monotonic() - began < PATIENCE_S, "what is due is not done within two intervals"
+        await asyncio.sleep(0.05)
+    took = time.monotonic() - began
+    worker.kill()
+    gone = await link.fetchrow(
+        "SELECT count(*), count(DISTINCT lot_id), sum(points) FROM postings WHERE target = 'expired'"
+    )
+    await link.close()
+    assert gone is not None
+    assert tuple(gone) == (lots, lots, 7 * lots)
+    report = await House(servers.database_url, servers.superuser_url, program_id, "", []).whole()
+    in_the_middle = sum(0 < at < members for at in killed_at)
+    print(
+        f"{kills} kills, {in_the_middle} amid {members} members with {lots} lots; done {took:.1f} s after the last;"
+        f" {report.figures.entries} entries whole"
+    )
+    assert in_the_middle * 10 >= kills * 8, "void: the worker was not at work at the kills"
