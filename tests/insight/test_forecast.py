@@ -17,11 +17,11 @@ from loyalty.posting.commands import EraseMember, Publish, Settle
 from loyalty.posting.reviews import reviews
 from loyalty.posting.runtime import Runtime
 from loyalty.programs.types import PayPolicy, ProgramNotFound, Rolling
-from loyalty.tiers.types import Calendar, CalendarUnit
+from loyalty.tiers.types import Calendar, CalendarUnit, RollingWindow, Tier, Visits
 from tests.conftest import Database
 from tests.insight.stories import tell
 from tests.posting.live import StandingClock, new_program, open_shop, superuser
-from tests.posting.shop import ANN, BOB, NOW, adjust, card, hold, imported, ladder, program, purchase
+from tests.posting.shop import ANN, BOB, NOW, adjust, ago, card, hold, imported, ladder, program, purchase
 
 BERLIN = ZoneInfo("Europe/Berlin")
 WEEK = timedelta(days=7)
@@ -176,6 +176,23 @@ async def test_ladders_to_come_are_climbed_and_one_that_goes_is_left(runtime: Ru
     assert steps == [
         (date(2026, 11, 30), "half", None, "silver"),
         (date(2027, 6, 28), "half", "silver", None),
+    ]
+
+
+async def test_of_two_ladders_each_has_the_days_that_it_counts(runtime: Runtime) -> None:
+    often = ladder(
+        id="often", metric=Visits(), period=RollingWindow(days=14), tiers=(Tier("often", "Often", 1),)
+    )
+    shop = await open_shop(runtime, tier_sets=(ladder(upgrade="at_review"), often))
+    await shop.done(purchase("R-1", 30_000, at=ago(days=30)), purchase("R-2"))
+    found = await forecast(runtime.pool.acquire, shop.id, NOW)
+    steps = [
+        (week.begins_on, one.tier_set, one.before, one.after) for week in found.weeks for one in week.moves
+    ]
+    assert steps == [
+        (date(2026, 11, 30), "often", "often", None),
+        (date(2026, 12, 28), "status", None, "silver"),
+        (date(2027, 3, 29), "status", "silver", None),
     ]
 
 

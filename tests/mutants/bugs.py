@@ -391,7 +391,10 @@ REDEMPTIONS = {
         RED, "work.restock(reward.id, redemption.quantity)", "pass"
     ),
     "what is given back leaves the limit used up": Bug(
-        RED, "work.use(redemption.member_id, key, -used)", "pass"
+        RED,
+        "work.use(redemption.member_id, key, -used)",
+        "pass",
+        "tests/posting/test_rewards.py::test_a_limit_is_given_back_in_the_period_in_which_it_was_used",
     ),
     "the limit of the day it was given back has room again": Bug(
         RED,
@@ -619,7 +622,7 @@ STANDINGS = {
         "posting/book.py",
         "self.days_since[id], self.days[id] = before.days_since[id], dict(before.days[id])",
         "pass",
-        CROWD,
+        AHEAD + "days_of_the_batch_before_are_counted_once",
     ),
     "a second purchase of a day takes the place of the first": Bug(
         "posting/store.py",
@@ -627,7 +630,10 @@ STANDINGS = {
         "spend_minor = excluded.spend_minor",
     ),
     "a ladder asks for too few days": Bug(
-        "tiers/review.py", "* (max(lasts, longest) + 1))", "* max(lasts, longest))", LADDERS
+        "tiers/review.py",
+        "* (max(lasts, longest) + 1))",
+        "* max(lasts, longest))",
+        f"{LADDERS}::test_a_look_back_reaches_the_first_day_of_an_anniversary",
     ),
     "a configuration of the same instant is overlooked": Bug(
         "posting/configuration.py",
@@ -872,7 +878,7 @@ AHEAD_OF_TIME = {
         "insight/ahead/store.py",
         "since[id] = min(way.since, since.get(id, date.max))",
         "since[id] = max(way.since, since.get(id, date.min))",
-        f"{FORECAST}a_year_brings_exactly_what_was_forecast",
+        f"{FORECAST}of_two_ladders_each_has_the_days_that_it_counts",
     ),
     "a plan names those whom another ladder moves": Bug(
         "insight/ahead/plan.py",

@@ -70,6 +70,7 @@ from tests.posting.shop import (
     give_back,
     hold,
     hold_reward,
+    ladder,
     line,
     pay,
     program,
@@ -157,6 +158,14 @@ async def test_a_cap_counts_the_batch_before(runtime: Runtime, database: Databas
     shop = await open_shop(runtime, capped(15))
     ahead, (first, second) = await pair(database, shop, purchase("R-1"), purchase("R-2"))
     assert (ahead, first.earned, second.earned) == (CAN_BE_AHEAD, 10, 5)
+
+
+async def test_days_of_the_batch_before_are_counted_once(runtime: Runtime, database: Database) -> None:
+    shop = await open_shop(runtime, tier_sets=(ladder(),))
+    ahead, (_, second) = await pair(database, shop, purchase("R-1", 20_000), purchase("R-2", 10_000))
+    third = await shop.done(purchase("R-3", 100))
+    stood = [(one["standing"][0]["tier"], one["standing"][0]["counted"]) for one in (second, third)]
+    assert (ahead, stood) == (CAN_BE_AHEAD, [("silver", 30_000), ("silver", 30_100)])
 
 
 async def test_a_receipt_of_the_batch_before_is_known(runtime: Runtime, database: Database) -> None:

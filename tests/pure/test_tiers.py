@@ -277,6 +277,12 @@ def test_anniversaries_begin_on_the_day_of_joining() -> None:
     assert member.goes_to(date(2026, 2, 28), 0).tier is None
 
 
+def test_a_look_back_reaches_the_first_day_of_an_anniversary() -> None:
+    member = Member(ladder(period=Anniversary(months=3, lasts=0)), forgets=True)
+    member.spends(200, date(2025, 4, 30)).spends(50, date(2025, 7, 30))
+    assert member.tier == "silver"
+
+
 def test_a_lifetime_ladder_only_rises() -> None:
     member = Member(ladder(period=Lifetime())).spends(700, date(2026, 5, 4))
     assert member.standing.next_review_at is None
