@@ -163,6 +163,16 @@ def test_grace_gives_the_days_to_reach_it_again() -> None:
     assert other.goes_to(date(2027, 3, 31), 23).tier == "gold"
 
 
+def test_a_grace_that_outlasts_the_period_ends_where_the_tier_is_reached_again() -> None:
+    month = Calendar(CalendarUnit.MONTH)
+    member = Member(ladder(period=month, upgrade="at_review", grace_days=70)).spends(300, date(2026, 5, 4))
+    member.spends(
+        300, date(2026, 7, 10)
+    )  # in the grace of July: reached again on 1 August, carried through it
+    assert member.goes_to(date(2026, 11, 9), 23).tier == "silver"
+    assert member.goes_to(date(2026, 11, 10), 0).tier is None
+
+
 def test_at_review_a_tier_is_reached_when_its_period_is_over() -> None:
     member = Member(ladder(upgrade="at_review")).spends(700, date(2026, 5, 4))
     assert member.tier is None

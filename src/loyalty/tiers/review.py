@@ -331,28 +331,31 @@ class _Look:
                 )
                 return min((day for day in coming if day > on), default=None)
             case _, Lifetime():
-                return on + _DAY if self._changes(on + _DAY, held) else None
+                return on + _DAY if self._changes(on + _DAY, standing) else None
             case _, RollingWindow():
-                return self._rolls_out(period, on, held)
+                return self._rolls_out(period, on, standing)
             case _, Calendar(lasts=lasts) | Anniversary(lasts=lasts):
                 # Behind as many windows as count, nothing that was done until now is in them: what is then, stays.
                 longest = max((tier.lifetime_after or 0 for tier in self.ladder.tiers), default=0)
                 for day in islice(begins(period, self.joined_on, on), max(lasts, longest) + 2):
-                    if self._changes(day, held) or self._for_ever(standing, day) is not standing:
+                    if self._changes(day, standing) or self._for_ever(standing, day) is not standing:
                         return day
                 return None
 
-    def _rolls_out(self, period: RollingWindow, on: date, held: int) -> date | None:
-        """The day on which so much has left the window that it carries another tier than `held`."""
+    def _rolls_out(self, period: RollingWindow, on: date, standing: Standing) -> date | None:
+        """The day on which so much has left the window that it carries another tier than the one held."""
         candidates = {leaves(period, day) for day in self.tally.dates if day <= self.known}
         if self.ladder.upgrade == "at_review":  # where today counts from tomorrow on
             candidates = {day + timedelta(days=n) for day in candidates for n in (0, 1)}
         candidates.add(on + _DAY)  # what carried the tier today may have gone back
-        return next((day for day in sorted(candidates) if day > on and self._changes(day, held)), None)
+        return next((day for day in sorted(candidates) if day > on and self._changes(day, standing)), None)
 
-    def _changes(self, day: date, held: int) -> bool:
-        carried = self.carrying(day)
-        return carried > held or (carried < held and self.ladder.downgrade != "never")
+    def _changes(self, day: date, standing: Standing) -> bool:
+        """Whether a review as a day begins would change what is earned, or catch the fall that is coming."""
+        held, carried = place(self.ladder, standing.earned), self.carrying(day)
+        if carried == held:
+            return standing.falls_at is not None
+        return carried > held or self.ladder.downgrade != "never"
 
 
 def _effective(ladder: TierSet, standing: Standing) -> int:
