@@ -567,14 +567,14 @@ PIPE |= {
 LADDERS = "tests/pure/test_tiers.py"
 TIERS = {
     "a threshold must be passed": Bug(
-        "tiers/measure.py", "tier.threshold <= figure", "tier.threshold < figure", LADDERS
+        "tiers/measure.py", "bisect_right(ladder.tiers", "bisect_left(ladder.tiers", LADDERS
     ),
     "a tier falls a period early": Bug(
         "tiers/review.py", "for _ in range(lasts):", "for _ in range(lasts - 1):", LADDERS
     ),
     "a purchase told late raises no tier": Bug(
         "tiers/review.py",
-        "late = occurred_on < local_date(now, zone) and not returned",
+        "late = occurred_on < today and not returned",
         "late = False",
         LADDERS,
     ),
@@ -583,7 +583,7 @@ TIERS = {
     ),
     "grace begins anew at every review": Bug(
         "tiers/review.py",
-        "if changed.falls_at is None and ladder.grace_days:",
+        "if falls_on is None and ladder.grace_days:",
         "if ladder.grace_days:",
         LADDERS,
     ),

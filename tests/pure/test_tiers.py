@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from loyalty.base.calendar import local_date, midnight
 from loyalty.tiers.progress import progress, projection
-from loyalty.tiers.review import adopt, begin, effective, give, looks_back, qualify, review
+from loyalty.tiers.review import (
+    adopt,
+    as_of,
+    begin,
+    effective,
+    give,
+    looks_back,
+    qualify,
+    remembered_since,
+    review,
+)
 from loyalty.tiers.types import (
     Anniversary,
     Calendar,
@@ -163,6 +173,16 @@ def test_grace_gives_the_days_to_reach_it_again() -> None:
     assert other.goes_to(date(2027, 3, 31), 23).tier == "gold"
 
 
+def test_a_grace_that_outlasts_the_period_ends_where_the_tier_is_reached_again() -> None:
+    month = Calendar(CalendarUnit.MONTH)
+    member = Member(ladder(period=month, upgrade="at_review", grace_days=70)).spends(300, date(2026, 5, 4))
+    member.spends(
+        300, date(2026, 7, 10)
+    )  # in the grace of July: reached again on 1 August, carried through it
+    assert member.goes_to(date(2026, 11, 9), 23).tier == "silver"
+    assert member.goes_to(date(2026, 11, 10), 0).tier is None
+
+
 def test_at_review_a_tier_is_reached_when_its_period_is_over() -> None:
     member = Member(ladder(upgrade="at_review")).spends(700, date(2026, 5, 4))
     assert member.tier is None
@@ -281,6 +301,23 @@ def test_a_look_back_reaches_the_first_day_of_an_anniversary() -> None:
     member = Member(ladder(period=Anniversary(months=3, lasts=0)), forgets=True)
     member.spends(200, date(2025, 4, 30)).spends(50, date(2025, 7, 30))
     assert member.tier == "silver"
+
+
+def test_the_days_that_a_past_day_asks_for_reach_back_through_every_window_that_counts() -> None:
+    of, on = ladder(period=Anniversary(months=12)), date(2026, 12, 1)
+    member = Member(of).spends(700, date(2025, 2, 10))  # gold to the end of the second year, 30 January 2027
+    known = [day for day in member.days.values() if day.on >= remembered_since(of, on)]
+    assert as_of(of, member.standing, known, midnight(on, BERLIN), BERLIN) == "gold"
+
+
+def test_days_that_leave_a_window_together_are_one_step() -> None:
+    """Of 29 and 31 January nothing is left on 1 March, on which the grace of what fell before ends as well."""
+    of = ladder(period=RollingWindow(months=1), grace_days=16)
+    member = Member(of, date(2024, 12, 1)).spends(1_200, date(2025, 1, 13))
+    member.spends(400, date(2025, 1, 29)).spends(260, date(2025, 1, 31))
+    for on, tier in ((date(2025, 2, 28), "platinum"), (date(2025, 3, 1), None)):
+        told = as_of(of, member.standing, tuple(member.days.values()), midnight(on, BERLIN), BERLIN)
+        assert told == member.goes_to(on, 0).tier == tier
 
 
 def test_a_lifetime_ladder_only_rises() -> None:
@@ -521,6 +558,43 @@ def test_all_told_late_in_any_order_is_as_if_it_had_been_told_in_time(
     assert late.tier == in_time.tier
     assert late.standing.earned == in_time.standing.earned
     assert late.standing.next_review_at == in_time.standing.next_review_at
+
+
+@given(
+    period=periods,
+    bought=purchases,
+    looks=st.lists(st.integers(0, 1_400), max_size=8),
+    mode=st.sampled_from(("by_metric", "one_level", "never")),
+    grace=st.sampled_from((0, 5, 40, 100)),
+    upgrade=st.sampled_from(("at_once", "at_review")),
+    for_ever_after=st.sampled_from((None, 2)),
+)
+def test_what_is_said_of_a_day_long_after_is_what_was_held_at_its_end(
+    period: Any,
+    bought: list[tuple[int, int]],
+    looks: list[int],
+    mode: str,
+    grace: int,
+    upgrade: str,
+    for_ever_after: int | None,
+) -> None:
+    if not isinstance(period, Calendar | Anniversary):
+        mode, for_ever_after = "never" if mode == "never" else "by_metric", None
+    elif period.lasts == 0:
+        upgrade = "at_once"
+    of = ladder(
+        period=period, downgrade=mode, grace_days=grace, upgrade=upgrade, gold_for_ever_after=for_ever_after
+    )
+    member, held = Member(of, START), dict[date, str | None]()
+    for day, amount in sorted(
+        [*((2 * day, amount) for day, amount in bought), *((look, 0) for look in looks)]
+    ):
+        on = START + timedelta(days=day)
+        held[on] = (member.spends(amount, on) if amount else member.goes_to(on)).tier
+    days = tuple(member.days.values())[::-1]
+    for on, tier in held.items():
+        known = [day for day in days if day.on >= remembered_since(of, on)]
+        assert as_of(of, Standing(of.id, START), known, midnight(on, BERLIN), BERLIN) == tier
 
 
 # --- what cannot be published -----------------------------------------------------------------------------------

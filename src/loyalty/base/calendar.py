@@ -65,6 +65,8 @@ def add_months(on: date, months: int) -> date:
     """The same day `months` later, clamped to the month's last day (31 January + 1 = 28 or 29 February)."""
     index = on.year * 12 + on.month - 1 + months
     year, month = divmod(index, 12)
+    if on.day <= 28:  # in every month; to look a month up costs more than all the rest
+        return date(year, month + 1, on.day)
     return date(year, month + 1, min(on.day, calendar.monthrange(year, month + 1)[1]))
 
 

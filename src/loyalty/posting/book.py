@@ -969,15 +969,15 @@ class Work:
         return self.book.pin(member_id)
 
     def days(self, member_id: UUID, since: date) -> list[Day]:
-        """What a member did day by day, this command's part with it, from a date on and perhaps before it."""
+        """What a member did day by day, this command's part with it, from a date on."""
         stored = {} if member_id in self.new_members else self.book.days_of(member_id, since)
-        if not self.did:
-            return list(stored.values())
-        mine = {on: day for (id, on), day in self.did.items() if id == member_id}
-        return [
-            *(day for on, day in stored.items() if on not in mine),
-            *(_sum(stored.get(on), day) for on, day in mine.items()),
-        ]
+        days = {
+            on: day for on, day in stored.items() if on >= since
+        }  # a long life may be here, for another's sake
+        for (id, on), day in self.did.items():
+            if id == member_id and on >= since:
+                days[on] = _sum(days.get(on), day)
+        return list(days.values())
 
     def stood_of(self, member_id: UUID | None) -> tuple[Stood, ...]:
         """What the decision notes of tiers: those of the member it is about."""

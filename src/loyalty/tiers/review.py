@@ -4,9 +4,10 @@ Pure, and the same for purchases, reads and nightly jobs: whoever looks first re
 after the other, so a late job changes no tier. Source: docs/tiers.md.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
-from itertools import islice
+from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
@@ -74,8 +75,9 @@ def qualify(
     Needs: reviewed up to `now` by the days before; `days` have it already.
     """
     look = _Look(ladder, days, standing.joined_on, zone)
-    late = occurred_on < local_date(now, zone) and not returned
-    again = look.lived(now) if late and remembers(ladder) else None
+    today = local_date(now, zone)
+    late = occurred_on < today and not returned
+    again = look.lived(today) if late and remembers(ladder) else None
     return look.qualify(standing, now, returned=returned, again=again)
 
 
@@ -129,7 +131,7 @@ def as_of(
 
     Of what was given by hand only the last counts. Needs: the days since `remembered_since`.
     """
-    lived = _Look(ladder, days, standing.joined_on, zone).lived(instant)
+    lived = _Look(ladder, days, standing.joined_on, zone).lived(local_date(instant, zone))
     given = standing.manual
     if given is not None and given.given_at <= instant and (given.until is None or instant < given.until):
         lived = replace(lived, manual=given)
@@ -176,7 +178,7 @@ def figure(ladder: TierSet, standing: Standing, days: Sequence[Day], now: dateti
 
 
 class _Look:
-    """One look at one member's days on one ladder; `known` is the last day that is known of."""
+    """One look at one member's days on one ladder."""
 
     def __init__(
         self,
@@ -190,7 +192,6 @@ class _Look:
         self.joined_on = joined_on
         self.zone = zone
         self.tally = Tally(ladder.metric, days, joined_on)
-        self.known = date.max
 
     # --- what is counted ------------------------------------------------------------------------------------
 
@@ -202,7 +203,7 @@ class _Look:
         return max((reached(self.ladder, self._count(one, on)) for one in self._counting(on)), default=-1)
 
     def _count(self, of: Window, on: date) -> int:
-        return self.tally.between(of.first, min(of.last, on, self.known))
+        return self.tally.between(of.first, min(of.last, on))
 
     def _counting(self, on: date) -> Iterator[Window]:
         """The windows whose tiers count on a date: the present one where tiers rise at once, and those that last."""
@@ -236,14 +237,10 @@ class _Look:
         why, changed = Why.REVIEWED, standing
         if standing.manual is not None and standing.manual.until is not None and standing.manual.until <= due:
             why, changed = Why.ENDED, replace(changed, manual=None)
-        if carried >= held:
-            changed = replace(changed, earned=at(ladder, carried), falls_at=None)
-        elif ladder.downgrade != "never":
-            if changed.falls_at is None and ladder.grace_days:
-                falls_at = midnight(on + timedelta(days=ladder.grace_days), self.zone)
-                changed = replace(changed, falls_at=falls_at)
-            elif changed.falls_at is None or changed.falls_at <= due:
-                changed = replace(changed, earned=at(ladder, self._lowered(held, carried)), falls_at=None)
+        falls_on = changed.falls_at and local_date(changed.falls_at, self.zone)
+        held, falls_on = self._reviewed(held, falls_on, carried, on)
+        falls_at = falls_on and midnight(falls_on, self.zone)
+        changed = replace(changed, earned=at(ladder, held), falls_at=falls_at)
         changed = self.scheduled(self._for_ever(changed, on), due)
         return self.moved(_effective(ladder, standing), changed, due, why)
 
@@ -266,17 +263,88 @@ class _Look:
         changed = self.scheduled(self._for_ever(changed, on), now)
         return self.moved(_effective(ladder, standing), changed, now, why)
 
-    def lived(self, now: datetime) -> Standing:
-        """The standing of a member whose days had all been known in time."""
-        standing, _ = begin(self.ladder, midnight(self.joined_on, self.zone), self.zone)
-        for day in self.tally.dates:
-            instant = min(midnight(day + _DAY, self.zone) - timedelta(microseconds=1), now)
-            standing, _ = self.review(standing, instant)
-            self.known = day
-            standing, _ = self.qualify(standing, instant)
-        standing, _ = self.review(standing, now)
-        self.known = date.max
-        return standing
+    def lived(self, on: date) -> Standing:
+        """Where a member stands at the end of a date whose days had all been known in time; nothing given by hand.
+
+        Only days on which another tier may be carried are looked at: this is asked within a decision, of long lives.
+        """
+        held = carried = reached(self.ladder, 0)
+        falls_on: date | None = None
+        kept = Standing(self.ladder.id, self.joined_on)
+        for day, carries, begins_so in self._turns(on):
+            if falls_on is not None and falls_on < day:
+                held, falls_on = self._reviewed(held, falls_on, carried, falls_on)
+            carried = carries
+            if begins_so:
+                held, falls_on = self._reviewed(held, falls_on, carried, day)
+                kept = self._for_ever(kept, day)
+            elif carried >= held:
+                held, falls_on = carried, None
+        if falls_on is not None and falls_on <= on:
+            held, falls_on = self._reviewed(held, falls_on, carried, falls_on)
+        falls_at = falls_on and midnight(falls_on, self.zone)
+        return replace(kept, earned=at(self.ladder, held), falls_at=falls_at)
+
+    def _turns(self, until: date) -> Iterator[tuple[date, int, bool]]:
+        """Days up to a date on which the place that is carried may change, in order, each with the place from then on,
+        and whether the day begins with it: it is reviewed then. Otherwise it is reached by what was done on the day.
+        """
+        match self.ladder.metric, self.period:
+            case ((TenureMonths() | Invitation()), _):
+                yield until, self.carrying(until), False
+            case _, Lifetime():
+                for day, n in self.tally.climbs(self.ladder, date.min, until):
+                    yield day, n, False
+            case _, RollingWindow() as period:
+                yield from self._rolling_turns(period, until)
+            case _, (Calendar(lasts=lasts) | Anniversary(lasts=lasts)) as period:
+                yield from self._turns_by_windows(period, lasts, until)
+
+    def _turns_by_windows(
+        self, period: Calendar | Anniversary, lasts: int, until: date
+    ) -> Iterator[tuple[date, int, bool]]:
+        at_once, nothing = self.ladder.upgrade == "at_once", reached(self.ladder, 0)
+        ended = deque([nothing] * lasts, maxlen=lasts)  # what the windows that last have reached
+        one = window(period, self.joined_on, min([self.joined_on, *self.tally.dates[:1]]))
+        while one.first <= until:
+            carried = max([*ended, nothing] if at_once else ended, default=-1)
+            yield one.first, carried, True
+            last = nothing
+            for day, last in self.tally.climbs(self.ladder, one.first, min(one.last, until)):
+                if at_once and last > carried:
+                    yield day, last, False
+            ended.append(last)
+            one = window(period, self.joined_on, one.last + _DAY)
+
+    def _rolling_turns(self, period: RollingWindow, until: date) -> Iterator[tuple[date, int, bool]]:
+        at_once = self.ladder.upgrade == "at_once"
+        later = timedelta(days=not at_once)  # at review, a day counts from the next one on
+        marks = [(leaves(period, day) + later, False, -figure) for day, figure in self.tally.counted]
+        marks += [(day + later, at_once, figure) for day, figure in self.tally.counted]
+        marks.sort()
+        total, place_before = 0, reached(self.ladder, 0)
+        for (day, done, figure), (next_day, next_done, _) in pairwise([*marks, (date.max, True, 0)]):
+            if day > until:
+                return
+            total += figure
+            if (day, done) != (next_day, next_done) and (
+                carried := reached(self.ladder, total)
+            ) != place_before:
+                yield day, carried, not done
+                place_before = carried
+
+    def _reviewed(self, held: int, falls_on: date | None, carried: int, on: date) -> tuple[int, date | None]:
+        """The place that is held once a date is reviewed, and the date on which it falls if it is in its grace."""
+        ladder = self.ladder
+        if carried >= held:
+            return carried, None
+        if ladder.downgrade == "never":
+            return held, falls_on
+        if falls_on is None and ladder.grace_days:
+            return held, on + timedelta(days=ladder.grace_days)
+        if falls_on is None or falls_on <= on:
+            return self._lowered(held, carried), None
+        return held, falls_on
 
     def _lowered(self, held: int, carried: int) -> int:
         return max(carried, held - 1) if self.ladder.downgrade == "one_level" else carried
@@ -331,28 +399,36 @@ class _Look:
                 )
                 return min((day for day in coming if day > on), default=None)
             case _, Lifetime():
-                return on + _DAY if self._changes(on + _DAY, held) else None
+                return on + _DAY if self._changes(on + _DAY, standing) else None
             case _, RollingWindow():
-                return self._rolls_out(period, on, held)
+                return self._rolls_out(period, on, standing)
             case _, Calendar(lasts=lasts) | Anniversary(lasts=lasts):
                 # Behind as many windows as count, nothing that was done until now is in them: what is then, stays.
                 longest = max((tier.lifetime_after or 0 for tier in self.ladder.tiers), default=0)
                 for day in islice(begins(period, self.joined_on, on), max(lasts, longest) + 2):
-                    if self._changes(day, held) or self._for_ever(standing, day) is not standing:
+                    if self._changes(day, standing) or self._for_ever(standing, day) is not standing:
                         return day
                 return None
 
-    def _rolls_out(self, period: RollingWindow, on: date, held: int) -> date | None:
-        """The day on which so much has left the window that it carries another tier than `held`."""
-        candidates = {leaves(period, day) for day in self.tally.dates if day <= self.known}
-        if self.ladder.upgrade == "at_review":  # where today counts from tomorrow on
-            candidates = {day + timedelta(days=n) for day in candidates for n in (0, 1)}
-        candidates.add(on + _DAY)  # what carried the tier today may have gone back
-        return next((day for day in sorted(candidates) if day > on and self._changes(day, held)), None)
+    def _rolls_out(self, period: RollingWindow, on: date, standing: Standing) -> date | None:
+        """The day on which so much has left the window that it carries another tier than the one held."""
+        held = place(self.ladder, standing.earned)
+        if self._changes(
+            on + _DAY, standing
+        ):  # today counts from now on, or what carried the tier has gone back
+            return on + _DAY
+        if held < 0 or self.ladder.downgrade == "never":
+            return None
+        last = self.tally.needed(self.ladder.tiers[held].threshold)
+        at_review = self.ladder.upgrade == "at_review"  # where today counts from tomorrow on
+        return last and leaves(period, last) + timedelta(days=at_review)
 
-    def _changes(self, day: date, held: int) -> bool:
-        carried = self.carrying(day)
-        return carried > held or (carried < held and self.ladder.downgrade != "never")
+    def _changes(self, day: date, standing: Standing) -> bool:
+        """Whether a review as a day begins would change what is earned, or catch the fall that is coming."""
+        held, carried = place(self.ladder, standing.earned), self.carrying(day)
+        if carried == held:
+            return standing.falls_at is not None
+        return carried > held or self.ladder.downgrade != "never"
 
 
 def _effective(ladder: TierSet, standing: Standing) -> int:

@@ -5,7 +5,6 @@ Pure. A window is two local dates, both inside. Source: docs/tiers.md, "When it 
 
 from collections.abc import Iterator
 from datetime import date, timedelta
-from itertools import count
 from typing import NamedTuple
 
 from loyalty.base.calendar import RoundUp, add_months, period_end, period_start
@@ -58,12 +57,8 @@ def leaves(period: RollingWindow, on: date) -> date:
     """The first date whose window no longer holds `on`."""
     if period.days is not None:
         return on + timedelta(days=period.days)
-    near = add_months(on, period.months or 1) - timedelta(
-        days=3
-    )  # a clamped month's end may hold it a little longer
-    return next(
-        day for day in (near + timedelta(days=n) for n in count()) if window(period, on, day).first > on
-    )
+    same = add_months(on, period.months or 1)
+    return same if same.day == on.day else same + _DAY  # the end of a shorter month holds it still
 
 
 def months_of(period: Calendar | Anniversary) -> int:
