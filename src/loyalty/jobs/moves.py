@@ -16,13 +16,14 @@ from loyalty.jobs import store
 from loyalty.jobs.days import close_days_of
 from loyalty.jobs.due import settle_program
 from loyalty.jobs.ladders import place_all
-from loyalty.jobs.notices import tell_program, tell_some
+from loyalty.jobs.notices import horizons, standing_on, tell_program, tell_some
 from loyalty.jobs.programs import in_every_program
 from loyalty.jobs.road import refused
 from loyalty.jobs.runs import Report
 from loyalty.jobs.service import queue_move
 from loyalty.jobs.types import Run
 from loyalty.posting.commands import AdvanceClock, CloseDay
+from loyalty.posting.configuration import History
 from loyalty.posting.runtime import Runtime
 from loyalty.programs.store import sandbox_clock
 
@@ -58,25 +59,27 @@ async def move(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
     zone = history.now.zone
     on = local_date(now, zone)
     told["settled"] += await _settled(runtime, program_id)
+    await _place(runtime, program_id, history, now)
     told["notices"] += await tell_program(runtime, program_id)
     told["days"] += await close_days_of(runtime, program_id)
+    here, due = history.at(now), await _next_due(runtime, program_id, history, now)
     while clock.moving_to is not None and now < clock.moving_to:
-        here = history.at(now)
-        async with reading(runtime.engine, program_id) as connection:
-            due = await store.next_due(
-                connection, program_id, runtime.settings.cells, list(here.ladders), now
-            )
         instants = [clock.moving_to, midnight(on + _DAY, zone)]
         instants += [one.effective_at for one in history.scheduled(now)[:1]]
-        to = min(instants if due is None else [*instants, due])
+        to = min(at for at in (*instants, *due) if at is not None)
         await step(runtime, program_id, AdvanceClock(to))
-        now = to
-        if history.at(now).ladders != here.ladders:
-            await place_all(runtime, program_id, _untold)
-        if due == now:
+        now, before, here = to, here, history.at(to)
+        if here.ladders != before.ladders:
+            await _place(runtime, program_id, history, now)
+        if now in due:
             told["settled"] += await _settled(runtime, program_id)
+        if now in due or here is not before:
+            due = await _next_due(runtime, program_id, history, now)
         if (today := local_date(now, zone)) != on:
-            told["notices"] += await _told(runtime, program_id, now, today)
+            if any(
+                at is not None and at <= until for at, until in zip(due, horizons(here, today), strict=True)
+            ):
+                told["notices"] += await _told(runtime, program_id, now, today)
             await step(runtime, program_id, CloseDay(on))
             told["days"] += 1
             on = today
@@ -85,6 +88,24 @@ async def move(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
         await step(runtime, program_id, AdvanceClock(now))  # it stood there already
     await tell_program(runtime, program_id)  # notes how far it is told
     return {**told, "now": now.isoformat()}
+
+
+async def _place(runtime: Runtime, program_id: UUID, history: History, now: datetime) -> None:
+    """Have everybody found on the ladders in force, so that what is due of them is known."""
+    async with reading(runtime.engine, program_id) as connection:
+        unplaced = await store.unplaced(
+            connection, program_id, runtime.settings.cells, standing_on(history, now)
+        )
+    if unplaced:
+        await place_all(runtime, program_id, _untold)
+
+
+async def _next_due(
+    runtime: Runtime, program_id: UUID, history: History, now: datetime
+) -> tuple[datetime | None, datetime | None]:
+    async with reading(runtime.engine, program_id) as connection:
+        ladders = list(history.at(now).ladders)
+        return await store.next_due(connection, program_id, runtime.settings.cells, ladders, now)
 
 
 async def _settled(runtime: Runtime, program_id: UUID) -> int:

@@ -15,7 +15,7 @@ from loyalty.jobs import store
 from loyalty.jobs.programs import in_every_program
 from loyalty.jobs.road import to_each
 from loyalty.posting.commands import Notify
-from loyalty.posting.configuration import History
+from loyalty.posting.configuration import History, Loaded
 from loyalty.posting.runtime import Runtime
 
 WORK = "notices"
@@ -101,11 +101,21 @@ async def _ahead(
     days = [on + timedelta(days=n) for n in notices.points_days]
     ends = [(midnight(day, in_force.zone), midnight(day + _DAY, in_force.zone)) for day in days]
     ladders = standing_on(history, now) if notices.tier_days else {}
-    until = midnight(on + timedelta(days=max(notices.tier_days, default=0)) + _DAY, in_force.zone)
+    _, until = horizons(in_force, on)
     async with reading(runtime.engine, program_id) as connection:
         return await store.members_to_notify(
             connection, program_id, cell, now, ends, ladders, until, after, CHUNK
         )
+
+
+def horizons(in_force: Loaded, on: date) -> tuple[datetime, datetime]:
+    """The instants until which, of points and of tiers, something may be ahead that is told on a day."""
+    notices = in_force.settings.policies.notices
+    points, tiers = (
+        midnight(on + timedelta(days=max(days, default=0)) + _DAY, in_force.zone)
+        for days in (notices.points_days, notices.tier_days)
+    )
+    return points, tiers
 
 
 def standing_on(history: History, now: datetime) -> dict[str, list[int]]:

@@ -131,10 +131,10 @@ async def due_standings(
 
 async def next_due(
     connection: AsyncConnection, program_id: UUID, cells: int, tier_sets: Sequence[str], after: datetime
-) -> datetime | None:
-    """The first instant after `after` at which something is due of any member; None: never."""
+) -> tuple[datetime | None, datetime | None]:
+    """The first instants after `after` at which something is due on an account, and on a ladder; None: never."""
     query = text(
-        "SELECT least(min(a.at), min(s.at)) FROM generate_series(0, :last) c(cell)"
+        "SELECT min(a.at), min(s.at) FROM generate_series(0, :last) c(cell)"
         " LEFT JOIN LATERAL (SELECT next_due_at AS at FROM accounts WHERE program_id = :program AND cell = c.cell"
         "  AND next_due_at > :after ORDER BY next_due_at LIMIT 1) a ON true"
         " LEFT JOIN LATERAL (SELECT next_review_at AS at FROM standings WHERE program_id = :program AND cell = c.cell"
@@ -142,6 +142,26 @@ async def next_due(
         "  ORDER BY next_review_at LIMIT 1) s ON true"
     )
     given = {"program": program_id, "last": cells - 1, "after": after, "tier_sets": list(tier_sets)}
+    row = (await connection.execute(query, given)).one()
+    return row[0], row[1]
+
+
+async def unplaced(
+    connection: AsyncConnection, program_id: UUID, cells: int, ladders: Mapping[str, Sequence[int]]
+) -> bool:
+    """Whether there are members who were not yet found on a ladder in force, known by its numbers."""
+    query = text(
+        "SELECT EXISTS (SELECT FROM members m, unnest(CAST(:tier_sets AS text[])) u(tier_set)"
+        " WHERE m.program_id = :program AND m.cell = ANY(CAST(:cells AS integer[])) AND m.status <> 'erased'"
+        " AND NOT EXISTS (SELECT FROM standings s WHERE s.program_id = :program AND s.cell = m.cell"
+        "  AND s.member_id = m.id AND s.tier_set = u.tier_set AND (s.tier_set, s.judged_by) IN ("
+        "   SELECT * FROM unnest(CAST(:known AS text[]), CAST(:numbers AS integer[])))))"
+    )
+    known = [(tier_set, number) for tier_set, numbers in ladders.items() for number in numbers]
+    given = {
+        "program": program_id, "cells": list(range(cells)), "tier_sets": list(ladders),
+        "known": [one for one, _ in known], "numbers": [one for _, one in known],
+    }  # fmt: skip
     return (await connection.execute(query, given)).scalar_one()
 
 
@@ -174,6 +194,7 @@ async def members_to_notify(
     give points another end; and of each ladder a standing that is to be reviewed before `until`, or that was not yet
     found on the ladder in force, by one of its numbers. The last is None when there are no more members.
     """
+    # Nothing ends on an account before something is due on it, so most lots are not looked at.
     # Accounts and lots are asked for in the order of an index, and sorting is made dear: a database that has not
     # counted its rows yet takes another index and reads the whole lane for each member.
     await connection.execute(text("SET LOCAL enable_sort = off"))
@@ -185,13 +206,13 @@ async def members_to_notify(
         "  SELECT id FROM looked_at m WHERE (:points AND EXISTS ("
         "   SELECT FROM (SELECT id, next_due_at, idles_at FROM accounts"
         "    WHERE program_id = :program AND cell = :cell AND owner_id = m.id ORDER BY points_currency OFFSET 0) a"
-        "   WHERE a.next_due_at <= :now OR EXISTS ("
+        "   WHERE a.next_due_at <= :latest AND (a.next_due_at <= :now OR EXISTS ("
         "    SELECT FROM (SELECT"
         "     CASE WHEN slides IS NULL THEN expires_at ELSE greatest(expires_at, a.idles_at) END AS ends"
         "     FROM lots WHERE program_id = :program AND cell = :cell AND account_id = a.id AND is_open"
         "     ORDER BY vintage_at OFFSET 0) l,"
         "    unnest(CAST(:after_at AS timestamptz[]), CAST(:to_at AS timestamptz[])) u(after, upto)"
-        "    WHERE l.ends > u.after AND l.ends <= u.upto)))"
+        "    WHERE l.ends > u.after AND l.ends <= u.upto))))"
         "  OR (SELECT count(*) FROM (SELECT tier_set, judged_by, next_review_at FROM standings"
         "    WHERE program_id = :program AND cell = :cell AND member_id = m.id OFFSET 0) s,"
         "   unnest(CAST(:tier_sets AS text[]), CAST(:numbers AS integer[])) u(tier_set, number)"
@@ -202,7 +223,8 @@ async def members_to_notify(
     known = [(tier_set, number) for tier_set, numbers in ladders.items() for number in numbers]
     given = {
         "program": program_id, "cell": cell, "now": now, "until": until, "after": after, "chunk": chunk,
-        "points": bool(ends), "after_at": [one for one, _ in ends], "to_at": [one for _, one in ends],
+        "latest": max((upto for _, upto in ends), default=now), "points": bool(ends),
+        "after_at": [one for one, _ in ends], "to_at": [one for _, one in ends],
         "tier_sets": [one for one, _ in known], "numbers": [one for _, one in known], "ladders": len(ladders),
     }  # fmt: skip
     seen, last, found = (await connection.execute(query, given)).one()

@@ -67,7 +67,7 @@ class Keys(Struct):
     proposals: set[UUID] = field(default_factory=set[UUID])
     standings: bool = False  # of all members that are read
     days: dict[UUID, date] = field(default_factory=dict[UUID, date])  # of members, since when
-    noticed: set[UUID] = field(default_factory=set[UUID])  # members: what they were told ahead
+    noticed: set[tuple[UUID, date]] = field(default_factory=set[tuple[UUID, date]])  # who, of which night
 
     @staticmethod
     def none() -> "Keys":
@@ -343,7 +343,7 @@ class Book:
         self.days: dict[UUID, dict[date, Day]] = {}
         self.unsure: set[UUID] = set()  # whose days a read may show with or without the batch before this one
         self.notices: dict[UUID, set[Notice]] = {}  # of days to come, by member
-        self.noticed: set[UUID] = set()  # whose notices were read
+        self.noticed: set[tuple[UUID, date]] = set()  # whose notices were read, and of which night
         # What this batch changes, for the writer: new rows, and rows that stood before.
         self.new_records: dict[tuple[UUID, str], StoredRecord] = {}
         self.new_names: dict[ActivityName, ActivityKey] = {}
@@ -689,10 +689,10 @@ class Book:
             raise Needs(Keys(days={member_id: since}))
         return self.days[member_id]
 
-    def told(self, member_id: UUID) -> set[Notice]:
-        """What a member was told already of days to come."""
-        if member_id not in self.noticed and member_id not in self.newcomers:
-            raise Needs(Keys(noticed={member_id}))
+    def told(self, member_id: UUID, night: date) -> set[Notice]:
+        """What a member was told already, all of what was due to be told on a night."""
+        if (member_id, night) not in self.noticed and member_id not in self.newcomers:
+            raise Needs(Keys(noticed={(member_id, night)}))
         return self.notices.get(member_id, set())
 
     def proposal(self, id: UUID) -> Proposal | None:

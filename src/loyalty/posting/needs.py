@@ -166,7 +166,7 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
             case Notify() as command:
                 _due(keys, book, MemberRef(id=command.member_id), always=True)
                 _days(keys, book, command.member_id)
-                keys.noticed.add(command.member_id)
+                keys.noticed.add((command.member_id, command.on))
             case PlaceHold() | PayWithPoints() | Freeze() | Unfreeze() | SetPin() as command:
                 _owner(keys, book, command.member)
             case TransferPoints() as command:
@@ -205,7 +205,7 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
     }
     keys.proposals = {id for id in keys.proposals if cell_of(id, book.cells) in book.lanes}
     keys.owners = {id for id in keys.owners if cell_of(id, book.cells) in book.lanes}
-    keys.noticed = {id for id in keys.noticed if cell_of(id, book.cells) in book.lanes}
+    keys.noticed = {key for key in keys.noticed if cell_of(key[0], book.cells) in book.lanes}
     return keys
 
 

@@ -408,8 +408,10 @@ SELECT
                AND expires_at > u.since
             OFFSET 0) l),
   ARRAY(SELECT ROW(n.member_id, n.kind, n.about, n.day, n.days_before)
-        FROM unnest($27::uuid[], $28::smallint[]) u(id, cell), LATERAL (
-            SELECT * FROM notices WHERE program_id = $1 AND cell = u.cell AND member_id = u.id OFFSET 0) n)
+        FROM unnest($27::uuid[], $28::smallint[], $29::date[]) u(id, cell, night), LATERAL (
+            SELECT * FROM notices WHERE program_id = $1 AND cell = u.cell AND member_id = u.id
+               AND day - days_before = u.night
+            OFFSET 0) n)
 """
 
 
@@ -454,8 +456,9 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
         list(keys.expired),
         [cell_of(book.lot_owner[id], book.cells) for id in keys.expired],
         list(keys.expired.values()),
-        list(keys.noticed),
-        [cell_of(id, book.cells) for id in keys.noticed],
+        [id for id, _ in keys.noticed],
+        [cell_of(id, book.cells) for id, _ in keys.noticed],
+        [night for _, night in keys.noticed],
     )
     assert row is not None
     for kind, source, external_id, *held in row[0]:

@@ -33,7 +33,7 @@ def notify(work: Work, command: Notify) -> Outcome:
     if command.on <= today:
         for notice, event, facts in (*_points(work, member, command.on), *_tiers(work, member, command.on)):
             # What has passed is not among them: the points are gone, the tier has fallen.
-            if notice in work.book.told(member.id):
+            if notice in work.book.told(member.id, command.on):
                 continue
             days = {"days_before": notice.days_before, "days_left": (notice.day - today).days}
             work.events.append(Event(event, member.id, work.now, encode(facts | days)))
