@@ -112,6 +112,24 @@ async def test_one_move_and_many_write_the_same(runtime: Runtime, database: Data
     await whole(runtime, step_by_step)
 
 
+async def test_each_day_of_a_move_tells_what_is_ahead(runtime: Runtime, database: Database) -> None:
+    shop = await shopped(runtime)
+    await desk(runtime).advance_clock(shop.id, NOW + timedelta(days=200))
+    query = """
+        SELECT type, coalesce(data ->> 'last_day_on', substr(data ->> 'at', 1, 10)) AS day,
+               (data ->> 'days_before')::int AS before, recorded_at
+        FROM engagement_events WHERE program_id = $1 AND type IN ('loyalty.points.expiring', 'loyalty.tier.falling')
+        ORDER BY position
+    """
+    async with superuser(database) as link:
+        told = Counter(tuple(row) for row in await link.fetch(query, shop.id))
+    december, march = datetime(2026, 12, 11, 23, tzinfo=UTC), datetime(2027, 3, 1, 23, tzinfo=UTC)
+    assert told == {
+        ("loyalty.points.expiring", "2026-12-19", 7, december): 2,  # of Ann and of Bob
+        ("loyalty.tier.falling", "2027-03-31", 30, march): 2,  # of both ladders, when no points are left
+    }
+
+
 async def test_nobody_writes_until_the_clock_is_there_and_reads_go_on(runtime: Runtime) -> None:
     shop = await shopped(runtime)
     answer = await shop.send(MoveClock(LATER))

@@ -257,7 +257,8 @@ async def test_nobody_of_whom_there_is_something_to_tell_is_left_out(
             if chance.random() < 0.5:
                 await settle_due(runtime)
             on = clock.at.astimezone(UTC).date()
-            found, _ = await notices._ahead(runtime, shop.id, 0, clock.at, on, NIL)
+            history = await runtime.history(shop.id)
+            found, _ = await notices._ahead(runtime, shop.id, 0, history, clock.at, on, NIL)
             async with superuser(database) as link:
                 rows = await link.fetch("SELECT id FROM members WHERE program_id = $1 ORDER BY id", shop.id)
             for (id,) in rows:

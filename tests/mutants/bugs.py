@@ -729,13 +729,31 @@ JOBS = {
     ),
     "a clock passes over what is due between two midnights": Bug(
         "jobs/moves.py",
-        "min(instants if due is None else [*instants, due])",
+        "min(at for at in (*instants, *due) if at is not None)",
         "min(instants)",
         MOVE + "what_is_due_is_written_at_its_instant_before_the_clock_goes_on",
     ),
+    "a move tells of nothing ahead": Bug(
+        "jobs/moves.py",
+        "at is not None and at <= until",
+        "at is not None and at <= now",
+        MOVE + "each_day_of_a_move_tells_what_is_ahead",
+    ),
+    "a move tells of no tier where no points are left": Bug(
+        "jobs/moves.py",
+        "in zip(due, horizons(here, today), strict=True)",
+        "in zip(due[:1], horizons(here, today)[:1], strict=True)",
+        MOVE + "each_day_of_a_move_tells_what_is_ahead",
+    ),
+    "lots are looked at too late for a notice": Bug(
+        "jobs/store.py",
+        '"latest": max((upto for _, upto in ends), default=now)',
+        '"latest": min((upto for _, upto in ends), default=now)',
+        NIGHTS + "each_night_tells_what_ends_so_many_days_on",
+    ),
     "a ladder that comes in force on the way is overlooked": Bug(
         "jobs/moves.py",
-        "if history.at(now).ladders != here.ladders:",
+        "if here.ladders != before.ladders:",
         "if False:",
         MOVE + "what_is_due_is_written_at_its_instant_before_the_clock_goes_on",
     ),
@@ -759,8 +777,8 @@ JOBS = {
     ),
     "a sweep goes by real time": Bug(
         "jobs/due.py",
-        "now = await runtime.now(program_id)\n    async with",
-        "now = runtime.clock.now()\n    async with",
+        "history, now = await runtime.history(program_id), await runtime.now(program_id)",
+        "history, now = await runtime.history(program_id), runtime.clock.now()",
         SWEEP + "a_sandbox_is_settled_by_its_own_clock",
     ),
     "an import begins anew for whoever takes it over": Bug(
@@ -801,7 +819,7 @@ JOBS = {
     ),
     "a notice is told again": Bug(
         "posting/decide/notices.py",
-        "if notice in work.book.told(member.id):",
+        "if notice in work.book.told(member.id, command.on):",
         "if False:",
         NOTICES + "a_notice_is_told_once_however_often_it_is_looked_for",
     ),

@@ -10,12 +10,13 @@ from uuid import UUID
 
 from loyalty.base.calendar import local_date, midnight
 from loyalty.base.clock import random62
-from loyalty.base.database import reading
+from loyalty.base.database import reading, transaction
 from loyalty.base.ids import NIL, Ids
 from loyalty.jobs import store
 from loyalty.jobs.days import close_days_of
 from loyalty.jobs.due import settle_program
 from loyalty.jobs.ladders import place_all
+from loyalty.jobs.notices import WORK as NOTICES
 from loyalty.jobs.notices import horizons, standing_on, tell_program, tell_some
 from loyalty.jobs.programs import in_every_program
 from loyalty.jobs.road import refused
@@ -58,9 +59,9 @@ async def move(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
     history, now = await runtime.history(program_id), clock.now
     zone = history.now.zone
     on = local_date(now, zone)
-    told["settled"] += await _settled(runtime, program_id)
+    told["settled"] += await _settled(runtime, program_id, history, now)
     await _place(runtime, program_id, history, now)
-    told["notices"] += await tell_program(runtime, program_id)
+    told["notices"] += await tell_program(runtime, program_id, history, now)
     told["days"] += await close_days_of(runtime, program_id)
     here, due = history.at(now), await _next_due(runtime, program_id, history, now)
     while clock.moving_to is not None and now < clock.moving_to:
@@ -72,21 +73,23 @@ async def move(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
         if here.ladders != before.ladders:
             await _place(runtime, program_id, history, now)
         if now in due:
-            told["settled"] += await _settled(runtime, program_id)
+            told["settled"] += await _settled(runtime, program_id, history, now)
         if now in due or here is not before:
             due = await _next_due(runtime, program_id, history, now)
         if (today := local_date(now, zone)) != on:
             if any(
                 at is not None and at <= until for at, until in zip(due, horizons(here, today), strict=True)
             ):
-                told["notices"] += await _told(runtime, program_id, now, today)
+                told["notices"] += await _told(runtime, program_id, history, now, today)
             await step(runtime, program_id, CloseDay(on))
             told["days"] += 1
             on = today
         report({**told, "now": now.isoformat()})
     if clock.moving_to is not None and now == clock.now:
         await step(runtime, program_id, AdvanceClock(now))  # it stood there already
-    await tell_program(runtime, program_id)  # notes how far it is told
+    async with transaction(runtime.engine, program_id) as connection:
+        for cell in range(runtime.settings.cells):
+            await store.put_place(connection, program_id, cell, NOTICES, on, None)
     return {**told, "now": now.isoformat()}
 
 
@@ -108,19 +111,19 @@ async def _next_due(
         return await store.next_due(connection, program_id, runtime.settings.cells, ladders, now)
 
 
-async def _settled(runtime: Runtime, program_id: UUID) -> int:
-    done, left = await settle_program(runtime, program_id)
+async def _settled(runtime: Runtime, program_id: UUID, history: History, now: datetime) -> int:
+    done, left = await settle_program(runtime, program_id, history, now)
     if left:
         raise RuntimeError(f"not settled: {left}")
     return done
 
 
-async def _told(runtime: Runtime, program_id: UUID, now: datetime, on: date) -> int:
+async def _told(runtime: Runtime, program_id: UUID, history: History, now: datetime, on: date) -> int:
     told = 0
     for cell in range(runtime.settings.cells):
         after: UUID | None = NIL
         while after is not None:
-            done, after = await tell_some(runtime, program_id, cell, now, on, after)
+            done, after = await tell_some(runtime, program_id, cell, history, now, on, after)
             told += done
     return told
 

@@ -31,10 +31,10 @@ async def tell_ahead(runtime: Runtime) -> int:
     return await in_every_program(runtime, "notices_not_told", lambda id: _program(runtime, id))
 
 
-async def next_day(runtime: Runtime, program_id: UUID, cell: int) -> tuple[date, UUID]:
+async def next_day(
+    runtime: Runtime, program_id: UUID, cell: int, in_force: Loaded, now: datetime
+) -> tuple[date, UUID]:
     """The day that is to be told of next in a lane, perhaps one to come, and the last member who was told of it."""
-    history, now = await runtime.history(program_id), await runtime.now(program_id)
-    in_force = history.at(now)
     async with reading(runtime.engine, program_id) as connection:
         place = await store.place(connection, program_id, cell, WORK)
         first_at = await store.first_recorded(connection, program_id)
@@ -54,22 +54,24 @@ async def _program(runtime: Runtime, program_id: UUID) -> int:
     async with alone(runtime.engine, f"notices {program_id}") as first:
         if not first:
             return 0
-        return await tell_program(runtime, program_id)
+        history, now = await runtime.history(program_id), await runtime.now(program_id)
+        return await tell_program(runtime, program_id, history, now)
 
 
-async def tell_program(runtime: Runtime, program_id: UUID) -> int:
+async def tell_program(runtime: Runtime, program_id: UUID, history: History, now: datetime) -> int:
     """Tell in one program what is due to be told up to its present day; returns how many members were told."""
-    return sum([await _lane(runtime, program_id, cell) for cell in range(runtime.settings.cells)])
+    cells = range(runtime.settings.cells)
+    return sum([await _lane(runtime, program_id, cell, history, now) for cell in cells])
 
 
-async def _lane(runtime: Runtime, program_id: UUID, cell: int) -> int:
+async def _lane(runtime: Runtime, program_id: UUID, cell: int, history: History, now: datetime) -> int:
     told = 0
-    zone = (await runtime.history(program_id)).now.zone
+    in_force = history.at(now)
     after: UUID | None
-    day, after = await next_day(runtime, program_id, cell)
-    while day <= local_date(now := await runtime.now(program_id), zone):
+    day, after = await next_day(runtime, program_id, cell, in_force, now)
+    while day <= local_date(now, in_force.zone):
         while after is not None:
-            done, after = await tell_some(runtime, program_id, cell, now, day, after)
+            done, after = await tell_some(runtime, program_id, cell, history, now, day, after)
             told += done
             async with transaction(runtime.engine, program_id) as connection:
                 await store.put_place(connection, program_id, cell, WORK, day, after)
@@ -78,13 +80,13 @@ async def _lane(runtime: Runtime, program_id: UUID, cell: int) -> int:
 
 
 async def tell_some(
-    runtime: Runtime, program_id: UUID, cell: int, now: datetime, on: date, after: UUID
+    runtime: Runtime, program_id: UUID, cell: int, history: History, now: datetime, on: date, after: UUID
 ) -> tuple[int, UUID | None]:
     """Tell the next members of a lane what is due to be told on a day: how many were told, the last looked at.
 
     Raises: RuntimeError when it was stopped.
     """
-    members, last = await _ahead(runtime, program_id, cell, now, on, after)
+    members, last = await _ahead(runtime, program_id, cell, history, now, on, after)
     done, left = await to_each(runtime, program_id, members, lambda id: Notify(id, on))
     if left:
         raise RuntimeError(f"not told: {left}")
@@ -92,10 +94,9 @@ async def tell_some(
 
 
 async def _ahead(
-    runtime: Runtime, program_id: UUID, cell: int, now: datetime, on: date, after: UUID
+    runtime: Runtime, program_id: UUID, cell: int, history: History, now: datetime, on: date, after: UUID
 ) -> tuple[list[UUID], UUID | None]:
     """Of the next members of a lane, those who may have something to be told on a day; the last looked at."""
-    history = await runtime.history(program_id)
     in_force = history.at(now)
     notices = in_force.settings.policies.notices
     days = [on + timedelta(days=n) for n in notices.points_days]

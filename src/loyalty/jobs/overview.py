@@ -63,7 +63,7 @@ async def overview(runtime: Runtime, program: Program) -> Overview:
     in_force = history.at(now)
     today = local_date(now, in_force.zone)
     open_from = await first_open(runtime, id) or today
-    untold = min([(await next_day(runtime, id, cell))[0] for cell in range(cells)])
+    untold = min([(await next_day(runtime, id, cell, in_force, now))[0] for cell in range(cells)])
     async with reading(runtime.engine, id) as connection:
         accounts, standings = await store.due_counts(connection, id, cells, list(in_force.ladders), now)
         closed_on = await store.last_closed(connection, id)
