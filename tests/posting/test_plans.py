@@ -1,12 +1,16 @@
 """A shop grows from empty tables: before PostgreSQL ever took statistics, no command reads a neighbour's rows."""
 
+import itertools
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 
+from loyalty.base.ids import NIL
 from loyalty.ledger.verify import verify
+from loyalty.posting import store
 from loyalty.posting.commands import UseHold
 from loyalty.posting.quote import quote
 from loyalty.posting.runtime import Runtime
@@ -25,6 +29,7 @@ from tests.posting.shop import (
     extend,
     hold,
     imported,
+    ladder,
     purchase,
     reinstate,
     release,
@@ -34,6 +39,7 @@ from tests.posting.shop import (
 MEMBERS = 1_000
 FEW = 40  # index entries that one command of one member may look at
 BLOCKS = 400
+OF_ONE_ROW = {"sandbox_clocks", "configurations", "blocks"}  # in a program, or the last of an index
 OFTEN = 20  # times that the auditor may look at an index entry
 _TABLES = """
 SELECT oid::regclass FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
@@ -128,6 +134,42 @@ async def test_the_auditor_reads_each_row_a_few_times_in_tables_never_analysed(d
     assert {
         index: more for index, read in after.items() if (more := read - before.get(index, 0)) > most
     } == {}
+
+
+async def test_every_read_of_the_road_names_its_rows_whatever_was_counted(database: Database) -> None:
+    async with superuser(database) as link, serving(database, pool_size=1) as runtime:
+        for table in await link.fetch(_TABLES):
+            await link.execute(f"ALTER TABLE {table[0]} SET (autovacuum_enabled = off)")
+        assert await _whole_lanes(database) == set()
+        shop = await open_shop(runtime, tier_sets=(ladder(),))
+        await shop.done(purchase("P-1"))
+        await link.execute("ANALYZE")  # all that it will know of the shop for a while
+        assert await _whole_lanes(database) == set()
+        others = [f"6035551{number:06d}" for number in range(MEMBERS)]
+        await shop.together(*(enrol(other) for other in others))
+        for _ in range(3):
+            await shop.together(*(purchase(uuid4().hex, of=other) for other in others))
+        assert await _whole_lanes(database) == set()
+        await link.execute("ANALYZE accounts, members, identifiers, activities")
+        assert await _whole_lanes(database) == set()
+
+
+async def _whole_lanes(database: Database) -> set[str]:
+    """Indexes through which the statements of the road would go from end to end of a lane or a program."""
+    found: set[str] = set()
+    road = await asyncpg.connect(database.app_url, server_settings=store.CONNECTION_SETTINGS)
+    await road.execute("SELECT set_config('loyalty.program', $1, false)", str(NIL))
+    for name, statement in (("load", store.LOAD), ("load_deep", store.DEEP)):
+        await road.execute(f"PREPARE {name} AS {statement}")
+        given = ", ".join("NULL" for _ in set(re.findall(r"\$\d+", statement)))
+        lines = [row[0] for row in await road.fetch(f"EXPLAIN EXECUTE {name}({given})")]
+        for line, below in itertools.pairwise(lines):
+            scan = re.search(r"Scan(?: Backward)? using (\w+) on (\w+)", line)
+            if scan and scan[2] not in OF_ONE_ROW and not re.search(r"AND.*AND|AND \(reward", below):
+                found.add(f"{name}: {scan[1]}{below.strip()}")
+            assert "Seq Scan" not in line
+    await road.close()
+    return found
 
 
 async def _read(link: "asyncpg.Connection[Any]", runtime: Runtime) -> dict[str, int]:

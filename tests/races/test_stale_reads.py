@@ -166,7 +166,7 @@ async def test_what_another_process_changed_under_the_head_is_seen(processes: Pr
 
 # --- planted bug no. 1: head and book in one statement ----------------------------------------------------------
 
-TAKE_AND_READ = store._LOAD.replace(
+TAKE_AND_READ = store.LOAD.replace(
     "WITH who AS",
     "WITH head AS MATERIALIZED (SELECT cell FROM heads WHERE program_id = $1 AND cell = ANY($2::smallint[])"
     " ORDER BY cell FOR UPDATE), who AS",
@@ -185,7 +185,7 @@ async def test_the_planted_bug_is_noticed(
 
     def plant() -> None:
         monkeypatch.setattr(store, "begin", begin_without_head)
-        monkeypatch.setattr(store, "_LOAD", TAKE_AND_READ)
+        monkeypatch.setattr(store, "LOAD", TAKE_AND_READ)
 
     answer, attempts = await run(processes, RACES[what], plant)
     assert not RACES[what].right(answer) or attempts > 1
@@ -197,12 +197,12 @@ async def test_without_the_belt_the_planted_bug_decides_on_what_is_gone(
 ) -> None:
     """The lane's newest block read afresh, everything else with the head: nothing stops a wrong decision."""
     load = store.load
-    read_lanes = store._LOAD
+    read_lanes = store.LOAD
 
     async def load_twice(connection: store.Connection, *about: Any) -> store.Loaded:
-        monkeypatch.setattr(store, "_LOAD", TAKE_AND_READ)
+        monkeypatch.setattr(store, "LOAD", TAKE_AND_READ)
         stale = await load(connection, *about)
-        monkeypatch.setattr(store, "_LOAD", read_lanes)
+        monkeypatch.setattr(store, "LOAD", read_lanes)
         fresh = await load(connection, *about)
         return store.Loaded(fresh.lanes, stale.config_number, stale.clock, stale.rest)
 
