@@ -1,11 +1,11 @@
-"""Replays a year as it happened: day after local day, each with the program's own clock at the day's end.
+"""Replays a year as it happened: each local day with purchases at the program's own clock at the day's end.
 
 A day's purchases are recorded at its last microsecond, so that what expired in the night before is gone and what
 expires in the next one is still there, as if a till had sent its day in the evening.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from zoneinfo import ZoneInfo
@@ -22,35 +22,23 @@ def end_of_day(on: date, zone: ZoneInfo) -> datetime:
 
 async def post_by_days(
     receipts: Iterable[Receipt],
-    span: tuple[date, date],
+    last: date,
     zone: ZoneInfo,
     clients: Clients,
     advance: Callable[[datetime], Awaitable[object]],
 ) -> None:
-    """Move the clock by `advance` to the end of every day of `span`, and post the day's receipts there.
+    """Move the clock by `advance` to the end of every day with receipts, post them there, and on to the `last` day's.
 
-    Needs: receipts by instant.
+    A move lives through the days in between one by one. Needs: receipts by instant.
     """
-    async for on, of_the_day in _days(receipts, span, zone):
-        await advance(end_of_day(on, zone))
-        if of_the_day:
-            await clients.post(of_the_day)
-
-
-async def _days(
-    receipts: Iterable[Receipt], span: tuple[date, date], zone: ZoneInfo
-) -> AsyncIterator[tuple[date, list[Receipt]]]:
-    """Every day of `span`, and those around it that have receipts, each with its receipts."""
     groups = _groups(receipts, zone)
-    following = await asyncio.to_thread(next, groups, None)
-    on = span[0] if following is None else min(span[0], following[0])
-    while following is not None or on <= span[1]:
-        if following is not None and following[0] == on:
-            yield following
-            following = await asyncio.to_thread(next, groups, None)
-        else:
-            yield on, []
-        on += timedelta(days=1)
+    on: date | None = None
+    while (following := await asyncio.to_thread(next, groups, None)) is not None:
+        on, of_the_day = following
+        await advance(end_of_day(on, zone))
+        await clients.post(of_the_day)
+    if on is None or on < last:
+        await advance(end_of_day(last, zone))
 
 
 def _groups(receipts: Iterable[Receipt], zone: ZoneInfo) -> Iterator[tuple[date, list[Receipt]]]:

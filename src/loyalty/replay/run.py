@@ -49,7 +49,7 @@ async def run(
         async with shown(clients.tally, count + count * order.duplicates // 100):
             began = loop.time()
             if clock is not None:
-                await post_by_days(receipts, purchases.span(), clock.zone, clients, clock.advance)
+                await post_by_days(receipts, purchases.span()[1], clock.zone, clients, clock.advance)
             else:
                 await clients.post(receipts, duplicates_seed=order.shuffle or 0, percent=order.duplicates)
         return clients.tally.figures(loop.time() - began)
