@@ -31,6 +31,7 @@ from loyalty.tiers.types import (
     Invitation,
     Lifetime,
     Manual,
+    Period,
     QualifyingPoints,
     RollingWindow,
     Spend,
@@ -269,11 +270,11 @@ def test_visits_days_and_points_are_counted_each_in_their_way() -> None:
         assert effective(of, standing) == tier, metric
 
 
-def test_tenure_lifts_by_itself_on_the_day() -> None:
-    of = ladder(
-        metric=TenureMonths(), period=Lifetime(), tiers=(Tier("one", "One", 1), Tier("twelve", "Twelve", 12))
-    )
-    member = Member(of)
+@pytest.mark.parametrize("upgrade", ["at_once", "at_review"])
+@pytest.mark.parametrize("period", [Lifetime(), RollingWindow(days=90), YEAR], ids=repr)
+def test_tenure_lifts_by_itself_on_the_day(period: Period, upgrade: str) -> None:
+    tiers = (Tier("one", "One", 1), Tier("twelve", "Twelve", 12))
+    member = Member(ladder(metric=TenureMonths(), period=period, tiers=tiers, upgrade=upgrade))
     assert member.goes_to(date(2025, 2, 27), 23).tier is None
     assert member.goes_to(date(2025, 2, 28), 0).tier == "one"  # the 31st of January, clamped
     assert member.goes_to(date(2026, 1, 31), 0).tier == "twelve"

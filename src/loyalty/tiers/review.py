@@ -206,8 +206,11 @@ class _Look:
         return self.tally.between(of.first, min(of.last, on))
 
     def _counting(self, on: date) -> Iterator[Window]:
-        """The windows whose tiers count on a date: the present one where tiers rise at once, and those that last."""
-        at_once = self.ladder.upgrade == "at_once"
+        """The windows whose tiers count on a date: the present one where tiers rise at once, and those that last.
+
+        Months of membership come by themselves: no review is needed to see them.
+        """
+        at_once = self.ladder.upgrade == "at_once" or isinstance(self.ladder.metric, TenureMonths)
         match self.period:
             case RollingWindow():
                 yield window(self.period, self.joined_on, on if at_once else on - _DAY)
@@ -215,7 +218,7 @@ class _Look:
                 yield window(self.period, self.joined_on, on)
             case Calendar(lasts=lasts) | Anniversary(lasts=lasts):
                 present = window(self.period, self.joined_on, on)
-                if at_once or isinstance(self.ladder.metric, TenureMonths):
+                if at_once:
                     yield present
                 for _ in range(lasts):
                     present = earlier(self.period, self.joined_on, present)
