@@ -855,6 +855,7 @@ class Model:
                 lot.expired, lot.available, points = lot.expired - part, lot.available + part, points - part
                 lot.arrived, lot.expires = max(lot.arrived, self.now), max(lot.ends, end)
         self.settle(lots)
+        self.repay(lots)
 
     def count(self, what: tuple[Any, ...], points: int, most: int | None, code: str) -> None:
         """Count against a limit, unless that would go beyond it."""
