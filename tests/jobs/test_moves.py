@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -13,7 +14,10 @@ from loyalty.base.clock import random62
 from loyalty.base.database import shared
 from loyalty.base.ids import Ids
 from loyalty.jobs import moves
+from loyalty.jobs.days import close_days
+from loyalty.jobs.due import settle_due
 from loyalty.jobs.moves import moves_left
+from loyalty.jobs.notices import tell_ahead
 from loyalty.jobs.runs import execute, waiting_runs
 from loyalty.jobs.types import RunKind, RunState
 from loyalty.jobs.works import WORKS
@@ -186,6 +190,43 @@ async def test_a_move_that_is_killed_or_fails_is_gone_on_with(
         (RunKind.CLOCK, RunState.FAILED),
         (RunKind.CLOCK, RunState.SUCCEEDED),
     ]
+    await whole(runtime, shop)
+
+
+@pytest.mark.parametrize("meanwhile", ["killed", "swept"])
+async def test_nothing_is_told_of_days_that_a_move_has_lived_through(
+    runtime: Runtime, database: Database, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """On the 30th day before their end all points are held; they lapse back before the move is interrupted."""
+    shop = await open_shop(
+        runtime, members=(ANN,), clock_at=NOW, expiry=Rolling(days=60), policies={"hold_days_max": 60}
+    )
+    await shop.done(adjust(100), hold(100, minutes=45 * 1_440))
+    await shop.done(MoveClock(NOW + timedelta(days=70)))
+    await moves_left(runtime)
+    (run,) = await waiting_runs(runtime)
+    done, there = moves.step, False
+
+    async def step(runtime: Runtime, program_id: UUID, command: Any) -> None:
+        nonlocal there
+        await done(runtime, program_id, command)
+        if not there and await runtime.now(program_id) >= NOW + timedelta(days=50):
+            there = True
+            if meanwhile == "killed":
+                raise OSError("the worker is killed")
+            assert (await tell_ahead(runtime), await close_days(runtime), await settle_due(runtime)) == (
+                0,
+                0,
+                0,
+            )
+
+    monkeypatch.setattr(moves, "step", step)
+    for _ in range(1 + (meanwhile == "killed")):
+        await execute(runtime, shop.id, run.id, WORKS)
+    assert await runtime.now(shop.id) == NOW + timedelta(days=70)
+    async with superuser(database) as link:
+        query = "SELECT kind, days_before FROM notices WHERE program_id = $1"
+        assert [tuple(row) for row in await link.fetch(query, shop.id)] == [("points", 7)]
     await whole(runtime, shop)
 
 

@@ -17,15 +17,16 @@ from loyalty.base.clock import random62
 from loyalty.base.database import reading, transaction
 from loyalty.base.ids import Ids
 from loyalty.jobs import redates, runs
+from loyalty.jobs.moves import moves_left
 from loyalty.jobs.redates import confirmed, plan_of
-from loyalty.jobs.runs import execute
+from loyalty.jobs.runs import TRIES_MAX, execute, waiting_runs
 from loyalty.jobs.service import get_run, queue_run
 from loyalty.jobs.types import Run, RunKind, RunState
 from loyalty.jobs.works import WORKS
 from loyalty.ledger import service as ledger
 from loyalty.ledger.verify import verify
 from loyalty.members.cells import cell_of
-from loyalty.posting.commands import Command, Publish
+from loyalty.posting.commands import Command, MoveClock, Publish
 from loyalty.posting.runtime import Runtime
 from loyalty.posting.types import PointsCurrencyUnknown, RedatePlanStale
 from loyalty.programs.types import NeverExpires, PointsCurrency, Rolling
@@ -171,6 +172,22 @@ async def test_what_is_confirmed_is_done_once(
     assert (await shop.done(purchase("R-new", of=CARDS[1], at=clock.at))).balance == {"available": 20}
     clock.at = NOW + timedelta(days=91)
     assert (await shop.done(purchase("R-late", of=CARDS[2], at=clock.at))).balance == {"available": 10}
+    await whole(runtime, shop)
+
+
+async def test_a_redate_waits_for_a_clock_on_its_way(runtime: Runtime, database: Database) -> None:
+    shop = await stocked(runtime, clock_at=NOW)
+    await shop.done(Publish(program(expiry=QUARTER)))
+    run = await confirm(shop, await planned(shop))
+    await shop.done(MoveClock(NOW + timedelta(days=1)))
+    for _ in range(TRIES_MAX + 1):
+        assert (await finished(shop, run)).state is RunState.QUEUED
+    assert await moves_left(runtime) == 1
+    for waiting in await waiting_runs(runtime):
+        await execute(runtime, waiting.program_id, waiting.id, WORKS)
+    done = await finished(shop, run)
+    assert done.result is not None
+    assert (done.state, done.tries, done.result["members"]) == (RunState.SUCCEEDED, 1, 9)
     await whole(runtime, shop)
 
 

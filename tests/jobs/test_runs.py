@@ -114,6 +114,20 @@ async def test_a_worker_that_is_told_to_stop_gives_its_run_back_at_once(desk: De
     assert (await again(desk, run)).state is RunState.QUEUED
 
 
+async def test_a_busy_moment_is_no_try_however_often_it_comes(desk: Desk) -> None:
+    run = await queued(desk)
+
+    async def busy(_runtime: Runtime, _run: Run, _report: Report) -> dict[str, Any]:
+        raise ServerBusy
+
+    for _ in range(TRIES_MAX + 1):
+        await do(desk, run, busy)
+        assert (await again(desk, run)).state is RunState.QUEUED
+    await do(desk, run, _fine)
+    done = await again(desk, run)
+    assert (done.state, done.tries) == (RunState.SUCCEEDED, 1)
+
+
 async def test_work_that_breaks_is_tried_three_times_and_has_then_failed(desk: Desk) -> None:
     run = await queued(desk)
 

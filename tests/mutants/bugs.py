@@ -733,6 +733,30 @@ JOBS = {
         "min(instants)",
         MOVE + "what_is_due_is_written_at_its_instant_before_the_clock_goes_on",
     ),
+    "a move forgets which days it has told": Bug(
+        "jobs/moves.py",
+        "            await _note(runtime, program_id, today)",
+        "            pass",
+        MOVE + "nothing_is_told_of_days_that_a_move_has_lived_through",
+    ),
+    "a sweep looks at a program whose clock is moved": Bug(
+        "jobs/programs.py",
+        "return clock.now if clock.moving_to is None else None",
+        "return clock.now",
+        MOVE + "nothing_is_told_of_days_that_a_move_has_lived_through",
+    ),
+    "a busy moment is a try": Bug(
+        "jobs/runs.py",
+        "await _again(runtime, run, counted=False)",
+        "await _again(runtime, run)",
+        "tests/jobs/test_runs.py::test_a_busy_moment_is_no_try_however_often_it_comes",
+    ),
+    "a clock on its way ends a run": Bug(
+        "jobs/road.py",
+        "ShuttingDown, ClockMoving)",
+        "ShuttingDown)",
+        "tests/jobs/test_redates.py::test_a_redate_waits_for_a_clock_on_its_way",
+    ),
     "a move tells of nothing ahead": Bug(
         "jobs/moves.py",
         "at is not None and at <= until",
@@ -753,7 +777,7 @@ JOBS = {
     ),
     "a ladder that comes in force on the way is overlooked": Bug(
         "jobs/moves.py",
-        "if here.ladders != before.ladders:",
+        "if here.ladders != last.ladders:",
         "if False:",
         MOVE + "what_is_due_is_written_at_its_instant_before_the_clock_goes_on",
     ),
@@ -777,8 +801,8 @@ JOBS = {
     ),
     "a sweep goes by real time": Bug(
         "jobs/due.py",
-        "history, now = await runtime.history(program_id), await runtime.now(program_id)",
-        "history, now = await runtime.history(program_id), runtime.clock.now()",
+        "now = await standing_clock(runtime, program_id)",
+        "now = runtime.clock.now()",
         SWEEP + "a_sandbox_is_settled_by_its_own_clock",
     ),
     "an import begins anew for whoever takes it over": Bug(

@@ -6,6 +6,7 @@ words of the definitions (docs/rules.md), so that equal totals mean something.
 
 import hashlib
 import importlib.util
+import os
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -46,6 +47,11 @@ class Figures(NamedTuple):
     @property
     def outstanding(self) -> int:
         return self.earned - self.expired
+
+
+def thin(households: int) -> int:
+    """One of so many households in the largest runs (SIZE=3 and more), one of three times as many in every proof."""
+    return households * 3 // min(3, int(os.environ.get("PROOF_SIZE") or 1))
 
 
 def baskets(where: str, shift: timedelta = timedelta()) -> list[Basket]:

@@ -35,10 +35,18 @@ LATER = (sys.executable, "-m", "tests.oracles.later", "8")
 ELSEWHERE = {"TZ": "Asia/Kathmandu"}
 
 Slices = pytest.mark.parametrize(
-    "households", ["household_id % 300 = 1", pytest.param("household_id % 10 = 1", marks=pytest.mark.proof)]
+    "households",
+    [
+        "household_id % 300 = 1",
+        pytest.param(f"household_id % {journey.thin(10)} = 1", marks=pytest.mark.proof),
+    ],
 )
 Quarter = pytest.mark.parametrize(
-    "households", ["household_id % 600 = 0", pytest.param("household_id % 4 = 0", marks=pytest.mark.proof)]
+    "households",
+    [
+        "household_id % 600 = 0",
+        pytest.param(f"household_id % {journey.thin(4)} = 0", marks=pytest.mark.proof),
+    ],
 )
 
 

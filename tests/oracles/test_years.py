@@ -54,7 +54,10 @@ def slices(small: int, large: int) -> pytest.MarkDecorator:
     """One of so many households, and more of them for the long evidence."""
     return pytest.mark.parametrize(
         "households",
-        [f"household_id % {small} = 0", pytest.param(f"household_id % {large} = 0", marks=pytest.mark.proof)],
+        [
+            f"household_id % {small} = 0",
+            pytest.param(f"household_id % {journey.thin(large)} = 0", marks=pytest.mark.proof),
+        ],
     )
 
 
@@ -189,7 +192,10 @@ async def test_the_zones_of_the_machines_change_nothing(database: Database, redi
 
 @pytest.mark.parametrize(
     ("households", "step"),
-    [("household_id % 300 = 0", 6), pytest.param("household_id % 100 = 0", 1, marks=pytest.mark.proof)],
+    [
+        ("household_id % 300 = 0", 6),
+        pytest.param(f"household_id % {journey.thin(100)} = 0", 1, marks=pytest.mark.proof),
+    ],
 )
 async def test_one_jump_and_a_step_for_each_day_come_to_the_same_books(
     database: Database, redis_url: str, households: str, step: int

@@ -82,7 +82,7 @@ def test_a_purchase_that_reaches_a_threshold_lifts_and_says_so() -> None:
     first = shop.done(purchase("R-1", 24_999, at=MAY))
     assert first["standing"] == [
         {
-            "tier_set": "status", "tier": None, "since": None, "counted": 24_999, "until": "2026-06-30",
+            "tier_set": "status", "tier": None, "since": None, "counted": 24_999, "window_ends_on": "2026-06-30",
             "next_tier": "silver", "missing": 1, "to_keep": 0,
         }
     ]  # fmt: skip

@@ -79,6 +79,7 @@ async def test_a_plan_is_asked_for_once_and_read_by_those_who_may(world: World) 
                 "tier_set": "status",
                 "change": "added",
                 "moves": [{"before": None, "after": "silver", "members": 1, "first": [str(member)]}],
+                "in_grace": 0,
             }
         ]
     assert (

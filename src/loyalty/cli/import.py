@@ -7,6 +7,7 @@ from uuid import UUID
 from cyclopts import App
 
 from loyalty.cli.frame import CommandError, Exit, at_desk, say
+from loyalty.jobs.imports.columns import ROW_ID
 from loyalty.jobs.imports.types import ImportKind
 from loyalty.jobs.types import RunState
 from loyalty.operating.desk import Desk
@@ -58,6 +59,12 @@ def standings(file: Path, *, source: str, program: UUID | None = None) -> Exit:
 
 
 def _bring_in(kind: ImportKind, file: Path, source: str, program: UUID | None) -> Exit:
+    if ROW_ID.fullmatch(source) is None:
+        raise CommandError(
+            "--source takes 1 to 128 printable characters of ASCII, no blank at either end", Exit.USAGE
+        )
+    if file.is_file() and not file.stat().st_size:
+        raise CommandError(f"{file} is empty", Exit.REFUSED)
     terminal = sys.stderr.isatty()
 
     def told(rows: int, read_to: int, size: int) -> None:
@@ -87,6 +94,6 @@ def _bring_in(kind: ImportKind, file: Path, source: str, program: UUID | None) -
     if brought.run.state is RunState.FAILED:
         result = brought.run.result or {}
         raise CommandError(
-            f"Refused ({result.get('code')}): {result.get('detail', 'it was tried too often')}"
+            f"Refused ({result.get('code')}): {result.get('detail', 'it was tried too often')}", Exit.REFUSED
         )
     return Exit.REFUSED if figures.rejected else Exit.OK

@@ -1,5 +1,6 @@
 """`loyalty jobs`: what is due and since when, long work and what became of it, and when the nightly work was done."""
 
+import textwrap
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -70,5 +71,5 @@ def _run(run: Run) -> dict[str, object]:
         "state": run.state,
         "tries": run.tries,
         "created": f"{run.created_at:%Y-%m-%d %H:%M} UTC",
-        "error": result.get("detail") or result.get("code") or "-",
+        "error": textwrap.shorten(result.get("detail") or result.get("code") or "-", 80, placeholder=" …"),
     }

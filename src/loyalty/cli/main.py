@@ -3,6 +3,7 @@
 A sub-command is a module with `app = App(name="…", help="…")`, named like the module, and a line in COMMANDS.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from cyclopts import App, CycloptsError
 
 from loyalty import __version__
 from loyalty.base.errors import LoyaltyError
+from loyalty.base.logs import configure_logs
 from loyalty.base.settings import SettingsError
 from loyalty.cli.frame import CommandError, Exit, say
 
@@ -81,4 +83,5 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
+    configure_logs("text", logging.WARNING)
     sys.exit(run(sys.argv[1:]))

@@ -170,9 +170,11 @@ def plan(file: Path, *, program: UUID | None = None, json: bool = False) -> None
         return
     for one in found.tier_sets:
         moved = sum(move.members for move in one.moves)
-        say(
-            f"tier set {one.tier_set}: {one.change.replace('_', ' ')}, {moved:,} of {found.members:,} would move"
-        )
+        grace = f", {one.in_grace:,} would be in grace and fall when it ends" if one.in_grace else ""
+        change = one.change.replace("_", " ")
+        say(f"tier set {one.tier_set}: {change}, {moved:,} of {found.members:,} would move{grace}")
+    if not found.tier_sets:
+        say("There are no tier sets, before or after: nobody moves.")
     table(
         [
             {

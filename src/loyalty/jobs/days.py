@@ -11,7 +11,7 @@ import structlog
 from loyalty.base.calendar import local_date, midnight
 from loyalty.base.database import reading
 from loyalty.jobs import store
-from loyalty.jobs.programs import in_every_program
+from loyalty.jobs.programs import in_every_program, standing_clock
 from loyalty.jobs.road import refused
 from loyalty.posting.commands import CloseDay
 from loyalty.posting.runtime import Runtime
@@ -26,9 +26,13 @@ async def close_days(runtime: Runtime, most: int = DAYS_AT_ONCE) -> int:
 
     A program that has many, a sandbox set forward by a century for one, keeps the others waiting for no more.
     """
-    return await in_every_program(
-        runtime, "days_not_closed", lambda program_id: close_days_of(runtime, program_id, most)
-    )
+
+    async def close(program_id: UUID) -> int:
+        if await standing_clock(runtime, program_id) is None:
+            return 0
+        return await close_days_of(runtime, program_id, most)
+
+    return await in_every_program(runtime, "days_not_closed", close)
 
 
 async def first_open(runtime: Runtime, program_id: UUID) -> date | None:

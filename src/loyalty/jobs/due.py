@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.base.database import alone, reading
 from loyalty.jobs import store
-from loyalty.jobs.programs import in_every_program
+from loyalty.jobs.programs import in_every_program, standing_clock
 from loyalty.jobs.road import to_each
 from loyalty.posting.commands import Settle
 from loyalty.posting.configuration import History
@@ -39,7 +39,10 @@ async def _program(runtime: Runtime, program_id: UUID) -> int:
     async with alone(runtime.engine, f"settle {program_id}") as first:
         if not first:
             return 0
-        history, now = await runtime.history(program_id), await runtime.now(program_id)
+        now = await standing_clock(runtime, program_id)
+        if now is None:
+            return 0
+        history = await runtime.history(program_id)
         settled, left = await settle_program(runtime, program_id, history, now)
         if left:
             log.warning("not_settled", program_id=str(program_id), codes=left)

@@ -13,7 +13,7 @@ from loyalty.base.ids import NIL, Ids
 from loyalty.jobs import store
 from loyalty.jobs.due import CHUNK
 from loyalty.jobs.programs import in_every_program
-from loyalty.jobs.road import to_each
+from loyalty.jobs.road import stopped, to_each
 from loyalty.jobs.runs import Report
 from loyalty.jobs.service import queue_run
 from loyalty.jobs.types import Run, RunKind
@@ -71,7 +71,7 @@ async def place_all(runtime: Runtime, program_id: UUID, report: Report) -> dict[
                 members = await store.members_of(connection, program_id, cell, after, CHUNK)
             done, left = await to_each(runtime, program_id, members, Settle)
             if left:
-                raise RuntimeError(f"not settled: {left}")
+                raise stopped("not settled", left)
             looked_at, placed = looked_at + len(members), placed + done
             report({"members": looked_at, "changed": placed})
             after = members[-1] if len(members) == CHUNK else None

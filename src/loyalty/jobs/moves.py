@@ -19,7 +19,7 @@ from loyalty.jobs.ladders import place_all
 from loyalty.jobs.notices import WORK as NOTICES
 from loyalty.jobs.notices import horizons, standing_on, tell_program, tell_some
 from loyalty.jobs.programs import in_every_program
-from loyalty.jobs.road import refused
+from loyalty.jobs.road import refused, stopped
 from loyalty.jobs.runs import Report
 from loyalty.jobs.service import queue_move
 from loyalty.jobs.types import Run
@@ -51,7 +51,10 @@ async def _ask(runtime: Runtime, program_id: UUID) -> int:
 
 async def move(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
     """Bring the clock of the run's program to where it is being moved."""
-    program_id, told = run.program_id, {"settled": 0, "notices": 0, "days": 0}
+    program_id, before = run.program_id, run.progress or {}
+    told = {
+        what: int(before.get(what, 0)) for what in ("settled", "notices", "days")
+    }  # of the tries before, too
     async with reading(runtime.engine, program_id) as connection:
         clock = await sandbox_clock(connection, program_id)
     assert clock is not None
@@ -69,28 +72,33 @@ async def move(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
         instants += [one.effective_at for one in history.scheduled(now)[:1]]
         to = min(at for at in (*instants, *due) if at is not None)
         await step(runtime, program_id, AdvanceClock(to))
-        now, before, here = to, here, history.at(to)
-        if here.ladders != before.ladders:
+        now, last, here = to, here, history.at(to)
+        if here.ladders != last.ladders:
             await _place(runtime, program_id, history, now)
         if now in due:
             told["settled"] += await _settled(runtime, program_id, history, now)
-        if now in due or here is not before:
+        if now in due or here is not last:
             due = await _next_due(runtime, program_id, history, now)
         if (today := local_date(now, zone)) != on:
             if any(
                 at is not None and at <= until for at, until in zip(due, horizons(here, today), strict=True)
             ):
                 told["notices"] += await _told(runtime, program_id, history, now, today)
+            await _note(runtime, program_id, today)
             await step(runtime, program_id, CloseDay(on))
             told["days"] += 1
             on = today
         report({**told, "now": now.isoformat()})
     if clock.moving_to is not None and now == clock.now:
         await step(runtime, program_id, AdvanceClock(now))  # it stood there already
+    return {**told, "now": now.isoformat()}
+
+
+async def _note(runtime: Runtime, program_id: UUID, on: date) -> None:
+    """Note that all is told of a day: whoever goes on later knows of points what is so then, not what was so."""
     async with transaction(runtime.engine, program_id) as connection:
         for cell in range(runtime.settings.cells):
             await store.put_place(connection, program_id, cell, NOTICES, on, None)
-    return {**told, "now": now.isoformat()}
 
 
 async def _place(runtime: Runtime, program_id: UUID, history: History, now: datetime) -> None:
@@ -114,7 +122,7 @@ async def _next_due(
 async def _settled(runtime: Runtime, program_id: UUID, history: History, now: datetime) -> int:
     done, left = await settle_program(runtime, program_id, history, now)
     if left:
-        raise RuntimeError(f"not settled: {left}")
+        raise stopped("not settled", left)
     return done
 
 
@@ -130,8 +138,8 @@ async def _told(runtime: Runtime, program_id: UUID, history: History, now: datet
 
 async def step(runtime: Runtime, program_id: UUID, command: AdvanceClock | CloseDay) -> None:
     code = await refused(runtime, program_id, command, f"move: {command}")
-    if code is not None:
-        raise RuntimeError(f"{command} is refused: {code}")
+    if code not in (None, "day_closed"):  # a worker's closing of days may have come to it first
+        raise stopped(f"{command} is refused", [code])
 
 
 def _untold(_: dict[str, Any]) -> None:

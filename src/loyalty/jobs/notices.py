@@ -12,8 +12,8 @@ from loyalty.base.calendar import local_date, midnight
 from loyalty.base.database import alone, reading, transaction
 from loyalty.base.ids import NIL
 from loyalty.jobs import store
-from loyalty.jobs.programs import in_every_program
-from loyalty.jobs.road import to_each
+from loyalty.jobs.programs import in_every_program, standing_clock
+from loyalty.jobs.road import stopped, to_each
 from loyalty.posting.commands import Notify
 from loyalty.posting.configuration import History, Loaded
 from loyalty.posting.runtime import Runtime
@@ -54,8 +54,10 @@ async def _program(runtime: Runtime, program_id: UUID) -> int:
     async with alone(runtime.engine, f"notices {program_id}") as first:
         if not first:
             return 0
-        history, now = await runtime.history(program_id), await runtime.now(program_id)
-        return await tell_program(runtime, program_id, history, now)
+        now = await standing_clock(runtime, program_id)
+        if now is None:
+            return 0
+        return await tell_program(runtime, program_id, await runtime.history(program_id), now)
 
 
 async def tell_program(runtime: Runtime, program_id: UUID, history: History, now: datetime) -> int:
@@ -84,12 +86,12 @@ async def tell_some(
 ) -> tuple[int, UUID | None]:
     """Tell the next members of a lane what is due to be told on a day: how many were told, the last looked at.
 
-    Raises: RuntimeError when it was stopped.
+    Raises: Busy or RuntimeError when it was stopped.
     """
     members, last = await _ahead(runtime, program_id, cell, history, now, on, after)
     done, left = await to_each(runtime, program_id, members, lambda id: Notify(id, on))
     if left:
-        raise RuntimeError(f"not told: {left}")
+        raise stopped("not told", left)
     return done, last
 
 

@@ -1,15 +1,27 @@
 """One look of a job at every program, so that the trouble of one is not the others'."""
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from uuid import UUID
 
 import structlog
 
+from loyalty.base.database import reading
 from loyalty.base.errors import LoyaltyError
 from loyalty.posting.runtime import Runtime
 from loyalty.programs.service import list_programs
+from loyalty.programs.store import sandbox_clock
 
 log = structlog.get_logger()
+
+
+async def standing_clock(runtime: Runtime, program_id: UUID) -> datetime | None:
+    """The program's instant; None while its clock is being moved, for then the move does all that is due."""
+    async with reading(runtime.engine, program_id) as connection:
+        clock = await sandbox_clock(connection, program_id)
+    if clock is None:
+        return runtime.clock.now()
+    return clock.now if clock.moving_to is None else None
 
 
 async def in_every_program(runtime: Runtime, what: str, work: Callable[[UUID], Awaitable[int]]) -> int:

@@ -17,7 +17,7 @@ from loyalty.base.calendar import local_date
 from loyalty.base.canonical import canonical
 from loyalty.base.database import reading
 from loyalty.base.ids import NIL
-from loyalty.jobs.road import send
+from loyalty.jobs.road import send, stopped
 from loyalty.jobs.runs import Report
 from loyalty.jobs.types import RedatePlanUnfinished, Run, RunKind, RunNotFound, RunState
 from loyalty.ledger import store
@@ -108,7 +108,7 @@ async def redate_everybody(runtime: Runtime, run: Run, report: Report) -> dict[s
         if RedatePlanStale.code in left:
             raise RedatePlanStale(configuration=history.at(now).number)
         if left:
-            raise RuntimeError(f"not redated: {left}")
+            raise stopped("not redated", left)
         for held, changed in found:
             place.figures.add(held.lots, changed, now, zone)
         report(msgspec.to_builtins(place))

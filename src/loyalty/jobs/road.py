@@ -2,15 +2,18 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from uuid import UUID
 
 import msgspec
 
 from loyalty.access.roles import Role
+from loyalty.base.database import DatabaseUnavailable, OutcomeUnknown, ServerBusy
 from loyalty.base.ids import NIL
 from loyalty.posting.commands import Actor, Command, Submission
 from loyalty.posting.runtime import Runtime
+from loyalty.posting.types import ShuttingDown
+from loyalty.programs.types import ClockMoving
 
 TOGETHER = 128  # commands of a job on their way at once: two batches, one decided behind the other
 # While another process writes to the program too, a till most likely: so few, with a pause behind them in which the
@@ -19,7 +22,15 @@ FEW = 32
 PAUSE_S = 0.02
 # Nothing due: somebody else did it. Erased: gone meanwhile. A bug: its incident is in the log, the others go on.
 _FINE = frozenset({"nothing_due", "member_erased", "internal_error"})
+_OF_THE_MOMENT = frozenset(
+    one.code for one in (ServerBusy, DatabaseUnavailable, OutcomeUnknown, ShuttingDown, ClockMoving)
+)
 _ACTOR = Actor("job", NIL, Role.ADMIN)
+
+
+def stopped(what: str, codes: Iterable[str]) -> Exception:
+    """What ends the try of a run whose commands were refused: the moment's fault, or one of its own."""
+    return ServerBusy() if _OF_THE_MOMENT.issuperset(codes) else RuntimeError(f"{what}: {sorted(codes)}")
 
 
 async def refused(runtime: Runtime, program_id: UUID, command: Command, request_id: str) -> str | None:

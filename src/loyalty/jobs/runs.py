@@ -56,7 +56,7 @@ async def execute(runtime: Runtime, program_id: UUID, run_id: UUID, works: Mappi
             raise
         except Busy as error:
             log.warning("run_interrupted", kind=run.kind, tries=run.tries, code=error.code)
-            await _again(runtime, run)
+            await _again(runtime, run, counted=False)
         except LoyaltyError as error:
             await _end(runtime, run, RunState.FAILED, {"code": error.code, "detail": error.detail})
         except Exception:
@@ -82,9 +82,9 @@ async def _alive(runtime: Runtime, run: Run, work: Work) -> dict[str, Any]:
     return task.result()
 
 
-async def _again(runtime: Runtime, run: Run) -> None:
+async def _again(runtime: Runtime, run: Run, *, counted: bool = True) -> None:
     async with shared(runtime.engine) as connection:
-        await store.requeue(connection, run)
+        await store.requeue(connection, run, counted=counted)
 
 
 async def _end(runtime: Runtime, run: Run, state: RunState, result: dict[str, Any]) -> None:

@@ -60,9 +60,10 @@ async def sign(connection: AsyncConnection, run: Run, progress: dict[str, Any]) 
     return (await connection.execute(statement)).rowcount == 1
 
 
-async def requeue(connection: AsyncConnection, run: Run) -> None:
-    """Give the run back, unless somebody else has it by now."""
-    await connection.execute(update(runs).where(ours(run)).values(state=RunState.QUEUED))
+async def requeue(connection: AsyncConnection, run: Run, *, counted: bool) -> None:
+    """Give the run back, unless somebody else has it by now; a try that is not `counted` was none."""
+    tries = run.tries - (not counted)
+    await connection.execute(update(runs).where(ours(run)).values(state=RunState.QUEUED, tries=tries))
 
 
 async def end(

@@ -44,7 +44,9 @@ class StandingAnswer(Struct, frozen=True):
     tier: str | None  # null: none of it
     since: datetime | None
     counted: int  # so far in the present window: points, minor units, purchases, days or months
-    until: date | None  # last day of the window; null: it moves with every day, or never ends
+    window_ends_on: (
+        date | None
+    )  # last day on which is counted; null: the window moves with every day, or never ends
     next_tier: str | None  # null: there is none above
     missing: int  # to the next tier
     to_keep: int  # what would carry the present tier anew; 0: it does

@@ -47,7 +47,7 @@ async def plan(
             for walked in await chunk.walk(ladders):
                 steps[walked.tier_set].add(walked, in_force.get(walked.tier_set), now)
             members += len(chunk.people)
-    told = tuple(PlannedTierSet(id, one.change, one.told()) for id, one in steps.items())
+    told = tuple(PlannedTierSet(id, one.change, one.told(), one.in_grace) for id, one in steps.items())
     return TierPlan(now, history.now.number, members, told)
 
 
@@ -67,6 +67,7 @@ class _Steps:
 
     def __init__(self, change: Change) -> None:
         self.change: Change = change
+        self.in_grace = 0
         self._members = Counter[Step]()
         self._first: dict[Step, list[UUID]] = {}
 
@@ -76,6 +77,7 @@ class _Steps:
             tier = effective(in_force, walked.stands.standing)
             steps: list[Step] = [] if tier is None else [(tier, None)]
         else:
+            self.in_grace += walked.stands.standing.falls_at is not None
             # What is due by now and not written yet comes before, and is none of the plan.
             steps = [
                 (one.before, one.after) for one in walked.moves if one.why is Why.CHANGED and one.at == now

@@ -59,6 +59,7 @@ class PlannedTierSet(Struct, frozen=True):
     tier_set: str
     change: Literal["added", "changed", "unchanged", "left_out"]
     moves: tuple[PlannedMove, ...]
+    in_grace: int = 0  # of those who stay: how many fall when their grace ends, if they do nothing more
 
 
 class TierPlan(Struct, frozen=True):

@@ -38,7 +38,7 @@ MEMBER = {f"member_{column}": kind for column, kind in IDENTIFIERS.items()}
 _MEMBER_COLUMNS = frozenset({*MEMBER, "member_id"})
 _ATTRIBUTE = re.compile(r"attributes\.([a-z][a-z0-9_]{0,63})")
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-_ROW_ID = re.compile(r"[!-~]([ -~]{0,126}[!-~])?")
+ROW_ID = re.compile(r"[!-~]([ -~]{0,126}[!-~])?")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
@@ -285,7 +285,7 @@ def _word(raw: str) -> str:
 
 
 def _row_id(raw: str) -> str:
-    if not _ROW_ID.fullmatch(raw):
+    if not ROW_ID.fullmatch(raw):
         raise _wrong("invalid_characters", "Printable ASCII only, at most 128 characters.")
     return raw
 

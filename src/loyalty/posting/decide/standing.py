@@ -218,7 +218,7 @@ def shown(work: Work, member: Member) -> tuple[StandingAnswer, ...]:
                 tier=tier,
                 since=standing.since,
                 counted=at.metric,
-                until=at.until,
+                window_ends_on=at.until,
                 next_tier=at.next_tier,
                 missing=at.missing,
                 to_keep=at.to_keep,
