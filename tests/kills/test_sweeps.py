@@ -89,7 +89,7 @@ async def lots_due(runtime: Runtime, program_id: UUID, members: int) -> None:
 @pytest.mark.parametrize(
     ("lots", "kills"),
     [
-        (2_000, 2),
+        (3_000, 2),
         pytest.param(
             20_000 * int(os.environ.get("PROOF_SIZE") or 1), 20, marks=pytest.mark.proof
         ),  # SIZE=5 is the record
@@ -114,7 +114,8 @@ async def test_every_lot_that_is_due_expires_once_however_often_the_worker_is_ki
 
     members = await left()
     assert members == lots // LOTS
-    places = sorted((chance.randrange(members // 20, members) for _ in range(kills)), reverse=True)
+    # With more members left than one batch takes: between two looks the worker does not come to the end.
+    places = sorted((chance.randrange(members // 4, members) for _ in range(kills)), reverse=True)
     flushed_before = places[len(places) // 2]
     worker = Worker(env, tmp_path / "worker.log")
     killed_at: list[int] = []

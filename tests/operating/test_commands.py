@@ -324,7 +324,7 @@ def test_a_file_is_brought_in_with_figures_and_what_was_rejected(
     file.write_text("card,name\n6035550001,Ann\n6035550002,Bob\n6035550003,Eve\n")
     assert shell(*line) == "import members: 3 rows, 1 done, 2 unchanged, 0 rejected"
     file.write_text("card;name\n6035550001;Ann\n")
-    assert "Refused (import_file_wrong): Column 1 has a name" in shell(*line, ends=Exit.FAILED)
+    assert "Refused (import_file_wrong): Column 1 has a name" in shell(*line, ends=Exit.REFUSED)
     line = ("import", "lots", str(tmp_path / "none.csv"), "--source", "crm", "--program", sandbox)
     missing = shell(*line, ends=Exit.USAGE)
     assert "none.csv cannot be read: No such file or directory" in missing

@@ -292,8 +292,7 @@ class ClockMoving(Conflict):
     code: ClassVar[str] = "clock_moving"
     title: ClassVar[str] = "The program's clock is being moved; nothing is written meanwhile."
     remedy: ClassVar[str] = (
-        "Send again under the same key when the run that moves it is over (`GET /v1/runs/{run}`); a worker has to be "
-        "running for it."
+        "Send again under the same key once its run (`GET /v1/runs/{run}`), which needs a worker, is over."
     )
     retryable: ClassVar[bool] = True
     retry_after_s: ClassVar[int] = 1
