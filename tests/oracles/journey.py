@@ -50,8 +50,8 @@ class Figures(NamedTuple):
 
 
 def thin(households: int) -> int:
-    """One of so many households in the largest runs (SIZE=3 and more), one of three times as many in every proof."""
-    return households * 3 // min(3, int(os.environ.get("PROOF_SIZE") or 1))
+    """One of so many households in the largest runs (SIZE=9 and more), one of nine times as many in every proof."""
+    return households * 9 // min(9, int(os.environ.get("PROOF_SIZE") or 1))
 
 
 def baskets(where: str, shift: timedelta = timedelta()) -> list[Basket]:
