@@ -1,8 +1,7 @@
 """Real purchases through the API, and the same points computed from the raw files by other means: to the point.
 
 Households go through the demo's program once, again, shuffled, with duplicates, next week and with clocks of other
-countries; others live a year under the program of the definitions, day by day: with
-SIZE=9 a tenth and a quarter of them.
+countries; others live a year under the program of the definitions, day by day: with SIZE=9 a tenth and a quarter.
 """
 
 import asyncio

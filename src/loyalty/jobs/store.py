@@ -158,10 +158,10 @@ async def unplaced(
         "  AND s.member_id = m.id AND s.tier_set = u.tier_set AND (s.tier_set, s.judged_by) IN ("
         "   SELECT * FROM unnest(CAST(:known AS text[]), CAST(:numbers AS integer[])))))"
     )
-    known = [(tier_set, number) for tier_set, numbers in ladders.items() for number in numbers]
+    tier_sets, numbers = _numbered(ladders)
     given = {
         "program": program_id, "cells": list(range(cells)), "tier_sets": list(ladders),
-        "known": [one for one, _ in known], "numbers": [one for _, one in known],
+        "known": tier_sets, "numbers": numbers,
     }  # fmt: skip
     return (await connection.execute(query, given)).scalar_one()
 
@@ -221,12 +221,12 @@ async def members_to_notify(
         "   AND (s.next_review_at >= :until) IS NOT FALSE) < :ladders"
         "  ORDER BY id)"
     )
-    known = [(tier_set, number) for tier_set, numbers in ladders.items() for number in numbers]
+    tier_sets, numbers = _numbered(ladders)
     given = {
         "program": program_id, "cell": cell, "now": now, "until": until, "after": after, "chunk": chunk,
         "latest": max((upto for _, upto in ends), default=now), "points": bool(ends),
         "after_at": [one for one, _ in ends], "to_at": [one for _, one in ends],
-        "tier_sets": [one for one, _ in known], "numbers": [one for _, one in known], "ladders": len(ladders),
+        "tier_sets": tier_sets, "numbers": numbers, "ladders": len(ladders),
     }  # fmt: skip
     seen, last, found = (await connection.execute(query, given)).one()
     return found, last if seen == chunk else None
@@ -379,6 +379,12 @@ async def purge_records(
     given = {"program": program_id, "scope": scope, "key": key, "chunk": chunk, "before": before}
     gone, seen, last_scope, last_key = (await connection.execute(query, given)).one()
     return gone, (last_scope, last_key) if seen == chunk else None
+
+
+def _numbered(ladders: Mapping[str, Sequence[int]]) -> tuple[list[str], list[int]]:
+    """Each ladder with each of its numbers, as two columns."""
+    known = [(tier_set, number) for tier_set, numbers in ladders.items() for number in numbers]
+    return [tier_set for tier_set, _ in known], [number for _, number in known]
 
 
 def _abandoned(silent_since: datetime) -> Any:

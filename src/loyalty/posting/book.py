@@ -971,9 +971,8 @@ class Work:
     def days(self, member_id: UUID, since: date) -> list[Day]:
         """What a member did day by day, this command's part with it, from a date on."""
         stored = {} if member_id in self.new_members else self.book.days_of(member_id, since)
-        days = {
-            on: day for on, day in stored.items() if on >= since
-        }  # a long life may be here, for another's sake
+        # A long life may be here, for the sake of another who asked.
+        days = {on: day for on, day in stored.items() if on >= since}
         for (id, on), day in self.did.items():
             if id == member_id and on >= since:
                 days[on] = _sum(days.get(on), day)
