@@ -82,6 +82,10 @@ class Lot:
             return self.expires or NEVER
         return max(self.expires, self.slides.until)
 
+    def end_for_good(self) -> None:
+        """Points of it expire: what its owner does from now on plays no part in when that was."""
+        self.expires = None if self.expires is None else self.ends
+
     @property
     def turn(self) -> tuple[datetime, datetime, int]:
         """Which is spent first: what ends first, then what was earned first."""
@@ -518,6 +522,7 @@ class Model:
                 self.end(lot, "lapsed", at)
                 self.repay(lots)
             elif what == 2:
+                lot.end_for_good()
                 lot.expired, lot.available = lot.expired + lot.available, 0
             else:
                 lot.available, lot.pending, lot.arrived = lot.pending, 0, at
@@ -712,6 +717,7 @@ class Model:
             if lot.ends <= at and hold.grace is not None and hold.grace > at:
                 lot.expires = hold.grace
             if lot.ends <= at:
+                lot.end_for_good()
                 lot.expired, over = lot.expired + points, over + points
             else:
                 lot.available, back = lot.available + points, back + points
@@ -832,13 +838,14 @@ class Model:
         if not days:
             raise No(409, "reinstatements_off")
         first = asked.astimezone(self.zone).date() - timedelta(days=days)
-        some = [lot for lot in lots if lot.expired and lot.expires is not None]
         some = [
-            lot
-            for lot in some
-            if (lot.ends - timedelta(microseconds=1)).astimezone(self.zone).date() >= first
+            (lot.expires, lot.earned, lot.issue, lot)
+            for lot in lots
+            if lot.expired
+            and lot.expires is not None
+            and (lot.expires - timedelta(microseconds=1)).astimezone(self.zone).date() >= first
         ]
-        return sorted(some, key=lambda lot: lot.turn, reverse=True)
+        return [lot for *_, lot in sorted(some, reverse=True)]
 
     def come_back(self, member: Member, code: str, points: int, asked: datetime) -> None:
         lots = member.lots.setdefault(code, [])

@@ -22,7 +22,7 @@ LEDGER = {
     "points expire an instant late": Bug("ledger/settle.py", "if due <= now:", "if due < now:"),
     "the oldest lot is spent first": Bug(
         "ledger/lots.py",
-        "(account.end_of(lot) or _NEVER, lot.vintage_at, lot.id)",
+        "(account.end_of(lot) or NEVER, lot.vintage_at, lot.id)",
         "(lot.vintage_at, lot.vintage_at, lot.id)",
     ),
     "what expired is taken back twice": Bug("ledger/undo.py", "(Bucket.EXPIRED, lot.expired),", ""),
@@ -668,8 +668,8 @@ EXPIRY = {
     ),
     "points that slide are spent by the end they once had": Bug(
         "ledger/lots.py",
-        "(account.end_of(lot) or _NEVER,",
-        "(lot.expires_at or _NEVER,",
+        "(account.end_of(lot) or NEVER,",
+        "(lot.expires_at or NEVER,",
         EXPIRING + "what_ends_first_is_spent_first_by_the_end_that_activity_has_come_to",
     ),
     "what was set aside comes back as if nobody had done anything": Bug(
@@ -677,6 +677,18 @@ EXPIRY = {
         "end = account.end_of(lot)",
         "end = lot.expires_at",
         EXPIRING + "what_was_set_aside_comes_back_good_where_activity_has_put_its_end_off",
+    ),
+    "what slid ends on paper when it would have without its owner": Bug(
+        "ledger/settle.py",
+        "redates=ended(account, over)",
+        "redates=()",
+        EXPIRING + "what_ended_is_given_back_by_the_day_on_which_it_ended_whatever_was_done_since",
+    ),
+    "what was set aside ends on paper when it would have without its owner": Bug(
+        "ledger/holds.py",
+        "redates.extend(ended(account, (lot,)))",
+        "pass",
+        EXPIRING + "what_was_set_aside_and_ended_meanwhile_is_given_back_by_the_day_of_its_end",
     ),
     "points given away lose what activity did for them": Bug(
         "ledger/transfers.py",

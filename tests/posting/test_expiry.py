@@ -45,6 +45,7 @@ from tests.posting.shop import (
     pay,
     program,
     purchase,
+    reinstate,
     release,
     shop,
 )
@@ -150,6 +151,33 @@ def test_what_has_ended_stays_so_though_a_purchase_from_before_the_end_comes_in(
     after(corner, 12)
     reply = buy(corner, "R-2", at=NOW + 9 * DAY)
     assert (good_to(reply), reply.balance) == ([(5, "2026-12-08")], {"available": 5})
+
+
+@pytest.mark.parametrize(("day", "there"), [(23, 105), (24, 0)])
+def test_what_ended_is_given_back_by_the_day_on_which_it_ended_whatever_was_done_since(
+    day: int, there: int
+) -> None:
+    corner = sliding(reinstate_days=5)
+    after(corner, 9)
+    buy(corner, "R-2")  # all of it is good to day 18 now
+    after(corner, 20)
+    buy(corner, "R-3")
+    after(corner, day)
+    reply = corner.send(reinstate())
+    assert (reply["points"] if reply.status == 201 else reply["reinstatable"]) == there
+
+
+def test_what_was_set_aside_and_ended_meanwhile_is_given_back_by_the_day_of_its_end() -> None:
+    corner = sliding(reinstate_days=5)
+    held = corner.done(hold(100, minutes=20 * 1_440))
+    after(corner, 9)
+    buy(corner, "R-2")
+    after(corner, 19.5)
+    corner.done(release(held["id"]))
+    after(corner, 20)
+    buy(corner, "R-3")
+    after(corner, 23)
+    assert corner.done(reinstate())["points"] == 105
 
 
 def test_an_older_activity_never_takes_an_end_back() -> None:

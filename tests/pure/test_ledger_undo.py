@@ -142,9 +142,9 @@ def test_what_ended_last_comes_back_first() -> None:
     first, second, third = (books.credit(10, expires=day(end)) for end in (10, 12, 11))
     books.credit(7)
     books.settle(day(20))
-    found = undo.last_expired(books.account, books.lots.values(), 25)
+    found = undo.last_expired(books.lots.values(), 25)
     assert found == ((second.id, 10), (third.id, 10), (first.id, 5))
-    assert undo.last_expired(books.account, books.lots.values(), 3) == ((second.id, 3),)
+    assert undo.last_expired(books.lots.values(), 3) == ((second.id, 3),)
 
 
 @pytest.mark.parametrize(("end", "kept"), [(day(90), day(90)), (day(50), day(60)), (None, None)])

@@ -14,7 +14,7 @@ from tests.sim.seeds import Result
 
 # Of so many commands each operation is accepted one at least and refused one at least; every refusal code that the
 # model knows is seen in runs of ALL_CODES commands.
-ACCEPTED_OF = 2_000
+ACCEPTED_OF = 1_500
 REFUSED_OF = 6_000
 ALL_CODES = 30_000
 # Crowds of so many commands meet every kind of fault.

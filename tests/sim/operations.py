@@ -18,11 +18,12 @@ from tests.laws.side_by_side import Commands
 
 # How often, against 4 for an operation not named here. What changes everything is rarer than what a shop does all day.
 WEIGHTS = {
-    "owe_and_have_it_written_off": 26, "extend_hold": 13, "settle_due": 11, "place_and_use_hold": 10, "buy": 10,
-    "exchange": 10, "hold_reward": 9, "buy_and_cancel": 8, "adjust": 8, "spend": 8, "redeem_and_think_again": 8,
-    "hold_reward_and_decide": 8, "capture_hold": 7, "change_status": 6, "erase": 6, "place_hold": 6, "redeem": 6,
-    "pay": 6, "transfer": 6, "buy_as_a_guest_and_claim": 5, "identify": 4, "publish": 4, "repeat": 3, "close_day": 3,
-    "wait": 2, "jump": 2, "remember": 2, "reuse_a_key": 2, "publish_what_is_fixed": 1, "read_the_statement": 1,
+    "owe_and_have_it_written_off": 26, "extend_hold": 13, "settle_due": 11, "give_tier": 12, "place_and_use_hold": 10,
+    "buy": 10, "exchange": 10, "hold_reward": 9, "buy_and_cancel": 8, "adjust": 8, "spend": 8, "reinstate": 8,
+    "redeem_and_think_again": 8, "hold_reward_and_decide": 8, "capture_hold": 7, "change_status": 6, "erase": 6,
+    "place_hold": 6, "redeem": 6, "pay": 6, "transfer": 6, "buy_as_a_guest_and_claim": 5, "identify": 4,
+    "publish": 4, "repeat": 3, "close_day": 3, "wait": 2, "jump": 2, "remember": 2, "reuse_a_key": 2,
+    "publish_what_is_fixed": 1, "read_the_statement": 1,
 }  # fmt: skip
 RULES: dict[str, Any] = {
     name: rule for name in dir(Commands) if (rule := getattr(getattr(Commands, name), RULE_MARKER, None))

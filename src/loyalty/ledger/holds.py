@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from loyalty.ledger.lots import Parts, choose, moves
+from loyalty.ledger.lots import Parts, choose, ended, moves
 from loyalty.ledger.types import (
     Account,
     Bucket,
@@ -118,6 +118,7 @@ def _give_back(
             )
         else:
             postings.append(Posting(lot_id, points, Bucket.AVAILABLE, Bucket.EXPIRED))
+            redates.extend(ended(account, (lot,)))
     return EntryDraft(
         account.id,
         kind,

@@ -3,7 +3,7 @@
 Source: docs/ledger.md, "Spending order".
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -18,9 +18,10 @@ from loyalty.ledger.types import (
     InsufficientPoints,
     Lot,
     Posting,
+    Redate,
 )
 
-_NEVER = datetime.max.replace(tzinfo=UTC)
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 Parts = tuple[tuple[UUID, int], ...]  # (lot, points > 0)
 
@@ -76,7 +77,19 @@ def refuse_too_many(account: Account, points: int) -> None:
 
 def spending_order(account: Account) -> Callable[[Lot], tuple[datetime, datetime, UUID]]:
     """Of the account's lots the earliest expiry first, never-expiring last; then by first earning, then by id."""
-    return lambda lot: (account.end_of(lot) or _NEVER, lot.vintage_at, lot.id)
+    return lambda lot: (account.end_of(lot) or NEVER, lot.vintage_at, lot.id)
+
+
+def ended(account: Account, lots: Iterable[Lot]) -> tuple[Redate, ...]:
+    """For lots of which points expire: what activity had put off bears the end it had come to as its own date.
+
+    Activity of later would move the account's end again, and nobody could say any more when these points ended.
+    """
+    return tuple(
+        Redate(lot.id, lot.activates_at, lot.expires_at, lot.activates_at, end)
+        for lot in lots
+        if (end := account.end_of(lot)) != lot.expires_at
+    )
 
 
 def choose(account: Account, lots: Mapping[UUID, Lot], points: int) -> Parts:

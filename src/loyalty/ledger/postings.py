@@ -46,7 +46,9 @@ LEGAL: dict[EntryKind, frozenset[Move]] = {
 }
 
 # Kinds whose entry may also change a lot's dates.
-REDATING = frozenset({EntryKind.REDATE, EntryKind.REINSTATE, EntryKind.RELEASE, EntryKind.LAPSE})
+REDATING = frozenset(
+    {EntryKind.REDATE, EntryKind.REINSTATE, EntryKind.RELEASE, EntryKind.LAPSE, EntryKind.EXPIRE}
+)
 
 _NO_MOVES = frozenset({EntryKind.REDATE})
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from loyalty.base.errors import LawBroken
 from loyalty.ledger.holds import lapse
-from loyalty.ledger.lots import moves, repay
+from loyalty.ledger.lots import ended, moves, repay
 from loyalty.ledger.postings import due_at
 from loyalty.ledger.types import Account, Bucket, EntryDraft, EntryKind, Hold, Lot
 
@@ -119,11 +119,11 @@ def _together(account: Account, lots: list[Lot], at: datetime, what: int) -> Ent
     """One entry for all lots that mature, or expire, at the same instant."""
     if what == _MATURE:
         parts = tuple((lot.id, lot.pending) for lot in lots if lot.pending)
-        kind, postings = EntryKind.MATURE, moves(parts, Bucket.PENDING, Bucket.AVAILABLE)
-    else:
-        # Not those that a hold's grace gave a later date at this very instant.
-        parts = tuple(
-            (lot.id, lot.available) for lot in lots if lot.available and (due_at(account, lot) or at) <= at
-        )
-        kind, postings = EntryKind.EXPIRE, moves(parts, Bucket.AVAILABLE, Bucket.EXPIRED)
-    return EntryDraft(account.id, kind, at, postings) if postings else None
+        postings = moves(parts, Bucket.PENDING, Bucket.AVAILABLE)
+        return EntryDraft(account.id, EntryKind.MATURE, at, postings) if postings else None
+    # Not those that a hold's grace gave a later date at this very instant.
+    over = [lot for lot in lots if lot.available and (due_at(account, lot) or at) <= at]
+    postings = moves(tuple((lot.id, lot.available) for lot in over), Bucket.AVAILABLE, Bucket.EXPIRED)
+    if not postings:
+        return None
+    return EntryDraft(account.id, EntryKind.EXPIRE, at, postings, redates=ended(account, over))

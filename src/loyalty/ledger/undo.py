@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from loyalty.ledger.lots import Parts, moves, refuse_too_many, spending_order
+from loyalty.ledger.lots import NEVER, Parts, moves, refuse_too_many, spending_order
 from loyalty.ledger.types import (
     Account,
     Bucket,
@@ -117,13 +117,13 @@ def restore(
     )
 
 
-def last_expired(account: Account, lots: Iterable[Lot], points: int) -> Parts:
+def last_expired(lots: Iterable[Lot], points: int) -> Parts:
     """Which lots give back `points` of what expired: those that ended last first.
 
     Needs: so many have expired of them.
     """
     parts: list[tuple[UUID, int]] = []
-    for lot in sorted(lots, key=spending_order(account), reverse=True):
+    for lot in sorted(lots, key=lambda lot: (lot.expires_at or NEVER, lot.vintage_at, lot.id), reverse=True):
         part = min(points, lot.expired)
         if part:
             parts.append((lot.id, part))

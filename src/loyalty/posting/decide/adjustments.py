@@ -251,7 +251,7 @@ def _reinstate(
     """Give back, and repay what is owed; until when the points are good."""
     zone = work.policies.zone
     ends_at = midnight(local_date(work.now, zone) + timedelta(days=currency.reinstated_days), zone)
-    parts = undo.last_expired(account, found.values(), points)
+    parts = undo.last_expired(found.values(), points)
     work.post(account, undo.reinstate(account, found, parts, work.now, ends_at, reason))
     work.settle(account)
     return ends_at
