@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from loyalty.access.roles import Role
@@ -49,6 +50,7 @@ async def test_nothing_generated_breaks_the_contract_for_an_admin(world: World, 
     await generated(world, tmp_path, Role.ADMIN, "--phases=coverage,fuzzing,stateful", "--max-examples=2")
 
 
+@pytest.mark.proof
 async def test_nothing_generated_breaks_the_contract_for_any_other_role(world: World, tmp_path: Path) -> None:
     two_at_once = asyncio.Semaphore(2)
 

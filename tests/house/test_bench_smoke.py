@@ -28,6 +28,7 @@ EXPECTED = (
 SWEPT = tuple(f"{name}_over_copy" for name in ("activate", "expire", "review_all", "review_none"))
 
 
+@pytest.mark.proof
 def test_the_bench_measures_ours_and_its_rival_and_every_purchase_it_counts_left_its_rows() -> None:
     with cluster() as ours:
         bench = Bench(ours, SIZES["tiny"], say=lambda _: None)

@@ -7,7 +7,7 @@ from tests.laws.side_by_side import play
 
 
 def test_program_and_model_agree_on_any_sequence_of_commands(database: Database) -> None:
-    play(database, examples=25, steps=25)
+    play(database, examples=15, steps=25)
 
 
 @pytest.mark.proof

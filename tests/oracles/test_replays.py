@@ -34,20 +34,15 @@ WEEKS = (datetime.now(UTC).date() - LAST).days // 7 - 1  # the data then ends la
 LATER = (sys.executable, "-m", "tests.oracles.later", "8")
 ELSEWHERE = {"TZ": "Asia/Kathmandu"}
 
-Slices = pytest.mark.parametrize(
-    "households",
-    [
-        "household_id % 300 = 1",
-        pytest.param(f"household_id % {journey.thin(10)} = 1", marks=pytest.mark.proof),
-    ],
-)
-Quarter = pytest.mark.parametrize(
-    "households",
-    [
-        "household_id % 600 = 0",
-        pytest.param(f"household_id % {journey.thin(4)} = 0", marks=pytest.mark.proof),
-    ],
-)
+
+def slices(few: str, many: str) -> tuple[pytest.MarkDecorator, pytest.MarkDecorator]:
+    """Some households for the tests, more of them for the long evidence; and the long evidence alone."""
+    long = pytest.param(many, marks=pytest.mark.proof)
+    return pytest.mark.parametrize("households", [few, long]), pytest.mark.parametrize("households", [long])
+
+
+TENTH, LONG_TENTH = slices("household_id % 600 = 1", f"household_id % {journey.thin(10)} = 1")
+QUARTER, LONG_QUARTER = slices("household_id % 1200 = 0", f"household_id % {journey.thin(4)} = 0")
 
 
 class Replayed(NamedTuple):
@@ -119,7 +114,7 @@ async def served_later(there: House, environment: Mapping[str, str]) -> AsyncIte
         await api.stop()
 
 
-@Slices
+@TENTH
 async def test_a_year_of_purchases_earns_what_the_raw_data_says(
     database: Database, redis_url: str, households: str
 ) -> None:
@@ -135,7 +130,7 @@ async def test_a_year_of_purchases_earns_what_the_raw_data_says(
             assert await replay(ahead, households) == again
 
 
-@Slices
+@LONG_TENTH
 async def test_order_and_duplicates_play_no_part(database: Database, redis_url: str, households: str) -> None:
     bought = journey.baskets(households, timedelta(weeks=WEEKS))
     expected = {h: points for h, points in journey.corner_grocery(bought).items() if points}
@@ -150,7 +145,7 @@ async def test_order_and_duplicates_play_no_part(database: Database, redis_url: 
         assert straight.entries == entries
 
 
-@Slices
+@LONG_TENTH
 async def test_the_clocks_of_other_countries_play_no_part(
     database: Database, redis_url: str, households: str
 ) -> None:
@@ -167,7 +162,7 @@ async def test_the_clocks_of_other_countries_play_no_part(
         assert told[:3] == (len(bought), 0, expected)
 
 
-@Quarter
+@QUARTER
 async def test_points_expire_day_by_day_as_the_definitions_say(
     database: Database, redis_url: str, tmp_path: Path, households: str
 ) -> None:
@@ -201,7 +196,7 @@ async def test_points_expire_day_by_day_as_the_definitions_say(
     await House(database.app_url, database.superuser_url, UUID(told["program_id"]), "", []).whole()
 
 
-@Quarter
+@LONG_QUARTER
 async def test_points_are_spent_oldest_first_as_the_definitions_say(
     database: Database, redis_url: str, tmp_path: Path, households: str
 ) -> None:

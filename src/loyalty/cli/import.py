@@ -93,7 +93,7 @@ def _bring_in(kind: ImportKind, file: Path, source: str, program: UUID | None) -
     )
     if brought.run.state is RunState.FAILED:
         result = brought.run.result or {}
-        raise CommandError(
-            f"Refused ({result.get('code')}): {result.get('detail', 'it was tried too often')}", Exit.REFUSED
-        )
+        if "detail" not in result:  # nobody refused it
+            raise CommandError(f"Run {brought.run.id} has failed: it was tried too often")
+        raise CommandError(f"Refused ({result['code']}): {result['detail']}", Exit.REFUSED)
     return Exit.REFUSED if figures.rejected else Exit.OK
