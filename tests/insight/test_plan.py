@@ -102,6 +102,16 @@ async def test_a_plan_tells_what_becomes_of_every_ladder_and_names_some_who_move
     assert (await plan(runtime.pool.acquire, shop.id, program(), NOW)).tier_sets[0].change == "left_out"
 
 
+async def test_whose_tier_is_held_up_by_another_is_not_in_grace(runtime: Runtime) -> None:
+    shop = await open_shop(runtime, members=CARDS[:2], tier_sets=(ladder(),))
+    await shop.done(*(purchase(f"R-{number}", 70_000, of=number) for number in CARDS[:2]))
+    await shop.done(give_tier("gold", NOW + timedelta(days=90), of=CARDS[0]))
+    tiers = (ladder().tiers[0], replace(ladder().tiers[1], threshold=80_000))
+    wanted = program(tier_sets=(ladder(tiers=tiers, grace_days=7),))
+    found = await plan(runtime.pool.acquire, shop.id, wanted, NOW)
+    assert (told(found), found.tier_sets[0].in_grace) == ({}, 1)
+
+
 async def test_what_is_due_and_not_written_yet_is_none_of_the_plan(runtime: Runtime) -> None:
     """By then the quarter that counted is over: nobody falls by the new ladder who fell by the old one."""
     shop = await open_shop(runtime, tier_sets=(ladder(),))

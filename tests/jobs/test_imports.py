@@ -436,6 +436,12 @@ async def test_a_standing_since_later_stays_and_one_that_differs_is_told(desk: D
         member = await resolve(connection, shop.id, Identifier(IdentifierKind.EXTERNAL, "N0"), 1)
     await desk.submit(shop.id, GiveTier(MemberRef(id=member.id), "status", "silver", None, "complaint"))
     assert await shop.bring_in("standings", both) == (0, 2, 0)
+    # A row that is wrong by itself is so whatever the member holds.
+    assert await shop.rejected("standings", head + "N0,status,platinum,2024-01-01\n") == [
+        (2, "tier", "unknown_tier")
+    ]
+    ended = "member_external_id,tier_set,tier,since,last_day_on\nN0,status,gold,2020-01-01,2020-12-31\n"
+    assert await shop.rejected("standings", ended) == [(2, "last_day_on", "out_of_range")]
     await shop.whole()
 
 

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from loyalty.base.calendar import local_date, midnight
 from loyalty.tiers.progress import progress, projection
@@ -16,6 +17,7 @@ from loyalty.tiers.review import (
     as_of,
     begin,
     effective,
+    falls_at,
     give,
     looks_back,
     qualify,
@@ -172,6 +174,31 @@ def test_grace_gives_the_days_to_reach_it_again() -> None:
     other = Member(ladder(grace_days=14)).spends(700, date(2026, 5, 4)).spends(650, date(2026, 10, 14))
     assert member.goes_to(date(2026, 10, 15), 0).tier is None
     assert other.goes_to(date(2027, 3, 31), 23).tier == "gold"
+
+
+FALLS = midnight(date(2026, 10, 15), BERLIN)
+A_DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "until", "falls"),
+    [
+        (None, None, FALLS),
+        ("silver", None, FALLS),
+        ("gold", None, None),
+        ("platinum", FALLS + A_DAY, None),
+        ("gold", FALLS, FALLS),
+        ("gold", FALLS - A_DAY, FALLS),
+    ],
+)
+def test_a_member_is_told_of_the_end_of_a_grace_only_where_no_other_tier_outlasts_it(
+    given: str | None, until: datetime | None, falls: datetime | None
+) -> None:
+    member = Member(ladder(grace_days=14)).spends(700, date(2026, 5, 4)).goes_to(date(2026, 10, 1))
+    assert falls_at(member.ladder, member.is_given(given, until).standing) == falls
+    standing = replace(member.standing, lifetime="gold")
+    assert falls_at(member.ladder, standing) is None
+    assert falls_at(member.ladder, replace(standing, lifetime="silver")) == falls
 
 
 def test_a_grace_that_outlasts_the_period_ends_where_the_tier_is_reached_again() -> None:

@@ -10,7 +10,11 @@ from uuid import uuid4
 
 import pytest
 
-from loyalty.base.database import OutcomeUnknown
+from loyalty.base.clock import random62
+from loyalty.base.database import OutcomeUnknown, transaction
+from loyalty.base.ids import Ids
+from loyalty.jobs.service import queue_run
+from loyalty.jobs.types import RunKind
 from tests.web.world import World, enrol, long_work, new_shop, receipt
 
 
@@ -470,7 +474,13 @@ async def test_long_work_is_listed_newest_first_page_by_page(world: World) -> No
     assert seen == asked[::-1]
     assert (await manager.get("/v1/runs")).json["data"] == []  # which it may not ask for
     assert (await manager.get("/v1/runs?state=failed")).json == {"data": [], "next_cursor": None}
-    assert (await manager.get("/v1/runs?kind=tiers")).json["data"] == []
+    runtime = world.runtime
+    ids = Ids(runtime.clock.now_ms, random62)
+    async with transaction(runtime.engine, shop.program_id) as connection:
+        by_worker = await queue_run(
+            connection, shop.program_id, RunKind.TIERS, at=runtime.clock.now(), ids=ids
+        )
+    assert [one["id"] for one in (await manager.get("/v1/runs")).json["data"]] == [str(by_worker.id)]
     assert (await auditor.get(f"/v1/runs?state=queued{cursor}")).json["code"] == "invalid_cursor"
     assert (await manager.get("/v1/runs?kind=lunch")).json["code"] == "invalid_parameter"
     assert (await till.get("/v1/runs")).status == 403

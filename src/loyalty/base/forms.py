@@ -43,7 +43,7 @@ CODES: dict[str, str] = {
     "invalid_datetime": "The text is not an instant such as 2026-05-04T17:31:09+02:00.",
     "offset_required": "The instant has no offset from UTC.",
     "invalid_date": "The text is not a date such as 2026-05-04.",
-    "no_such_day": "The month does not have such a day.",
+    "no_such_day": "There is no such day.",
     "invalid_time": "The text is not a clock time such as 17:31:00, without an offset.",
     "invalid_id": "The text is not a UUID.",
     "duplicate_key": "The key stands twice in one object.",

@@ -55,6 +55,8 @@ def forecast_year(*, program: UUID | None = None, json: bool = False) -> None:
         ]
     )
     moves = [(week.begins_on, one) for week in found.weeks for one in week.moves]
+    if not moves and not any(week.points for week in found.weeks):
+        print("nothing within a year")
     if moves:
         print()
     table(

@@ -102,7 +102,7 @@ def _expiry_faults(expiry: ExpiryPolicy, at: str) -> Iterator[Fault]:
         case FixedDays(on=on):
             for index, day in enumerate(on):
                 if day_of_year(day, _LEAP_YEAR).day != int(day[3:]):
-                    yield Fault(f"{at}/on/{index}", "no_such_day", "The month does not have such a day.")
+                    yield Fault(f"{at}/on/{index}", "no_such_day", "There is no such day.")
                 if day in on[:index]:
                     yield Fault(f"{at}/on/{index}", "duplicate", "The day is named twice.")
         case Inactivity(resets=resets):

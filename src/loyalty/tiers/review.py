@@ -50,6 +50,16 @@ def effective(ladder: TierSet, standing: Standing) -> str | None:
     return at(ladder, _effective(ladder, standing))
 
 
+def falls_at(ladder: TierSet, standing: Standing) -> datetime | None:
+    """When the tier that counts falls as a grace ends; None: no grace runs, or another tier as high outlasts it."""
+    ends, given = standing.falls_at, standing.manual
+    if ends is None or place(ladder, standing.lifetime) >= place(ladder, standing.earned):
+        return None
+    if given is None or (given.until is not None and given.until <= ends):
+        return ends
+    return None if place(ladder, given.tier) >= place(ladder, standing.earned) else ends
+
+
 def review(
     ladder: TierSet, standing: Standing, days: Sequence[Day], now: datetime, zone: ZoneInfo
 ) -> Reviewed:

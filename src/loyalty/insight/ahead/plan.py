@@ -15,7 +15,7 @@ from loyalty.insight.ahead.store import Walked, chunks
 from loyalty.insight.ahead.types import PlannedMove, PlannedTierSet, TierPlan
 from loyalty.ledger.verify.frame import Connect, Progress
 from loyalty.posting.configuration import Configuration, History
-from loyalty.tiers.review import effective
+from loyalty.tiers.review import effective, falls_at
 from loyalty.tiers.types import TierSet, Why
 
 FIRST = 100  # ids told of each step
@@ -45,7 +45,9 @@ async def plan(
                 if one.change != "unchanged"
             }
             for walked in await chunk.walk(ladders):
-                steps[walked.tier_set].add(walked, in_force.get(walked.tier_set), now)
+                one = steps[walked.tier_set]
+                of = in_force if one.change == "left_out" else planned.at(now).ladders
+                one.add(walked, of[walked.tier_set], now)
             members += len(chunk.people)
     told = tuple(PlannedTierSet(id, one.change, one.told(), one.in_grace) for id, one in steps.items())
     return TierPlan(now, history.now.number, members, told)
@@ -71,13 +73,12 @@ class _Steps:
         self._members = Counter[Step]()
         self._first: dict[Step, list[UUID]] = {}
 
-    def add(self, walked: Walked, in_force: TierSet | None, now: datetime) -> None:
+    def add(self, walked: Walked, ladder: TierSet, now: datetime) -> None:
         if self.change == "left_out":
-            assert in_force is not None
-            tier = effective(in_force, walked.stands.standing)
+            tier = effective(ladder, walked.stands.standing)
             steps: list[Step] = [] if tier is None else [(tier, None)]
         else:
-            self.in_grace += walked.stands.standing.falls_at is not None
+            self.in_grace += falls_at(ladder, walked.stands.standing) is not None
             # What is due by now and not written yet comes before, and is none of the plan.
             steps = [
                 (one.before, one.after) for one in walked.moves if one.why is Why.CHANGED and one.at == now

@@ -142,11 +142,11 @@ def import_standing(work: Work, command: ImportStanding) -> Outcome:
     Raises: TierSetNotFound, TierInvalid, NothingToImport, StandingDiffers.
     """
     member, ladder = _named(work, command.member, command.tier_set)
+    _refuse_invalid(work, ladder, command)
     given = Manual(command.tier, command.since, command.until, IMPORTED)
     held = stands(work, member, ladder.id).standing.manual
     if held is not None and (held == given or held.given_at > given.given_at):
         raise NothingToImport
-    _refuse_invalid(work, ladder, command)
     if held is not None and held.given_at == given.given_at:
         raise StandingDiffers
     return _give(work, member, ladder, given, "import_standing", IMPORTED)

@@ -26,7 +26,7 @@ ASKED_BY: Mapping[RunKind, Permission] = {
     RunKind.VERIFICATION: Permission.VERIFY_RUN,
     RunKind.CLOCK: Permission.CLOCK_ADVANCE,
     RunKind.IMPORT: Permission.IMPORT,
-    RunKind.TIERS: Permission.VERIFY_RUN,
+    RunKind.TIERS: Permission.RUN_READ,  # the worker does
     RunKind.FORECAST: Permission.FORECAST,
     RunKind.TIER_PLAN: Permission.FORECAST,
     RunKind.REDATE_PLAN: Permission.REDATE,

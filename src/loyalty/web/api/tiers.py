@@ -18,6 +18,7 @@ from loyalty.posting.commands import Answer, GiveTier, MemberRef
 from loyalty.posting.places import Place, places
 from loyalty.posting.types import TierInvalid, TierSetNotFound
 from loyalty.tiers import store
+from loyalty.tiers.review import falls_at
 from loyalty.tiers.types import KeptMove, Why
 from loyalty.web.api import wire
 from loyalty.web.api.naming import named
@@ -52,7 +53,7 @@ class PlaceView(Struct, frozen=True):
     earned: str | None  # by what was done
     lifetime: str | None  # kept for ever
     given: GivenTier | None  # by hand
-    falls_at: datetime | None  # end of the grace
+    falls_at: datetime | None  # when the tier falls, at the end of its grace
     next_review_at: datetime | None  # null: nothing changes by itself
     ahead: tuple[MoveAhead, ...]
 
@@ -123,7 +124,7 @@ def _view(place: Place) -> PlaceView:
         earned=standing.earned,
         lifetime=standing.lifetime,
         given=None if manual is None else GivenTier(*astuple(manual)),
-        falls_at=standing.falls_at,
+        falls_at=falls_at(place.ladder, standing),
         next_review_at=standing.next_review_at,
         ahead=tuple(MoveAhead(*astuple(one)) for one in place.ahead),
     )
