@@ -75,11 +75,14 @@ class Lot:
     given: int = 0  # to other members
     lent: int = 0  # paid for the debt of another lot
     owed: int = 0  # revoked without being there
+    dated: datetime | None = None  # its end as it was given first, where it slides
 
     @property
     def ends(self) -> datetime:
         if self.slides is None or self.slides.until is None or self.expires is None:
             return self.expires or NEVER
+        if self.expired or self.expires != self.dated:  # it has ended once, or got another date
+            return self.expires
         return max(self.expires, self.slides.until)
 
     def end_for_good(self) -> None:
@@ -627,7 +630,7 @@ class Model:
             lot.available = points
         lots.append(lot)
         if slides:
-            lot.by, lot.slides = slides, member.idle.setdefault(code, Idle())
+            lot.by, lot.dated, lot.slides = slides, expires, member.idle.setdefault(code, Idle())
             lot.slides.policy = literal_eval(slides)
         self.stir(member, code, what, at)
         self.settle(lots)
@@ -1006,8 +1009,9 @@ class Model:
                     self.issued, part, lot.activates, ends, self.now, self.now, lot.earned, available=part
                 )
                 theirs.append(child)
-                if lot.slides is not None:
-                    child.by, child.slides = lot.by, taker.idle.setdefault(code, Idle())
+                if lot.slides is not None and lot.expires == lot.dated and not lot.expired:
+                    child.by, child.dated = lot.by, ends
+                    child.slides = taker.idle.setdefault(code, Idle())
                     child.slides.policy = child.slides.policy or literal_eval(lot.by)
         self.stir(giver, code, "give", self.now)
         self.spend(lots, fee)

@@ -690,6 +690,18 @@ EXPIRY = {
         "pass",
         EXPIRING + "what_was_set_aside_and_ended_meanwhile_is_given_back_by_the_day_of_its_end",
     ),
+    "points that ended slide on": Bug(
+        "ledger/types.py",
+        " and not self.expired",
+        "",
+        EXPIRING + "what_comes_back_to_points_that_ended_is_lost_whatever_was_done_since",
+    ),
+    "points with a date of their own slide on": Bug(
+        "ledger/types.py",
+        " and self.expires_at == self.issued_expires_at",
+        "",
+        EXPIRING + "what_was_given_back_is_good_to_the_day_that_was_told_and_slides_no_more",
+    ),
     "points given away lose what activity did for them": Bug(
         "ledger/transfers.py",
         "            expires_at=giver.end_of(lots[lot_id]),\n            arrived_at",

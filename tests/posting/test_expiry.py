@@ -167,6 +167,16 @@ def test_what_ended_is_given_back_by_the_day_on_which_it_ended_whatever_was_done
     assert (reply["points"] if reply.status == 201 else reply["reinstatable"]) == there
 
 
+def test_what_was_given_back_is_good_to_the_day_that_was_told_and_slides_no_more() -> None:
+    corner = sliding(reinstate_days=5, reinstated_days=4)
+    after(corner, 12)
+    buy(corner, "R-2")
+    assert corner.done(reinstate())["last_day_on"] == "2026-12-05"
+    after(corner, 13)
+    buy(corner, "R-3")
+    assert [left(corner, day) for day in (15, 16)] == [110, 10]
+
+
 def test_what_was_set_aside_and_ended_meanwhile_is_given_back_by_the_day_of_its_end() -> None:
     corner = sliding(reinstate_days=5)
     held = corner.done(hold(100, minutes=20 * 1_440))
@@ -230,15 +240,15 @@ def test_points_given_away_keep_the_end_they_had_come_to() -> None:
     assert corner.balance(BOB) == {"available": 55}
 
 
-def test_what_comes_back_after_the_end_is_good_again_once_activity_has_put_it_off() -> None:
+def test_what_comes_back_to_points_that_ended_is_lost_whatever_was_done_since() -> None:
     corner = sliding()
     corner.done(Publish(program(expiry=Inactivity(days=10), pay=PAID, policies={"late_days_max": None})))
     paid = corner.done(pay(40))
     after(corner, 12)
     assert buy(corner, "R-2").balance == {"available": 5}
     corner.done(cancel_redemption(paid))
-    assert corner.balance() == {"available": 45}
-    assert [left(corner, day) for day in (21, 22)] == [45, 0]
+    assert corner.balance() == {"available": 5}
+    assert [left(corner, day) for day in (21, 22)] == [5, 0]
 
 
 def test_what_was_set_aside_comes_back_good_where_activity_has_put_its_end_off() -> None:

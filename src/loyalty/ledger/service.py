@@ -299,6 +299,6 @@ def _view(account: Account, lot: Lot, zone: ZoneInfo) -> LotView:
         activates_at=lot.activates_at,
         expires_at=end,
         last_day_on=None if end is None else last_day_on(end, zone),
-        slides=lot.slides is not None,
+        slides=lot.sliding,
         decision_id=lot.decision_id,
     )

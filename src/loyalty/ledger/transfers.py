@@ -46,7 +46,7 @@ def transfer(
             activates_at=lots[lot_id].activates_at,
             expires_at=giver.end_of(lots[lot_id]),
             arrived_at=occurred_at,
-            slides=lots[lot_id].slides,
+            slides=lots[lot_id].slides if lots[lot_id].sliding else None,
         )
         for lot_id, points in parts
     )

@@ -98,6 +98,11 @@ class Lot(msgspec.Struct):
         """Whether points are still with the member; a closed lot is loaded only to be undone."""
         return bool(self.pending or self.available or self.held)
 
+    @property
+    def sliding(self) -> bool:
+        """Whether activity puts its end off: not once points of it expired or it was given another date."""
+        return self.slides is not None and self.expires_at == self.issued_expires_at and not self.expired
+
 
 class Account(msgspec.Struct):
     """One owner and one points currency. A working copy: only `postings.apply` changes its figures."""
@@ -121,7 +126,7 @@ class Account(msgspec.Struct):
     def end_of(self, lot: Lot) -> datetime | None:
         """The first instant at which the points of one of its lots are no longer good, as things stand."""
         end, idles_at = lot.expires_at, self.idles_at
-        return end if end is None or idles_at is None or lot.slides is None else max(end, idles_at)
+        return end if end is None or idles_at is None or not lot.sliding else max(end, idles_at)
 
 
 class HoldState(StrEnum):

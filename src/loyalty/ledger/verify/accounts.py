@@ -57,7 +57,7 @@ FROM unnest($3::uuid[]) u(id), LATERAL (
 """
 
 _INDEX = {bucket.value: place for place, bucket in enumerate(Bucket)}
-_PENDING, _AVAILABLE, _HELD = (_INDEX[name] for name in ("pending", "available", "held"))
+_PENDING, _AVAILABLE, _HELD, _EXPIRED = (_INDEX[name] for name in ("pending", "available", "held", "expired"))
 _ISSUED, _TRANSFERRED, _DEFICIT = (_INDEX[name] for name in ("issued", "transferred", "deficit"))
 _ARRIVES = (_AVAILABLE, _PENDING)
 _MAY_OWE = (_ISSUED, _TRANSFERRED, _DEFICIT)
@@ -467,7 +467,7 @@ class AccountReader:
             account.due = _earlier(account.due, max(activates_at, arrived_at))
         if available and expires_at is not None:
             end = max(expires_at, arrived_at)
-            if known.slides is None:
+            if known.slides is None or expires_at != issued_expires or stored[_EXPIRED]:
                 account.due = _earlier(account.due, end)
             else:
                 account.sliding = _earlier(account.sliding, end)
