@@ -978,6 +978,18 @@ DATES = {
         "expires_at",
         "tests/pure/test_ledger_undo.py::test_a_lot_that_is_good_for_longer_is_not_cut_by_what_comes_back_to_it",
     ),
+    "the figures of a redate go with the worker": Bug(
+        "jobs/redates.py",
+        "await keep(runtime, run, progress)",
+        "pass",
+        "tests/jobs/test_redates.py::test_a_run_that_dies_half_way_is_taken_over_where_it_was",
+    ),
+    "a plan is done as often as it is confirmed": Bug(
+        "jobs/redates.py",
+        "if known is not None:",
+        "if False:",
+        "tests/jobs/test_redates.py::test_what_is_confirmed_is_done_once",
+    ),
     "lots with dates of their own follow the policy": Bug(
         "ledger/redates.py",
         "if lot.expires_at == end or not given:",

@@ -1,5 +1,6 @@
 """Plans of redates over HTTP: who may ask, who may confirm, and what is confirmed once."""
 
+import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -32,6 +33,10 @@ async def test_a_plan_is_confirmed_once_it_is_finished_and_twice_under_one_key_i
     first, again = [await ask(chief, f"{at}/confirm", digest, "once") for _ in range(2)]
     assert (first.status, again.status, again.replayed) == (202, 202, True)
     assert again.json["id"] == first.json["id"]
+    others = await asyncio.gather(
+        *(ask(world.client("chief", shop), f"{at}/confirm", digest, f"again {n}") for n in range(4))
+    )
+    assert {(one.status, one.json["id"]) for one in others} == {(202, first.json["id"])}
     assert first.headers["location"] == f"/v1/redates/{first.json['id']}"
     # What does a plan is no plan, and a verification is neither.
     assert (await ask(chief, f"/v1/redates/{first.json['id']}/confirm", digest)).status == 404

@@ -12,13 +12,16 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.base.calendar import local_date
 from loyalty.base.canonical import canonical
 from loyalty.base.database import reading
-from loyalty.base.ids import NIL
+from loyalty.base.ids import NIL, Ids
 from loyalty.jobs.road import send, stopped
-from loyalty.jobs.runs import Report
+from loyalty.jobs.runs import Report, keep
+from loyalty.jobs.service import queue_run
+from loyalty.jobs.store import of_plan
 from loyalty.jobs.types import RedatePlanUnfinished, Run, RunKind, RunNotFound, RunState
 from loyalty.ledger import store
 from loyalty.ledger.asof import settle_here
@@ -51,6 +54,7 @@ class Place(Struct):
     after: UUID = NIL  # account
     accounts: int = 0
     figures: Figures = msgspec.field(default_factory=Figures)
+    counted: bool = False  # whether the figures hold those of the accounts that come next
 
 
 def plan_of(points_currency: str, history: History, now: datetime) -> dict[str, Any]:
@@ -71,6 +75,19 @@ def confirmed(plan: Run, digest: str, history: History, now: datetime) -> dict[s
     return msgspec.to_builtins(msgspec.structs.replace(told, plan=plan.id))
 
 
+async def confirm(
+    connection: AsyncConnection, plan: Run, given: dict[str, Any], *, at: datetime, ids: Ids
+) -> tuple[Run, bool]:
+    """The run that does a plan, and whether it is new: a plan is done once, however often it is confirmed.
+
+    One that failed is followed by another. Needs: a transaction, in which nobody else confirms this plan.
+    """
+    known = await of_plan(connection, plan)
+    if known is not None:
+        return known, False
+    return await queue_run(connection, plan.program_id, RunKind.REDATE, at=at, ids=ids, given=given), True
+
+
 def refuse_other(run: Run) -> Run:
     """A run that is about redates. Raises: RunNotFound."""
     if run.kind not in (RunKind.REDATE_PLAN, RunKind.REDATE):
@@ -82,10 +99,7 @@ async def plan_redates(runtime: Runtime, run: Run, report: Report) -> dict[str, 
     """What the policy in force would change of the lots there are; the digest stands for these figures."""
     told = msgspec.convert(run.input, Input)
     place = _begin(run)
-    async for now, history, found in _walk(runtime, run, told, place):
-        zone = history.at(now).zone
-        for held, changed in found:
-            place.figures.add(held.lots, changed, now, zone)
+    async for _ in _walk(runtime, run, told, place):
         report(msgspec.to_builtins(place))
     figures = msgspec.to_builtins(place.figures)
     result = {"points_currency": told.points_currency, "configuration": told.number, **figures}
@@ -100,7 +114,10 @@ async def redate_everybody(runtime: Runtime, run: Run, report: Report) -> dict[s
     told = msgspec.convert(run.input, Input)
     place = _begin(run)
     async for now, history, found in _walk(runtime, run, told, place):
-        zone = history.at(now).zone
+        progress = msgspec.to_builtins(place)
+        report(progress)
+        # Now, or who takes over would find some of them done and not count them.
+        await keep(runtime, run, progress)
         owners = [held.account.owner_id for held, _ in found]
         commands = {f"redate {id}": RedateLots(id, told.points_currency, told.number) for id in owners}
         fine = frozenset({"nothing_due", "member_erased"})  # somebody else did it; gone meanwhile
@@ -109,9 +126,6 @@ async def redate_everybody(runtime: Runtime, run: Run, report: Report) -> dict[s
             raise RedatePlanStale(configuration=history.at(now).number)
         if left:
             raise stopped("not redated", left)
-        for held, changed in found:
-            place.figures.add(held.lots, changed, now, zone)
-        report(msgspec.to_builtins(place))
     return {"points_currency": told.points_currency, **msgspec.to_builtins(place.figures)}
 
 
@@ -124,7 +138,7 @@ def _begin(run: Run) -> Place:
 async def _walk(
     runtime: Runtime, run: Run, told: Input, place: Place
 ) -> AsyncGenerator[tuple[datetime, History, list[Changed]]]:
-    """Chunk after chunk, the accounts of which lots would change; `place` is moved on before each is handed out."""
+    """Chunk after chunk, the accounts of which lots would change, counted; `place` is moved on behind each."""
     history = await runtime.history(run.program_id)
     while place.cell < runtime.settings.cells:
         now = await runtime.now(run.program_id)
@@ -147,9 +161,14 @@ async def _walk(
                 local_date(joined[held.account.owner_id], zone),
             ):
                 found.append((held, changed))
-        place.accounts += len(some)
+        if not place.counted:
+            place.accounts += len(some)
+            for held, changed in found:
+                place.figures.add(held.lots, changed, now, history.at(now).zone)
+        place.counted = True
+        yield now, history, found
+        place.counted = False
         if len(some) == CHUNK:
             place.after = some[-1].account.id
         else:
             place.cell, place.after = place.cell + 1, NIL
-        yield now, history, found

@@ -82,6 +82,13 @@ async def _alive(runtime: Runtime, run: Run, work: Work) -> dict[str, Any]:
     return task.result()
 
 
+async def keep(runtime: Runtime, run: Run, told: dict[str, Any]) -> None:
+    """Note at once how far a run is. Raises: RuntimeError when it is somebody else's by now."""
+    async with shared(runtime.engine) as connection:
+        if not await store.sign(connection, run, told | {"at": _text(runtime.clock.now())}):
+            raise RuntimeError("the run was taken over")
+
+
 async def _again(runtime: Runtime, run: Run, *, counted: bool = True) -> None:
     async with shared(runtime.engine) as connection:
         await store.requeue(connection, run, counted=counted)

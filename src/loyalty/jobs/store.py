@@ -32,6 +32,20 @@ async def run(connection: AsyncConnection, program_id: UUID, run_id: UUID) -> Ru
     return None if row is None else struct(row, Run)
 
 
+async def of_plan(connection: AsyncConnection, plan: Run) -> Run | None:
+    """The run that does what a plan found, unless it failed; who asks next waits for the end of our transaction."""
+    one = (runs.c.program_id == plan.program_id) & (runs.c.id == plan.id)
+    await connection.execute(select(runs.c.id).where(one).with_for_update())
+    query = select(*columns(runs, Run)).where(
+        runs.c.program_id == plan.program_id,
+        runs.c.kind == RunKind.REDATE,
+        runs.c.input.op("->>")("plan") == str(plan.id),
+        runs.c.state != RunState.FAILED,
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else struct(row, Run)
+
+
 async def waiting(connection: AsyncConnection, silent_since: datetime, limit: int) -> list[Run]:
     """Runs that nobody works on, oldest first: queued, or running without a sign of life since `silent_since`."""
     query = (

@@ -27,7 +27,7 @@ from loyalty.base.errors import LoyaltyError
 from loyalty.base.ids import NIL, Ids
 from loyalty.base.problems import problem
 from loyalty.base.settings import Settings
-from loyalty.jobs.redates import confirmed, plan_of, refuse_other
+from loyalty.jobs.redates import confirm, confirmed, plan_of, refuse_other
 from loyalty.jobs.runs import execute
 from loyalty.jobs.service import get_run, queue_move, queue_run
 from loyalty.jobs.types import Run, RunKind, RunState
@@ -176,8 +176,11 @@ class Desk:
             given = confirmed(plan, (plan.result or {}).get("digest", ""), history, now)
         except LoyaltyError as refusal:
             raise _refusal(problem(refusal, "")) from None
-        await self.note(program_id, "redate.confirm", str(plan_id))
-        return await self._run(program_id, RunKind.REDATE, given)
+        async with transaction(self.runtime.engine, program_id) as connection:
+            run, new = await confirm(connection, plan, given, at=self.now(), ids=self.ids)
+        if new:
+            await self.note(program_id, "redate.confirm", str(plan_id))
+        return await self._done(program_id, run.id)
 
     async def _run(self, program_id: UUID, kind: RunKind, given: dict[str, Any]) -> Run:
         """Long work done here and now as a worker would do it, unless one takes it first. Raises: DeskError."""

@@ -8,9 +8,9 @@ from loyalty.access import audit
 from loyalty.access.roles import Permission
 from loyalty.base.canonical import canonical
 from loyalty.base.database import reading
-from loyalty.jobs.redates import confirmed, plan_of, refuse_other
+from loyalty.jobs.redates import confirm, confirmed, plan_of, refuse_other
 from loyalty.jobs.service import get_run, queue_run
-from loyalty.jobs.types import RedatePlanUnfinished, RunKind, RunNotFound
+from loyalty.jobs.types import RedatePlanUnfinished, Run, RunKind, RunNotFound
 from loyalty.posting.commands import Answer
 from loyalty.posting.types import PeopleOnly, PointsCurrencyUnknown, RedatePlanStale
 from loyalty.web.api import wire
@@ -32,7 +32,10 @@ async def plan_redates(call: Call, body: wire.RedatePlanBody) -> Answer:
 
     async def queue(connection: AsyncConnection) -> tuple[Answer, bytes]:
         given = plan_of(body.points_currency, history, now)
-        return await _queued(call, connection, RunKind.REDATE_PLAN, given)
+        at, ids = call.runtime.clock.now(), call.door.ids
+        return _queued(
+            await queue_run(connection, call.program_id, RunKind.REDATE_PLAN, at=at, ids=ids, given=given)
+        )
 
     return await once(call, canonical(body), queue)
 
@@ -55,7 +58,7 @@ async def confirm_redates(call: Call, run: UUID, body: wire.RedateConfirmBody) -
     """Have a plan done: a person's decision, on the figures that `digest` stands for.
 
     A second run gives every lot its new end, each member's in a decision of its own. Points that are over by then
-    expire. What the policy in force no longer wants is refused, also on the way.
+    expire. What the policy in force no longer wants is refused, also on the way. Confirmed again, it is the same run.
     """
     history, now = await call.runtime.history(call.program_id), await call.runtime.now(call.program_id)
 
@@ -66,25 +69,18 @@ async def confirm_redates(call: Call, run: UUID, body: wire.RedateConfirmBody) -
         if call.actor.kind != "staff":
             raise PeopleOnly
         given = confirmed(plan, body.digest, history, now)
-        await audit.record(
-            connection,
-            call.principal,
-            "redate.confirm",
-            str(run),
-            at=call.runtime.clock.now(),
-            ids=call.door.ids,
-            detail={"digest": body.digest},
-        )
-        return await _queued(call, connection, RunKind.REDATE, given)
+        at, ids = call.runtime.clock.now(), call.door.ids
+        made, new = await confirm(connection, plan, given, at=at, ids=ids)
+        if new:
+            detail = {"digest": body.digest}
+            await audit.record(
+                connection, call.principal, "redate.confirm", str(run), at=at, ids=ids, detail=detail
+            )
+        return _queued(made)
 
     return await once(call, canonical((run, body)), queue)
 
 
-async def _queued(
-    call: Call, connection: AsyncConnection, kind: RunKind, given: dict[str, object]
-) -> tuple[Answer, bytes]:
-    run = await queue_run(
-        connection, call.program_id, kind, at=call.runtime.clock.now(), ids=call.door.ids, given=given
-    )
+def _queued(run: Run) -> tuple[Answer, bytes]:
     answer = reply(run_view(run), 202, {"location": f"{REDATES}/{run.id}"})
     return answer, answer.body
