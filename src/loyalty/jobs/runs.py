@@ -73,9 +73,8 @@ async def _alive(runtime: Runtime, run: Run, work: Work) -> dict[str, Any]:
     try:
         while not (await asyncio.wait({task}, timeout=SIGN_S))[0]:
             with contextlib.suppress(Busy):  # the next sign may come through, or another worker takes over
-                async with shared(runtime.engine) as connection:
-                    if not await store.sign(connection, run, told | {"at": _text(runtime.clock.now())}):
-                        break  # taken over by another worker: ours stops
+                if not await _sign(runtime, run, told):
+                    break  # taken over by another worker: ours stops
     finally:
         task.cancel()
         await asyncio.wait({task})
@@ -84,9 +83,13 @@ async def _alive(runtime: Runtime, run: Run, work: Work) -> dict[str, Any]:
 
 async def keep(runtime: Runtime, run: Run, told: dict[str, Any]) -> None:
     """Note at once how far a run is. Raises: RuntimeError when it is somebody else's by now."""
+    if not await _sign(runtime, run, told):
+        raise RuntimeError("the run was taken over")
+
+
+async def _sign(runtime: Runtime, run: Run, told: dict[str, Any]) -> bool:
     async with shared(runtime.engine) as connection:
-        if not await store.sign(connection, run, told | {"at": _text(runtime.clock.now())}):
-            raise RuntimeError("the run was taken over")
+        return await store.sign(connection, run, told | {"at": _text(runtime.clock.now())})
 
 
 async def _again(runtime: Runtime, run: Run, *, counted: bool = True) -> None:

@@ -177,9 +177,11 @@ class Desk:
         except LoyaltyError as refusal:
             raise _refusal(problem(refusal, "")) from None
         async with transaction(self.runtime.engine, program_id) as connection:
-            run, new = await confirm(connection, plan, given, at=self.now(), ids=self.ids)
-        if new:
-            await self.note(program_id, "redate.confirm", str(plan_id))
+            made: dict[str, Any] = {"at": self.now(), "ids": self.ids}
+            run, new = await confirm(connection, plan, given, **made)
+            if new:
+                by = operator(program_id)
+                await audit.record(connection, by, "redate.confirm", str(plan_id), **made)
         return await self._done(program_id, run.id)
 
     async def _run(self, program_id: UUID, kind: RunKind, given: dict[str, Any]) -> Run:

@@ -44,10 +44,9 @@ async def plan(
                 for id, one in steps.items()
                 if one.change != "unchanged"
             }
+            judging = in_force | planned.at(now).ladders  # what is left out is judged by what it was
             for walked in await chunk.walk(ladders):
-                one = steps[walked.tier_set]
-                of = in_force if one.change == "left_out" else planned.at(now).ladders
-                one.add(walked, of[walked.tier_set], now)
+                steps[walked.tier_set].add(walked, judging[walked.tier_set], now)
             members += len(chunk.people)
     told = tuple(PlannedTierSet(id, one.change, one.told(), one.in_grace) for id, one in steps.items())
     return TierPlan(now, history.now.number, members, told)
