@@ -16,6 +16,7 @@ SOURCE = ROOT / "src" / "loyalty"
 # same code serves quotes, simulation, backtests and every test without a database.
 PURE_ROOMS = ("conditions", "ledger", "members", "posting", "rewards", "rules", "tiers")
 IMPURE_NAMES = {
+    "balances",  # reads a snapshot
     "catalogue",  # reads a snapshot, then judges as a redemption does
     "checkpoint",  # reads and writes a file
     "files",  # reads a program from its directory
@@ -42,7 +43,7 @@ WORLDLY = {
     "asyncio", "getpass", "glob", "http", "io", "locale", "logging", "multiprocessing", "os", "pathlib", "platform",
     "random", "secrets", "shutil", "signal", "socket", "subprocess", "tempfile", "threading", "time", "urllib", "uuid1",
 }  # fmt: skip
-WORLDLY_BASE = {"clock", "database", "logs", "migrations", "outbox", "provision", "settings"}
+WORLDLY_BASE = {"clock", "database", "logs", "migrations", "outbox", "provision", "settings", "together"}
 CLOCK_OR_CHANCE = {"now", "today", "utcnow", "uuid1", "uuid4", "uuid7"}
 FLOATLESS_ROOMS = ("ledger", "posting", "rewards", "rules", "tiers")
 

@@ -16,7 +16,6 @@ from loyalty.ledger.verify import verify
 from loyalty.posting import store
 from loyalty.posting.pipe import BatchSeen
 from loyalty.posting.runtime import Runtime
-from loyalty.posting.service import balances_now
 from loyalty.programs.types import PointsCurrency, Rolling
 from tests.conftest import Database
 from tests.posting.live import LiveShop, StandingClock, open_shop, serving, superuser
@@ -78,11 +77,11 @@ async def test_a_sweep_changes_no_balance_that_a_member_reads(runtime: Runtime, 
     shop = await open_shop(runtime, expiry=MONTH)
     await shop.done(imported(70), imported(30, "2", expires_at=LATER + timedelta(days=1)))
     clock.at = LATER
-    before = await balances_now(runtime, shop.id, card(ANN))
+    before = await runtime.balances_now(shop.id, card(ANN))
     assert before is not None
     assert before.balances[0].available == 30
     assert await settle_due(runtime) == 1
-    assert await balances_now(runtime, shop.id, card(ANN)) == before
+    assert await runtime.balances_now(shop.id, card(ANN)) == before
 
 
 async def test_all_accounts_of_a_member_are_settled_by_one_decision(

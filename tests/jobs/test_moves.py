@@ -26,7 +26,6 @@ from loyalty.operating.desk import Desk
 from loyalty.posting.commands import MoveClock, Publish
 from loyalty.posting.reviews import reviews
 from loyalty.posting.runtime import Runtime
-from loyalty.posting.service import balances_now
 from loyalty.programs.types import Rolling
 from tests.conftest import Database
 from tests.posting.live import LiveShop, open_shop, serving, superuser
@@ -140,7 +139,7 @@ async def test_nobody_writes_until_the_clock_is_there_and_reads_go_on(runtime: R
     assert answer.status == 202
     refused = await shop.send(adjust(1), key="adjusted")
     assert (refused.refused, refused.headers) == ((409, "clock_moving"), {"Retry-After": "1"})
-    read = await balances_now(runtime, shop.id, card(ANN))
+    read = await runtime.balances_now(shop.id, card(ANN))
     assert read is not None
     (now,) = read.balances
     assert (now.available, now.held) == (780, 20)

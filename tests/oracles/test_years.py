@@ -31,7 +31,7 @@ from loyalty.posting.places import places
 from loyalty.posting.quote import quote
 from loyalty.posting.reviews import reviews
 from loyalty.posting.runtime import Runtime
-from loyalty.posting.service import balances_now, roll_forward
+from loyalty.posting.service import roll_forward
 from loyalty.replay.totals import totals
 from tests.conftest import Database, fresh_database
 from tests.oracles import journey
@@ -224,7 +224,7 @@ async def test_one_jump_and_a_step_for_each_day_come_to_the_same_books(
 async def seen(shop: LiveShop, household: int) -> list[object]:
     """What a member reads: balances, tiers and what comes of them, and what a basket would earn now."""
     who, runtime = member(household), shop.runtime
-    held = await balances_now(runtime, shop.id, who)
+    held = await runtime.balances_now(shop.id, who)
     assert held is not None
     stands = await places(runtime, shop.id, who, POS, "look")
     basket = RecordPurchase("till", "NEW", held.as_of, "USD", (PurchaseLine("1", "SKU", 1000, 1000),), who)

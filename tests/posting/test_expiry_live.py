@@ -15,7 +15,6 @@ from loyalty.ledger.service import Owner
 from loyalty.ledger.verify import Report, verify
 from loyalty.members.service import find
 from loyalty.posting.runtime import Runtime
-from loyalty.posting.service import balances_now
 from loyalty.programs.types import Inactivity, PayPolicy, Rolling, Transfers
 from loyalty.rules.types import Fixed, Rule, Terms
 from tests.conftest import Database
@@ -108,7 +107,7 @@ async def test_every_reading_knows_the_end_that_activity_has_come_to(
     clock.at = last(12, 8)
     assert await read(runtime, shop, clock.at) == (100, (50, last(12, 29)))
     assert await read(runtime, shop, clock.at, as_of=NOW + 12 * DAY) == (190, (90, last(12, 8)))
-    now = await balances_now(runtime, shop.id, card(ANN))
+    now = await runtime.balances_now(shop.id, card(ANN))
     assert now is not None
     assert now.balances[0].available == 100
     due = (await read(runtime, shop, clock.at, "statement")).lines[0]

@@ -14,7 +14,6 @@ from loyalty.posting import store
 from loyalty.posting.commands import UseHold
 from loyalty.posting.quote import quote
 from loyalty.posting.runtime import Runtime
-from loyalty.posting.service import balances_now
 from tests.conftest import Database
 from tests.posting.live import LiveShop, open_shop, serving, superuser
 from tests.posting.shop import (
@@ -50,7 +49,7 @@ SELECT relname || '.' || indexrelname, idx_tup_read FROM pg_stat_user_indexes WH
 
 
 async def _balance(shop: LiveShop) -> None:
-    await balances_now(shop.runtime, shop.id, card(ANN))
+    await shop.runtime.balances_now(shop.id, card(ANN))
 
 
 async def _quote(shop: LiveShop) -> None:

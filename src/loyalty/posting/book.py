@@ -73,6 +73,21 @@ class Keys(Struct):
     def none() -> "Keys":
         return Keys()
 
+    def add(self, more: "Keys") -> None:
+        """What `more` wants too."""
+        for name in Keys.__struct_fields__:
+            mine, wanted = getattr(self, name), getattr(more, name)
+            if name == "days":
+                for member_id, since in more.days.items():
+                    self.days[member_id] = min(since, self.days.get(member_id, since))
+            elif name == "expired":
+                for account_id, after in more.expired.items():
+                    self.expired[account_id] = min(after, self.expired.get(account_id, after))
+            elif name == "standings":
+                self.standings = self.standings or more.standings
+            elif wanted:
+                mine.update(wanted)
+
     @property
     def shallow(self) -> bool:
         return bool(

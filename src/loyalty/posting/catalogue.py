@@ -8,10 +8,8 @@ from msgspec import Struct
 from loyalty.base.calendar import local_date, period_of
 from loyalty.posting.book import Book, Keys, Work
 from loyalty.posting.commands import Actor, MemberRef, Place, Redeem, Submission
-from loyalty.posting.configuration import History
 from loyalty.posting.decide.redemption import circumstances
-from loyalty.posting.glance import glance
-from loyalty.posting.needs import deep_keys, edge_keys
+from loyalty.posting.needs import deep_keys
 from loyalty.posting.runtime import Runtime
 from loyalty.rewards.availability import Offer, reasons
 from loyalty.rewards.types import Reason, Reward
@@ -44,9 +42,6 @@ async def catalogue(
     wanted = Redeem(member or MemberRef(), "", place=place)
     submission = Submission(program_id, wanted, actor, request_id)
 
-    def edge(history: History) -> Keys:
-        return edge_keys([submission], history)
-
     def deep(book: Book) -> Keys:
         offers = [offer for offer in _offers(book) if chosen(offer.reward)]
         keys = deep_keys([submission], book) if member is not None else Keys.none()
@@ -75,7 +70,7 @@ async def catalogue(
             if chosen(offer.reward)
         ]
 
-    return await glance(runtime, submission, look, edge=edge, deep=deep)
+    return await runtime.glances([submission], look, deep)
 
 
 def _offers(book: Book) -> Iterable[Offer]:

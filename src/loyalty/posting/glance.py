@@ -1,52 +1,113 @@
-"""A look at a program as a command would find it: read from a snapshot, decided in memory, nothing written."""
+"""Looks at a program as a command would find it: read from a snapshot, decided in memory, nothing written.
 
-from collections.abc import Callable
-from typing import TypeVar
+Looks that wait at the same moment share a snapshot and what is read in it; each is decided as if it were alone.
+"""
 
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+import asyncpg
+from msgspec import Struct
+
+from loyalty.base.clock import Clock
 from loyalty.base.ids import Ids
+from loyalty.base.settings import Settings
+from loyalty.base.together import Together
 from loyalty.posting import store
 from loyalty.posting.book import Book, Keys, Lane, Needs, Work
 from loyalty.posting.commands import Submission
-from loyalty.posting.configuration import History
-from loyalty.posting.runtime import Runtime
+from loyalty.posting.histories import Histories
+from loyalty.posting.needs import edge_keys
 from loyalty.programs.types import ProgramNotFound
 
 T = TypeVar("T")
 
-_VISITS_MAX = 12
+VISITS_MAX = 12
+BREATH = 8  # looks decided before others get the processor
 
 
-async def glance(
-    runtime: Runtime,
-    submission: Submission,
-    look: Callable[[Work], T],
-    *,
-    edge: Callable[[History], Keys],
-    deep: Callable[[Book], Keys],
-) -> T:
-    """What `look` comes to.
+class _Look(Struct, frozen=True):
+    asked: Sequence[Submission]
+    look: Callable[[Work], Any]
+    deep: Callable[[Book], Keys]
 
-    `edge` and `deep` say what is read before it is asked; what it still misses is read too.
-    Raises: ProgramNotFound, and what `look` raises.
-    """
-    program_id, total = submission.program_id, runtime.settings.cells
-    lanes = {cell: Lane(cell, 0, store.GENESIS, None, None, 0) for cell in range(total)}
-    async with store.snapshot(runtime.pool, program_id) as connection:
-        history = await runtime.histories.of(connection, program_id)
-        keys = edge(history)
+
+class Glances:
+    """The looks of one process. What a look says is what was committed when it was asked, or later."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        clock: Clock,
+        histories: Histories,
+        settings: Settings,
+    ) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._histories = histories
+        self._cells = settings.cells
+        self._together = Together(
+            self._all, waiting_max=settings.queue_max, waiting_ms_max=settings.queue_ms_max
+        )
+
+    async def __call__(
+        self, asked: Sequence[Submission], look: Callable[[Work], T], deep: Callable[[Book], Keys]
+    ) -> T:
+        """What `look` comes to, shown the first of the submissions.
+
+        What commands as `asked` name, and then `deep`, is read before; what the look still misses is read too.
+        Raises: ProgramNotFound, and what `look` raises; ServerBusy, DatabaseUnavailable.
+        """
+        return await self._together(asked[0].program_id, _Look(asked, look, deep))
+
+    async def stop(self) -> None:
+        """End what is under way."""
+        await self._together.stop()
+
+    async def _all(self, program_id: UUID, looks: Sequence[_Look]) -> list[Any]:
+        async with store.snapshot(self._pool, program_id) as connection:
+            book = await self._book(connection, program_id, [one for look in looks for one in look.asked])
+            keys = Keys.none()
+            for look in looks:
+                keys.add(look.deep(book))
+            await store.load_more(connection, book, keys)
+            told: list[Any] = []
+            for place, look in enumerate(looks, start=1):
+                if not place % BREATH:
+                    await asyncio.sleep(0)
+                told.append(await self._one(connection, book, look))
+            return told
+
+    async def _book(
+        self, connection: store.Connection, program_id: UUID, asked: Sequence[Submission]
+    ) -> Book:
+        total = self._cells
+        history = await self._histories.of(connection, program_id)
+        keys = edge_keys(asked, history)
         loaded = await store.load(connection, program_id, [], keys, total)
         if (loaded.config_number or 0) != (0 if history.empty else history.now.number):
-            history = await runtime.histories.refresh(connection, program_id)
+            history = await self._histories.refresh(connection, program_id)
         if history.empty:
             raise ProgramNotFound
-        now = loaded.clock.now if loaded.clock else runtime.clock.now()
-        ids = Ids(runtime.clock.now_ms, lambda: 0)
+        lanes = {cell: Lane(cell, 0, store.GENESIS, None, None, 0) for cell in range(total)}
+        now = loaded.clock.now if loaded.clock else self._clock.now()
+        ids = Ids(self._clock.now_ms, lambda: 0)
         book = Book(program_id, history, lanes, now, ids, total, loaded.clock)
         store.fill(book, keys, loaded.rest)
-        await store.load_more(connection, book, deep(book))
-        for _ in range(_VISITS_MAX):
-            try:
-                return look(Work(book, submission))
-            except Needs as needs:
-                await store.load_more(connection, book, needs.keys)
-        raise RuntimeError("a look asked for more too often")
+        return book
+
+    async def _one(self, connection: store.Connection, book: Book, look: _Look) -> Any:
+        """What one look comes to, or the exception that it raises."""
+        try:
+            for _ in range(VISITS_MAX):
+                try:
+                    return look.look(Work(book, look.asked[0]))
+                except Needs as needs:
+                    await store.load_more(connection, book, needs.keys)
+            raise RuntimeError("a look asked for more too often")
+        except (*store.TOO_SLOW, *store.OF_THE_MOMENT):
+            raise
+        except Exception as error:
+            return error

@@ -10,10 +10,8 @@ from loyalty.base.calendar import local_date
 from loyalty.posting.answers import StandingAnswer
 from loyalty.posting.book import Book, Keys, Work
 from loyalty.posting.commands import Actor, GiveTier, MemberRef, Settle, Submission
-from loyalty.posting.configuration import History
 from loyalty.posting.decide.standing import shown, stands
-from loyalty.posting.glance import glance
-from loyalty.posting.needs import deep_keys, edge_keys
+from loyalty.posting.needs import deep_keys
 from loyalty.posting.runtime import Runtime
 from loyalty.tiers.progress import projection
 from loyalty.tiers.review import effective, looks_back
@@ -52,9 +50,7 @@ async def places(
     def deep(book: Book) -> Keys:
         return deep_keys([submission], book)
 
-    return await glance(
-        runtime, submission, look, edge=lambda history: edge_keys([submission], history), deep=deep
-    )
+    return await runtime.glances([submission], look, deep)
 
 
 async def tiers(
@@ -76,11 +72,8 @@ async def tiers(
                 for id in some
             }
 
-        def edge(history: History, asked: Sequence[Submission] = asked) -> Keys:
-            return edge_keys(asked, history)
-
         def deep(book: Book, asked: Sequence[Submission] = asked) -> Keys:
             return deep_keys(asked, book)
 
-        found |= await glance(runtime, asked[0], look, edge=edge, deep=deep)
+        found |= await runtime.glances(asked, look, deep)
     return found

@@ -10,8 +10,7 @@ from loyalty.posting.answers import PurchaseAnswer, QuoteAnswer, QuotedPoints
 from loyalty.posting.book import Book, Keys, Work
 from loyalty.posting.commands import Actor, Answer, RecordPurchase, Submission
 from loyalty.posting.decide.purchase import purchase
-from loyalty.posting.glance import glance
-from loyalty.posting.needs import deep_keys, edge_keys
+from loyalty.posting.needs import deep_keys
 from loyalty.posting.runtime import Runtime
 from loyalty.programs.types import ProgramNotFound
 
@@ -36,9 +35,7 @@ async def quote(
         return Answer(200, msgspec.json.encode(_quoted(outcome.answer, work)))
 
     try:
-        return await glance(
-            runtime, submission, look, edge=lambda history: edge_keys([submission], history), deep=deep
-        )
+        return await runtime.glances([submission], look, deep)
     except ProgramNotFound as refusal:
         return Answer(*render(refusal, request_id))
 

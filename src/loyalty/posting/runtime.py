@@ -15,7 +15,9 @@ from loyalty.base.database import make_engine
 from loyalty.base.paging import Cursors
 from loyalty.base.settings import Settings
 from loyalty.posting import store
+from loyalty.posting.balances import BalancesNow
 from loyalty.posting.configuration import History
+from loyalty.posting.glance import Glances
 from loyalty.posting.histories import Histories
 from loyalty.posting.pipe import Pipe
 from loyalty.programs.service import deployment_cells
@@ -34,6 +36,8 @@ class Runtime:
     digests: Digests
     cursors: Cursors
     pipe: Pipe
+    glances: Glances
+    balances_now: BalancesNow
 
     async def history(self, program_id: UUID) -> History:
         """The program's configurations as of now, for reads. Raises: ProgramNotFound."""
@@ -87,9 +91,24 @@ async def open_runtime(settings: Settings, *, clock: Clock | None = None) -> Asy
                 queue_bytes_max=settings.queue_bytes_max,
                 queue_ms_max=settings.queue_ms_max,
             )
+            glances = Glances(pool, clock, histories, settings)
+            balances_now = BalancesNow(pool, clock, histories, settings)
             try:
-                yield Runtime(settings, engine, pool, clock, histories, digests, Cursors(digests), pipe)
+                yield Runtime(
+                    settings,
+                    engine,
+                    pool,
+                    clock,
+                    histories,
+                    digests,
+                    Cursors(digests),
+                    pipe,
+                    glances,
+                    balances_now,
+                )
             finally:
                 await pipe.stop()
+                await glances.stop()
+                await balances_now.stop()
     finally:
         await engine.dispose()

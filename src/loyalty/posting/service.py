@@ -1,7 +1,5 @@
-"""What was posted, read back: a purchase by receipt or id, a decision, an entry, a member's balances, what waits for
-a second person, what is frozen.
-
-Nothing is locked. What a till asks all day, the balances, is read on the road's own connections in one statement.
+"""What was posted, read back: a purchase by receipt or id, a decision, an entry, what waits for a second person,
+what is frozen. Nothing is locked.
 """
 
 from collections.abc import Collection
@@ -18,11 +16,8 @@ from loyalty.base.database import reading
 from loyalty.base.schema import ID
 from loyalty.ledger import service as ledger
 from loyalty.ledger.rollforward import RollForward
-from loyalty.ledger.store import Held
 from loyalty.ledger.tables import accounts, blocks, decisions, entries, postings
-from loyalty.ledger.types import Account, Balances, Lot
 from loyalty.members.cells import cell_of
-from loyalty.members.types import MemberNotFound
 from loyalty.posting import store
 from loyalty.posting.book import Pin, Proposal
 from loyalty.posting.commands import MemberRef, ReceiptName
@@ -249,25 +244,15 @@ async def entry(connection: AsyncConnection, program_id: UUID, id: UUID, cells: 
     return PostedEntry(*values)
 
 
-# A member by its identifier, or by its id and cell: see `_named`.
-_WHO = """who AS MATERIALIZED (
+_PIN = """
+WITH who AS MATERIALIZED (
     SELECT cell, member_id AS id FROM identifiers WHERE program_id = $1 AND kind = $2 AND value = $3
     UNION ALL SELECT $5::smallint, $4::uuid WHERE $4::uuid IS NOT NULL
-)"""
-_PIN = f"""
-WITH {_WHO}
+)
 SELECT p.version, p.hash, p.failed, p.locked_until FROM who, LATERAL (
     SELECT * FROM member_pins WHERE program_id = $1 AND cell = who.cell AND member_id = who.id OFFSET 0) p
 WHERE NOT EXISTS (SELECT FROM idempotency_records WHERE program_id = $1 AND scope = $6 AND key = $7)
 """
-
-
-def _named(member: MemberRef, cells: int) -> tuple[str | None, str | None, UUID | None, int | None]:
-    """Kind and value of the identifier that names a member, or the id and its cell: $2 to $5 of who it is."""
-    named, id = member.identifier, member.id
-    if named is not None:
-        return named.kind.value, named.value, None, None
-    return None, None, id, None if id is None else cell_of(id, cells)
 
 
 async def kept_pin(
@@ -277,71 +262,17 @@ async def kept_pin(
 
     None where that would tell nothing: there is none, or the request under this key was answered before.
     """
-    who = _named(member, runtime.settings.cells)
+    named, id = member.identifier, member.id
+    if named is not None:
+        who = (named.kind.value, named.value, None, None)
+    else:
+        who = (None, None, id, None if id is None else cell_of(id, runtime.settings.cells))
     async with store.snapshot(runtime.pool, program_id) as connection:
         row = await connection.fetchrow(_PIN, program_id, *who, scope, key)
     if row is None:
         return None, False
     pin = Pin(*row)
     return pin, pin.locked_until is not None and await runtime.now(program_id) < pin.locked_until
-
-
-_BALANCES = f"""
-WITH {_WHO}, m AS MATERIALIZED (
-    SELECT f.* FROM who, LATERAL (
-        SELECT * FROM members WHERE program_id = $1 AND cell = who.cell AND id = who.id OFFSET 0) f
-)
-SELECT
-  (SELECT merged_into IS NULL FROM m),
-  (SELECT number FROM configurations WHERE program_id = $1 ORDER BY number DESC LIMIT 1),
-  (SELECT now_at FROM sandbox_clocks WHERE program_id = $1),
-  ARRAY(SELECT ROW(a.id, a.owner_id, a.points_currency, a.seq, a.pending, a.available, a.held, a.debt,
-                   a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id, a.slides, a.idles_at,
-                   ARRAY(SELECT ROW(l.id, l.account_id, l.parent_lot_id, l.issuing_entry_id, l.decision_id, l.points,
-                                    l.vintage_at, l.policy_number, l.issued_activates_at, l.issued_expires_at,
-                                    l.activates_at, l.expires_at, l.arrived_at, l.slides, l.issued, l.pending,
-                                    l.available, l.held, l.redeemed, l.expired, l.revoked, l.transferred, l.deficit)
-                         FROM lots l
-                         WHERE l.program_id = $1 AND l.cell = m.cell AND l.account_id = a.id AND l.is_open
-                         ORDER BY l.vintage_at),
-                   ARRAY(SELECT {store.HOLD} FROM holds h
-                         WHERE a.held > 0 AND h.program_id = $1 AND h.cell = m.cell AND h.account_id = a.id
-                            AND h.state = 'open'
-                         ORDER BY h.held_at))
-        FROM m, LATERAL (
-            SELECT * FROM accounts WHERE program_id = $1 AND cell = m.cell AND owner_id = m.id
-            ORDER BY points_currency OFFSET 0) a)
-"""
-
-
-async def balances_now(runtime: Runtime, program_id: UUID, member: MemberRef) -> Balances | None:
-    """What a member holds now; None for one who was merged into another, to be resolved first.
-
-    Raises: MemberNotFound.
-    """
-    who = _named(member, runtime.settings.cells)
-    async with store.snapshot(runtime.pool, program_id) as connection:
-        row = await connection.fetchrow(_BALANCES, program_id, *who)
-        assert row is not None, "a statement without a table of its own"
-        unmerged, number, clock, held = row
-        history = await runtime.histories.of(connection, program_id)
-        if not history.empty and number != history.now.number:
-            history = await runtime.histories.refresh(connection, program_id)
-    if unmerged is None or history.empty:
-        raise MemberNotFound
-    if not unmerged:
-        return None
-    now = clock or runtime.clock.now()
-    in_force = history.at(now)
-    stored = {
-        account[2]: Held(
-            Account(*account[:14]),
-            {lot[0]: Lot(*lot) for lot in account[14]},
-            [store.hold_of(hold) for hold in account[15]],
-        )
-        for account in held
-    }
-    return Balances(now, None, ledger.settled(stored, in_force.currencies.values(), in_force.zone, now))
 
 
 # The decision and the activity that a natural key stands for.

@@ -70,7 +70,7 @@ CONNECTION_SETTINGS = {
 
 
 # What the moment is to blame for: running again may go well.
-_OF_THE_MOMENT = (
+OF_THE_MOMENT = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.PostgresConnectionError,
@@ -90,7 +90,7 @@ TOO_SLOW = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
 
 def may_be_run_again(error: Exception) -> bool:
     """Whether the moment was at fault, not what we wrote: asyncpg says ValueError of a value it cannot send."""
-    return isinstance(error, _OF_THE_MOMENT) and not isinstance(error, ValueError)
+    return isinstance(error, OF_THE_MOMENT) and not isinstance(error, ValueError)
 
 
 @contextlib.asynccontextmanager
@@ -144,6 +144,11 @@ async def left_clean(connection: Connection) -> None:
         raise asyncpg.InterfaceError("returned inside a transaction")
 
 
+ACCOUNT = """a.id, a.owner_id, a.points_currency, a.seq, a.pending, a.available, a.held, a.debt, a.active_at,
+    a.next_due_at, a.first_entry_id, a.last_entry_id, a.slides, a.idles_at"""
+LOT = """ROW(l.id, l.account_id, l.parent_lot_id, l.issuing_entry_id, l.decision_id, l.points, l.vintage_at,
+    l.policy_number, l.issued_activates_at, l.issued_expires_at, l.activates_at, l.expires_at, l.arrived_at,
+    l.slides, l.issued, l.pending, l.available, l.held, l.redeemed, l.expired, l.revoked, l.transferred, l.deficit)"""
 HOLD = """ROW(h.id, h.account_id, h.held_at, h.lapses_at, h.parts::text, h.good_until, h.captured, h.state,
     h.ended_at, h.owner_id, h.points_currency, h.points, h.deadlines::text, h.reference, h.till, h.location, h.reward,
     h.quantity, h.priced_by)"""
@@ -187,8 +192,7 @@ SELECT
   ARRAY(SELECT ROW(m.id, m.status, m.enrolled_at, m.merged_into)
         FROM ids, LATERAL (
             SELECT * FROM members WHERE program_id = $1 AND cell = ids.cell AND id = ids.member_id OFFSET 0) m),
-  ARRAY(SELECT ROW(a.id, a.owner_id, a.points_currency, a.seq, a.pending, a.available, a.held, a.debt,
-                   a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id, a.slides, a.idles_at)
+  ARRAY(SELECT ROW({ACCOUNT})
         FROM ids, LATERAL (
             SELECT * FROM accounts WHERE program_id = $1 AND cell = ids.cell AND owner_id = ids.member_id
             ORDER BY points_currency OFFSET 0) a),
@@ -318,10 +322,6 @@ def _hold_name(book: Book, name: tuple[str, str, str], held: ActivityKey) -> Non
         book.names_of[held.activity_id] = name
 
 
-_LOT = """ROW(l.id, l.account_id, l.parent_lot_id, l.issuing_entry_id, l.decision_id, l.points, l.vintage_at,
-    l.policy_number, l.issued_activates_at, l.issued_expires_at, l.activates_at, l.expires_at, l.arrived_at,
-    l.slides, l.issued, l.pending, l.available, l.held, l.redeemed, l.expired, l.revoked, l.transferred, l.deficit)"""
-
 DEEP = f"""
 WITH acts AS MATERIALIZED (
     SELECT a.* FROM unnest($2::uuid[], $3::smallint[]) u(id, cell), LATERAL (
@@ -360,21 +360,20 @@ SELECT
   ARRAY(SELECT ROW(id, decision_id, awarded_by, member_id, occurred_at, recorded_at, location, channel, till,
                    amount_minor, content::text) FROM acts),
   ARRAY(SELECT ROW(id, kind, detail, answer_status, answer) FROM found),
-  ARRAY(SELECT {_LOT} FROM found d, LATERAL (
+  ARRAY(SELECT {LOT} FROM found d, LATERAL (
             SELECT * FROM lots WHERE program_id = $1 AND cell = d.cell AND decision_id = d.id OFFSET 0) l),
-  ARRAY(SELECT {_LOT}
+  ARRAY(SELECT {LOT}
         FROM whole a, LATERAL (
             SELECT * FROM lots WHERE program_id = $1 AND cell = a.cell AND account_id = a.id AND is_open
             ORDER BY vintage_at OFFSET 0) l),
-  ARRAY(SELECT ROW(a.id, a.owner_id, a.points_currency, a.seq, a.pending, a.available, a.held, a.debt,
-                   a.active_at, a.next_due_at, a.first_entry_id, a.last_entry_id, a.slides, a.idles_at) FROM accs a),
+  ARRAY(SELECT ROW({ACCOUNT}) FROM accs a),
   ARRAY(SELECT ROW(m.id, m.status, m.enrolled_at, m.merged_into) FROM owners o, LATERAL (
             SELECT * FROM members WHERE program_id = $1 AND cell = o.cell AND id = o.id OFFSET 0) m),
   ARRAY(SELECT {HOLD}
         FROM whole a, LATERAL (
             SELECT * FROM holds WHERE program_id = $1 AND cell = a.cell AND account_id = a.id AND state = 'open'
             ORDER BY held_at OFFSET 0) h),
-  ARRAY(SELECT {_LOT} FROM unnest($9::uuid[], $10::smallint[]) u(id, cell), LATERAL (
+  ARRAY(SELECT {LOT} FROM unnest($9::uuid[], $10::smallint[]) u(id, cell), LATERAL (
             SELECT * FROM lots WHERE program_id = $1 AND cell = u.cell AND id BETWEEN u.id AND u.id
             ORDER BY id OFFSET 0) l),
   ARRAY(SELECT ROW(a.id, r.amount_minor, r.complete, r.lines::text, r.taken::text, r.given::text) FROM acts a, LATERAL (
@@ -384,7 +383,7 @@ SELECT
                    location, channel, till, reference, state, redeemed_at, changed_at, decision_id, entry_id,
                    changed_by)
         FROM reds),
-  ARRAY(SELECT {_LOT} FROM reds r, LATERAL json_array_elements(r.parts) p, LATERAL (
+  ARRAY(SELECT {LOT} FROM reds r, LATERAL json_array_elements(r.parts) p, LATERAL (
             SELECT * FROM lots WHERE program_id = $1 AND cell = r.cell AND id BETWEEN (p->>0)::uuid AND (p->>0)::uuid
             ORDER BY id OFFSET 0) l),
   ARRAY(SELECT ROW(s.reward, s.stock)
@@ -411,7 +410,7 @@ SELECT
         FROM unnest($21::uuid[], $22::smallint[], $23::date[]) u(id, cell, since), LATERAL (
             SELECT * FROM member_days WHERE program_id = $1 AND cell = u.cell AND member_id = u.id AND day >= u.since
             OFFSET 0) d),
-  ARRAY(SELECT {_LOT} FROM unnest($24::uuid[], $25::smallint[], $26::timestamptz[]) u(id, cell, since), LATERAL (
+  ARRAY(SELECT {LOT} FROM unnest($24::uuid[], $25::smallint[], $26::timestamptz[]) u(id, cell, since), LATERAL (
             SELECT * FROM lots WHERE program_id = $1 AND cell = u.cell AND account_id = u.id AND expired > 0
                AND expires_at > u.since
             OFFSET 0) l),

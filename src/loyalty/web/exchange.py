@@ -1,7 +1,11 @@
 """What is known of one request while it is served, and of its answer afterwards."""
 
+from collections.abc import Callable
 from time import perf_counter_ns
 from uuid import UUID
+
+Write = Callable[[int, bytes, bytes], bool]
+"""Sends an answer in one piece: status, header lines, body. False when it must be sent by ASGI messages."""
 
 
 class Exchange:
@@ -16,9 +20,10 @@ class Exchange:
         "route",
         "started_ns",
         "status",
+        "write",
     )
 
-    def __init__(self, request_id: str, method: str) -> None:
+    def __init__(self, request_id: str, method: str, write: Write | None = None) -> None:
         self.request_id = request_id
         self.method = method
         self.started_ns = perf_counter_ns()
@@ -27,3 +32,4 @@ class Exchange:
         self.program_id: UUID | None = None
         self.credential_id: UUID | None = None
         self.status = 0
+        self.write = write

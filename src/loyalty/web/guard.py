@@ -31,7 +31,9 @@ from loyalty.web.exchange import Exchange
 from loyalty.web.metrics import Metrics
 from loyalty.web.types import HostNotServed, IncompleteBody, InternalError, MalformedRequest, RouteNotFound
 
-EXCHANGE = "loyalty.exchange"  # key of the Exchange in an ASGI scope
+# Keys in an ASGI scope.
+EXCHANGE = "loyalty.exchange"  # of the Exchange
+WRITE = "loyalty.write"  # of what our own server offers to send an answer with
 
 HEADER_BYTES_MAX = 32 * 1024
 HEADERS_MAX = 100
@@ -87,7 +89,7 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.application(scope, receive, send)
             return
-        exchange = Exchange(f"{self._prefix}{next(self._count):x}", scope["method"])
+        exchange = Exchange(f"{self._prefix}{next(self._count):x}", scope["method"], scope.get(WRITE))
         scope[EXCHANGE] = exchange
 
         async def send_noted(message: Message) -> None:
@@ -184,8 +186,30 @@ _NO_SNIFF = (b"x-content-type-options", b"nosniff")
 _REPLAYED = (b"idempotent-replayed", b"true")
 
 
+_LINES = b"".join(b"%s: %s\r\n" % header for header in (_NO_STORE, _NO_SNIFF))
+_JSON_LINES, _PROBLEM_LINES = (_LINES + b"%s: %s\r\n" % header for header in (_JSON, _PROBLEM))
+
+
+def _sent_at_once(answer: Answer, exchange: Exchange) -> bool:
+    """Send an answer without headers of its own by the server's short way, if there is one; whether it was sent."""
+    if exchange.write is None or answer.headers or not answer.body or answer.status == 413:
+        return False
+    lines = b"%sx-request-id: %s\r\ncontent-length: %d\r\n%s" % (
+        _PROBLEM_LINES if answer.status >= 400 else _JSON_LINES,
+        exchange.request_id.encode(),
+        len(answer.body),
+        b"idempotent-replayed: true\r\n" if answer.replayed else b"",
+    )
+    if not exchange.write(answer.status, lines, answer.body):
+        return False
+    exchange.status = answer.status
+    return True
+
+
 async def send_answer(send: Send, answer: Answer, exchange: Exchange, receive: Receive) -> None:
     """Send an answer whole. One that refuses a body too large outlives what of the body is still under way."""
+    if _sent_at_once(answer, exchange):
+        return
     headers = [
         _NO_STORE,
         _NO_SNIFF,

@@ -116,7 +116,7 @@ async def read_balances(call: Call, member: MemberRef, query: BalancesQuery) -> 
     may happen until then.
     """
     if query.as_of is None and query.recorded_by is None:
-        found = await posting.balances_now(call.runtime, call.program_id, member)
+        found = await call.runtime.balances_now(call.program_id, member)
         if found is not None:
             return reply(found)
     async with reading(call.runtime.engine, call.program_id) as connection:

@@ -31,7 +31,6 @@ from loyalty.members.types import (
 )
 from loyalty.posting.answers import MemberAnswer
 from loyalty.posting.commands import AddIdentifier, Answer, ChangeMember, Enrol, EraseMember, MemberRef
-from loyalty.posting.service import balances_now
 from loyalty.web.api import wire
 from loyalty.web.api.naming import named
 from loyalty.web.edge import Call, get, patch, post, reply
@@ -105,7 +104,7 @@ async def look_up_member(call: Call, body: wire.LookupBody) -> Answer:
         )
     candidates: list[Candidate] = []
     for one in found.candidates:
-        held = await balances_now(call.runtime, call.program_id, MemberRef(id=one.id))
+        held = await call.runtime.balances_now(call.program_id, MemberRef(id=one.id))
         balances = () if held is None else held.balances
         candidates.append(Candidate(one.id, one.status, one.name, one.identifiers, balances))
     return reply(LookupAnswer(tuple(candidates), found.read_as))

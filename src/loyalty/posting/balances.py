@@ -1,0 +1,122 @@
+"""What members hold now: what tills and apps ask all day. Those who are asked for at one moment are read at once."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from loyalty.base.clock import Clock
+from loyalty.base.settings import Settings
+from loyalty.base.together import Together
+from loyalty.ledger import service as ledger
+from loyalty.ledger.store import Held
+from loyalty.ledger.types import Account, Balances, Lot
+from loyalty.members.cells import cell_of
+from loyalty.members.types import MemberNotFound
+from loyalty.posting import store
+from loyalty.posting.commands import MemberRef
+from loyalty.posting.histories import Histories
+
+_BALANCES = f"""
+WITH who AS MATERIALIZED (
+    SELECT u.place, i.cell, i.member_id AS id
+    FROM unnest($2::integer[], $3::text[], $4::text[]) u(place, kind, value), LATERAL (
+        SELECT * FROM identifiers WHERE program_id = $1 AND kind = u.kind AND value BETWEEN u.value AND u.value
+        ORDER BY value OFFSET 0) i
+    UNION ALL SELECT * FROM unnest($5::integer[], $6::smallint[], $7::uuid[])
+)
+SELECT
+  who.place,
+  m.merged_into IS NULL,
+  (SELECT number FROM configurations WHERE program_id = $1 ORDER BY number DESC LIMIT 1),
+  (SELECT now_at FROM sandbox_clocks WHERE program_id = $1),
+  ARRAY(SELECT ROW({store.ACCOUNT},
+                   ARRAY(SELECT {store.LOT} FROM lots l
+                         WHERE l.program_id = $1 AND l.cell = who.cell AND l.account_id = a.id AND l.is_open
+                         ORDER BY l.vintage_at),
+                   ARRAY(SELECT {store.HOLD} FROM holds h
+                         WHERE a.held > 0 AND h.program_id = $1 AND h.cell = who.cell AND h.account_id = a.id
+                            AND h.state = 'open'
+                         ORDER BY h.held_at))
+        FROM (SELECT * FROM accounts WHERE program_id = $1 AND cell = who.cell AND owner_id = who.id
+              ORDER BY points_currency OFFSET 0) a)
+FROM who, LATERAL (SELECT * FROM members WHERE program_id = $1 AND cell = who.cell AND id = who.id OFFSET 0) m
+"""
+
+
+class BalancesNow:
+    """The balances that one process reads."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        clock: Clock,
+        histories: Histories,
+        settings: Settings,
+    ) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._histories = histories
+        self._cells = settings.cells
+        self._together = Together(
+            self._all, waiting_max=settings.queue_max, waiting_ms_max=settings.queue_ms_max
+        )
+
+    async def __call__(self, program_id: UUID, member: MemberRef) -> Balances | None:
+        """What a member holds now; None for one who was merged into another, to be resolved first.
+
+        Raises: MemberNotFound, ServerBusy, DatabaseUnavailable.
+        """
+        return await self._together(program_id, member)
+
+    async def stop(self) -> None:
+        """End what is under way."""
+        await self._together.stop()
+
+    async def _all(
+        self, program_id: UUID, members: Sequence[MemberRef]
+    ) -> list[Balances | MemberNotFound | None]:
+        told: list[Balances | MemberNotFound | None] = [MemberNotFound() for _ in members]
+        async with store.snapshot(self._pool, program_id) as connection:
+            rows = await connection.fetch(_BALANCES, program_id, *self._named(members))
+            if not rows:
+                return told
+            number = rows[0][2]
+            history = await self._histories.of(connection, program_id)
+            if not history.empty and number != history.now.number:
+                history = await self._histories.refresh(connection, program_id)
+        if history.empty:
+            return told
+        now = rows[0][3] or self._clock.now()
+        in_force = history.at(now)
+        for place, unmerged, _, _, accounts in rows:
+            if not unmerged:
+                told[place] = None
+                continue
+            stored = {row[2]: _held(row) for row in accounts}
+            settled = ledger.settled(stored, in_force.currencies.values(), in_force.zone, now)
+            told[place] = Balances(now, None, settled)
+        return told
+
+    def _named(self, members: Sequence[MemberRef]) -> tuple[list[Any], ...]:
+        """Places, kinds and values of those named by an identifier; places, cells and ids of the others."""
+        named: tuple[list[Any], ...] = ([], [], [], [], [], [])
+        for place, member in enumerate(members):
+            if member.identifier is not None:
+                row, columns = (place, member.identifier.kind.value, member.identifier.value), named[:3]
+            else:
+                assert member.id is not None
+                row, columns = (place, cell_of(member.id, self._cells), member.id), named[3:]
+            for column, value in zip(columns, row, strict=True):
+                column.append(value)
+        return named
+
+
+def _held(row: tuple[Any, ...]) -> Held:
+    *account, lots, holds = row
+    return Held(
+        Account(*account),
+        {lot[0]: Lot(*lot) for lot in lots},
+        [store.hold_of(hold) for hold in holds],
+    )
