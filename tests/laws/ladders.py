@@ -53,6 +53,13 @@ class Place:
     looked: datetime
     judged: tuple[datetime, int]  # of a configuration, since when and its number
     given: tuple[int, datetime, datetime | None] | None = None  # a place by hand, from and until when
+    steps: list[tuple[datetime, str | None]] = field(default_factory=list)  # since when which tier counted
+
+    def note(self, at: datetime, *, anew: bool = False) -> None:
+        """Write down which tier counts since an instant, if it is another than before."""
+        tier = name(self.ladder, held(self))
+        if anew or tier != (self.steps[-1][1] if self.steps else None):
+            self.steps.append((at, tier))
 
 
 def begin_of(on: date, unit: str) -> date:
@@ -106,13 +113,23 @@ def pass_days(place: Place, days: Days, until: datetime, zone: ZoneInfo) -> bool
     last = min(until.astimezone(zone).date(), max(done) + timedelta(days=reach) + ONE)
     on = place.looked.astimezone(zone).date() + ONE
     while on <= last and midnight(on, zone) <= until:
+        changed |= end_of_given(place, midnight(on, zone))
         if reviewed_on(period, on) and (now := carried(place.ladder, days, on)) != place.earned:
             place.earned, changed = now, True
+            place.note(midnight(on, zone))
         on += ONE
-    if place.given is not None and place.given[2] is not None and place.given[2] <= until:
-        place.given, changed = None, True
+    changed |= end_of_given(place, until)
     place.looked = max(place.looked, until)
     return changed
+
+
+def end_of_given(place: Place, until: datetime) -> bool:
+    """What was given by hand ends, if it does by an instant."""
+    if place.given is None or (end := place.given[2]) is None or end > until:
+        return False
+    place.given = None
+    place.note(end)
+    return True
 
 
 def held(place: Place) -> int:

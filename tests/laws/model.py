@@ -210,6 +210,7 @@ class Model:
     def __init__(self, configuration: JSON, now: datetime) -> None:
         self.now = now
         self.history: list[tuple[datetime, JSON]] = [(now, configuration)]
+        self.published = [now]  # when each was
         self.members: dict[int, Member] = {}
         self.identifiers: dict[tuple[str, str], int] = {}
         self.receipts: dict[tuple[str, str], Purchase | None] = {}  # None: cancelled unseen
@@ -270,6 +271,7 @@ class Model:
         if (old["money"], old["zone"]) != (new["money"], new["zone"]) or not kept:
             raise No(409, "configuration_fixed")
         self.history.append((max(effective or self.now, self.now), configuration))
+        self.published.append(self.now)
 
     def move_clock(self, to: datetime) -> None:
         if to < self.now:
@@ -417,6 +419,7 @@ class Model:
                     place.ladder, place.judged, changed = after, then, True
                     place.earned = ladders.carried(after, member.did, then[0].astimezone(self.zone).date())
                     place.looked = max(place.looked, then[0])
+                    place.note(then[0], anew=current is None)
                 current = after
             assert place is not None
             changed |= ladders.pass_days(place, member.did, self.now, self.zone)
@@ -433,13 +436,17 @@ class Model:
         return max(begun) if begun else (self.history[0][0], 0)
 
     def judging_since(self, judged: tuple[datetime, int]) -> list[tuple[datetime, int]]:
-        """What came in force after a configuration was, up to now; of one instant the last published."""
+        """What came in force after a configuration was, up to now; plans that were replaced before are left out."""
         behind = sorted(
             (since, n)
             for n, (since, _) in enumerate(self.history)
             if judged < (since, n) and since <= self.now
         )
-        return list({since: (since, n) for since, n in behind}.values())
+        return [
+            (since, n)
+            for place, (since, n) in enumerate(behind)
+            if not any(one == since and self.published[m] < since for one, m in behind[place + 1 : place + 2])
+        ]
 
     def ladder(self, judged: tuple[datetime, int], tier_set: str) -> JSON | None:
         sets = self.history[judged[1]][1].get("tier_sets", ())
@@ -465,20 +472,44 @@ class Model:
             now = ladders.carried(ladder, member.did, self.today())
             if now > place.earned or (back and ladder["returns"] == "at_once"):
                 place.earned = now
+                place.note(self.now)
 
     def tiers_at(self, member: Member, at: datetime) -> dict[str, list[str]]:
-        """By ladder in force, the tiers that a member had, as far as is known now."""
+        """By ladder in force then, the tiers that a member had, or had by all that is known now."""
         self.look(member)
         on, found = at.astimezone(self.zone).date(), dict[str, list[str]]()
-        for ladder in self.present.get("tier_sets", ()):
-            place = member.places[ladder["id"]]
-            now = ladders.held(place)
-            if on < self.today():
+        late = on < self.today()
+        for ladder in (self.then(at) if late else self.present).get("tier_sets", ()):
+            place, names = member.places.get(ladder["id"]), [tier["id"] for tier in ladder["tiers"]]
+            if late:
                 now = ladders.carried(ladder, member.did, on)
-                if place.given and place.given[1] <= at and (place.given[2] is None or at < place.given[2]):
-                    now = max(now, place.given[0])
-            found[ladder["id"]] = [tier["id"] for tier in ladder["tiers"][: now + 1]]
+                had = {self.step_at(ladder["id"], place, at), self.given_at(ladder["id"], place, at)}
+                now = max([now, *(names.index(tier) for tier in had if tier in names)])
+            else:
+                assert place is not None
+                now = ladders.held(place)
+            found[ladder["id"]] = names[: now + 1]
         return found
+
+    def step_at(self, tier_set: str, place: ladders.Place | None, at: datetime) -> str | None:
+        """The tier that counted at an instant, on a ladder that was not left out since it was reached."""
+        before = [step for step in (place.steps if place else ()) if step[0] <= at]
+        return before[-1][1] if before and self.never_left_out(tier_set, before[-1][0], at) else None
+
+    def never_left_out(self, tier_set: str, first: datetime, last: datetime) -> bool:
+        between = self.judging_since(self.judging(first))
+        return all(self.ladder(one, tier_set) for one in between if one[0] <= last)
+
+    def given_at(self, tier_set: str, place: ladders.Place | None, at: datetime) -> str | None:
+        """The tier by hand that counts now, if it did then."""
+        if (
+            place is None
+            or place.given is None
+            or not any(one["id"] == tier_set for one in self.present.get("tier_sets", ()))
+        ):
+            return None
+        which, since, until = place.given
+        return ladders.name(place.ladder, which) if since <= at and (until is None or at < until) else None
 
     def standing(self, member: Member) -> list[tuple[Any, ...]]:
         return [
@@ -498,6 +529,7 @@ class Model:
             raise No(422, "tier_invalid")
         self.look(member)
         member.places[tier_set].given = None if tier is None else (names.index(tier), self.now, until)
+        member.places[tier_set].note(self.now)
         return self.standing(member)
 
     # --- lots -----------------------------------------------------------------------------------------------

@@ -453,7 +453,7 @@ class Shop:
     def _take_configuration(self) -> None:
         """What is published is in force from the next batch on."""
         if self.book.published is not None:
-            self._published.append(Published(*self.book.published))
+            self._published.append(Published(*self.book.published, self.book.now))
             self.book.history = History(self._published)
             self.book.published = None
 

@@ -195,6 +195,39 @@ def test_a_late_purchase_is_judged_by_the_tier_of_its_day_as_known_now() -> None
     assert shop.done(purchase("R-5", 30_000, at=before), purchase("R-6", 1_000, at=before)).earned == 20
 
 
+def test_a_late_purchase_has_the_tier_that_was_given_for_its_day_also_once_that_has_ended() -> None:
+    shop = opened(BASE, DOUBLE, policies={"late_days_max": 365})
+    shop.done(give_tier("silver", MAY + timedelta(days=30)))
+    shop.now = MAY + timedelta(days=40)
+    during, after = (MAY + timedelta(days=days) for days in (29, 31))
+    assert shop.done(purchase("R-1", 1_000, at=during)).earned == 20
+    assert shop.done(purchase("R-2", 1_000, at=after)).earned == 10
+    shop.done(give_tier("silver"))
+    shop.now += timedelta(days=2)
+    shop.done(give_tier(None))
+    shop.now += timedelta(days=2)
+    assert shop.done(purchase("R-3", 1_000, at=MAY + timedelta(days=41))).earned == 20
+    assert shop.done(purchase("R-4", 1_000, at=MAY + timedelta(days=43))).earned == 10
+
+
+def test_a_late_purchase_is_judged_on_the_ladder_of_its_day() -> None:
+    shop = opened(BASE, DOUBLE, ladders=(ladder(grace_days=7),), policies={"late_days_max": 365})
+    shop.done(purchase("R-1", 28_000, at=MAY))
+    shop.now = datetime(2026, 8, 3, 12, tzinfo=UTC)
+    harder = ladder(grace_days=7, tiers=(Tier("silver", "Silver", 90_000), Tier("gold", "Gold", 99_000)))
+    shop.done(Publish(program(BASE, DOUBLE, tier_sets=(harder,), policies={"late_days_max": 365})))
+    on_time, late = (purchase(name, 1_000, at=shop.now + timedelta(days=5)) for name in ("R-2", "R-3"))
+    shop.now += timedelta(days=5)
+    assert shop.done(on_time).earned == 20, "in grace until the 10th"
+    shop.now += timedelta(days=9)
+    assert shop.done(late).earned == 20
+    assert shop.done(purchase("R-4", 1_000, at=shop.now)).earned == 10
+    assert shop.done(purchase("R-5", 1_000, at=shop.now - timedelta(days=1))).earned == 10
+    shop.done(Publish(program(BASE, policies={"late_days_max": 365})))
+    shop.now += timedelta(days=1)
+    assert shop.done(purchase("R-6", 1_000, at=MAY + timedelta(days=1))).earned == 20, "left out since"
+
+
 def test_without_tiers_rules_that_ask_for_one_give_nothing_to_guests() -> None:
     shop = opened(BASE, DOUBLE)
     guest = shop.done(purchase("R-1", 1_000, of=None, at=MAY))
@@ -287,6 +320,25 @@ def test_a_ladder_taken_away_and_brought_back_begins_anew() -> None:
     shop.now = MAY + timedelta(days=1)
     shop.done(Publish(program(tier_sets=(ladder(),))))
     assert tier(shop.done(purchase("R-3", 1, at=shop.now))) == "silver"
+
+
+def test_a_ladder_taken_away_and_brought_back_while_a_clock_stands_places_who_bought_meanwhile() -> None:
+    shop = opened()
+    shop.done(Publish(program()), purchase("R-1", 30_000, at=MAY), Publish(program(tier_sets=(ladder(),))))
+    assert shop.done(Settle(member(shop))).status == 200
+    assert moves(shop) == [("2026-05-04", "silver", "changed")]
+
+
+def test_what_was_earned_before_a_ladder_was_taken_away_does_not_count_for_a_day_after_it_is_back() -> None:
+    shop = opened(BASE, DOUBLE, policies={"late_days_max": 365})
+    shop.done(purchase("R-1", 30_000, at=MAY))
+    shop.now = datetime(2026, 11, 2, 12, tzinfo=UTC)
+    shop.done(Publish(program(BASE, policies={"late_days_max": 365})))
+    shop.now += timedelta(days=2)
+    back = program(BASE, DOUBLE, tier_sets=(ladder(),), policies={"late_days_max": 365})
+    shop.done(Publish(back))
+    shop.now += timedelta(days=2)
+    assert shop.done(purchase("R-2", 1_000, at=shop.now - timedelta(days=1))).earned == 10
 
 
 def test_who_joins_stands_on_the_lowest_tier_that_asks_for_nothing() -> None:

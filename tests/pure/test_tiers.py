@@ -335,7 +335,7 @@ def test_the_days_that_a_past_day_asks_for_reach_back_through_every_window_that_
     of, on = ladder(period=Anniversary(months=12)), date(2026, 12, 1)
     member = Member(of).spends(700, date(2025, 2, 10))  # gold to the end of the second year, 30 January 2027
     known = [day for day in member.days.values() if day.on >= remembered_since(of, on)]
-    assert as_of(of, member.standing, known, midnight(on, BERLIN), BERLIN) == "gold"
+    assert as_of(of, member.standing, known, (), midnight(on, BERLIN), BERLIN) == "gold"
 
 
 def test_days_that_leave_a_window_together_are_one_step() -> None:
@@ -344,7 +344,7 @@ def test_days_that_leave_a_window_together_are_one_step() -> None:
     member = Member(of, date(2024, 12, 1)).spends(1_200, date(2025, 1, 13))
     member.spends(400, date(2025, 1, 29)).spends(260, date(2025, 1, 31))
     for on, tier in ((date(2025, 2, 28), "platinum"), (date(2025, 3, 1), None)):
-        told = as_of(of, member.standing, tuple(member.days.values()), midnight(on, BERLIN), BERLIN)
+        told = as_of(of, member.standing, tuple(member.days.values()), (), midnight(on, BERLIN), BERLIN)
         assert told == member.goes_to(on, 0).tier == tier
 
 
@@ -622,7 +622,7 @@ def test_what_is_said_of_a_day_long_after_is_what_was_held_at_its_end(
     days = tuple(member.days.values())[::-1]
     for on, tier in held.items():
         known = [day for day in days if day.on >= remembered_since(of, on)]
-        assert as_of(of, Standing(of.id, START), known, midnight(on, BERLIN), BERLIN) == tier
+        assert as_of(of, Standing(of.id, START), known, (), midnight(on, BERLIN), BERLIN) == tier
 
 
 # --- what cannot be published -----------------------------------------------------------------------------------

@@ -39,9 +39,15 @@ from loyalty.posting.returned import Part
 from loyalty.programs.types import SandboxClock
 from loyalty.rewards.types import Redemption, RedemptionNotFound
 from loyalty.rules.types import CounterKey, Evaluation
-from loyalty.tiers.types import Day, Move, Standing
+from loyalty.tiers.types import Day, Move, Standing, Step
 
 ActivityName = tuple[str, str, str]  # kind, source, external_id
+
+
+MovesMade = tuple[UUID, str, UUID, tuple[Move, ...]]
+"""Whose, on which ladder, by which decision, and the moves."""
+StepKey = tuple[UUID, str, int]
+"""The decision that made a step, its ladder, its place among those of both: in the order of recording."""
 
 
 class Keys(Struct):
@@ -67,6 +73,7 @@ class Keys(Struct):
     proposals: set[UUID] = field(default_factory=set[UUID])
     standings: bool = False  # of all members that are read
     days: dict[UUID, date] = field(default_factory=dict[UUID, date])  # of members, since when
+    steps: set[UUID] = field(default_factory=set[UUID])  # members whose steps on ladders count
     noticed: set[tuple[UUID, date]] = field(default_factory=set[tuple[UUID, date]])  # who, of which night
 
     @staticmethod
@@ -113,6 +120,7 @@ class Keys(Struct):
             or self.identified
             or self.proposals
             or self.days
+            or self.steps
             or self.noticed
         )
 
@@ -357,6 +365,8 @@ class Book:
         self.days_since: dict[UUID, date] = {}  # from which date on the days of a member are all here
         self.days: dict[UUID, dict[date, Day]] = {}
         self.unsure: set[UUID] = set()  # whose days a read may show with or without the batch before this one
+        self.stepped: set[UUID] = set()  # whose steps are all here
+        self.steps: dict[UUID, dict[StepKey, Step]] = {}
         self.notices: dict[UUID, set[Notice]] = {}  # of days to come, by member
         self.noticed: set[tuple[UUID, date]] = set()  # whose notices were read, and of which night
         # What this batch changes, for the writer: new rows, and rows that stood before.
@@ -386,9 +396,7 @@ class Book:
         self.changed_pins: set[UUID] = set()
         self.changed_standings: set[tuple[UUID, str]] = set()
         self.new_days: dict[tuple[UUID, date], Day] = {}  # what comes to each
-        self.new_moves: list[
-            tuple[UUID, str, UUID, tuple[Move, ...]]
-        ] = []  # whose, on which ladder, by which decision
+        self.new_moves: list[MovesMade] = []
         self.new_notices: list[tuple[UUID, UUID, Notice]] = []  # whose, by which decision
         self.audit: list[tuple[Submission, AuditLine]] = []
         self.published: tuple[int, datetime, Configuration] | None = None
@@ -436,6 +444,7 @@ class Book:
                 self.days_since[id], self.days[id] = before.days_since[id], dict(before.days[id])
             else:
                 self.unsure.add(id)
+        self.take_steps(before.new_moves)
         for id, _, notice in before.new_notices:
             self.notices.setdefault(id, set()).add(notice)
         for id, (_, activity) in (*before.new_activities.items(), *before.changed_activities.items()):
@@ -704,6 +713,17 @@ class Book:
             raise Needs(Keys(days={member_id: since}))
         return self.days[member_id]
 
+    def steps_of(self, member_id: UUID) -> dict[StepKey, Step]:
+        """The steps of a member on all ladders."""
+        if member_id not in self.stepped and member_id not in self.newcomers:
+            raise Needs(Keys(steps={member_id}))
+        return self.steps.get(member_id, {})
+
+    def take_steps(self, made: Iterable[MovesMade]) -> None:
+        """Steps that were made since they were read, or may have been."""
+        for member_id, tier_set, decision_id, moves in made:
+            add_steps(self.steps.setdefault(member_id, {}), tier_set, decision_id, moves)
+
     def told(self, member_id: UUID, night: date) -> set[Notice]:
         """What a member was told already, all of what was due to be told on a night."""
         if (member_id, night) not in self.noticed and member_id not in self.newcomers:
@@ -745,6 +765,13 @@ class Made(Struct, frozen=True):
     events: tuple[tuple[int, Event], ...]
 
 
+def add_steps(known: dict[StepKey, Step], tier_set: str, decision_id: UUID, moves: tuple[Move, ...]) -> None:
+    """Put behind the steps that a decision made before those that it makes now."""
+    before = sum(key[:2] == (decision_id, tier_set) for key in known)
+    for n, move in enumerate(moves, start=before + 1):
+        known[decision_id, tier_set, n] = Step(move.at, move.after)
+
+
 class Work:
     """One command's changes. `accept` lays them over the book; dropping it leaves the book as it was."""
 
@@ -771,7 +798,7 @@ class Work:
         self.standings: dict[tuple[UUID, str], Stands] = {}
         self.stood: dict[tuple[UUID, str], Stood] = {}  # what the decision notes of them
         self.did: dict[tuple[UUID, date], Day] = {}  # what comes to each day
-        self.moves: list[tuple[UUID, str, UUID, tuple[Move, ...]]] = []
+        self.moves: list[MovesMade] = []
         self.notices: list[tuple[UUID, UUID, Notice]] = []
         self.audit: list[AuditLine] = []
         self.new_names: dict[ActivityName, ActivityKey] = {}
@@ -993,6 +1020,14 @@ class Work:
                 days[on] = _sum(days.get(on), day)
         return list(days.values())
 
+    def steps(self, member_id: UUID, tier_set: str) -> list[Step]:
+        """A member's steps on one ladder, this command's with them, in their order."""
+        known = {} if member_id in self.new_members else dict(self.book.steps_of(member_id))
+        for id, ladder, decision_id, moves in self.moves:
+            if id == member_id:
+                add_steps(known, ladder, decision_id, moves)
+        return [known[key] for key in sorted(known) if key[1] == tier_set]
+
     def stood_of(self, member_id: UUID | None) -> tuple[Stood, ...]:
         """What the decision notes of tiers: those of the member it is about."""
         assert all(id == member_id for id, _ in self.stood), "a decision moves the tiers of its own member"
@@ -1095,6 +1130,7 @@ class Work:
                 days = book.days.setdefault(id, {})
                 days[on] = _sum(days.get(on), day)
         book.new_moves.extend(self.moves)
+        book.take_steps(self.moves)
         book.new_notices.extend(self.notices)
         for id, _, notice in self.notices:
             book.notices.setdefault(id, set()).add(notice)

@@ -4,8 +4,9 @@ A configuration is immutable once published; a purchase is judged by the one in 
 """
 
 from bisect import bisect_right
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from itertools import pairwise, takewhile
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -17,6 +18,8 @@ from loyalty.rewards.types import Catalogue
 from loyalty.rules.compile import Compiled, compile_ruleset
 from loyalty.rules.types import Ruleset, Terms
 from loyalty.tiers.types import TierSet, TierSets
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,6 +51,7 @@ class Published(Struct, frozen=True):
     number: int  # from 1, without gap
     effective_at: datetime  # the first one counts for everything before it too
     configuration: Configuration
+    published_at: datetime | None = None  # None: as it came in force
 
 
 class Loaded:
@@ -56,6 +60,7 @@ class Loaded:
     def __init__(self, published: Published) -> None:
         self.number = published.number
         self.effective_at = published.effective_at
+        self.published_at = published.published_at or published.effective_at
         self.settings = published.configuration.settings
         self.ruleset = published.configuration.ruleset
         self.rewards = published.configuration.rewards
@@ -95,6 +100,12 @@ class History:
         self._loaded = [Loaded(p) for p in published]
         self._by_instant = sorted(self._loaded, key=lambda one: (one.effective_at, one.number))
         self._effective = [one.effective_at for one in self._by_instant]
+        # Plans in whose place another came before their instant did.
+        self._withdrawn = {
+            one.number
+            for one, then in pairwise(self._by_instant)
+            if one.effective_at == then.effective_at and then.published_at < then.effective_at
+        }
 
     @property
     def empty(self) -> bool:
@@ -128,7 +139,24 @@ class History:
     def succession(self, number: int, until: datetime) -> list[Loaded]:
         """What came in force after the configuration `number` was, up to `until`, in that order."""
         behind = self._by_instant[self._by_instant.index(self._loaded[number - 1]) + 1 :]
-        return list({one.effective_at: one for one in behind if one.effective_at <= until}.values())
+        return [one for one in behind if one.effective_at <= until and one.number not in self._withdrawn]
+
+    def same_ladder(self, tier_set: str, number: int, instant: datetime) -> bool:
+        """Whether the ladder of a tier set was what it is in the configuration `number` from then until `instant`."""
+        ladder = self.numbered(number).ladders.get(tier_set)
+        return all(one.ladders.get(tier_set) == ladder for one in self.succession(number, instant))
+
+    def since(self, tier_set: str, instant: datetime) -> datetime:
+        """When the ladder of a tier set that is in force at `instant` came, and was never left out since.
+
+        Its own changes do not count.
+        """
+        run = takewhile(
+            lambda one: tier_set in one.ladders or one.number in self._withdrawn,
+            reversed(self.until(instant)),
+        )
+        first = min((one.effective_at for one in run), default=instant)
+        return LONG_AGO if first == self._effective[0] else first
 
     def before(self, instant: datetime) -> Loaded:
         """The configuration that was in force until `instant`, what came in force at it left out."""

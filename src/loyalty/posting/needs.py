@@ -205,6 +205,7 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
     }
     keys.proposals = {id for id in keys.proposals if cell_of(id, book.cells) in book.lanes}
     keys.owners = {id for id in keys.owners if cell_of(id, book.cells) in book.lanes}
+    keys.steps = {id for id in keys.steps if cell_of(id, book.cells) in book.lanes and id not in book.stepped}
     keys.noticed = {key for key in keys.noticed if cell_of(key[0], book.cells) in book.lanes}
     return keys
 
@@ -233,7 +234,10 @@ def _recorded(keys: Keys, book: Book, command: RecordPurchase) -> None:
     elif command.member is not None:
         always = bool(command.holds) or _due_at_once(book, command)
         _due(keys, book, command.member, always=always)
-        _days(keys, book, _named(book, command.member))
+        member_id = _named(book, command.member)
+        _days(keys, book, member_id)
+        if member_id is not None and book.history.laddered and _of_a_day_before(book, command):
+            keys.steps.add(member_id)
 
 
 def _given_back(keys: Keys, book: Book, command: ReturnPurchase) -> None:
@@ -254,6 +258,11 @@ def _member(keys: Keys, ref: MemberRef) -> None:
         keys.members.add(ref.id)
     elif ref.identifier is not None:
         keys.identifiers.add(ref.identifier)
+
+
+def _of_a_day_before(book: Book, command: RecordPurchase) -> bool:
+    zone = book.history.now.zone
+    return local_date(command.occurred_at, zone) < local_date(book.now, zone)
 
 
 def _due_at_once(book: Book, command: RecordPurchase) -> bool:
@@ -287,9 +296,9 @@ def _days(keys: Keys, book: Book, member_id: UUID | None) -> None:
 def _reviews(book: Book, member_id: UUID) -> bool:
     """Whether a member's tiers are to be reviewed, or placed on another ladder than they stand on."""
     history = book.history
-    for code, ladder in history.at(book.now).ladders.items():
+    for code in history.at(book.now).ladders:
         one = book.standings.get((member_id, code))
-        if one is None or history.numbered(one.judged_by).ladders.get(code) != ladder:
+        if one is None or not history.same_ladder(code, one.judged_by, book.now):
             return True
         if one.standing.next_review_at is not None and one.standing.next_review_at <= book.now:
             return True

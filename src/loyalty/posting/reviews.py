@@ -89,7 +89,7 @@ def _check(
             )
         if not 0 < judged_by <= history.now.number:
             continue  # named as not what the decisions say
-        if ladder is None or history.numbered(judged_by).ladders.get(standing.tier_set) != ladder:
+        if ladder is None or not history.same_ladder(standing.tier_set, judged_by, now):
             continue  # no ladder in force, or one that is to be looked at anew: what is due on it is not
         due = standing.next_review_at
         looked = now if due is None or due > now else due - _INSTANT

@@ -45,7 +45,7 @@ from loyalty.posting.returned import Part
 from loyalty.programs.types import ProgramNotFound, SandboxClock
 from loyalty.rewards.types import Redemption, RedemptionState
 from loyalty.rules.types import CounterKey
-from loyalty.tiers.types import Day, Manual, Standing
+from loyalty.tiers.types import Day, Manual, Standing, Step
 
 GENESIS = bytes(32)
 ACQUIRE_S = 2.0  # how long a free connection is waited for
@@ -418,7 +418,10 @@ SELECT
         FROM unnest($27::uuid[], $28::smallint[], $29::date[]) u(id, cell, night), LATERAL (
             SELECT * FROM notices WHERE program_id = $1 AND cell = u.cell AND member_id = u.id
                AND day - days_before = u.night
-            OFFSET 0) n)
+            OFFSET 0) n),
+  ARRAY(SELECT ROW(t.member_id, t.decision_id, t.tier_set, t.position, t.at, t.after)
+        FROM unnest($30::uuid[], $31::smallint[]) u(id, cell), LATERAL (
+            SELECT * FROM tier_moves WHERE program_id = $1 AND cell = u.cell AND member_id = u.id OFFSET 0) t)
 """
 
 
@@ -466,6 +469,8 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
         [id for id, _ in keys.noticed],
         [cell_of(id, book.cells) for id, _ in keys.noticed],
         [night for _, night in keys.noticed],
+        list(keys.steps),
+        [cell_of(id, book.cells) for id in keys.steps],
     )
     assert row is not None
     for kind, source, external_id, *held in row[0]:
@@ -537,6 +542,9 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
         book.days[id] = found | book.days.get(id, {})
         book.days_since[id] = min(keys.days[id], book.days_since.get(id, date.max))
     book.noticed.update(keys.noticed)
+    book.stepped.update(keys.steps)
+    for member_id, decision_id, tier_set, position, at, after in row[23]:
+        book.steps.setdefault(member_id, {})[decision_id, tier_set, position] = Step(at, after)
     for member_id, *notice in row[22]:
         book.notices.setdefault(member_id, set()).add(Notice(*notice))
 
@@ -596,13 +604,14 @@ async def last_closed_on(connection: Connection, program_id: UUID, lane: Lane) -
 async def published(connection: Connection, program_id: UUID, after: int) -> list[Published]:
     """The configurations numbered above `after`, oldest first."""
     rows = await connection.fetch(
-        "SELECT number, effective_at, settings::text, ruleset::text, rewards::text, tier_sets::text "
+        "SELECT number, effective_at, published_at, settings::text, ruleset::text, rewards::text, tier_sets::text "
         "FROM configurations WHERE program_id = $1 AND number > $2 ORDER BY number",
         program_id,
         after,
     )
     return [
-        Published(number, effective_at, Configuration.read(*stored)) for number, effective_at, *stored in rows
+        Published(number, effective_at, Configuration.read(*stored), published_at)
+        for number, effective_at, published_at, *stored in rows
     ]
 
 

@@ -24,6 +24,7 @@ from loyalty.tiers.types import (
     Move,
     RollingWindow,
     Standing,
+    Step,
     TenureMonths,
     TierSet,
     Why,
@@ -135,17 +136,25 @@ def adopt(
 
 
 def as_of(
-    ladder: TierSet, standing: Standing, days: Sequence[Day], instant: datetime, zone: ZoneInfo
+    ladder: TierSet,
+    standing: Standing,
+    days: Sequence[Day],
+    steps: Sequence[Step],
+    instant: datetime,
+    zone: ZoneInfo,
 ) -> str | None:
-    """The tier that counted at a past instant, had all been known in time that is known now.
+    """The tier at a past instant: the one that counted then, or a higher one that all would have given that is known
+    now, had it been known in time.
 
-    Of what was given by hand only the last counts. Needs: the days since `remembered_since`.
+    `ladder` is the one in force at the instant, `steps` are all on it in their order. Needs: the days since
+    `remembered_since`.
     """
     lived = _Look(ladder, days, standing.joined_on, zone).lived(local_date(instant, zone))
     given = standing.manual
     if given is not None and given.given_at <= instant and (given.until is None or instant < given.until):
         lived = replace(lived, manual=given)
-    return effective(ladder, lived)
+    counted = next((step.tier for step in reversed(steps) if step.at <= instant), None)
+    return at(ladder, max(_effective(ladder, lived), place(ladder, counted)))
 
 
 def remembered_since(ladder: TierSet, on: date) -> date:

@@ -182,6 +182,13 @@ class Move(Struct, frozen=True):
     metric: int  # what was counted then, in the window that counts
 
 
+class Step(Struct, frozen=True):
+    """Since when, by the books, a tier counted; None: no tier."""
+
+    at: datetime
+    tier: str | None
+
+
 class KeptMove(Struct, frozen=True):
     """A step as it is kept: which decision made it, and its place among those of the decision."""
 

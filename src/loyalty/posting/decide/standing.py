@@ -22,7 +22,7 @@ from loyalty.rules.types import Award
 from loyalty.tiers import review as tiers
 from loyalty.tiers.measure import place
 from loyalty.tiers.progress import progress
-from loyalty.tiers.types import Day, Manual, Move, TierSet
+from loyalty.tiers.types import Day, Manual, Move, Standing, TierSet
 
 IMPORTED = "import"  # the reason of a tier that was held in a former system
 
@@ -36,19 +36,23 @@ def stands(work: Work, member: Member, tier_set: str) -> Stands:
 
 
 def held(work: Work, member: Member, at: datetime) -> dict[str, tuple[str, ...]]:
-    """By ladder, the tiers up to the one that a member has, or had on an earlier day as far as is known now.
+    """By ladder, the tiers up to the one that a member has, or had on an earlier day on the ladders of then.
 
     Of a day only its end is known: what the member did on the day itself counts.
     """
-    zone, found = work.policies.zone, dict[str, tuple[str, ...]]()
+    zone, in_force = work.policies.zone, work.policies.ladders
     on = local_date(at, zone)
-    for tier_set, ladder in work.policies.ladders.items():
-        standing = stands(work, member, tier_set).standing
-        if on < local_date(work.now, zone):
-            days = work.days(member.id, tiers.remembered_since(ladder, on))
-            tier = tiers.as_of(ladder, standing, days, at, zone)
-        else:
-            tier = tiers.effective(ladder, standing)
+    now = {tier_set: stands(work, member, tier_set).standing for tier_set in in_force}
+    if on >= local_date(work.now, zone):
+        return {id: up_to(ladder, tiers.effective(ladder, now[id])) for id, ladder in in_force.items()}
+    found: dict[str, tuple[str, ...]] = {}
+    history = work.book.history
+    for tier_set, ladder in history.at(at).ladders.items():
+        standing = now.get(tier_set) or Standing(tier_set, local_date(member.enrolled_at, zone))
+        days = work.days(member.id, tiers.remembered_since(ladder, on))
+        since = history.since(tier_set, at)
+        steps = [step for step in work.steps(member.id, tier_set) if step.at >= since]
+        tier = tiers.as_of(ladder, standing, days, steps, at, zone)
         found[tier_set] = up_to(ladder, tier)
     return found
 
