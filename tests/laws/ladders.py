@@ -145,7 +145,8 @@ def told(place: Place, days: Days, on: date) -> tuple[str, str | None, int, str 
     """What an answer says: tier set, tier, figure, next tier, missing, what would keep the tier."""
     ladder, now, figure = place.ladder, held(place), counted(place.ladder, days, on)
     above = ladder["tiers"][now + 1] if now + 1 < len(ladder["tiers"]) else None
-    kept = ladder["tiers"][place.earned]["threshold"] if place.earned >= 0 else 0
+    stays = place.given is not None and place.given[2] is None and place.given[0] == now
+    kept = 0 if now < 0 or stays else ladder["tiers"][now]["threshold"]
     return (
         ladder["id"],
         name(ladder, now),

@@ -604,7 +604,25 @@ STANDINGS = {
         STANDING, "on, today = local_date(occurred_at, zone)", "on, today = local_date(now, zone)"
     ),
     "a late purchase is judged by the tier of today": Bug(
-        STANDING, "if on < local_date(work.now, zone):", "if False:"
+        STANDING, "if on >= local_date(work.now, zone):", "if True:"
+    ),
+    "a late purchase knows nothing of a tier that was given and has ended": Bug(
+        "tiers/review.py",
+        "max(_effective(ladder, lived), place(ladder, counted))",
+        "_effective(ladder, lived)",
+        "tests/posting/test_tiers.py::test_a_late_purchase_has_the_tier_that_was_given_for_its_day_also_once_that_has_ended",
+    ),
+    "a tier counts for days after its ladder was left out and came back": Bug(
+        STANDING,
+        "if step.at >= since",
+        "if True",
+        "tests/posting/test_tiers.py::test_what_was_earned_before_a_ladder_was_taken_away_does_not_count_for_a_day_after_it_is_back",
+    ),
+    "the end of what is given back forgets that its lot is good for longer": Bug(
+        "posting/decide/adjustments.py",
+        "return min(redate.new_expires_at or ends_at for redate in draft.redates)",
+        "return ends_at",
+        "tests/posting/test_reinstatements.py::test_points_whose_lot_is_good_for_longer_are_told_to_be_so",
     ),
     "a ladder that changed counts from the next look on": Bug(
         "posting/ways.py",

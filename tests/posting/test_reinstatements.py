@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from loyalty.members.types import MemberStatus
-from loyalty.posting.commands import Approve, ChangeMember
+from loyalty.posting.commands import Approve, ChangeMember, Publish
 from loyalty.programs.types import AdjustmentReason, Adjustments, Rolling
 from tests.posting.shop import (
     ANN,
@@ -22,6 +22,7 @@ from tests.posting.shop import (
     cancel,
     freeze,
     imported,
+    program,
     purchase,
     reinstate,
     shop,
@@ -55,6 +56,18 @@ def test_expired_points_come_back_on_their_own_lot_for_some_days() -> None:
     assert made.events[-1][1]["points"] == 100
     made.now = NOW + 7 * DAY
     assert made.send(adjust(-1)).refused == (409, "insufficient_points")
+
+
+def test_points_whose_lot_is_good_for_longer_are_told_to_be_so() -> None:
+    fields: dict[str, Any] = {"reinstate_days": 10, "expiry": Rolling(days=30)}
+    made = corner(reinstated_days=20)
+    made.done(imported(100, at=ago(days=31)))
+    longer = made.done(reinstate(40))["last_day_on"]
+    policies = {"adjustments": Adjustments()}
+    made.done(Publish(program(policies=policies, **fields, reinstated_days=3)))
+    assert made.done(reinstate(60))["last_day_on"] == longer
+    made.now = NOW + 19 * DAY
+    assert made.done(adjust(1)).balance == {"available": 101}
 
 
 @pytest.mark.parametrize(("days", "there"), [(29, None), (30, 100), (39, 100), (40, None)])

@@ -70,6 +70,7 @@ class Member:
         self.now = midnight(joined, BERLIN)
         self.standing, _ = begin(on, self.now, BERLIN)
         self.moves: list[tuple[str, str | None, Why]] = []
+        self.counted: list[int] = []  # at each
 
     def goes_to(self, on: date, hour: int = 12) -> "Member":
         """Time passes, and everything due is reviewed."""
@@ -116,6 +117,7 @@ class Member:
         self.standing, moves = took
         for move in moves:
             self.moves.append((str(move.at.astimezone(BERLIN).date()), move.after, move.why))
+            self.counted.append(move.metric)
 
 
 # --- a ladder by quarters ----------------------------------------------------------------------------------------
@@ -404,6 +406,27 @@ def test_progress_says_what_is_missing_until_when_and_what_keeps_the_tier() -> N
         1_100,
         500,
     )
+
+
+def test_what_keeps_a_tier_is_told_of_the_tier_that_counts() -> None:
+    def keeps(member: Member, manual: Manual | None) -> int:
+        standing = replace(member.standing, manual=manual)
+        return progress(member.ladder, standing, tuple(member.days.values()), member.now, BERLIN).to_keep
+
+    member = Member(ladder()).spends(300, date(2026, 5, 4))
+    gold = member.ladder.tiers[1]
+    assert gold.id == "gold"
+    ends = Manual("gold", member.now, member.now + timedelta(days=9), "goodwill")
+    assert keeps(member, None) == 0
+    assert keeps(member, ends) == gold.threshold - 300
+    assert keeps(member, replace(ends, until=None)) == 0
+    assert keeps(Member(ladder(metric=Invitation())), ends) == 0
+
+
+def test_a_step_tells_what_is_counted_in_the_window_that_makes_it() -> None:
+    member = Member(ladder()).spends(100, date(2026, 8, 4))
+    member.spends(700, date(2026, 5, 4), late=date(2026, 8, 5))
+    assert (member.moves[-1][1], member.counted[-1]) == ("gold", 700)
 
 
 def test_the_projection_tells_every_step_down() -> None:

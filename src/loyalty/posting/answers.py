@@ -49,7 +49,7 @@ class StandingAnswer(Struct, frozen=True):
     )  # last day on which is counted; null: the window moves with every day, or never ends
     next_tier: str | None  # null: there is none above
     missing: int  # to the next tier
-    to_keep: int  # what would carry the present tier anew; 0: it does
+    to_keep: int  # what would carry the present tier anew; 0: it does, or the tier stays for ever
 
 
 class Captured(Struct, frozen=True):

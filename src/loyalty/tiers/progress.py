@@ -12,7 +12,7 @@ from msgspec import Struct
 from loyalty.base.calendar import local_date
 from loyalty.tiers.measure import place
 from loyalty.tiers.review import effective, figure, review
-from loyalty.tiers.types import Anniversary, Calendar, Day, Move, Standing, TierSet
+from loyalty.tiers.types import Anniversary, Calendar, Day, Invitation, Move, Standing, TierSet
 from loyalty.tiers.windows import window
 
 
@@ -21,7 +21,9 @@ class Progress(Struct, frozen=True):
     until: date | None  # its last day; None: it has none
     next_tier: str | None  # None: there is none above
     missing: int  # of the metric to the next tier
-    to_keep: int  # of the metric that would carry the present tier anew; 0: it does
+    to_keep: (
+        int  # of the metric that would carry the present tier anew; 0: it does, or the tier stays for ever
+    )
 
 
 def progress(
@@ -34,14 +36,17 @@ def progress(
     if isinstance(ladder.period, Calendar | Anniversary):
         until = window(ladder.period, standing.joined_on, on).last
     held = place(ladder, effective(ladder, standing))
-    earned = place(ladder, standing.earned)
+    given, kept = standing.manual, place(ladder, standing.lifetime)
+    if given is not None and given.until is None:
+        kept = max(kept, place(ladder, given.tier))
+    for_ever = held <= kept or isinstance(ladder.metric, Invitation)  # also of whoever has none
     above = ladder.tiers[held + 1] if held + 1 < len(ladder.tiers) else None
     return Progress(
         metric=counted,
         until=until,
         next_tier=None if above is None else above.id,
         missing=0 if above is None else max(0, above.threshold - counted),
-        to_keep=max(0, ladder.tiers[earned].threshold - counted) if earned >= 0 else 0,
+        to_keep=0 if for_ever else max(0, ladder.tiers[held].threshold - counted),
     )
 
 

@@ -217,6 +217,13 @@ class _Look:
     def figure(self, on: date) -> int:
         return self._count(window(self.period, self.joined_on, on), on)
 
+    def carried_by(self, after: int, before: int, on: date) -> int:
+        """What is counted in the window that a step is made by: the present one, but if an earlier one lifts."""
+        counted = self.figure(on)
+        if after > before and reached(self.ladder, counted) < after:
+            return max((self._count(one, on) for one in self._counting(on)), default=counted)
+        return counted
+
     def carrying(self, on: date) -> int:
         """The place of the highest tier that some window carries on a date, as far as it has come; -1: none."""
         return max((reached(self.ladder, self._count(one, on)) for one in self._counting(on)), default=-1)
@@ -395,7 +402,7 @@ class _Look:
             return standing, ()
         if after == place(self.ladder, standing.lifetime) and after > place(self.ladder, standing.earned):
             why = Why.LIFETIME
-        counted = self.figure(local_date(instant, self.zone))
+        counted = self.carried_by(after, before, local_date(instant, self.zone))
         move = Move(instant, at(self.ladder, before), at(self.ladder, after), why, counted)
         return replace(standing, since=instant), (move,)
 

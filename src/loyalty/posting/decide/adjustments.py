@@ -248,13 +248,14 @@ def _reinstate(
     points: int,
     reason: str,
 ) -> datetime:
-    """Give back, and repay what is owed; until when the points are good."""
+    """Give back, and repay what is owed; until when all of the points are good."""
     zone = work.policies.zone
     ends_at = midnight(local_date(work.now, zone) + timedelta(days=currency.reinstated_days), zone)
     parts = undo.last_expired(found.values(), points)
-    work.post(account, undo.reinstate(account, found, parts, work.now, ends_at, reason))
+    draft = undo.reinstate(account, found, parts, work.now, ends_at, reason)
+    work.post(account, draft)
     work.settle(account)
-    return ends_at
+    return min(redate.new_expires_at or ends_at for redate in draft.redates)
 
 
 def _count_for_actor(work: Work, currency: PointsCurrency, points: int) -> None:
