@@ -85,8 +85,8 @@ async def _true_afterwards(stage: Stage, result: Result) -> None:
     assert await asyncio.to_thread(stage.worker.stop) == 0, "the worker does not end well"
     there, told = await stage.decisions() - stage.before, stage.crowd.decided
     result.lost, result.doubled = len(told - there), len(there - told)
-    await nothing_lost(stage.crowd)
     assert there == told, f"{result.lost} decisions lost, {result.doubled} told to nobody"
+    await nothing_lost(stage.crowd)
     await stage.house.hang_up()
     await stage.quiet()
     await stage.house.whole()

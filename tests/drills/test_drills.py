@@ -50,7 +50,7 @@ def test_figures_count_what_was_played_and_say_aloud_what_was_not() -> None:
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize("name", ["api_killed", "sessions_ended", "head_held"])
+@pytest.mark.parametrize("name", ["api_stopped", "postgres_killed", "read_only"])
 async def test_a_drill_loses_nothing_and_doubles_nothing(name: str) -> None:
     (drill,) = chosen(name)
     result = await perform(drill, SEED)

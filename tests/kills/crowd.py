@@ -129,7 +129,7 @@ async def nothing_lost(crowd: Crowd) -> None:
     await asyncio.gather(*(_again(client, crowd.calls[n::CHECKERS]) for n, client in enumerate(clients)))
     for member, points in _expected(crowd).items():
         (balance,) = (await clients[0].get(f"/v1/members/{member}/balances")).json["balances"]
-        assert balance["available"] - balance["debt"] == points
+        assert balance["available"] - balance["debt"] == points, f"{balance}, by the answers {points}"
 
 
 async def _again(client: Client, calls: list[Call]) -> None:
@@ -137,7 +137,8 @@ async def _again(client: Client, calls: list[Call]) -> None:
         reply = call.reply
         assert reply is not None
         again = await client.post(call.path, call.body, idempotency_key=call.key)
-        assert (again.status, again.body, again.replayed) == (reply.status, reply.body, True)
+        same = (again.status, again.body, again.replayed) == (reply.status, reply.body, True)
+        assert same, f"{call.path}, key {call.key}: first {reply.body!r}, then {again.body!r}"
 
 
 def _expected(crowd: Crowd) -> dict[str, int]:
