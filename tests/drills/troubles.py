@@ -16,6 +16,8 @@ from tests.drills.stage import Stage
 from tests.kills.crowd import CLIENTS
 
 PATIENCE_S = 2.0  # so long nobody is told that the database is away
+STATEMENT_S = 10.0  # so long the road waits for a server that says nothing
+HEAD_S = 12.5  # so long, and a little, a server leaves the head to a process that stands still
 MEBIBYTE = 1024 * 1024
 
 
@@ -99,9 +101,9 @@ async def api_frozen(stage: Stage) -> None:
     stage.strikes()
     frozen.tell(signal.SIGSTOP)
     try:
-        await asyncio.sleep(6.0)  # idle in a transaction for five seconds
+        await asyncio.sleep(HEAD_S)
         waiting = stage.crowd.unanswered
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(PATIENCE_S)
         assert any(call.reply is not None for call in waiting), "the other process does not go on"
     finally:
         frozen.tell(signal.SIGCONT)
@@ -141,6 +143,28 @@ async def postgres_killed(stage: Stage) -> None:
     os.kill(pid, signal.SIGKILL)
     stage.gives_back()
     await stage.start_servers()
+
+
+async def postgres_frozen(stage: Stage) -> None:
+    """PostgreSQL stands still for longer than anybody waits for a statement, then does what it was sent long ago."""
+    first = stage.postgres.pid
+    assert first is not None
+    async with stage.superuser() as link:
+        others = [row["pid"] for row in await link.fetch("SELECT pid FROM pg_stat_activity")]
+    stage.strikes()
+    for pid in (first, *others):
+        _tell(pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(STATEMENT_S + stage.chance.uniform(1.0, 3.0))
+    finally:
+        for pid in (*others, first):
+            _tell(pid, signal.SIGCONT)
+    stage.gives_back()
+
+
+def _tell(pid: int, signum: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # its session is over
+        os.kill(pid, signum)
 
 
 async def sessions_ended(stage: Stage) -> None:
@@ -245,6 +269,7 @@ DRILLS = (
     Drill(one_of_two_killed, apis=2, noticed=True),
     Drill(postgres_stopped, sweep=True, noticed=True),
     Drill(postgres_killed),
+    Drill(postgres_frozen, noticed=True),
     Drill(sessions_ended),
     Drill(read_only, noticed=True),
     Drill(no_connections, noticed=True),
