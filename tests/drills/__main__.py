@@ -34,8 +34,8 @@ def main() -> int:
     results: list[Result] = []
     claim_home()
     try:
-        for drill in drills:
-            for seed in range(first, first + many):
+        for seed in range(first, first + many):
+            for drill in drills:
                 results.append(asyncio.run(perform(drill, seed)))
                 if len(results) == 1:
                     print(results[0].durability)

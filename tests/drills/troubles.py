@@ -269,7 +269,7 @@ DRILLS = (
     Drill(one_of_two_killed, apis=2, noticed=True),
     Drill(postgres_stopped, sweep=True, noticed=True),
     Drill(postgres_killed),
-    Drill(postgres_frozen, noticed=True),
+    Drill(postgres_frozen),
     Drill(sessions_ended),
     Drill(read_only, noticed=True),
     Drill(no_connections, noticed=True),
