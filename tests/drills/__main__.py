@@ -46,7 +46,7 @@ def main() -> int:
     PROOF.mkdir(exist_ok=True)
     (PROOF / "drill.json").write_text(json.dumps(report(results, seconds), indent=2) + "\n", "utf-8")
     print(line(results, seconds))
-    return 1 if any(result.failure for result in results) else 0
+    return 1 if any(result.failure for result in results) or all(result.left_out for result in results) else 0
 
 
 def chosen(names: str) -> list[Drill]:
