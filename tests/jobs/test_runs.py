@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.base.database import ServerBusy, shared
-from loyalty.jobs import runs, store
+from loyalty.jobs import runs, store, works
 from loyalty.jobs.runs import TRIES_MAX, Report, Work, execute, waiting_runs
 from loyalty.jobs.service import get_run, queue_run
 from loyalty.jobs.types import Run, RunKind, RunNotFound, RunState
 from loyalty.jobs.works import WORKS
+from loyalty.ledger.verify.frame import Connect
 from loyalty.operating.desk import Desk
 from loyalty.posting.runtime import Runtime
 from loyalty.programs.types import ProgramKind, ProgramNotFound
@@ -124,6 +125,25 @@ async def test_a_busy_moment_is_no_try_however_often_it_comes(desk: Desk) -> Non
         await do(desk, run, busy)
         assert (await again(desk, run)).state is RunState.QUEUED
     await do(desk, run, _fine)
+    done = await again(desk, run)
+    assert (done.state, done.tries) == (RunState.SUCCEEDED, 1)
+
+
+async def test_a_lost_connection_of_work_with_a_thread_of_its_own_is_no_try(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await queued(desk, await desk.create_program(ProgramKind.LIVE, SHOP))
+
+    async def lost(connect: Connect, _program: UUID, **_more: Any) -> None:
+        async with connect() as link:
+            await link.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(works, "verify", lost)
+        for _ in range(TRIES_MAX + 1):
+            await do(desk, run)
+            assert (await again(desk, run)).state is RunState.QUEUED
+    await do(desk, run)
     done = await again(desk, run)
     assert (done.state, done.tries) == (RunState.SUCCEEDED, 1)
 

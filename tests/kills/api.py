@@ -58,11 +58,15 @@ class Api:
         self._process.kill()
         self._process.wait()
 
+    def tell(self, signum: int) -> None:
+        """Send the process a signal, if it lives."""
+        assert self._process is not None
+        self._process.send_signal(signum)
+
     async def stop(self) -> int:
         """SIGTERM and wait for the end: the exit code."""
         assert self._process is not None
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+        self.tell(signal.SIGTERM)
         try:
             return await asyncio.to_thread(self._process.wait, 30)
         except subprocess.TimeoutExpired:

@@ -18,9 +18,9 @@ DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 
 
 @contextmanager
-def durable() -> Iterator[Servers]:
-    """A fresh pair of servers at the newest schema, gone at the end of the block."""
-    home = Path(tempfile.mkdtemp(prefix="loyalty-kill-"))
+def durable(home: Path | None = None) -> Iterator[Servers]:
+    """A fresh pair of servers at the newest schema, gone with its home at the end of the block."""
+    home = home or Path(tempfile.mkdtemp(prefix="loyalty-kill-"))
     home.chmod(0o711)
     try:
         servers = ensure(home, durable=True)

@@ -7,13 +7,9 @@ among all that is due. Valkey is emptied once on the way.
 import asyncio
 import os
 import random
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import UUID
 
 import asyncpg
 import pytest
@@ -21,69 +17,21 @@ from redis.asyncio import Redis
 
 from loyalty.base.settings import load_settings
 from loyalty.embedded import Servers
-from loyalty.jobs.road import send
-from loyalty.members.types import Identifier, IdentifierKind
 from loyalty.operating.desk import open_desk
-from loyalty.posting.commands import AdvanceClock, Command, Enrol, ImportLot, MemberRef
-from loyalty.posting.content import recognisable
-from loyalty.posting.runtime import Runtime
 from loyalty.programs.types import ProgramKind
 from tests.kills.cluster import demand_durability, durable
+from tests.kills.worker import NOON, Worker, lots_due
 from tests.posting.shop import program
 from tests.races.house import House, environ
 
-NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
-END = NOON + timedelta(days=30)
 LOTS = 5  # of each member
 PATIENCE_S = 120  # two intervals of the sweep
-
-
-class Worker:
-    """A worker process, killed without mercy."""
-
-    def __init__(self, environ: Mapping[str, str], log: Path) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("LOYALTY_")}
-        self._environ, self._log = kept | dict(environ), log
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = (Path(sys.executable).with_name("loyalty"), "worker")
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, env=self._environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
-
-    def kill(self) -> None:
-        assert self._process is not None
-        assert self._process.poll() is None, f"the worker had ended: {self._log.read_text()[-2000:]}"
-        self._process.kill()
-        self._process.wait()
 
 
 @pytest.fixture
 async def servers() -> AsyncIterator[Servers]:
     with durable() as servers:
         yield servers
-
-
-async def lots_due(runtime: Runtime, program_id: UUID, members: int) -> None:
-    """Members with lots that all end at one instant, and the clock at it."""
-    refs = [MemberRef(identifier=Identifier(IdentifierKind.CARD, f"6035{n:08}")) for n in range(members)]
-    enrolled: dict[str, Command] = {
-        f"m{n}": Enrol((ref.identifier,)) for n, ref in enumerate(refs) if ref.identifier
-    }
-    brought: dict[str, Command] = {
-        f"l{n}-{m}": recognisable(
-            ImportLot(ref, "points", 7, "old", f"{n}-{m}", NOON - timedelta(days=m), None, END),
-            runtime.digests,
-        )
-        for n, ref in enumerate(refs)
-        for m in range(LOTS)
-    }
-    for commands in (enrolled, brought):
-        done, left = await send(runtime, program_id, commands, ())
-        assert (done, left) == (len(commands), [])
-    assert await send(runtime, program_id, {"clock": AdvanceClock(END)}, ()) == (1, [])
 
 
 @pytest.mark.parametrize(
@@ -105,7 +53,7 @@ async def test_every_lot_that_is_due_expires_once_however_often_the_worker_is_ki
     env = environ(servers.database_url, servers.redis_url)
     async with open_desk(load_settings(env)) as desk:
         program_id = await desk.create_program(ProgramKind.SANDBOX, program(), NOON)
-        await lots_due(desk.runtime, program_id, lots // LOTS)
+        await lots_due(desk.runtime, program_id, lots // LOTS, LOTS)
     link = await asyncpg.connect(servers.superuser_url)
     await link.execute("ANALYZE")
 

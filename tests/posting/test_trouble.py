@@ -201,6 +201,24 @@ async def test_whoever_waits_too_long_for_the_head_is_told_to_come_again(databas
         assert (later.status, later.replayed, later.balance) == (201, False, {"available": 1})
 
 
+async def test_a_process_that_stands_still_amid_a_statement_does_not_keep_the_head(
+    database: Database,
+) -> None:
+    """To the server it is not idle: a statement was prepared, and it waits to be told to run it."""
+    async with (
+        serving(database, lock_timeout_ms=100, statement_timeout_ms=400) as frozen,
+        serving(database) as runtime,
+    ):
+        shop = await open_shop(runtime)
+        async with store.connected(frozen.pool) as connection:
+            await store.begin(connection, shop.id, (0,))
+            await connection.prepare("SELECT 1")
+            assert (await shop.send(adjust(5))).balance == {"available": 5}
+            with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)) as ended:
+                await connection.fetchval("SELECT 1")
+            assert store.may_be_run_again(ended.value)
+
+
 async def test_whoever_gets_no_connection_in_time_is_told_to_come_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

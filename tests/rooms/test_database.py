@@ -156,6 +156,19 @@ async def test_a_connection_lost_in_a_block_is_unavailable_and_at_its_commit_an_
     assert await count(engine, program) == 0  # the next visit gets a connection that lives
 
 
+async def test_a_server_that_takes_no_writes_for_now_is_unavailable(engine: AsyncEngine) -> None:
+    program = await new_program(engine)
+
+    async def refused() -> None:
+        async with transaction(engine, program) as connection:
+            await connection.execute(text("SET TRANSACTION READ ONLY"))  # what such a server says of itself
+            await connection.execute(ADD, {"program": program, "id": ids(), "at": NOW})
+
+    with pytest.raises(DatabaseUnavailable):
+        await refused()
+    assert await count(engine, program) == 0
+
+
 async def test_connections_that_died_in_the_pool_are_replaced_unseen(database: Database) -> None:
     pool = make_engine(database.app_url, 2)
     program = await new_program(pool)

@@ -60,6 +60,8 @@ class OutcomeUnknown(Busy):
 _OF_THE_MOMENT = frozenset({"57014", "55P03", "40001", "40P01", "53300", "25P03", "53100"})
 # Connection lost or refused, server shutting down, crashed or starting.
 _UNREACHABLE = frozenset({"08000", "08001", "08003", "08004", "08006", "57P01", "57P02", "57P03"})
+# Of a visit that writes: a server that takes no writes for now. Of one that only reads it is a fault of ours.
+_READ_ONLY = "25006"
 
 
 def make_engine(url: str, pool_size: int, **settings: str) -> AsyncEngine:
@@ -161,7 +163,7 @@ async def _visit(engine: AsyncEngine, *, writes: bool) -> AsyncGenerator[AsyncCo
             raise  # the caller's own affair, a file perhaps
         raise DatabaseUnavailable from error
     except DBAPIError as error:
-        refusal = refusal_of(error)
+        refusal = refusal_of(error, writes=writes)
         if refusal is None:
             raise
         if committing and isinstance(refusal, DatabaseUnavailable):
@@ -169,14 +171,14 @@ async def _visit(engine: AsyncEngine, *, writes: bool) -> AsyncGenerator[AsyncCo
         raise refusal from error
 
 
-def refusal_of(error: DBAPIError) -> Busy | None:
+def refusal_of(error: DBAPIError, *, writes: bool = False) -> Busy | None:
     """What a caller is told about a database error that may pass by itself; None for any other error."""
     if isinstance(getattr(error.orig, "__cause__", None), asyncpg.InternalClientError):
         return DatabaseUnavailable()  # the driver, of a connection that was lost while it was used
     state = getattr(error.orig, "sqlstate", None)
     if state in _OF_THE_MOMENT:
         return ServerBusy()
-    if state in _UNREACHABLE or error.connection_invalidated:
+    if state in _UNREACHABLE or error.connection_invalidated or (writes and state == _READ_ONLY):
         return DatabaseUnavailable()
     return None
 

@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 import structlog
 
+from loyalty.base.database import DatabaseUnavailable
 from loyalty.insight.ahead.forecast import forecast
 from loyalty.insight.ahead.plan import plan
 from loyalty.jobs.imports.work import import_file
@@ -24,6 +25,7 @@ from loyalty.ledger.verify.frame import Connect, Progress
 from loyalty.posting.configuration import Configuration
 from loyalty.posting.reviews import reviews
 from loyalty.posting.runtime import Runtime
+from loyalty.posting.store import may_be_run_again
 
 log = structlog.get_logger()
 
@@ -67,6 +69,7 @@ async def _apart(
     """The result of work that computes for long stretches.
 
     It has a thread, an event loop and connections of its own: the pipe of this process waits for nothing.
+    Raises: DatabaseUnavailable when the moment is to blame.
     """
     stop = threading.Event()
 
@@ -88,6 +91,10 @@ async def _apart(
 
     try:
         return msgspec.to_builtins(await asyncio.to_thread(lambda: asyncio.run(done())), str_keys=True)
+    except Exception as error:
+        if may_be_run_again(error):
+            raise DatabaseUnavailable from error
+        raise
     finally:
         stop.set()
 

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import asyncpg
@@ -78,6 +79,9 @@ async def open_runtime(settings: Settings, *, clock: Clock | None = None) -> Asy
                 "statement_timeout": str(settings.statement_timeout_ms),
                 "idle_in_transaction_session_timeout": str(settings.statement_timeout_ms),
             },
+            init=partial(
+                store.bound, transaction_ms=settings.lock_timeout_ms + 2 * settings.statement_timeout_ms
+            ),
             reset=store.left_clean,
         ) as pool:
             histories = Histories()

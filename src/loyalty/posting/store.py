@@ -82,6 +82,7 @@ OF_THE_MOMENT = (
     asyncpg.InsufficientResourcesError,  # disk or memory full, too many connections
     asyncpg.ReadOnlySQLTransactionError,  # a server that is about to change its role
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
     OSError,
     TimeoutError,
 )
@@ -136,6 +137,16 @@ async def abandon(connection: Connection) -> None:
         asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError
     ):
         await connection.execute("ROLLBACK")
+
+
+async def bound(connection: Connection, transaction_ms: int) -> None:
+    """Let the server end a transaction that lasts longer, whatever it is doing; PostgreSQL 17 and newer can.
+
+    A process that stands still between preparing a statement and running it is not idle to the server: no other limit
+    would ever take the heads out of its hands.
+    """
+    if connection.get_server_version().major >= 17:
+        await connection.execute(f"SET transaction_timeout = {transaction_ms:d}")
 
 
 async def left_clean(connection: Connection) -> None:
