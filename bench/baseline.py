@@ -13,7 +13,7 @@ import asyncpg
 
 from bench.cluster import Cluster
 from bench.rows import Texts, check
-from bench.sample import Sample
+from bench.sample import Sample, percentile
 from bench.world import AMOUNT_MINOR, BASELINE_PROGRAM, card
 
 FUNCTION = Path(__file__).with_name("baseline.sql")
@@ -49,10 +49,10 @@ class Baseline:
         for name, who in (("spread", f"random(0, {self.members - 1})"), ("hot", "0")):
             self._script(name).write_text(call.replace("{who}", who))
 
-    def run(self, clients: int, seconds: int, *, hot: bool = False) -> Sample:
+    def run(self, clients: int, seconds: int, *, hot: bool = False, rate: float = 0) -> Sample:
         """One stretch of pgbench; the figures come from what it prints and from the server."""
         script = self._script("hot" if hot else "spread")
-        sample = pgbench(self.cluster, BASELINE_PROGRAM, script, clients, seconds)
+        sample = pgbench(self.cluster, BASELINE_PROGRAM, script, clients, seconds, rate)
         self.recorded += sample.done
         return sample
 
@@ -70,14 +70,21 @@ class Baseline:
         return self.cluster.home / f"baseline-{name}.pgbench"
 
 
-def pgbench(cluster: Cluster, program_id: UUID, script: Path, clients: int, seconds: int) -> Sample:
-    """One stretch of a script: what pgbench prints, and what it cost. `:run` and `:n` are there for names."""
+def pgbench(
+    cluster: Cluster, program_id: UUID, script: Path, clients: int, seconds: int, rate: float = 0
+) -> Sample:
+    """One stretch of a script: what pgbench prints, and what it cost. `:run` and `:n` are there for names.
+
+    At a `rate`, so many a second are due at random instants, from which their latencies count.
+    """
     run = asyncio.run(_value(cluster.servers.superuser_url, "SELECT nextval('bench.baseline_runs')"))
+    logs = cluster.home / f"pgbench-{run}"
+    paced = [f"--rate={rate}", "--log", f"--log-prefix={logs}"] if rate else []
     cpu_before, own_before = cluster.cpu_us(), _children_us()
     done = subprocess.run(
         [cluster.postgres.bin / "pgbench", "--no-vacuum", "--protocol=prepared",
          f"--client={clients}", f"--jobs={min(clients, 2)}", f"--time={seconds}",
-         f"--define=run={run}", "--define=n=0", f"--file={script}"],
+         f"--define=run={run}", "--define=n=0", f"--file={script}", *paced],
         env=cluster.pgbench_environ() | {"PGOPTIONS": f"-c loyalty.program={program_id}"},
         capture_output=True,
         text=True,
@@ -86,10 +93,17 @@ def pgbench(cluster: Cluster, program_id: UUID, script: Path, clients: int, seco
     if done.returncode != 0:
         raise BaselineBroken(done.stderr[-2000:])
     count = int(_printed(r"number of transactions actually processed: (\d+)", done.stdout))
-    rate = float(_printed(r"tps = ([\d.]+)", done.stdout))
+    tps = float(_printed(r"tps = ([\d.]+)", done.stdout))
+    taken = sorted(
+        int(line.split()[2])
+        for log in logs.parent.glob(f"{logs.name}.*")
+        for line in log.read_text().splitlines()
+    )
     return Sample(
         done=count,
-        seconds=count / rate,
+        seconds=count / tps,
+        p50_us=percentile(taken, 0.50),
+        p99_us=percentile(taken, 0.99),
         mean_us=float(_printed(r"latency average = ([\d.]+) ms", done.stdout)) * 1000,
         cpu_us={
             "postgres": (cluster.cpu_us() - cpu_before) / max(1, count),

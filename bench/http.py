@@ -156,8 +156,10 @@ class Http:
     members: int = MEMBERS
     recorded: int = 0
 
-    def purchases(self, server: Server, connections: int, stretch: Stretch, *, hot: bool = False) -> Sample:
-        """One stretch of purchases; every answer must be a 201."""
+    def purchases(
+        self, server: Server, connections: int, stretch: Stretch, *, hot: bool = False, rate: float = 0
+    ) -> Sample:
+        """One stretch of purchases, as many as there can be or so many a second; every answer must be a 201."""
         plan = Plan(
             port=server.port,
             connections=connections,
@@ -170,6 +172,7 @@ class Http:
             body=purchase_body("{card}", "{external_id}", self.at).decode(),
             authorization=server.authorization,
             keyed=True,
+            rate=rate,
         )
         report, cpu = self._load(server, plan)
         self.recorded += report.answered

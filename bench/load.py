@@ -1,4 +1,5 @@
-"""A lean HTTP load: keep-alive connections in one process, each sends its next request when the last is answered.
+"""A lean HTTP load: keep-alive connections in one process, each sends its next request when the last is answered, or,
+at a fixed rate, when one is due.
 
 Run as a process of its own (`python -m bench.load` with a Plan on stdin): it must cost little beside what it
 measures. It prints one line when its warm-up ends and one with the figures when it is done.
@@ -9,7 +10,7 @@ import random
 import secrets
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from typing import cast
 
 import msgspec
@@ -37,6 +38,7 @@ class Plan(msgspec.Struct, frozen=True):
     body: str = ""
     authorization: str | None = None
     keyed: bool = False  # with an Idempotency-Key of its own per request
+    rate: float = 0  # requests due a second, at random instants; 0: each connection sends as soon as it can
     then: str = ""  # path of a second POST about the {id} that was answered: the two count as one
 
 
@@ -66,7 +68,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own class only looks like it
-        self._send()
+        self._load.free(self)
 
     def data_received(self, data: bytes) -> None:
         if self._left < 0:
@@ -94,20 +96,20 @@ class _Connection(asyncio.Protocol):
                 return
             self._second = False
             self._load.answered(self._status, self._sent)
-            self._send()
+            self._load.free(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.ended.done():
             self.ended.set_exception(exc or ConnectionError("the server closed the connection"))
 
-    def _send(self) -> None:
-        if self._load.over:
-            self.ended.set_result(None)
-            self._transport.close()
-            return
-        request = self._load.request()
-        self._sent = time.perf_counter()
+    def send(self, request: bytes, due: float) -> None:
+        """Send a request; how long it took counts from the instant at which it was due."""
+        self._sent = due
         self._transport.write(request)
+
+    def end(self) -> None:
+        self.ended.set_result(None)
+        self._transport.close()
 
 
 class _Load:
@@ -121,12 +123,36 @@ class _Load:
         self._latencies: list[float] = []
         self._count = 0
         self._statuses: Counter[bytes] = Counter()
+        self._idle: list[_Connection] = []
+        self._overdue: deque[float] = (
+            deque()
+        )  # instants at which a request was due that no connection could send
         self.over = False
         self.measuring = False
         self.first_bad: str | None = None
 
-    def request(self) -> bytes:
-        return self._filled(self._pieces)
+    def free(self, connection: _Connection) -> None:
+        """A connection may send its next request."""
+        if self.over:
+            connection.end()
+        elif not self._plan.rate:
+            request = self._filled(self._pieces)
+            connection.send(request, time.perf_counter())
+        elif self._overdue:
+            connection.send(self._filled(self._pieces), self._overdue.popleft())
+        else:
+            self._idle.append(connection)
+
+    async def _pace(self) -> None:
+        """Have requests sent at a rate, whatever became of those before them."""
+        due = time.perf_counter()
+        while not self.over:
+            while due <= time.perf_counter():
+                self._overdue.append(due)
+                due += self._random.expovariate(self._plan.rate)
+            while self._overdue and self._idle:
+                self.free(self._idle.pop())
+            await asyncio.sleep(0.0005)
 
     def follow_up(self, said: bytes) -> bytes:
         """The second request, about what the first answer names: `{"id":"…` is how it begins."""
@@ -155,12 +181,18 @@ class _Load:
             for _ in range(plan.connections)
         ]
         ends = asyncio.gather(*(connection.ended for connection in connections))
+        pace = asyncio.ensure_future(self._pace()) if plan.rate else None
         await asyncio.wait([ends], timeout=plan.warm_s)
         print("warm", flush=True)
         self.measuring, started, cpu = True, time.perf_counter(), time.process_time()
         await asyncio.wait([ends], timeout=plan.seconds)
         self.measuring, seconds, used = False, time.perf_counter() - started, time.process_time() - cpu
         self.over = True
+        if pace is not None:
+            await pace
+            self._latencies += [time.perf_counter() - due for due in self._overdue]  # at least
+            for connection in self._idle:
+                connection.end()
         await asyncio.wait_for(ends, LAST_S)
         taken = sorted(self._latencies)
         return Report(

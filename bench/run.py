@@ -62,7 +62,8 @@ SIZES = {
     "full": Size(members=MEMBERS, turns=5, seconds=12, search_seconds=5, calls=50_000),
 }
 # Reads come first: members have but the lots they begin with.
-ROWS = ("evaluate", "reads", "spend", "pipe", "lone", "http")
+ROWS = ("evaluate", "reads", "spend", "pipe", "lone", "http", "open")
+SALE_PER_S = 2_500  # purchases of a busy day
 
 
 @dataclass
@@ -206,6 +207,28 @@ class Bench:
             "purchase_http_hot_over_baseline", "purchase_http_hot_per_s", "baseline_hot_beside_http_per_s"
         )
         self._ratio("http8_over_baseline", "http8_per_s", "baseline_8_per_s")
+
+    def row_open(self) -> None:
+        """Purchases that come whether those before are answered or not: at half of what each can, and as on a sale."""
+        if "purchase_http_per_s" not in self.figures.values:
+            self.row_http()
+        size, known = self.size, self.figures.values
+        half, half_of_baseline = (
+            known[f"{name}_per_s"] / 2 for name in ("purchase_http", "baseline_beside_http")
+        )
+        with Site.opened(self.cluster).served(int(known["purchase_http_processes"])) as server:
+            ours = partial(self.http.purchases, server, size.connections, size.stretch)
+            contenders: dict[str, Callable[[], Sample]] = {
+                "open_http": partial(ours, rate=half),
+                "open_baseline": partial(
+                    self.baseline.run, self.best_spread, size.seconds, rate=half_of_baseline
+                ),
+            }
+            # More than can be done tells nothing but that it is too much.
+            if known["purchase_http_per_s"] > SALE_PER_S:
+                contenders["open_sale"] = partial(ours, rate=SALE_PER_S)
+            self._turns(contenders)
+        self._ratio("open_http_over_baseline_p99", "open_http_p99_us", "open_baseline_p99_us")
 
     def row_reads(self) -> None:
         """Quote and balance against routes that only decode and answer."""

@@ -16,6 +16,7 @@ EXPECTED = (
     "purchase_http_over_baseline",
     "purchase_http_hot_over_baseline",
     "http8_over_baseline",
+    "open_http_over_baseline_p99",
     "redeem_http_over_baseline",
     "hold_http_over_baseline",
     "quote_over_noop",
@@ -33,7 +34,7 @@ def test_the_bench_measures_ours_and_its_rival_and_every_purchase_it_counts_left
     with cluster() as ours:
         bench = Bench(ours, SIZES["tiny"], say=lambda _: None)
 
-        bench.run(("evaluate", "reads", "spend", "pipe", "http"))
+        bench.run(("evaluate", "reads", "spend", "pipe", "http", "open"))
 
         assert all(bench.figures.values[name] > 0 for name in EXPECTED)
         with pytest.raises(RowsMissing):
