@@ -1,8 +1,8 @@
 """Tier sets as a part of the configuration; what members did day by day, where they stand, and each step they made.
 
 The days of what was bought before are counted here once, from purchases, their awards and their returns.
-Locks: configurations for a moment (a new column without a default); the tables are new. Filling the days takes about
-ten seconds for a million purchases, and reads only.
+Filling the days takes about ten seconds for a million purchases, and reads only. Locks: configurations for a moment,
+when that is done (a new column without a default); the tables are new.
 """
 
 from alembic import op
@@ -13,7 +13,6 @@ down_revision = "0017"
 BY_PROGRAM = ("member_days", "standings", "tier_moves")
 
 STATEMENTS = (
-    "ALTER TABLE configurations ADD COLUMN tier_sets json",
     """
     CREATE TYPE configurations_row_3 AS (
         program_id uuid, number integer, effective_at timestamptz, published_at timestamptz, settings json,
@@ -149,6 +148,8 @@ def upgrade() -> None:
             f"CREATE POLICY own_program ON {table} TO loyalty_app "
             f"USING (program_id = nullif(current_setting('loyalty.program', true), '')::uuid)"
         )
+    # Last, since everybody who decides reads this table: they would wait until the days are filled.
+    op.execute("ALTER TABLE configurations ADD COLUMN tier_sets json")
 
 
 def downgrade() -> None:
