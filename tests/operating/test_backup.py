@@ -30,7 +30,6 @@ from loyalty.jobs.road import send
 from loyalty.members.types import Identifier, IdentifierKind
 from loyalty.operating.desk import open_desk
 from loyalty.posting.commands import Command, Enrol, MemberRef, PurchaseLine, RecordPurchase
-from loyalty.posting.content import recognisable
 from tests.kills.api import SECRET, Api
 from tests.kills.cluster import demand_durability
 from tests.kills.test_kills import MEMBERS, Crowd, nothing_lost
@@ -136,9 +135,14 @@ async def fill(servers: Servers, program: UUID, name: str, entries: int) -> None
         for first in range(0, entries, 10_000):
             enrolled: dict[str, Command] = {one.value: Enrol((one,)) for one in who} if first == 0 else {}
             bought: dict[str, Command] = {
-                f"{name} {n}": recognisable(
-                    RecordPurchase(name, str(n), at, "EUR", (line,), MemberRef(identifier=who[n % len(who)])),
-                    desk.runtime.digests,
+                f"{name} {n}": RecordPurchase(
+                    name,
+                    str(n),
+                    at,
+                    "EUR",
+                    (line,),
+                    MemberRef(identifier=who[n % len(who)]),
+                    content_digests=desk.runtime.digests.of(f"{name} {n}".encode()),
                 )
                 for n in range(first, min(first + 10_000, entries))
             }

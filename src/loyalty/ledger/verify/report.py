@@ -103,7 +103,7 @@ class Findings:
     def add(
         self, subject: object, table: str, key: dict[str, object], what: str, *, check: str | None = None
     ) -> None:
-        """Of each `subject` (account, lane, table) the first broken rows are told; `check` if not the one being made."""
+        """Of each `subject` (account, lane, table) the first broken rows are told; `check` if not the present one."""
         self.broken += 1
         seen = self._of.get(subject, 0)
         if seen < PER_SUBJECT and len(self.told) < TOLD_MAX:
