@@ -38,7 +38,7 @@ from tests.races.house import House, environ, open_program
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "operations.md").read_text("utf-8")
 ENTRIES = 2_000 * int(os.environ.get("PROOF_SIZE") or 1)
 LARGE = 20_000  # from here on `loyalty verify` alone looks at all of it
-CLIENTS = 6
+CLIENTS = 3
 
 TABLES = """
 SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
