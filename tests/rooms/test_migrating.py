@@ -20,6 +20,8 @@ from sqlalchemy import Connection, event
 
 from loyalty.base import migrations
 from loyalty.base.database import make_engine
+from loyalty.cli.frame import Exit
+from loyalty.cli.main import run
 from loyalty.embedded import Postgres, Servers
 from loyalty.ledger.verify import verify
 from tests.conftest import HOME, Database, fresh_database
@@ -103,7 +105,38 @@ async def test_every_header_names_the_tables_that_somebody_may_wait_for(servers:
     assert len([revision for revision, (_, taken) in seen.items() if taken]) > 5
 
 
+async def test_the_plan_tells_what_would_run_and_what_it_locks(
+    database: Database,
+    redis_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    migrations.downgrade(database.owner_url, BEFORE_LAST)
+    for name, value in environ(database, redis_url, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    for line, printed in (
+        (["migrate", "--plan"], revisions()["0023"]),
+        (["migrate"], f"{migrations.head()}\n"),
+        (["migrate", "--plan"], ""),
+    ):
+        assert await asyncio.to_thread(run, line) == Exit.OK
+        told = capsys.readouterr()
+        assert " ".join(printed.split()) in told.out and bool(printed) == bool(told.out)
+
+
 # --- killed, and two at once --------------------------------------------------------------------------------------
+
+
+def environ(database: Database, redis_url: str, home: Path) -> dict[str, str]:
+    """What `loyalty migrate` must be told."""
+    return {
+        "LOYALTY_HOME": str(home),
+        "LOYALTY_DATABASE_URL": database.app_url,
+        "LOYALTY_OWNER_DATABASE_URL": database.owner_url,
+        "LOYALTY_REDIS_URL": redis_url,
+        "LOYALTY_SECRET_KEY": SECRET,
+    }
 
 
 class Migrator:
@@ -111,16 +144,9 @@ class Migrator:
 
     def __init__(self, database: Database, redis_url: str) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LOYALTY_")}
-        environ = kept | {
-            "LOYALTY_HOME": os.environ[HOME],
-            "LOYALTY_DATABASE_URL": database.app_url,
-            "LOYALTY_OWNER_DATABASE_URL": database.owner_url,
-            "LOYALTY_REDIS_URL": redis_url,
-            "LOYALTY_SECRET_KEY": SECRET,
-        }
         self.process = subprocess.Popen(
             [Path(sys.executable).with_name("loyalty"), "migrate"],
-            env=environ,
+            env=kept | environ(database, redis_url, Path(os.environ[HOME])),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
