@@ -1,6 +1,6 @@
 """Accounts on which something falls due, in the order of the instant: what the sweeps look for.
 
-Locks: writes to accounts wait while the index is built, about a second for a million of them.
+Locks: accounts for writers, while the index is built, about a second for a million of them.
 """
 
 from alembic import op

@@ -1,7 +1,8 @@
 """What the application's role need not be able to do: move a live program's clock or set any back, give an activity
 two natural keys, remove what was told about a purchase, forget a request before its thirty days.
 
-Locks: activity_keys while the index is built, about a second for a million; the others for a moment.
+Locks: activity_keys and sandbox_clocks for writers, while the index is built, about a second for a million; then
+idempotency_records for a moment.
 """
 
 from alembic import op

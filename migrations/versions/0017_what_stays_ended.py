@@ -1,7 +1,7 @@
 """What the application's role need not be able to do either: give a key or a token its life back, or a member's points
 to another member.
 
-Locks: three tables for a moment.
+Locks: api_keys and staff_tokens for a moment.
 """
 
 from alembic import op

@@ -1,8 +1,8 @@
 """Tier sets as a part of the configuration; what members did day by day, where they stand, and each step they made.
 
 The days of what was bought before are counted here once, from purchases, their awards and their returns.
-Locks: configurations for a moment (a new column without a default); the tables are new. Filling the days takes about
-ten seconds for a million purchases, and reads only.
+Filling the days takes about ten seconds for a million purchases. Locks: configurations, also for readers, until that
+is done (a new column without a default), so nobody is served meanwhile; the tables are new.
 """
 
 from alembic import op

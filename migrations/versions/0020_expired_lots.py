@@ -1,6 +1,7 @@
 """Lots of which points expired, by account and end, for whoever gives them back; proposals to do so.
 
-Locks: writes to lots wait while the index is built, about two seconds for a million of them that expired.
+Locks: lots for writers, while the index is built, about two seconds for a million of them that expired; then proposals
+for a moment.
 """
 
 from alembic import op

@@ -210,6 +210,23 @@ def test_nobody_else_can_read_passwords_or_data(home: Path) -> None:
         assert [path for path in private if path.stat().st_mode & 0o077] == []
 
 
+def test_postgresqls_own_tools_reach_the_server_and_no_password_is_shown(home: Path) -> None:
+    environ = os.environ | {
+        "LOYALTY_HOME": str(home),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+
+    def typed(script: str) -> str:
+        return subprocess.run(["bash", "-c", script], env=environ, capture_output=True, text=True).stdout
+
+    with running(home):
+        shown = typed("loyalty servers env")
+        asked = "SELECT current_user, current_database(), current_setting('data_directory') = '$PGDATA'"
+        assert typed(f'eval "$(loyalty servers env)"\npsql -Atc "{asked}"') == "postgres|loyalty|t\n"
+    assert not any(password in shown for password in system.credentials(home).values())
+    assert (home / "pgpass").stat().st_mode & 0o077 == 0
+
+
 def test_a_setting_of_ones_own_wins_over_the_embedded_server(home: Path) -> None:
     own = "redis://127.0.0.1:1/0"
     with provide(Settings(home=home, redis_url=own)) as settings:

@@ -353,6 +353,18 @@ def test_what_is_due_is_told_with_its_age_and_the_runs_that_wait(shell: Shell, s
     assert len(shell("jobs").splitlines()) >= len(lines)
 
 
+def test_books_that_were_verified_at_the_desk_are_known_as_verified(shell: Shell, sandbox: str) -> None:
+    at = ("--program", sandbox)
+    assert "verified never" in shell("jobs", *at)
+    (report,) = shell.json("verify", *at)
+    assert (report["intact"], report["broken"], report["findings"]) == (True, 0, [])
+    (told,) = shell.json("jobs", *at)
+    assert told["verified_at"] >= report["began_at"]
+    assert told["verified_seconds"] >= report["seconds"] > 0
+    assert (told["verified_entries"], told["broken"]) == (report["figures"]["entries"], 0)
+    assert ", 0 broken" in shell("jobs", *at)
+
+
 async def _some_points(program: str) -> None:
     async with open_desk(from_process()) as desk:
         who = MemberRef(identifier=Identifier(IdentifierKind.EXTERNAL, "1"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from loyalty.cli.main import run
 from loyalty.ledger import tables
 from loyalty.ledger.verify import Report, verify
 from loyalty.ledger.verify.checkpoint import checkpoints, from_lines, to_lines
+from loyalty.ledger.verify.report import PROVES
 from loyalty.posting.runtime import Runtime
 from tests.conftest import Database
 from tests.laws.shop import serving
@@ -62,6 +64,19 @@ async def test_untouched_books_are_whole(runtime: Runtime, pool: Any) -> None:
     assert figures.counters == 14
     assert figures.redemptions == 14
     assert msgspec.json.decode(msgspec.json.encode(report), type=Report) == report
+
+
+def test_the_page_says_which_invariants_each_check_proves() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "ledger.md").read_text("utf-8")
+    told: dict[str, set[str]] = {}
+    rows = re.findall(r"^\| (I\d+) \| .* \| (.*) \|$", page, re.MULTILINE)
+    assert [name for name, _ in rows] == [f"I{n}" for n in range(1, 25)]
+    for name, proof in rows:
+        for check in PROVES.keys() & set(re.findall(r"`(\w+)`", proof.partition(";")[0])):
+            told.setdefault(check, set()).add(name)
+    assert told == {check: set(invariants) for check, invariants in PROVES.items()}
+    listed = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| ", page.partition("## Verification")[2], re.MULTILINE)
+    assert {check for cell in listed for check in re.findall(r"`(\w+)`", cell)} >= PROVES.keys()
 
 
 async def test_progress_is_told_and_reaches_its_end(runtime: Runtime, pool: Any) -> None:
@@ -149,7 +164,9 @@ async def test_the_operator_verifies_and_keeps_a_checkpoint(
 
     assert await command_line("verify", *program, "--json") == Exit.DIFFERENCES
     (report,) = msgspec.json.decode(capsys.readouterr().out, type=list[Report])
-    assert report.findings[0].table == "accounts"
+    (finding,) = report.findings
+    assert (finding.table, finding.check, finding.invariants) == ("accounts", "accounts", PROVES["accounts"])
+    assert report.began_at.tzinfo is not None and report.seconds > 0
 
     kept = file.read_bytes()
     assert await command_line("checkpoint", *program, "--out", file) == Exit.USAGE
@@ -159,6 +176,13 @@ async def test_the_operator_verifies_and_keeps_a_checkpoint(
     file.write_text("\n")
     assert await command_line("verify", *program, "--checkpoint", file) == Exit.USAGE
     assert "it notes no block" in capsys.readouterr().err
+
+    noted = await superuser.fetch(
+        "SELECT result ->> 'broken', ended_at >= started_at FROM runs WHERE program_id = $1 AND kind = 'verification'"
+        " AND state = 'succeeded' ORDER BY id",
+        traffic.program,
+    )
+    assert [tuple(row) for row in noted][:3] == [("0", True), ("1", True), ("1", True)]
 
     file.write_text("not a checkpoint")
     assert await command_line("verify", *program, "--checkpoint", file) == Exit.USAGE

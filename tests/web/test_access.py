@@ -34,6 +34,7 @@ def test_nothing_but_health_figures_and_the_reference_is_public() -> None:
         "/health/ready",
         "/health/startup",
         "/metrics",
+        "/status",
         "/",
         "/openapi.json",
         "/docs",

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,16 +18,20 @@ import pytest
 from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 
+from loyalty import __version__
+from loyalty.base import migrations
 from loyalty.base.settings import Settings
 from loyalty.embedded.system import free_port, refuse_taken
-from loyalty.jobs.overview import Totals
-from loyalty.web import metrics
+from loyalty.jobs.overview import Totals, totals
+from loyalty.posting.runtime import Runtime
+from loyalty.web import metrics, status
 from loyalty.web.serve import listen
+from loyalty.web.status import Board, judged
 from tests.conftest import HOME, Database
 from tests.races.client import Client, Reply, Unknown
 from tests.races.proxy import relayed
 from tests.web.test_refusals import is_problem
-from tests.web.world import World, new_shop, opened, receipt
+from tests.web.world import CONFIGURATION, World, enrol, long_work, new_shop, opened, receipt
 
 
 async def test_health_tells_living_started_and_ready(world: World) -> None:
@@ -122,6 +126,97 @@ async def test_figures_say_what_is_due_in_the_whole_installation(
     assert b'loyalty_due_seconds{work="accounts"} 300.0' in measured.text()
     assert b'loyalty_due_seconds{work="days"} 0.0' in measured.text()
     assert b"loyalty_broken_findings 3.0" in measured.text()
+
+
+async def test_figures_say_when_each_program_was_verified_of_how_much_and_for_how_long(world: World) -> None:
+    measured = metrics.Metrics(metrics.AccessLog("json"))
+    shop = await new_shop(world.runtime)
+    till, auditor = world.client("pos", shop), world.client("auditor", shop)
+    await enrol(till, "6035550001")
+    body = receipt(member={"card": "6035550001"})
+    assert (await till.post("/v1/purchases", body, idempotency_key="r")).status == 201
+    program = str(shop.program_id)
+    now = world.runtime.clock.now()
+    measured.note_jobs(await totals(world.runtime), now)
+    assert program.encode() not in measured.text()  # it never was
+    await auditor.post("/v1/verification-runs", None, idempotency_key="verify")
+    await long_work(world.runtime)
+    found = await totals(world.runtime)
+    (one,) = (one for one in found.programs if one.program_id == shop.program_id)
+    assert one.verified_at is not None and one.verified_seconds is not None
+    measured.note_jobs(found, one.verified_at + timedelta(hours=2))
+    text = measured.text().decode()
+    for figure, value in (
+        ("age_seconds", 7200.0),
+        ("entries", 1.0),
+        ("broken", 0.0),
+        ("seconds", one.verified_seconds),
+    ):
+        assert f'loyalty_verification_{figure}{{program="{program}"}} {value}\n' in text
+
+
+async def test_anybody_may_know_whether_the_installation_is_well_and_nothing_more(world: World) -> None:
+    shop = await new_shop(world.runtime)
+    anybody = world.client("nobody")
+    first = await anybody.get("/status")
+    assert first.status == 200
+    told = first.json
+    assert set(told) == {
+        "status", "degraded", "at", "version", "schema", "database", "due_seconds", "laws_checked_seconds",
+    }  # fmt: skip
+    assert (told["database"], told["schema"], told["version"]) == ("ready", migrations.head(), __version__)
+    assert told["laws_checked_seconds"] is not None
+    for secret in (shop.program_id, world.shop.program_id, CONFIGURATION["settings"]["name"]):
+        assert str(secret) not in first.body.decode()
+
+
+async def test_however_many_ask_for_the_status_the_database_is_asked_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    board = Board(world.runtime, migrations.head())
+    monkeypatch.setattr(status, "LOOK_S", 60.0)
+
+    async def counted(runtime: Runtime) -> Totals:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0.05)
+        return await totals(runtime)
+
+    monkeypatch.setattr(status, "totals", counted)
+    seen = await asyncio.gather(*(board.read() for _ in range(50)))
+    assert looks == 1
+    assert len(set(seen)) == 1
+
+
+async def test_without_a_database_the_status_says_so(database: Database) -> None:
+    async with relayed(database.app_url) as (url, relay), opened(replace(database, app_url=url)) as world:
+        relay.refusing = True
+        await relay.stop()
+        told = (await world.client("nobody").get("/status")).json
+        assert (told["status"], told["degraded"], told["database"]) == ("degraded", ["database"], "away")
+        assert told["schema"] is told["due_seconds"] is told["laws_checked_seconds"] is None
+        relay.refusing = False
+        await world.hang_up()
+
+
+def test_the_status_says_what_is_not_well() -> None:
+    now = datetime(2026, 5, 4, 12, tzinfo=UTC)
+    ago = timedelta(seconds=600), timedelta(days=2)
+    work, laws = (now - age for age in ago)
+    moment = timedelta(seconds=1)
+
+    def degraded(due: datetime | None, verified: datetime | None, broken: int = 0) -> tuple[str, ...]:
+        found = Totals({"accounts": due, "days": None}, broken, {}, verified)
+        told = judged(now, "0001", "ready", found)
+        assert (told.status == "ok") == (not told.degraded)
+        return told.degraded
+
+    assert degraded(None, None) == degraded(work, laws) == ()
+    assert degraded(work - moment, laws) == ("work",)
+    assert degraded(work, laws - moment) == ("laws",)
+    assert degraded(None, now, 1) == ("books",)
+    assert judged(now, "0000", "other_schema", None).degraded == ("database",)
 
 
 async def test_every_request_has_a_log_line_and_no_line_names_a_person(world: World) -> None:

@@ -5,6 +5,7 @@ and for how long, is said in its own header.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,14 +15,18 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 DIRECTORY = Path(__file__).resolve().parents[3] / "migrations"
 
-# A migration that waits for a lock stops everybody behind it, so it gives up soon and is tried again.
-LOCK_TIMEOUT_MS = 2_000
+# A migration that waits for a lock stops everybody behind it, so it gives up soon, lets them pass and tries again.
+LOCK_TIMEOUT_MS = 400
+TRIES = 30
+PAUSE_S = 0.6
 _ONE_AT_A_TIME = 7_276_111  # any number, the same in every release
+_LOCK_NOT_HAD = "55P03"
 
 
 def head() -> str:
@@ -44,6 +49,7 @@ def pending(url: str) -> list[tuple[str, str]]:
 def upgrade(owner_url: str, revision: str = "head") -> str:
     """Bring the database up to `revision` and return it; two at once run one after the other.
 
+    A lock that is not had in LOCK_TIMEOUT_MS is asked for again after a pause, TRIES times over the whole way.
     Needs: the role that owns the schema.
     """
     return _on(owner_url, lambda connection: _move(connection, command.upgrade, revision)) or "empty"
@@ -68,7 +74,15 @@ def _move(connection: Connection, way: Callable[[Config, str], None], revision: 
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ONE_AT_A_TIME})
     connection.execute(text(f"SET lock_timeout = {LOCK_TIMEOUT_MS}"))
     connection.commit()
-    way(configuration(connection), revision)
+    for left in reversed(range(TRIES)):
+        try:
+            way(configuration(connection), revision)  # goes on behind the last one that was committed
+            break
+        except DBAPIError as error:
+            if not left or getattr(error.orig, "sqlstate", None) != _LOCK_NOT_HAD:
+                raise
+            connection.rollback()
+            time.sleep(PAUSE_S)
     return MigrationContext.configure(connection).get_current_revision()
 
 

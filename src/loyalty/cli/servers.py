@@ -1,10 +1,12 @@
 """`loyalty servers`: the embedded pair by hand; other commands start and stop it by themselves."""
 
+import shlex
+
 from cyclopts import App
 
 from loyalty.base.settings import from_process, mask_url
 from loyalty.cli.frame import CommandError, Exit, emit, say, table
-from loyalty.embedded import EmbeddedError, destroy, status, stop
+from loyalty.embedded import EmbeddedError, destroy, status, stop, tools
 from loyalty.embedded.servers import keep
 
 app = App(name="servers", help="Start, stop and look at the embedded PostgreSQL and Valkey.")
@@ -46,6 +48,22 @@ def reset_servers(*, yes: bool = False) -> None:
     if not yes:
         raise CommandError(f"This removes {home} with all its data; say --yes to do it", Exit.REFUSED)
     destroy(home)
+
+
+@app.command(name="env")
+def show_environment() -> None:
+    """Lines for a shell, after which psql, pg_basebackup and PostgreSQL's other tools mean the embedded server.
+
+    They stand in docs/operations.md, "Backup and restore": eval "$(loyalty servers env)". Passwords are not shown; the
+    tools find them in a file of the home.
+    """
+    try:
+        found = tools(from_process().home)
+    except EmbeddedError as error:
+        raise CommandError(str(error)) from error
+    print(f'export PATH={shlex.quote(str(found.bin))}:"$PATH"')
+    for name, value in found.environ.items():
+        print(f"export {name}={shlex.quote(value)}")
 
 
 @app.command(name="status")

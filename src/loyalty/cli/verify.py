@@ -1,6 +1,6 @@
-"""`loyalty verify`: recompute the books of one program or all, and name whatever is broken. Writes nothing.
+"""`loyalty verify`: recompute the books of one program or all, and name whatever is broken. Changes nothing in them.
 
-Exit 4 when something is broken. It runs beside traffic, as the application's own role.
+Exit 4 when something is broken. It runs beside traffic, as the application's own role, and leaves its report as a run.
 """
 
 import resource
@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 from cyclopts import App
 
+from loyalty.base.errors import LoyaltyError
 from loyalty.cli.frame import CommandError, Exit, at_desk, bars, emit, say
 from loyalty.ledger.verify import Checkpoint, Figures, Report, verify
 from loyalty.ledger.verify.checkpoint import CheckpointFileWrong, from_lines
@@ -61,10 +62,14 @@ async def _verify(desk: Desk, program: UUID | None, noted: list[Checkpoint] | No
     # Plans and time-outs of its own: the road's connections are tuned for small statements.
     async with asyncpg.create_pool(desk.runtime.settings.database_url, min_size=1, max_size=1) as pool:
         for id in wanted:
+            began_at = desk.now()
             with bars(f"Program {id}", _PHASES) as told:
-                reports.append(
-                    await verify(pool.acquire, id, progress=told, checkpoint=noted, also=(reviews,))
-                )
+                report = await verify(pool.acquire, id, progress=told, checkpoint=noted, also=(reviews,))
+            reports.append(report)
+            try:
+                await desk.note_verified(report, began_at)
+            except LoyaltyError as error:  # what was found is told all the same
+                say(f"The verification of program {id} is not noted ({error.code}).")
     return reports
 
 
@@ -81,7 +86,7 @@ def _tell(report: Report) -> None:
     """The findings of one program, a line each."""
     for finding in report.findings:
         key = " ".join(f"{name}={value}" for name, value in finding.key.items())
-        print(f"{finding.table} {key}: {finding.what}")
+        print(f"{finding.table} {key}: {finding.what} ({finding.check})")
     untold = report.broken - len(report.findings)
     if untold:
         print(f"… and {untold:,} more in program {report.program_id}")

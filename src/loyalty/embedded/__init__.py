@@ -5,7 +5,7 @@ LOYALTY_DATABASE_URL and LOYALTY_REDIS_URL never comes here.
 """
 
 from loyalty.embedded.postgres import Postgres
-from loyalty.embedded.servers import Servers, destroy, ensure, provide, running, status, stop
+from loyalty.embedded.servers import Servers, Tools, destroy, ensure, provide, running, status, stop, tools
 from loyalty.embedded.system import EmbeddedError
 from loyalty.embedded.valkey import Valkey
 
@@ -13,6 +13,7 @@ __all__ = [
     "EmbeddedError",
     "Postgres",
     "Servers",
+    "Tools",
     "Valkey",
     "destroy",
     "ensure",
@@ -20,4 +21,5 @@ __all__ = [
     "running",
     "status",
     "stop",
+    "tools",
 ]

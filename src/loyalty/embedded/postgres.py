@@ -92,6 +92,23 @@ class Postgres:
         """Address of `database` for `role`: loyalty_app, loyalty_owner or postgres."""
         return f"postgresql://{role}:{credentials(self._home)[role]}@127.0.0.1:{self._port()}/{database}"
 
+    def pgpass(self) -> str:
+        """A line of a password file for the superuser, whatever port the server has."""
+        return f"127.0.0.1:*:*:postgres:{credentials(self._home)['postgres']}\n"
+
+    def environ(self, pgpass: Path) -> dict[str, str]:
+        """What libpq's programs read to reach this server as superuser; without a port while its data is gone."""
+        found = {
+            "PGDATA": str(self.data),
+            "PGHOST": "127.0.0.1",
+            "PGUSER": "postgres",
+            "PGDATABASE": DATABASE,
+            "PGPASSFILE": str(pgpass),
+        }
+        with contextlib.suppress(FileNotFoundError):
+            found["PGPORT"] = str(self._port())
+        return found
+
     def start(self) -> bool:
         """Start the server unless it runs, with roles and database in place; true when this call started it.
 

@@ -15,7 +15,7 @@ import msgspec
 
 from loyalty.base.settings import Settings
 from loyalty.embedded.postgres import APP, DATABASE, OWNER, Postgres
-from loyalty.embedded.system import credentials, locked, open_home
+from loyalty.embedded.system import EmbeddedError, credentials, locked, open_home, write_private
 from loyalty.embedded.valkey import Valkey
 
 
@@ -27,6 +27,26 @@ class Servers:
     owner_database_url: str
     superuser_url: str
     redis_url: str
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What PostgreSQL's own programs need to know to reach the server of a home as its superuser."""
+
+    bin: Path
+    environ: dict[str, str]  # without a password: it stands in the file that PGPASSFILE names
+
+
+def tools(home: Path) -> Tools:
+    """The programs that came with the server of `home`, and their environment; the server need not run.
+
+    Raises: EmbeddedError where there never was one.
+    """
+    if not (home / "credentials.json").exists():
+        raise EmbeddedError(f"{home} has no servers yet: loyalty servers start")
+    postgres = Postgres(home)
+    with locked(home / "servers.lock"):
+        return Tools(postgres.bin, postgres.environ(write_private(home / "pgpass", postgres.pgpass())))
 
 
 def ensure(home: Path, *, durable: bool = True) -> Servers:
@@ -82,7 +102,7 @@ def destroy(home: Path) -> None:
     data = open_home(home)
     for directory in (data / "postgres", data / "postgres.partial", data / "valkey"):
         shutil.rmtree(directory, ignore_errors=True)
-    for name in ("credentials.json", "users.lock", "servers.lock"):
+    for name in ("credentials.json", "pgpass", "users.lock", "servers.lock"):
         (home / name).unlink(missing_ok=True)
     for directory in {data, home}:
         with contextlib.suppress(OSError):  # not empty

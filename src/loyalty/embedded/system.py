@@ -159,12 +159,18 @@ def credentials(home: Path) -> dict[str, str]:
             name: secrets.token_urlsafe(32) for name in ("postgres", "loyalty_owner", "loyalty_app", "valkey")
         }
         made["secret_key"] = secrets.token_hex(32)
-        partial = home / "credentials.partial"
-        partial.unlink(missing_ok=True)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(made, file)
-        partial.rename(path)
+        write_private(path, json.dumps(made))
     return json.loads(path.read_text())
+
+
+def write_private(path: Path, text: str) -> Path:
+    """Write a file that its owner alone can read, whole or not at all, and return its path."""
+    partial = path.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    partial.rename(path)
+    return path
 
 
 def refuse_taken(host: str, port: int) -> None:

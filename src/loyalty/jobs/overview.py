@@ -44,16 +44,21 @@ class Overview(Struct, frozen=True):
     closed_on: date | None
     closed_at: datetime | None
     told_on: date | None
+    # The last verification that came to its end, asked for by whomever: when, for how long, of how much.
     verified_at: datetime | None
-    broken: int | None  # what the last verification found
+    verified_seconds: float | None
+    verified_entries: int | None
+    broken: int | None  # what it found
 
 
 class Totals(Struct, frozen=True):
-    """Of all live programs together: since when the oldest of each kind of work is due; runs by kind and state."""
+    """Of all live programs: since when the oldest of each kind of work is due; runs by kind and state; each program."""
 
     due_since: dict[str, datetime | None]
     broken: int
     runs: dict[tuple[str, str], int]
+    unverified_since: datetime | None = None  # of the program that waits longest; None: there is none
+    programs: tuple[Overview, ...] = ()
 
 
 async def overview(runtime: Runtime, program: Program) -> Overview:
@@ -78,6 +83,7 @@ async def overview(runtime: Runtime, program: Program) -> Overview:
             connection, id, kinds=[RunKind.VERIFICATION], state=RunState.SUCCEEDED, before=None, limit=1
         )
     last = verified[0] if verified else None
+    told = {} if last is None or last.result is None else last.result
 
     def days(first: date, until: date) -> Due:
         count = max(0, (until - first).days)
@@ -97,8 +103,16 @@ async def overview(runtime: Runtime, program: Program) -> Overview:
         closed_at=closed_at,
         told_on=untold - _DAY,
         verified_at=None if last is None else last.ended_at,
-        broken=None if last is None or last.result is None else last.result["broken"],
+        verified_seconds=None if last is None else _took(last),
+        verified_entries=told.get("figures", {}).get("entries"),
+        broken=told.get("broken"),
     )
+
+
+def _took(run: Run) -> float | None:
+    if run.started_at is None or run.ended_at is None:
+        return None
+    return max(0.0, (run.ended_at - run.started_at).total_seconds())
 
 
 async def overviews(runtime: Runtime, programs: Sequence[Program]) -> list[Overview]:
@@ -116,10 +130,18 @@ async def totals(runtime: Runtime) -> Totals:
     """What is due of all live programs together. Raises: Busy."""
     live = [one for one in await list_programs(runtime.engine) if one.kind is ProgramKind.LIVE]
     seen = await overviews(runtime, live)
+    made_at = {one.id: one.created_at for one in live}
     due_since: dict[str, datetime | None] = {}
     for what in ("accounts", "standings", "days", "notices"):
         since: list[datetime] = [at for one in seen if (at := getattr(one, what).since) is not None]
         due_since[what] = min(since, default=None)
     async with shared(runtime.engine, writes=False) as connection:
         runs = await store.run_counts(connection)
-    return Totals(due_since, sum(one.broken or 0 for one in seen), runs)
+    return Totals(
+        due_since,
+        sum(one.broken or 0 for one in seen),
+        runs,
+        # One that never was waits since it was made.
+        min((one.verified_at or made_at[one.program_id] for one in seen), default=None),
+        tuple(seen),
+    )

@@ -29,9 +29,10 @@ from loyalty.base.problems import problem
 from loyalty.base.settings import Settings
 from loyalty.jobs.redates import confirm, confirmed, plan_of, refuse_other
 from loyalty.jobs.runs import execute
-from loyalty.jobs.service import get_run, queue_move, queue_run
+from loyalty.jobs.service import get_run, note_done, queue_move, queue_run
 from loyalty.jobs.types import Run, RunKind, RunState
 from loyalty.jobs.works import WORKS
+from loyalty.ledger.verify import Report
 from loyalty.posting.answers import MoveAnswer, PublishedAnswer
 from loyalty.posting.commands import Actor, Command, Idempotency, MoveClock, Publish, Submission
 from loyalty.posting.configuration import Configuration
@@ -76,6 +77,20 @@ class Desk:
         async with transaction(self.runtime.engine, program_id) as connection:
             await audit.record(
                 connection, operator(program_id), action, target, at=self.now(), ids=self.ids, detail=detail
+            )
+
+    async def note_verified(self, report: Report, began_at: datetime) -> None:
+        """Keep what a verification at the desk found as a run, as if a worker had done it."""
+        program_id, result = report.program_id, msgspec.to_builtins(report, str_keys=True)
+        async with transaction(self.runtime.engine, program_id) as connection:
+            await note_done(
+                connection,
+                program_id,
+                RunKind.VERIFICATION,
+                began_at=began_at,
+                ended_at=self.now(),
+                ids=self.ids,
+                result=result,
             )
 
     def now(self) -> datetime:

@@ -41,6 +41,7 @@ from loyalty.web.exchange import Exchange
 from loyalty.web.guard import EXCHANGE, incident, refusal, send_answer
 from loyalty.web.metrics import Metrics
 from loyalty.web.query import NoQuery, parameters_of, read_query
+from loyalty.web.status import Board
 from loyalty.web.types import (
     BATCH_MAX,
     Batch,
@@ -114,6 +115,7 @@ class Door:
         """Calls are served from now on."""
         self._runtime = runtime
         self.ids = Ids(runtime.clock.now_ms, random62)
+        self.board = Board(runtime, self.schema)
         self.hashing = Hashing(2)  # each takes a processor and 16 MiB for its time
         self._authenticator = Authenticator(runtime.engine)
 

@@ -76,6 +76,15 @@ class Metrics:
         self._broken = self._shared(
             "loyalty_broken_findings", "What the last verifications of the live programs found broken."
         )
+        self._verified = {
+            figure: self._shared(f"loyalty_verification_{figure}", words, ("program",))
+            for figure, words in (
+                ("age_seconds", "Time since the last verification of a live program came to its end."),
+                ("seconds", "How long the last verification of a live program took."),
+                ("entries", "Entries that the last verification of a live program read."),
+                ("broken", "What the last verification of a live program found broken."),
+            )
+        }
         # Finding a labelled child costs more than counting on it.
         self._by_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._by_command: dict[tuple[str, str], Counter] = {}
@@ -102,6 +111,17 @@ class Metrics:
         for kind, state in itertools.product(RunKind, RunState):
             self._runs.labels(kind, state).set(found.runs.get((kind, state), 0))
         self._broken.set(found.broken)
+        for one in found.programs:
+            if one.verified_at is None:
+                continue
+            figures = {
+                "age_seconds": max(0, (now - one.verified_at).total_seconds()),
+                "seconds": one.verified_seconds or 0,
+                "entries": one.verified_entries or 0,
+                "broken": one.broken or 0,
+            }
+            for figure, value in figures.items():
+                self._verified[figure].labels(str(one.program_id)).set(value)
 
     def note_request(self, exchange: Exchange) -> None:
         """Count an answered request and write its log line."""

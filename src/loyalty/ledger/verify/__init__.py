@@ -4,6 +4,7 @@ What it proves and what only a checkpoint kept outside can show is docs/ledger.m
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic_ns
 from typing import Any
 from uuid import UUID
 
@@ -43,18 +44,23 @@ async def verify(
     `connect` gives asyncpg connections of the application's role, one at a time. The chain is read up to the
     blocks there are now; accounts as they are when their turn comes. `also` are checks of rooms that know more.
     """
-    findings, figures, notes = Findings(), Figures(), Notes()
+    began_ns, findings, figures, notes = monotonic_ns(), Findings(), Figures(), Notes()
+    check = findings.during
     try:
         async with snapshot(connect, program_id) as connection:
+            began_at = await connection.fetchval("SELECT clock_timestamp()")
             lanes: list[Any] = await connection.fetch(_LANES, program_id)
-        await strays(connect, program_id, findings)
+        await check("lanes", strays(connect, program_id, findings))
         common = (notes, findings, figures)
         readers = [LaneReader(connect, program_id, cell, *common) for cell, _ in lanes]
         told = _teller(progress, "chain", sum(until for _, until in lanes))
-        ends = [await reader.read(until, told) for reader, (_, until) in zip(readers, lanes, strict=True)]
+        ends = [
+            await check("chain", reader.read(until, told))
+            for reader, (_, until) in zip(readers, lanes, strict=True)
+        ]
         told = _teller(progress, "accounts", notes.accounts())
         for cell, _ in lanes:
-            await AccountReader(connect, program_id, cell, *common).read(told)
+            await check("accounts", AccountReader(connect, program_id, cell, *common).read(told))
         for cell, account_id, number, entry_id in notes.vanished():
             findings.add(
                 ("account", account_id),
@@ -65,27 +71,30 @@ async def verify(
         links = LinkReader(connect, program_id, *common)
         told = _teller(progress, "links", len(lanes) + 4)
         for reader in readers:
-            await links.counters(reader.cell, reader.last_id)
-            await DeskReader(connect, program_id, reader.cell, notes, findings).read(reader.last_id)
-            await reader.rows_beyond()
-            await links.keyless(reader.cell)
-            await links.holds(reader.cell)
-            await links.returns(reader.cell)
-            await activities(connect, program_id, reader.cell, findings)
-            await days(connect, program_id, reader.cell, findings)
-            await redemptions(connect, program_id, reader.cell, findings, figures)
+            cell, last_id = reader.cell, reader.last_id
+            await check("limits", links.counters(cell, last_id))
+            await check("desk", DeskReader(connect, program_id, cell, notes, findings).read(last_id))
+            await check("chain", reader.rows_beyond())
+            await check("receipts", links.keyless(cell))
+            await check("holds", links.holds(cell))
+            await check("returns", links.returns(cell))
+            await check("purchases", activities(connect, program_id, cell, findings))
+            await check("days", days(connect, program_id, cell, findings))
+            await check("redemptions", redemptions(connect, program_id, cell, findings, figures))
             told(1)
-        await links.idempotency_records()
+        await check("requests", links.idempotency_records())
         told(1)
-        await links.natural_keys()
+        await check("receipts", links.natural_keys())
         told(1)
-        await links.configurations()
+        await check("configurations", links.configurations())
         told(1)
-        await reservations(connect, program_id, findings)
-        await stocks(connect, program_id, [(one.cell, one.last_id) for one in readers], notes, findings)
+        await check("stocks", reservations(connect, program_id, findings))
+        ends_of = [(one.cell, one.last_id) for one in readers]
+        await check("stocks", stocks(connect, program_id, ends_of, notes, findings))
         told(1)
-        for check in also:
-            await check(connect, program_id, findings)
+        for more in also:
+            await check("reviews", more(connect, program_id, findings))
+        findings.check = "transfers"
         for decision_id, net in notes.one_sided():
             findings.add(
                 ("transfers", decision_id),
@@ -96,11 +105,14 @@ async def verify(
                 else f"made {-net} points of nothing",
             )
         if checkpoint is not None:
-            await checkpoint_files.compare(connect, program_id, checkpoint, findings, figures)
+            compared = checkpoint_files.compare(connect, program_id, checkpoint, findings, figures)
+            await check("checkpoint", compared)
     finally:
         notes.close()
     return Report(
         program_id=program_id,
+        began_at=began_at,
+        seconds=round((monotonic_ns() - began_ns) / 1e9, 3),
         intact=not findings.broken,
         lanes=tuple(end for end in ends if end is not None),
         figures=figures,

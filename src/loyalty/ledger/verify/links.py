@@ -325,6 +325,7 @@ class LinkReader:
                     "redemptions",
                     {"cell": cell, "id": redemption_id},
                     f"is missing, or not in the state that {kind} {id} gave it",
+                    check="redemptions",
                 )
             if read < CHUNK:
                 return
@@ -351,7 +352,7 @@ class LinkReader:
         for decision_id, hold_id in noted.items():
             if decision_id not in had.get(hold_id, ()):
                 what = f"does not have the deadline that decision {decision_id} set"
-                self.findings.add("holds", "holds", {"cell": cell, "id": hold_id}, what)
+                self.findings.add("holds", "holds", {"cell": cell, "id": hold_id}, what, check="holds")
 
     async def holds(self, cell: int) -> None:
         """Every deadline of a hold is one that a decision set, the last of them in force; the first placed it.
@@ -376,7 +377,8 @@ class LinkReader:
                 meant = (placed.quantity, row["ends_at"]) if placed.reserves else (None, None)
                 if meant != (row["reserved"], row["reserved_until"]):
                     key: dict[str, object] = {"reward": row["reward"], "hold_id": row["id"]}
-                    self.findings.add("reservations", "reservations", key, "does not say what its hold says")
+                    what = "does not say what its hold says"
+                    self.findings.add("reservations", "reservations", key, what, check="stocks")
             if len(rows) < CHUNK:
                 return
             after = rows[-1]["id"]

@@ -1,6 +1,11 @@
-"""What a verification found: figures of what was read, and the first broken rows of every account and lane."""
+"""What a verification found: figures of what was read, and the first broken rows of every account and lane.
 
+Which invariants a check proves, and what they are, is docs/ledger.md, "What each check proves".
+"""
+
+from collections.abc import Awaitable, Mapping
 from datetime import date, datetime
+from typing import TypeVar
 from uuid import UUID
 
 from msgspec import Struct
@@ -8,10 +13,35 @@ from msgspec import Struct
 PER_SUBJECT = 3  # findings told of one account, or of one table of a lane; the rest is counted
 TOLD_MAX = 500
 
+T = TypeVar("T")
+
+# The checks, in the order in which they are made, and the invariants that each proves.
+PROVES: Mapping[str, tuple[str, ...]] = {
+    "lanes": ("I15",),
+    "chain": ("I13", "I15", "I17", "I18", "I20"),
+    "accounts": ("I1", "I2", "I3", "I6", "I7", "I8"),
+    "limits": ("I22",),
+    "desk": ("I15", "I19"),
+    "receipts": ("I12",),
+    "holds": ("I8",),
+    "returns": ("I9",),
+    "purchases": ("I12", "I18"),
+    "days": ("I19",),
+    "redemptions": ("I15",),
+    "requests": ("I11",),
+    "configurations": ("I18",),
+    "stocks": ("I22",),
+    "reviews": ("I19",),
+    "transfers": ("I6",),
+    "checkpoint": ("I15", "I17"),
+}
+
 
 class Finding(Struct, frozen=True):
-    """One broken row: where it is, and what is wrong with it in words."""
+    """One broken row: which check met it, where it is, and what is wrong with it in words."""
 
+    check: str
+    invariants: tuple[str, ...]
     table: str
     key: dict[str, str]
     what: str
@@ -47,6 +77,8 @@ class Report(Struct, frozen=True):
     """The result of verifying one program."""
 
     program_id: UUID
+    began_at: datetime  # by the database's clock
+    seconds: float
     intact: bool
     lanes: tuple[LaneFigures, ...]
     figures: Figures
@@ -58,17 +90,27 @@ class Findings:
     """Collects findings; of one subject only the first few are told."""
 
     def __init__(self) -> None:
+        self.check = next(iter(PROVES))  # that is being made
         self.broken = 0
         self.told: list[Finding] = []
         self._of: dict[object, int] = {}
 
-    def add(self, subject: object, table: str, key: dict[str, object], what: str) -> None:
-        """`subject` is the account, lane or table whose first broken rows are told."""
+    async def during(self, check: str, work: Awaitable[T]) -> T:
+        """What `work` gives; what it finds is of this check."""
+        self.check = check
+        return await work
+
+    def add(
+        self, subject: object, table: str, key: dict[str, object], what: str, *, check: str | None = None
+    ) -> None:
+        """Of each `subject` (account, lane, table) the first broken rows are told; `check` if not the present one."""
         self.broken += 1
         seen = self._of.get(subject, 0)
         if seen < PER_SUBJECT and len(self.told) < TOLD_MAX:
             self._of[subject] = seen + 1
-            self.told.append(Finding(table, {name: _text(value) for name, value in key.items()}, what))
+            where = {name: _text(value) for name, value in key.items()}
+            check = check or self.check
+            self.told.append(Finding(check, PROVES[check], table, where, what))
 
 
 def _text(value: object) -> str:

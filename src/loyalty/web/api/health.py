@@ -1,4 +1,4 @@
-"""Whether the process lives, has started, and can serve; and its figures."""
+"""Whether the process lives, has started, and can serve; its figures; and whether the installation is well."""
 
 from msgspec import Struct
 from sqlalchemy import text
@@ -8,6 +8,7 @@ from loyalty.base.errors import LoyaltyError
 from loyalty.posting.commands import Answer
 from loyalty.web.edge import Access, Call, get, reply
 from loyalty.web.metrics import CONTENT_TYPE
+from loyalty.web.status import Status
 from loyalty.web.types import NotReady, RouteNotFound
 
 CLOCK_SKEW_MS_MAX = 2_000
@@ -55,6 +56,15 @@ async def ready(call: Call) -> Answer:
     if abs(skew_ms) > CLOCK_SKEW_MS_MAX:
         raise NotReady("Our clock and the database's differ too much.", check="clock", clock_skew_ms=skew_ms)
     return reply(Readiness("ready", schema, skew_ms, runtime.pipe.depth))
+
+
+@get("/status", Access.PUBLIC, answers={200: Status})
+async def read_status(call: Call) -> Answer:
+    """Whether the installation is well, for anybody; no more than some seconds old.
+
+    Always 200: `status` says `ok` or `degraded`, and `degraded` what is not well. It names no program.
+    """
+    return reply(await call.door.board.read())
 
 
 @get("/metrics", Access.PUBLIC, answers={200: CONTENT_TYPE})
