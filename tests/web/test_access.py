@@ -15,7 +15,8 @@ from loyalty.base.ids import Ids
 from loyalty.web.app import endpoints
 from loyalty.web.edge import Access, Endpoint
 from tests.races.client import Client, Reply
-from tests.web.test_refusals import is_problem, path_of
+from tests.web.bad_inputs import path_of
+from tests.web.test_refusals import is_problem
 from tests.web.world import World, enrol, receipt
 
 GUARDED = [endpoint for endpoint in endpoints() if endpoint.permission is not Access.PUBLIC]
