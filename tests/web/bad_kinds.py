@@ -178,7 +178,7 @@ ELSEWHERE: dict[int, str] = {
     82: "tests/web/test_framing.py::test_nobody_is_asked_to_send_a_body_that_will_not_be_read",
     84: "tests/posting/test_repeats.py::test_the_same_key_for_another_request_is_refused_and_the_first_answer_stays",
     89: "tests/web/test_refusals.py::test_cursors_are_taken_only_where_they_were_given_out",
-    98: "tests/web/test_access.py::test_every_role_is_let_in_exactly_where_the_table_says",
+    98: "tests/web/test_matrix.py::test_everybody_may_what_the_table_says_and_others_nothing_at_all",
     101: "tests/web/test_access.py::test_the_word_bearer_may_be_written_anyhow_and_the_key_stands_nowhere_else",
     102: "tests/web/test_access.py::test_without_a_valid_credential_every_call_is_refused_alike",
     103: "tests/web/test_access.py::test_expired_and_revoked_keys_are_refused_like_unknown_ones",
