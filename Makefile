@@ -4,9 +4,9 @@ PY := .venv/bin/python
 WORKERS ?= 2
 SEED ?=
 SIZE ?=
-export SEED SIZE SEEDS OPS FAULTS ONLY KIND WORKERS
+export SEED SIZE SEEDS OPS FAULTS ONLY KIND WORKERS REQUESTS
 
-.PHONY: help setup demo check test proof sim mutants bench api migration lock clean
+.PHONY: help setup demo check test proof sim fuzz mutants bench api migration lock clean
 
 help: ## list these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -31,6 +31,9 @@ proof: setup ## the long evidence, with seeds and the time of each share (SEED=â
 
 sim: setup ## seeded shops against the model, with faults (SEEDS=200 FAULTS=50 SEED= OPS=200; ONLY= KIND= of a failure)
 	@$(PY) -m tests.sim
+
+fuzz: setup ## generated, spoilt and forged requests against a server of its own (REQUESTS=100000 SEED=)
+	@$(PY) -m tests.fuzz
 
 mutants: setup ## planted bugs, each to be caught by a test
 	@$(PY) -m tests.mutants $(ARGS)
