@@ -23,7 +23,7 @@ from tests.races.client import Client
 # How the requests are shared out, in percent; what Schemathesis sends is known only afterwards.
 SHARES = {"generated": 40, "bodies": 46, "raw": 10, "cursors": 2, "credentials": 2}
 AT_ONCE = 2  # processes of Schemathesis
-EXAMPLES = 12  # of each operation and phase, in one of them
+EXAMPLES = 12  # of each operation and phase, in one of them: seven roles then come to 40,000 requests
 # A proof repeats what a change of the code could break soonest; generated requests have a share of their own there.
 WITHOUT_GENERATED = {"bodies": 76, "raw": 16, "cursors": 4, "credentials": 4}
 
@@ -84,7 +84,7 @@ async def generated(town: Town, seed: int, requests: int, outcome: Outcome) -> N
     """Schemathesis with all its phases, role by role from the admin on, until all had a turn and enough was sent."""
     roles = [Role.ADMIN, *(role for role in Role if role is not Role.ADMIN)]
     before, tally = sum((await served(town)).values()), outcome.tally
-    turn = iter(range(10_000))
+    turn, examples = iter(range(10_000)), max(1, min(EXAMPLES, requests * EXAMPLES // 40_000))
 
     async def one_after_the_other(place: Path) -> None:
         for number in turn:
@@ -94,7 +94,7 @@ async def generated(town: Town, seed: int, requests: int, outcome: Outcome) -> N
             role = roles[number % len(roles)]
             arguments = (
                 f"--seed={seed + number}",
-                f"--max-examples={EXAMPLES}",
+                f"--max-examples={examples}",
                 "--phases=examples,coverage,fuzzing,stateful",
             )
             code, told = await let_loose(town.api.port, town.wild.keys[role.value], place, *arguments)

@@ -19,7 +19,7 @@ SIZE = int(os.environ.get("PROOF_SIZE", "1"))
 async def test_nothing_spoilt_or_forged_is_answered_but_as_the_contract_says(
     servers: Servers, database: Database
 ) -> None:
-    outcome = await run(database, servers.redis_url, SEED, 10_000 * SIZE, WITHOUT_GENERATED)
+    outcome = await run(database, servers.redis_url, SEED, 8_000 * SIZE, WITHOUT_GENERATED)
     print(f"\n{line(outcome)}")
     assert faults(outcome) == []
 

@@ -114,8 +114,19 @@ async def bodies(town: Town, seed: int, requests: int, tally: Tally) -> None:
             return
         declared = DECLARED[good.endpoint.method, good.endpoint.path]
         tally.note("bodies", reply.status, tally.judge(reply, declared), request)
+        if good.endpoint.keyed and reply.status < 300 and chance.random() < 0.2:
+            again = await answered(client, request)
+            tally.note("bodies", again.status if again else 0, unlike(reply, again), request)
 
     await many(town, "bodies", seed, requests, send)
+
+
+def unlike(first: Reply, again: Reply | None) -> str | None:
+    """What is wrong with the answer to a request that was taken before; None when it is the first answer."""
+    if again is None or not again.replayed or again.status != first.status:
+        return f"sent again: {again}"
+    same = first.body == again.body or b'"secret":null' in again.body  # which is shown once
+    return None if same else f"sent again: {again.body[:200]!r} instead of {first.body[:200]!r}"
 
 
 # --- spoilt requests ------------------------------------------------------------------------------------------------
