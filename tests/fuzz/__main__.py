@@ -24,7 +24,7 @@ def main() -> int:
     try:
         redis_url = start_servers().redis_url
         with fresh_database() as database:
-            outcome = asyncio.run(run(database, redis_url, seed, requests))
+            outcome = asyncio.run(run(database, redis_url, seed, requests, rulesets=requests // 5))
     finally:
         leave_home()
     PROOF.mkdir(exist_ok=True)

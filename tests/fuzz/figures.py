@@ -19,6 +19,12 @@ def reached(outcome: Outcome) -> set[tuple[str, str]]:
     return {(method, route) for method, route, status in outcome.served if status < 400} & OPERATIONS
 
 
+def reached_by_chance(outcome: Outcome) -> set[tuple[str, str]]:
+    """Those that succeeded though nobody meant it: beyond the tour."""
+    beyond = outcome.served - outcome.toured
+    return {(method, route) for method, route, status in beyond if status < 400} & OPERATIONS
+
+
 def undeclared(outcome: Outcome) -> Counter[str]:
     """Statuses that were answered at a known route and stand nowhere in the contract, whoever asked."""
     found: Counter[str] = Counter()
@@ -59,7 +65,8 @@ def line(outcome: Outcome) -> str:
     busy = sum(tally.busy.values())
     return (
         f"fuzz: seed {outcome.seed}, {sum(tally.sent.values()):,} requests: {', '.join(parts)}; "
-        f"{done:,} of the bodies were taken, {len(reached(outcome))} of {len(OPERATIONS)} operations succeeded, "
+        f"{done:,} of the bodies were taken, {len(reached(outcome))} of {len(OPERATIONS)} operations succeeded "
+        f"({len(reached_by_chance(outcome))} by chance), {outcome.rulesets:,} rulesets judged twice, "
         f"{internal(outcome)} times 5xx, {busy} times busy, {undeclared(outcome).total()} undeclared statuses, "
         f"books of {outcome.books} programs {'broken' if outcome.broken_books else 'whole'}; "
         f"{len(faults(outcome))} faults, {outcome.seconds:.0f} s"
@@ -78,7 +85,12 @@ def report(outcome: Outcome) -> dict[str, Any]:
         "statuses": {f"{part} {status}": times for (part, status), times in sorted(tally.statuses.items())},
         "served": {" ".join(map(str, key)): times for key, times in sorted(outcome.served.items())},
         "busy": dict(tally.busy),
-        "operations": {"all": len(OPERATIONS), "succeeded": len(reached(outcome))},
+        "operations": {
+            "all": len(OPERATIONS),
+            "succeeded": len(reached(outcome)),
+            "by_chance": len(reached_by_chance(outcome)),
+        },
+        "rulesets": outcome.rulesets,
         "undeclared": dict(undeclared(outcome)),
         "books": outcome.books,
         "faults": faults(outcome),

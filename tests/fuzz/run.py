@@ -15,6 +15,7 @@ from loyalty.ledger.verify import verify
 from tests.conftest import Database
 from tests.contract.test_schemathesis import let_loose
 from tests.fuzz import traffic
+from tests.fuzz.rules import judged_twice
 from tests.fuzz.town import Town, opened
 from tests.fuzz.traffic import Tally
 from tests.laws import checks
@@ -39,12 +40,14 @@ class Outcome:
     seed: int
     tally: Tally
     seconds: float = 0.0
-    served: Counter[tuple[str, str, int]] = field(default_factory=Counter[tuple[str, str, int]])
+    toured: Counter[tuple[str, str, int]] = field(default_factory=Counter[tuple[str, str, int]])
+    served: Counter[tuple[str, str, int]] = field(default_factory=Counter[tuple[str, str, int]])  # in all
     part_seconds: dict[str, float] = field(default_factory=dict[str, float])
     rounds: int = 0  # of Schemathesis
     incidents: int = 0  # in the server's log
     broken_books: list[str] = field(default_factory=list[str])
     books: int = 0
+    rulesets: int = 0  # judged twice
 
 
 async def served(town: Town) -> Counter[tuple[str, str, int]]:
@@ -61,11 +64,19 @@ async def served(town: Town) -> Counter[tuple[str, str, int]]:
 
 
 async def run(
-    database: Database, redis_url: str, seed: int, requests: int, shares: dict[str, int] = SHARES
+    database: Database,
+    redis_url: str,
+    seed: int,
+    requests: int,
+    shares: dict[str, int] = SHARES,
+    rulesets: int = 0,
 ) -> Outcome:
-    """Send about so many requests, shared out in percent."""
+    """Send about so many requests, shared out in percent; judge so many rulesets."""
     outcome, began = Outcome(seed, Tally()), time.monotonic()
+    if rulesets:
+        judged(seed, rulesets, outcome)
     async with opened(database, redis_url) as town:
+        outcome.toured = await served(town)
         for part, share in shares.items():
             started, many = time.monotonic(), requests * share // 100
             if part == "generated":
@@ -78,6 +89,14 @@ async def run(
         outcome.incidents = town.api.log.read_text("utf-8", "replace").count('"incident"')
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def judged(seed: int, rulesets: int, outcome: Outcome) -> None:
+    """Two readings of so many rulesets agree."""
+    outcome.rulesets = rulesets
+    if wrong := judged_twice(seed, rulesets):
+        outcome.tally.failed += 1
+        outcome.tally.failures.append(f"rules: {wrong}")
 
 
 async def generated(town: Town, seed: int, requests: int, outcome: Outcome) -> None:

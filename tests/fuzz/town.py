@@ -80,6 +80,7 @@ class Shop:
 
     program_id: UUID
     keys: dict[str, str]  # by role; of people: `staff` (support), `chief` and `boss` (managers)
+    ended: list[str]  # keys and a token that were good once
 
 
 @dataclass
@@ -130,7 +131,16 @@ async def _shop(desk: Desk, kind: ProgramKind) -> Shop:
     for name, role in (("staff", Role.SUPPORT), ("chief", Role.MANAGER), ("boss", Role.MANAGER)):
         person = await desk.add_staff(program_id, name, role)
         keys[name] = (await desk.issue_token(program_id, person.id, timedelta(days=1)))[1]
-    return Shop(program_id, keys)
+    ended: list[str] = []
+    for lives in (None, timedelta(microseconds=1)):
+        key, text = await desk.create_key(program_id, client, Role.ADMIN, lives=lives)
+        ended.append(text)
+        if lives is None:
+            await desk.revoke_key(program_id, key.id)
+    somebody = await desk.add_staff(program_id, "gone", Role.ADMIN)
+    token, text = await desk.issue_token(program_id, somebody.id, timedelta(days=1))
+    await desk.revoke_token(program_id, token.id)
+    return Shop(program_id, keys, [*ended, text])
 
 
 class _Tour:
@@ -201,7 +211,7 @@ class _Tour:
         sold |= {"till": "7", "location": "store-12", "channel": "pos"}
         await self.do("quote_purchase", sold)
         sale = await self.do("record_purchase", sold)
-        await self.do("record_purchases", {"items": [purchase(ida), purchase(None)]})
+        await self.do("record_purchases", {"items": [purchase(ida), purchase(ida)]})
         guest = await self.do("record_purchase", purchase(None))
         await self.do("claim_purchase", {"member": {"id": ida}}, purchase=guest["id"])
         await self.do("read_purchase", purchase=sale["id"], include="balances")
