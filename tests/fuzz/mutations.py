@@ -32,12 +32,23 @@ _LENGTH = re.compile(rb"Content-Length: \d+")
 
 
 def fresh(chance: Random, content: bytes) -> bytes:
-    """The same, but for the receipt's number: what was recorded once would only be told again."""
-    return re.sub(
-        rb'("external_id": )"[^"]*"',
-        lambda found: b'%s"%032x"' % (found[1], chance.getrandbits(128)),
-        content,
-    )
+    """The same, but for its own number: what was recorded once would only be told again."""
+    if content[:1] != b"{":
+        return content
+
+    def renewed(value: Any) -> Any:
+        match value:
+            case dict():
+                return {key: one if key == "of" else numbered(key, one) for key, one in value.items()}
+            case list():
+                return [renewed(one) for one in value]
+            case _:
+                return value
+
+    def numbered(key: str, value: Any) -> Any:
+        return f"{chance.getrandbits(128):032x}" if key == "external_id" else renewed(value)
+
+    return json.dumps(renewed(json.loads(content))).encode()
 
 
 def spoilt(

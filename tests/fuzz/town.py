@@ -100,6 +100,12 @@ class Town:
     def shops(self) -> tuple[Shop, ...]:
         return self.main, self.other, self.sandbox, self.wild
 
+    async def renew(self) -> None:
+        """Other people and things in the place of those that were used up: open holds, proposals, keys and so on."""
+        tour = _Tour(self)
+        await tour.renew()
+        await tour.client.close()
+
     async def work(self) -> None:
         """What a worker would do: every run that waits."""
         for run in await waiting_runs(self.desk.runtime):
@@ -174,17 +180,30 @@ class _Tour:
             await self.do("import_lot", lot(id, points))
         return id
 
-    async def walk(self) -> None:
-        main, now = self.town.main.keys, datetime.now(UTC)
+    def left(self, name: str, **parts: Any) -> None:
+        """A call that was made before can now be made with this."""
+        good = self.town.good[name]
+        self.town.good[name] = good._replace(path=good.endpoint.path.format(**parts))
+
+    async def renew(self) -> None:
         ida, max_, gone, changed, owing = [await self.member(n) for n in (10**9, 10**6, 0, 0, 0)]
         await self.do("import_lots", {"items": [lot(ida, 5)]})
         await self.people(ida, gone, changed)
         await self.sales(ida, owing)
         await self.spending(ida, max_)
-        await self.by_hand(ida, max_, owing, main)
+        await self.by_hand(ida, max_, owing, self.town.main.keys)
+        await self.keys()
+        await self.reads(ida)
+        self.left("erase_member", member=await self.member())
+
+    async def walk(self) -> None:
+        main, now = self.town.main.keys, datetime.now(UTC)
+        await self.renew()
         await self.imports()
         await self.set_up(main, now)
-        await self.reads(ida)
+        for name, endpoint in self.calls.items():
+            if name not in self.town.good and endpoint.method == "GET" and not endpoint.parts:
+                await self.do(name)
         for name, endpoint in self.calls.items():
             if name not in self.town.good:
                 target = Target(endpoint, main["admin"])
@@ -207,7 +226,7 @@ class _Tour:
 
     async def sales(self, ida: str, owing: str) -> None:
         sold = purchase(ida, amount_minor=2_000)
-        sold["lines"][0] |= {"quantity": "4", "categories": ["coffee"], "tags": ["x"]}
+        sold["lines"][0] |= {"quantity": "1000", "categories": ["coffee"], "tags": ["x"]}
         sold |= {"till": "7", "location": "store-12", "channel": "pos"}
         await self.do("quote_purchase", sold)
         sale = await self.do("record_purchase", sold)
@@ -232,20 +251,28 @@ class _Tour:
         await self.do("read_decision", decision=sale["decision_id"])
         await self.do("read_entry", entry=sale["earned"][0]["entry_id"])
         await self.do("record_purchase", sold)
+        another = await self.do("record_purchase", purchase(None))
+        self.left("claim_purchase", purchase=another["id"])
 
     async def spending(self, ida: str, max_: str) -> None:
         held = payment(ida, 20) | {"reference": "basket-88", "minutes": 20}
-        first, second = [await self.do("place_hold", held) for _ in range(2)]
+        first, second, third = [await self.do("place_hold", held) for _ in range(3)]
         await self.do("read_hold", hold=first["id"])
         await self.do("extend_hold", {"minutes": 30}, hold=first["id"])
         await self.do("read_open_holds", member=ida)
         await self.do("capture_hold", {"points": 5, "release_rest": False}, hold=first["id"])
         await self.do("release_hold", {}, hold=second["id"])
+        for name in ("extend_hold", "capture_hold", "release_hold"):
+            self.left(name, hold=third["id"])
         await self.do("change_stock", {"set": 10**6, "reason": "delivery"}, reward="mug")
-        one, two = [await self.do("redeem", wish(ida, "mug") | {"quantity": 1}) for _ in range(2)]
+        one, two, three, four = [
+            await self.do("redeem", wish(ida, "mug") | {"quantity": 1}) for _ in range(4)
+        ]
         await self.do("read_redemption", redemption=one["id"])
         await self.do("fulfil_redemption", {}, redemption=one["id"])
         await self.do("cancel_redemption", {"reason": "changed_mind"}, redemption=two["id"])
+        self.left("fulfil_redemption", redemption=three["id"])
+        self.left("cancel_redemption", redemption=four["id"])
         await self.do("list_redemptions", member=ida)
         await self.do("list_rewards", member=ida)
         await self.do("read_reward", reward="mug", member=ida)
@@ -254,11 +281,14 @@ class _Tour:
 
     async def by_hand(self, ida: str, max_: str, owing: str, main: dict[str, str]) -> None:
         some = {"member": {"id": ida}, "points_currency": "points", "points": 6_000, "reason": "goodwill"}
-        first, second = [await self.do("adjust_points", some, by=main["staff"]) for _ in range(2)]
-        await self.do("read_proposal", adjustment=first["id"])
+        asked = [await self.do("adjust_points", some, by=main["staff"]) for _ in range(4)]
+        first, second, third, fourth = (one["id"] for one in asked)
+        await self.do("read_proposal", adjustment=first)
         await self.do("list_proposals")
-        await self.do("approve_adjustment", {}, by=main["chief"], adjustment=first["id"])
-        await self.do("reject_adjustment", {}, by=main["chief"], adjustment=second["id"])
+        await self.do("approve_adjustment", {}, by=main["chief"], adjustment=first)
+        await self.do("reject_adjustment", {}, by=main["chief"], adjustment=second)
+        self.left("approve_adjustment", adjustment=third)
+        self.left("reject_adjustment", adjustment=fourth)
         await self.do("adjust_points", some | {"points": 5, "reference": "CASE-7"})
         await self.do("propose_write_off", {"member": {"id": owing}, "points_currency": "points"})
         account = {"member": max_, "points_currency": "points"}
@@ -268,7 +298,7 @@ class _Tour:
         await self.do("give_tier", {"tier": "gold", "reason": "goodwill"}, member=max_, tier_set="status")
         await self.do("read_standing", member=max_)
         await self.do("list_moves", member=max_)
-        over = lot(max_, 50) | {"expires_at": (datetime.now(UTC) - timedelta(days=9)).isoformat()}
+        over = lot(max_, 50_000) | {"expires_at": (datetime.now(UTC) - timedelta(days=9)).isoformat()}
         await self.do("import_lot", over)
         back = {"points_currency": "points", "reason": "goodwill", "points": 5, "reference": "C-7"}
         await self.do("reinstate_points", back, member=max_)
@@ -276,7 +306,7 @@ class _Tour:
 
     async def imports(self) -> None:
         whole = b"card\n6035550001\nx\n"
-        for part in (whole, PART):
+        for part in (whole, b"card\n6035550002\n", PART):
             id = (await self.do("begin_import", {"kind": "members", "source": "crm"}))["id"]
             put = {"part": 1, "sha256": sha256(part).hexdigest()}
             await self.do("put_import_part", part, import_id=id, **put)
@@ -285,6 +315,8 @@ class _Tour:
                 await self.town.work()
                 await self.do("read_import", import_id=id)
                 await self.do("list_import_rejections", import_id=id)
+            elif part is not PART:
+                self.left("start_import", import_id=id)
 
     async def set_up(self, main: dict[str, str], now: datetime) -> None:
         other, sandbox = self.town.other.keys["admin"], self.town.sandbox.keys["admin"]
@@ -302,18 +334,19 @@ class _Tour:
         await self.do("confirm_redates", digest, by=main["boss"], run=plan["id"])
         await self.do("read_run", run=run["id"])
         await self.do("read_verification", run=run["id"])
+
+    async def keys(self) -> None:
         client = (await self.do("create_client", {"name": "till"}))["id"]
-        keys = [(await self.do("create_key", {"role": "pos"}, client=client))["key"]["id"] for _ in range(2)]
+        keys = [(await self.do("create_key", {"role": "pos"}, client=client))["key"]["id"] for _ in range(4)]
         await self.do("rotate_key", {"overlap_minutes": 5}, client=client, key=keys[0])
         await self.do("revoke_key", {}, client=client, key=keys[1])
         await self.do("list_keys", client=client)
+        self.left("rotate_key", client=client, key=keys[2])
+        self.left("revoke_key", client=client, key=keys[3])
 
     async def reads(self, ida: str) -> None:
         for name in ("read_balances", "read_statement", "read_lots"):
             await self.do(name, member=ida)
-        for name, endpoint in self.calls.items():
-            if name not in self.town.good and endpoint.method == "GET" and not endpoint.parts:
-                await self.do(name)
 
 
 def lot(member: str, points: int) -> JSON:

@@ -29,6 +29,7 @@ from tests.web.bad_inputs import no_problem
 CONNECTIONS = 12
 WAIT_S = 0.4  # for an answer to bytes that may not be a whole request
 KEPT_FAILURES = 50
+RENEWED = 2_000  # bodies after which most things of the tour are used up
 
 DECLARED = {
     (method.upper(), path): {int(status) for status in operation["responses"]}
@@ -73,7 +74,7 @@ class Tally:
 Send = Callable[[Client, random.Random], Awaitable[None]]
 
 
-async def many(town: Town, part: str, seed: int, requests: int, send: Send) -> None:
+async def many(town: Town, part: str, seed: int | str, requests: int, send: Send) -> None:
     """`send` so many times over several connections; each time with random numbers of its own."""
     numbers = iter(range(requests))
 
@@ -101,7 +102,14 @@ async def answered(client: Client, request: bytes) -> Reply | None:
 
 
 async def bodies(town: Town, seed: int, requests: int, tally: Tally) -> None:
-    """Spoilt bodies for every call that takes one."""
+    """Spoilt bodies for every call that takes one; what is used up by those that were taken is renewed on the way."""
+    for begun in range(0, requests, RENEWED):
+        if begun:
+            await town.renew()
+        await _bodies(town, f"{seed} {begun}", min(RENEWED, requests - begun), tally)
+
+
+async def _bodies(town: Town, seed: str, requests: int, tally: Tally) -> None:
     taking = [good for good in town.good.values() if good.endpoint.body is not None]
     others = [good.content for good in taking if good.content[:1] == b"{"]
 
