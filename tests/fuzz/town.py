@@ -191,24 +191,23 @@ class _Tour:
         await self.people(ida, gone, changed)
         await self.sales(ida, owing)
         await self.spending(ida, max_)
-        await self.by_hand(ida, max_, owing, self.town.main.keys)
+        await self.by_hand(ida, max_, owing)
         await self.keys()
         await self.reads(ida)
         self.left("erase_member", member=await self.member())
 
     async def walk(self) -> None:
-        main, now = self.town.main.keys, datetime.now(UTC)
         await self.renew()
         await self.imports()
-        await self.set_up(main, now)
+        await self.set_up()
         for name, endpoint in self.calls.items():
             if name not in self.town.good and endpoint.method == "GET" and not endpoint.parts:
                 await self.do(name)
         for name, endpoint in self.calls.items():
             if name not in self.town.good:
-                target = Target(endpoint, main["admin"])
+                target = Target(endpoint, self.town.main.keys["admin"])
                 path = path_of(endpoint) + (f"?{target.query}" if target.query else "")
-                self.town.good[name] = Good(endpoint, path, target.content, main["admin"])
+                self.town.good[name] = Good(endpoint, path, target.content, target.key)
         await self.client.close()
 
     async def people(self, ida: str, gone: str, changed: str) -> None:
@@ -221,8 +220,8 @@ class _Tour:
         await self.do("look_up_member", {"query": card["value"]})
         await self.do("search_members", q="Ida")
         await self.do("erase_member", {}, member=gone)
-        await self.do("read_member", member=ida)
         await self.do("read_member", member=f"identifier:card:{card['value']}")
+        await self.do("read_member", member=ida)
 
     async def sales(self, ida: str, owing: str) -> None:
         sold = purchase(ida, amount_minor=2_000)
@@ -250,9 +249,9 @@ class _Tour:
         await self.do("cancel_purchase", {"source": spent["source"], "external_id": spent["external_id"]})
         await self.do("read_decision", decision=sale["decision_id"])
         await self.do("read_entry", entry=sale["earned"][0]["entry_id"])
-        await self.do("record_purchase", sold)
         another = await self.do("record_purchase", purchase(None))
         self.left("claim_purchase", purchase=another["id"])
+        await self.do("record_purchase", sold)
 
     async def spending(self, ida: str, max_: str) -> None:
         held = payment(ida, 20) | {"reference": "basket-88", "minutes": 20}
@@ -279,7 +278,8 @@ class _Tour:
         give = {"from": {"id": ida}, "to": {"id": max_}, "points_currency": "points", "points": 5}
         await self.do("transfer_points", give)
 
-    async def by_hand(self, ida: str, max_: str, owing: str, main: dict[str, str]) -> None:
+    async def by_hand(self, ida: str, max_: str, owing: str) -> None:
+        main = self.town.main.keys
         some = {"member": {"id": ida}, "points_currency": "points", "points": 6_000, "reason": "goodwill"}
         asked = [await self.do("adjust_points", some, by=main["staff"]) for _ in range(4)]
         first, second, third, fourth = (one["id"] for one in asked)
@@ -318,13 +318,13 @@ class _Tour:
             elif part is not PART:
                 self.left("start_import", import_id=id)
 
-    async def set_up(self, main: dict[str, str], now: datetime) -> None:
-        other, sandbox = self.town.other.keys["admin"], self.town.sandbox.keys["admin"]
+    async def set_up(self) -> None:
+        main, other, sandbox = (shop.keys for shop in (self.town.main, self.town.other, self.town.sandbox))
         await self.do("validate_configuration", SHOP)
         await self.do("plan_configuration", SHOP)
-        await self.do("publish_configuration", SHOP, by=other)
+        await self.do("publish_configuration", SHOP, by=other["admin"])
         await self.do("read_configuration", number=1)
-        await self.do("advance_clock", {"to": now.isoformat()}, by=sandbox)
+        await self.do("advance_clock", {"to": datetime.now(UTC).isoformat()}, by=sandbox["admin"])
         plan = await self.do("plan_redates", {"points_currency": "points"}, by=main["chief"])
         run = await self.do("verify_books", {})
         await self.do("forecast_year", {})
