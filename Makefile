@@ -4,9 +4,9 @@ PY := .venv/bin/python
 WORKERS ?= 2
 SEED ?=
 SIZE ?=
-export SEED SIZE SEEDS OPS FAULTS ONLY KIND WORKERS
+export SEED SIZE SEEDS OPS FAULTS ONLY KIND WORKERS REQUESTS
 
-.PHONY: help setup demo check test proof sim drill mutants bench api migration lock clean
+.PHONY: help setup demo check test proof sim fuzz drill mutants bench api migration lock clean
 
 help: ## list these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -34,6 +34,9 @@ sim: setup ## seeded shops against the model, with faults (SEEDS=200 FAULTS=50 S
 
 drill: setup ## everything that may break, broken under load (SEEDS=3 SEED= ONLY=postgres_stopped,disk_full)
 	@$(PY) -m tests.drills
+
+fuzz: setup ## generated, spoilt and forged requests against a server of its own (REQUESTS=100000 SEED=)
+	@$(PY) -m tests.fuzz
 
 mutants: setup ## planted bugs, each to be caught by a test
 	@$(PY) -m tests.mutants $(ARGS)

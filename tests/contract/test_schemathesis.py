@@ -1,6 +1,6 @@
 """Schemathesis against the served application: generated requests, good and bad, in every role.
 
-`make fuzz` does the same at length.
+`make fuzz` does the same at length (tests/fuzz).
 """
 
 import asyncio
@@ -27,23 +27,29 @@ async def world(database: Database) -> AsyncIterator[World]:
 
 async def generated(world: World, place: Path, role: Role, *arguments: str) -> None:
     """Let Schemathesis loose with the credential of a role; every check of it holds."""
+    code, told = await let_loose(world.port, world.shop.keys[role.value], place, f"--seed={SEED}", *arguments)
+    assert code == 0, f"as {role.value}:\n{told[-6_000:]}"
+    assert " passed" in told
+
+
+async def let_loose(port: int, key: str, place: Path, *arguments: str) -> tuple[int, str]:
+    """The exit code of Schemathesis and what it told; it keeps notes in `place`."""
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("st"),
         f"--config-file={Path(__file__).with_name('schemathesis.toml')}",
         "--no-color",
         "run",
         OPENAPI,
-        f"--url=http://127.0.0.1:{world.port}",
-        f"--header=Authorization: Bearer {world.shop.keys[role.value]}",
-        f"--seed={SEED}",
+        f"--url=http://127.0.0.1:{port}",
+        f"--header=Authorization: Bearer {key}",
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        cwd=place,  # it keeps notes where it runs
+        cwd=place,
     )
     told, _ = await process.communicate()
-    assert process.returncode == 0, f"as {role.value}:\n{told.decode()[-6_000:]}"
-    assert b" passed" in told
+    assert process.returncode is not None
+    return process.returncode, told.decode()
 
 
 async def test_nothing_generated_breaks_the_contract_for_an_admin(world: World, tmp_path: Path) -> None:

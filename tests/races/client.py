@@ -46,9 +46,6 @@ class Client:
 
         Raises: ConnectionRefusedError when nothing was sent, Unknown when the answer was lost.
         """
-        if self._link is None:
-            self._link = await asyncio.open_connection(self._host, self._port)
-        reader, writer = self._link
         content = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         media = headers.pop("Content_Type", "application/json")
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}:{self._port}"]
@@ -57,8 +54,15 @@ class Client:
         if body is not None:
             lines += [f"Content-Type: {media}", f"Content-Length: {len(content)}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        return await self.send("\r\n".join([*lines, "", ""]).encode() + content)
+
+    async def send(self, request: bytes) -> Reply:
+        """Send these very bytes and wait for one answer. Raises: as `call` does."""
+        if self._link is None:
+            self._link = await asyncio.open_connection(self._host, self._port)
+        reader, writer = self._link
         try:
-            writer.write("\r\n".join([*lines, "", ""]).encode() + content)
+            writer.write(request)
             await writer.drain()
             return await self._read(reader)
         except (OSError, asyncio.IncompleteReadError, ValueError) as error:

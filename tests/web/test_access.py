@@ -1,4 +1,4 @@
-"""Who may call what: one table, told by the routes themselves; other programs do not exist."""
+"""Credentials and locations: who is let in at all, and where. Which role may make which call: test_matrix.py."""
 
 from datetime import timedelta
 from typing import Any
@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from loyalty.access.roles import PERMISSIONS, Permission, Role
+from loyalty.access.roles import Role
 from loyalty.access.service import create_client, create_key, revoke_key
 from loyalty.access.types import operator
 from loyalty.base.clock import random62
@@ -15,7 +15,8 @@ from loyalty.base.ids import Ids
 from loyalty.web.app import endpoints
 from loyalty.web.edge import Access, Endpoint
 from tests.races.client import Client, Reply
-from tests.web.test_refusals import is_problem, path_of
+from tests.web.bad_inputs import path_of
+from tests.web.test_refusals import is_problem
 from tests.web.world import World, enrol, receipt
 
 GUARDED = [endpoint for endpoint in endpoints() if endpoint.permission is not Access.PUBLIC]
@@ -40,17 +41,6 @@ def test_nothing_but_health_figures_and_the_reference_is_public() -> None:
         "/docs",
         "/docs/errors",
     }
-
-
-@pytest.mark.parametrize("endpoint", GUARDED, ids=lambda endpoint: endpoint.name)
-async def test_every_role_is_let_in_exactly_where_the_table_says(world: World, endpoint: Endpoint) -> None:
-    assert isinstance(endpoint.permission, Permission)
-    for role in Role:
-        reply = await ask(world.client(role.value), endpoint)
-        if endpoint.permission in PERMISSIONS[role]:
-            assert reply.status not in (401, 403), (role, reply)
-        else:
-            is_problem(reply, 403, "not_allowed")
 
 
 @pytest.mark.parametrize("endpoint", GUARDED, ids=lambda endpoint: endpoint.name)
@@ -151,69 +141,12 @@ async def test_a_tills_key_sells_at_its_own_location_alone(world: World) -> None
     assert [one["status"] for one in items.json["results"]] == [403, 201]
 
 
-async def test_another_programs_things_are_told_like_missing_ones(world: World) -> None:
+async def test_another_programs_members_and_receipts_are_not_known_here(world: World) -> None:
     theirs, ours = world.client("admin", world.other), world.client("admin")
     card = "998877665544"
     member = await enrol(theirs, card)
-    sale = await theirs.post("/v1/purchases", receipt("theirs", member={"id": member}), idempotency_key="a")
-    client = await theirs.post("/v1/clients", {"name": "x"}, idempotency_key="c")
-    key = await theirs.post(f"/v1/clients/{client.json['id']}/keys", {"role": "pos"}, idempotency_key="k")
-    run = await theirs.post("/v1/verification-runs", {}, idempotency_key="v")
-    brought_in = await theirs.post("/v1/imports", {"kind": "lots", "source": "crm"}, idempotency_key="i")
-    much = {"member": {"id": member}, "points_currency": "points", "points": 2_000_000, "reason": "goodwill"}
-    proposal = await theirs.post("/v1/adjustments", much, idempotency_key="p")
-    entry = sale.json["earned"][0]["entry_id"]
-    some = {"member": {"id": member}, "points_currency": "points", "points": 5}
-    held = await theirs.post("/v1/holds", some, idempotency_key="h")
-    redemption = await theirs.post("/v1/redemptions", some, idempotency_key="r")
-    foreign = {
-        "member": member,
-        "purchase": sale.json["id"],
-        "hold": held.json["id"],
-        "entry": entry,
-        "decision": sale.json["decision_id"],
-        "client": client.json["id"],
-        "key": key.json["key"]["id"],
-        "run": run.json["id"],
-        "redemption": redemption.json["id"],
-        "reward": "their-mug",
-        "number": "2",
-        "points_currency": "points",
-        "adjustment": proposal.json["id"],
-        "tier_set": "status",
-        "import_id": brought_in.json["id"],
-    }
-    bodies: dict[str, Any] = {
-        "claim_purchase": {"member": {"id": await enrol(ours)}},
-        "return_purchase": {"source": "s", "external_id": "B-1", "occurred_at": "2026-11-01T12:00:00Z"},
-        "change_member": {"status": "blocked"},
-        "add_identifier": {"kind": "card", "value": "1234567"},
-        "create_key": {"role": "pos"},
-        "cancel_redemption": {"reason": "changed_mind"},
-        "change_stock": {"set": 5, "reason": "delivery"},
-        "set_pin": {"pin": "4711"},
-        "freeze_account": {"reason": "stolen_card"},
-        "unfreeze_account": {"reason": "card_found"},
-        "give_tier": {"tier": "gold", "reason": "goodwill"},
-        "reinstate_points": {"points_currency": "points", "reason": "goodwill"},
-        "confirm_redates": {"digest": "0" * 64},
-    }
-    seen = 0
-    for endpoint in GUARDED:
-        if not endpoint.parts or endpoint.body is bytes:  # parts of files: tests/web/test_import_guide.py
-            continue
-        others = {int: "99", str: "no-such"}
-        missing = {name: others.get(kind) or str(uuid4()) for name, kind in endpoint.parts.items()}
-        told = []
-        for ids in (foreign, missing):
-            body = None if endpoint.method == "GET" else bodies.get(endpoint.name, {})
-            path = endpoint.path.format(**{name: ids[name] for name in endpoint.parts})
-            told.append(await ours.call(endpoint.method, path, body, Idempotency_Key=uuid4().hex))
-        is_problem(told[0], 404)
-        strip = [one.body.replace(one.json["request_id"].encode(), b"") for one in told]
-        assert strip[0] == strip[1], endpoint.name
-        seen += 1
-    assert seen >= 15
+    sold = await theirs.post("/v1/purchases", receipt("theirs", member={"id": member}), idempotency_key="a")
+    assert sold.status == 201
     for body in ({"id": member}, {"card": card}):
         reply = await ours.post("/v1/purchases", receipt(member=body), idempotency_key=uuid4().hex)
         is_problem(reply, 404, "member_not_found")

@@ -527,3 +527,19 @@ async def test_twenty_at_once_with_one_key_make_one_client(world: World) -> None
     assert len({answer.body for answer in answers}) == 1
     assert sum(not answer.replayed for answer in answers) == 1
     assert len((await crowd[0].get("/v1/clients?limit=200")).json["data"]) == before + 1
+
+
+async def test_of_many_rotations_and_a_revocation_of_one_key_at_once_each_has_its_turn(world: World) -> None:
+    crowd = [world.client("admin") for _ in range(8)]
+    keys = f"/v1/clients/{world.shop.client_id}/keys"
+    for _ in range(5):
+        made = await crowd[0].post(keys, {"role": "pos"}, idempotency_key=uuid4().hex)
+        asked: list[tuple[str, dict[str, int]]] = [("rotate", {"overlap_minutes": 9 - n}) for n in range(7)]
+        answers = await asyncio.gather(
+            *(
+                one.post(f"{keys}/{made.json['key']['id']}/{what}", body, idempotency_key=uuid4().hex)
+                for one, (what, body) in zip(crowd, [*asked, ("revoke", {})], strict=True)
+            )
+        )
+        assert {answer.status for answer in answers[:7]} <= {201, 409}, answers
+        assert answers[7].status == 200

@@ -123,7 +123,8 @@ async def rotate_key(
     Both work until then, and both write in the same idempotency scope.
     Raises: KeyNotFound, KeyNotActive.
     """
-    old = await store.key(connection, by.program_id, key_id)
+    # Of two at once the second would set a later end than the first one's, which the database refuses.
+    old = await store.key(connection, by.program_id, key_id, lock=True)
     if old is None:
         raise KeyNotFound
     if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= at):

@@ -56,11 +56,14 @@ async def add_key(connection: AsyncConnection, program_id: UUID, key: ApiKey, ha
     await connection.execute(insert(api_keys), row)
 
 
-async def key(connection: AsyncConnection, program_id: UUID, key_id: UUID) -> ApiKey | None:
+async def key(
+    connection: AsyncConnection, program_id: UUID, key_id: UUID, *, lock: bool = False
+) -> ApiKey | None:
+    """One key; with `lock` nobody else changes it until the transaction ends."""
     query = select(*columns(api_keys, ApiKey)).where(
         api_keys.c.program_id == program_id, api_keys.c.id == key_id
     )
-    row = (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
     return None if row is None else struct(row, ApiKey)
 
 
