@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
@@ -407,7 +407,7 @@ async def test_baskets_may_be_removed_when_retention_ends(
 
 
 async def test_a_program_without_lanes_is_not_whole(pool: Any) -> None:
-    report = await verify(pool.acquire, UUID(int=1))
+    report = await verify(pool.acquire, uuid4())
     assert [finding.table for finding in report.findings] == ["heads"]
 
 
