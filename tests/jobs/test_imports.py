@@ -12,7 +12,7 @@ from loyalty.base.database import reading, transaction
 from loyalty.jobs.imports import service
 from loyalty.jobs.imports.types import Import, ImportIncomplete, ImportKind, ImportStarted, Rejection
 from loyalty.jobs.purge import PARTS_KEPT, purge_parts
-from loyalty.jobs.runs import execute
+from loyalty.jobs.runs import TRIES_MAX, execute
 from loyalty.jobs.types import Run, RunState
 from loyalty.jobs.works import WORKS
 from loyalty.ledger.verify import verify
@@ -192,15 +192,15 @@ async def test_a_run_that_is_stopped_anywhere_goes_on_and_takes_each_row_once(
     import_id = await shop.upload("lots", lots_file())
     run = await shop.start(import_id)
     stopped: list[int] = []
-    for _ in range(2):
+    for _ in range(TRIES_MAX + 1):
         rows = (await shop.look(import_id))[0].progress.rows
         task = asyncio.create_task(shop.work(run))
-        while (await shop.look(import_id))[0].progress.rows < rows + 300:
+        while (await shop.look(import_id))[0].progress.rows < rows + 200:
             await asyncio.sleep(0.003)
         task.cancel()
         await asyncio.wait({task})
         stopped.append((await shop.look(import_id))[0].progress.rows)
-    assert 0 < stopped[0] < stopped[1] < ROWS, "it was never stopped in the middle"
+    assert 0 < stopped[0] < stopped[-1] < ROWS, "it was never stopped in the middle"
     await shop.work(run)
     progress = (await shop.look(import_id))[0].progress
     assert (progress.rows, progress.done + progress.unchanged, progress.rejected) == (ROWS, ROWS, 0)
@@ -222,7 +222,7 @@ async def test_who_was_taken_over_notes_nothing_more(
     await shop.work(run)
     await asyncio.wait({slow})
     progress, run = (await shop.look(import_id))[0].progress, (await shop.look(import_id))[1]
-    assert (run.state, run.tries) == (RunState.SUCCEEDED, 2)
+    assert (run.state, run.tries) == (RunState.SUCCEEDED, 1), "its tries began anew with each row noted"
     assert (progress.rows, progress.done + progress.unchanged) == (ROWS, ROWS)
     assert await ask(database, "SELECT count(*) FROM lots WHERE program_id = $1", shop.id) == ROWS
     await shop.whole()

@@ -18,7 +18,7 @@ from loyalty.jobs.imports.columns import MEMBER, RowInvalid, Setting, columns_of
 from loyalty.jobs.imports.reader import Reader, Row
 from loyalty.jobs.imports.service import ImportInput
 from loyalty.jobs.imports.types import FileWrong, Import, Progress, Rejection
-from loyalty.jobs.runs import Report
+from loyalty.jobs.runs import Report, TakenOver
 from loyalty.jobs.types import Run
 from loyalty.posting.commands import Actor, Answer, Command, ImportLot, Submission
 from loyalty.posting.content import recognisable
@@ -154,7 +154,7 @@ class _Work:
                 connection, self.run, self.found.id, before.read_to, after, faults, self.runtime.clock.now()
             )
         if not noted:
-            raise RuntimeError("the import was taken over")
+            raise TakenOver
         self.progress = after
         self.report(self.figures())
 
