@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from loyalty.base.database import reading, transaction
-from loyalty.jobs.imports import service
+from loyalty.jobs.imports import service, work
 from loyalty.jobs.imports.types import Import, ImportIncomplete, ImportKind, ImportStarted, Rejection
 from loyalty.jobs.purge import PARTS_KEPT, purge_parts
 from loyalty.jobs.runs import TRIES_MAX, execute
@@ -257,6 +257,40 @@ async def test_bad_rows_are_told_by_line_and_column_and_the_others_come_in(
     lots = "SELECT count(*) FROM lots WHERE program_id = $1"
     assert await ask(database, lots, shop.id) == ROWS - 11
     await shop.whole()
+
+
+async def test_lines_in_which_nothing_stands_keep_nobody_waiting(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await opened(desk)
+    turns, over = 0, work._Turn.over  # pyright: ignore[reportPrivateUsage]
+
+    async def counting(turn: Any) -> None:
+        nonlocal turns
+        turns += 1
+        await over(turn)
+
+    monkeypatch.setattr(work._Turn, "over", counting)  # pyright: ignore[reportPrivateUsage]
+    assert await shop.bring_in("members", "external_id\nN1\n" + " \n" * 5_000 + "N2\n") == (2, 0, 0)
+    assert turns >= 5_000
+
+
+async def test_what_is_no_row_of_its_kind_is_noted_in_large_steps(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A field that goes over more lines than is read, for one."""
+    shop = await opened(desk)
+    noted: list[int] = []
+    advance = work.store.advance
+
+    async def counting(*asked: Any) -> bool:
+        noted.append(asked[4].rows)
+        return await advance(*asked)
+
+    monkeypatch.setattr(work.store, "advance", counting)
+    found = await shop.bring_in("members", "external_id,name\n" + "a\n" * 3_000 + "N1,Ann\n" * 200)
+    assert found == (1, 199, 3_000)
+    assert noted == [1_000, 2_000, 3_000, 3_064, 3_128, 3_192, 3_200]
 
 
 async def test_all_faults_of_a_row_are_told_at_once(desk: Desk) -> None:

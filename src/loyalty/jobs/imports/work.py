@@ -5,6 +5,7 @@ known again: by their natural key, their identifiers, the instant since when a t
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from loyalty.jobs.imports import store
 from loyalty.jobs.imports.columns import MEMBER, RowInvalid, Setting, columns_of, command_of
 from loyalty.jobs.imports.reader import Reader, Row
 from loyalty.jobs.imports.service import ImportInput
-from loyalty.jobs.imports.types import FileWrong, Import, Progress, Rejection
+from loyalty.jobs.imports.types import PART_BYTES_MAX, FileWrong, Import, Progress, Rejection
 from loyalty.jobs.runs import Report, TakenOver
 from loyalty.jobs.types import Run
 from loyalty.posting.commands import Actor, Answer, Command, ImportLot, Submission
@@ -26,8 +27,10 @@ from loyalty.posting.runtime import Runtime
 from loyalty.posting.types import NothingToImport
 
 TOGETHER = 64  # rows on their way at once: tills never find more of a file before them
+NOTED_MAX = 1_000  # rows that are noted at once, of which most ask nothing: they are no rows of the kind
 REJECTIONS_MAX = 100_000  # rows of a file whose faults are kept; more are only counted
-_TURN = 16  # rows that are read between two looks at whatever else waits
+_PIECE = 65_536  # bytes that are read at once
+_TURN_S = 0.005  # so long whatever else waits is kept waiting
 BUSY_S = 60  # so long a row waits for a busy server before the run is given back
 
 # The column that a refusal of the road is about.
@@ -68,6 +71,18 @@ async def import_file(runtime: Runtime, run: Run, report: Report) -> dict[str, A
     return work.figures()
 
 
+class _Turn:
+    """Gives way to whatever else waits when it has taken long enough, be it by many rows or by large ones."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+
+    async def over(self) -> None:
+        if time.monotonic() - self._since > _TURN_S:
+            await asyncio.sleep(0)
+            self._since = time.monotonic()
+
+
 class _Work:
     def __init__(self, runtime: Runtime, run: Run, found: Import, actor: Actor, report: Report) -> None:
         self.runtime = runtime
@@ -79,6 +94,7 @@ class _Work:
         self.progress = found.progress
         self.columns: tuple[str, ...] = ()
         self.sizes: dict[int, int] = {}
+        self.turn = _Turn()
 
     def figures(self) -> dict[str, int]:
         return msgspec.structs.asdict(self.progress)
@@ -98,12 +114,15 @@ class _Work:
         if self.progress.read_to:
             start = (self.progress.read_to, self.progress.line)
         some: list[Row] = []
+        asking = size = 0
         async with aclosing(self._rows(*start)) as rows:
             async for row in rows:
                 some.append(row)
-                if len(some) == TOGETHER:
+                asking += row.fault is None and len(row.fields) == len(self.columns)
+                size += sum(map(len, row.fields))
+                if asking == TOGETHER or len(some) == NOTED_MAX or size > PART_BYTES_MAX:
                     await self._bring_in(some)
-                    some = []
+                    some, asking, size = [], 0, 0
         if some:
             await self._bring_in(some)
 
@@ -123,10 +142,16 @@ class _Work:
                 continue
             async with reading(self.runtime.engine, self.program_id) as connection:
                 content = await store.part(connection, self.program_id, self.found.id, number)
-            for row in reader.feed(content[max(0, at - ends + size) :]):
-                yield row
+            for start in range(max(0, at - ends + size), size, _PIECE):
+                await self.turn.over()
+                for row in reader.feed(content[start : start + _PIECE]):
+                    await self.turn.over()
+                    if row.fields or row.fault:
+                        yield row
         for row in reader.end():
-            yield row
+            await self.turn.over()
+            if row.fields or row.fault:
+                yield row
 
     async def _bring_in(self, rows: Sequence[Row]) -> None:
         """Send some rows, then note what became of them."""
@@ -135,9 +160,8 @@ class _Work:
         setting = Setting(self.found.source, in_force.zone, in_force.settings.policies.phone_region, now)
         asked: list[Command | _Judged] = []
         for row in rows:  # all of them before the first is sent, so that they are few batches
+            await self.turn.over()
             asked.append(self._asked(row, setting))
-            if len(asked) % _TURN == 0:
-                await asyncio.sleep(0)
         judged = await asyncio.gather(*map(self._judge, rows, asked))
         before, counts = self.progress, [one.what for one in judged]
         faults = [fault for one in judged for fault in one.faults] if before.rejected < REJECTIONS_MAX else []
