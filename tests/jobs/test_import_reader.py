@@ -38,7 +38,7 @@ FILES: dict[str, tuple[bytes, list[tuple[int, object]]]] = {
     "bytes that are no UTF-8": (b"a,b\nM\xfcller,d\nc,d\n", [(1, A), (2, "invalid_encoding"), (3, B)]),
     "bytes of half a letter": (b"a,b\nM\xc3,d\nc,d\n", [(1, A), (2, "invalid_encoding"), (3, B)]),
     "letters of several bytes": ("ä,€\n\U0001f600,d".encode(), [(1, ("ä", "€")), (2, ("\U0001f600", "d"))]),
-    "a line break of an old Macintosh": (b"a,b\rc,d\ne,f\n", [(1, "not_csv"), (2, C)]),
+    "a line break of an old Macintosh": (b"a,b\rc,d\ne,f\n", [(1, "lone_cr"), (2, C)]),
     "a zero byte": (b"a\0,b\nc,d\n", [(1, ("a\0", "b")), (2, B)]),
     "UTF-16": ("a,b\n".encode("utf-16"), [(1, "invalid_encoding"), (2, ("\0",))]),
     "more fields and fewer": (b"a\na,b\nc,d,e\n", [(1, ("a",)), (2, A), (3, ("c", "d", "e"))]),

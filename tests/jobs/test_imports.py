@@ -353,6 +353,10 @@ async def test_all_faults_of_a_row_are_told_at_once(desk: Desk) -> None:
         (6, "until", "contradictory_range"),
         (7, "since", "out_of_range"),
     ]
+    words = {one.line: one.detail for one in await shop.rejections()}
+    assert "has passed" in words[4]
+    assert "has passed" in words[5]
+    assert "still to come" in words[7]
     await shop.whole()
 
 
@@ -375,7 +379,8 @@ async def test_of_a_file_with_one_bad_row_in_a_hundred_the_others_come_in(desk: 
     [
         ("members", "", "import_incomplete"),
         ("members", "\n\n", "The file is empty."),
-        ("members", "card,name,Gundula\n", "Column 3 has a name that is not known."),
+        ("members", "card,name,Gründula\n", "Column 3, 'Gr\\xfcndula', has a name that is not known."),
+        ("members", f"card,{'x' * 99}\n", f"Column 2, '{'x' * 40}', has a name that is not known."),
         ("members", "card,name,card\n", "Column 3, card, stands there twice."),
         ("members", "name\n", "One of these columns is needed: card, email, external_id, phone."),
         ("members", "card;name\n", "Known, separated by commas: birthday_on"),

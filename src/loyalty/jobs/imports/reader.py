@@ -139,5 +139,7 @@ def _parsed(raw: bytes) -> tuple[tuple[str, ...], str | None]:
     try:
         fields = tuple(next(csv.reader([text.rstrip("\r\n")], strict=True), ()))
     except csv.Error as error:
-        return (), "too_long" if "limit" in str(error) else "not_csv"
+        if "limit" in str(error):
+            return (), "too_long"
+        return (), "lone_cr" if "new-line" in str(error) else "not_csv"
     return (fields if any(map(str.strip, fields)) else ()), None

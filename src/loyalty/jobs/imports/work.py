@@ -42,6 +42,11 @@ _COLUMNS = {
     "tier_set_not_found": "tier_set",
     "standing_differs": "since",
 }
+# Where the words of a code do not say what is the matter.
+_WORDS = {
+    ("/since", "out_of_range"): "The beginning is still to come.",
+    ("/until", "out_of_range"): "The end has passed already: the tier is no longer held.",
+}
 _OF_MEMBER = {"member_not_found", "member_blocked", "member_erased"}
 
 
@@ -204,7 +209,11 @@ class _Work:
             return _Judged("unchanged")
         # Details of the road may repeat what was sent; titles and the words of codes never do.
         faults: list[tuple[str | None, str, str]] = [
-            (self._column(row, one["pointer"][1:]), one["code"], CODES.get(one["code"]) or problem["title"])
+            (
+                self._column(row, one["pointer"][1:]),
+                one["code"],
+                _WORDS.get((one["pointer"], one["code"])) or CODES.get(one["code"]) or problem["title"],
+            )
             for one in problem.get("errors", ())
         ]
         return _rejected(row, faults or [(self._column(row, self._about(code)), code, problem["title"])])
