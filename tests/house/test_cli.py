@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from loyalty.base import migrations
+from loyalty.base.database import DatabaseUnavailable
 from loyalty.base.settings import Settings
 from loyalty.cli.doctor import examine
 from loyalty.cli.frame import Exit
 from loyalty.cli.main import COMMANDS, run
 from loyalty.embedded import Servers, destroy
+from loyalty.operating.desk import Desk, DeskError
 from tests.conftest import Database
 
 
@@ -44,6 +46,30 @@ def test_a_wrong_setting_is_2_and_named_on_stderr(
     monkeypatch.setenv("LOYALTY_CELLS", "many")
     assert run(["doctor"]) == Exit.USAGE
     assert "LOYALTY_CELLS = 'many'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "told", [DatabaseUnavailable(), DeskError("busy", "Too much is waiting.", busy=True)]
+)
+def test_a_server_that_is_away_is_1_and_no_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+    database: Database,
+    redis_url: str,
+    capsys: pytest.CaptureFixture[str],
+    told: Exception,
+) -> None:
+    """It goes away while a command is at work."""
+
+    async def away(*_: object) -> None:
+        raise told
+
+    monkeypatch.setenv("LOYALTY_DATABASE_URL", database.app_url)
+    monkeypatch.setenv("LOYALTY_REDIS_URL", redis_url)
+    monkeypatch.setattr(Desk, "program", away)
+    assert run(["clock", "advance", "--days", "1"]) == Exit.FAILED
+    words = capsys.readouterr().err
+    assert str(told.args[0] if isinstance(told, DatabaseUnavailable) else told) in words
+    assert "Refused" not in words
 
 
 def test_settings_are_data_on_stdout(

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from loyalty.jobs.imports import reader as reader_module
 from loyalty.jobs.imports.reader import ROW_BYTES_MAX, Reader, Row
 
 A, B, C = ("a", "b"), ("c", "d"), ("e", "f")
@@ -37,7 +38,7 @@ FILES: dict[str, tuple[bytes, list[tuple[int, object]]]] = {
     "bytes that are no UTF-8": (b"a,b\nM\xfcller,d\nc,d\n", [(1, A), (2, "invalid_encoding"), (3, B)]),
     "bytes of half a letter": (b"a,b\nM\xc3,d\nc,d\n", [(1, A), (2, "invalid_encoding"), (3, B)]),
     "letters of several bytes": ("ä,€\n\U0001f600,d".encode(), [(1, ("ä", "€")), (2, ("\U0001f600", "d"))]),
-    "a line break of an old Macintosh": (b"a,b\rc,d\ne,f\n", [(1, "not_csv"), (2, C)]),
+    "a line break of an old Macintosh": (b"a,b\rc,d\ne,f\n", [(1, "lone_cr"), (2, C)]),
     "a zero byte": (b"a\0,b\nc,d\n", [(1, ("a\0", "b")), (2, B)]),
     "UTF-16": ("a,b\n".encode("utf-16"), [(1, "invalid_encoding"), (2, ("\0",))]),
     "more fields and fewer": (b"a\na,b\nc,d,e\n", [(1, ("a",)), (2, A), (3, ("c", "d", "e"))]),
@@ -46,7 +47,8 @@ FILES: dict[str, tuple[bytes, list[tuple[int, object]]]] = {
 
 def rows(pieces: Iterable[bytes], at: int = 0, lines: int = 0) -> list[Row]:
     reader = Reader(at, lines)
-    return [*(row for piece in pieces for row in reader.feed(piece)), *reader.end()]
+    found = [*(row for piece in pieces for row in reader.feed(piece)), *reader.end()]
+    return [row for row in found if row.fields or row.fault]
 
 
 def seen(found: Iterable[Row]) -> list[tuple[int, object]]:
@@ -100,7 +102,36 @@ def test_a_quote_that_is_not_closed_costs_one_row_of_a_large_file() -> None:
     assert [(row.line, row.fault) for row in found if row.fault] == [(1_001, "unclosed_quote")]
 
 
-def test_any_bytes_are_rows_wherever_they_are_cut() -> None:
+# The first makes each of its lines open a quote anew; what is behind it closes none within a row's length.
+LARGE = {
+    "quotes that open line by line": b"external_id,email\n" + b'a","\n' * 220_000,
+    "a long field of many lines": b'x-8,"' + b"seven a\n" * 140_000 + b'"\n',
+    "quotes that open before a long line": b'a","\n' * 100_000 + b"b" * ROW_BYTES_MAX + b'",c\n',
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_what_is_read_is_looked_at_twice_at_most(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once as the beginning of a row, once as its continuation, however many rows may go over it."""
+    looked_at, really = 0, reader_module._open  # pyright: ignore[reportPrivateUsage]
+
+    def counting(line: bytes, at: int, stop: int, *, inside: bool) -> bool:
+        nonlocal looked_at
+        looked_at += stop - at
+        return really(line, at, stop, inside=inside)
+
+    monkeypatch.setattr(reader_module, "_open", counting)
+    file = LARGE[what]
+    found = rows(file[n : n + 65_536] for n in range(0, len(file), 65_536))
+    assert found[-1].ends == len(file)
+    assert looked_at <= 2 * len(file)
+
+
+@pytest.mark.parametrize("row_bytes_max", [ROW_BYTES_MAX, 13])
+def test_any_bytes_are_rows_wherever_they_are_cut(
+    monkeypatch: pytest.MonkeyPatch, row_bytes_max: int
+) -> None:
+    monkeypatch.setattr(reader_module, "ROW_BYTES_MAX", row_bytes_max)
     chance = random.Random(7)
     for _ in range(3_000):
         file = bytes(chance.choice(b'ab",,"\n\r\n\xc3') for _ in range(chance.randrange(40)))

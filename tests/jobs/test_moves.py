@@ -18,8 +18,9 @@ from loyalty.jobs.days import close_days
 from loyalty.jobs.due import settle_due
 from loyalty.jobs.moves import moves_left
 from loyalty.jobs.notices import tell_ahead
-from loyalty.jobs.runs import execute, waiting_runs
-from loyalty.jobs.types import RunKind, RunState
+from loyalty.jobs.runs import TRIES_MAX, TakenOver, execute, waiting_runs
+from loyalty.jobs.service import get_run
+from loyalty.jobs.types import Run, RunState
 from loyalty.jobs.works import WORKS
 from loyalty.ledger.verify import verify
 from loyalty.operating.desk import Desk
@@ -159,37 +160,45 @@ async def test_a_move_that_is_killed_or_fails_is_gone_on_with(
     runtime: Runtime, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop, whole_way = await shopped(runtime), await shopped(runtime)
-    await desk(runtime).advance_clock(whole_way.id, LATER)
+    await whole_way.done(MoveClock(LATER))
+    await moves_left(runtime)
+    (undisturbed,) = await waiting_runs(runtime)
+    await do_waiting(runtime)
     await shop.done(MoveClock(LATER))
     assert await moves_left(runtime) == 1
     (run,) = await waiting_runs(runtime)
-    done, left = moves.step, 5
+    done, may = moves.step, 0
 
     async def dies(*asked: Any) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            left = 5
+        nonlocal may
+        may -= 1
+        if may < 0:
             raise OSError("the worker is killed")
         await done(*asked)
 
     monkeypatch.setattr(moves, "step", dies)
-    for _ in range(4):  # of which the last gives it up
+    for _ in range(TRIES_MAX + 2):  # each comes further than the one before
+        may = 5
         await execute(runtime, shop.id, run.id, WORKS)
+        told = (await seen(runtime, run)).progress or {}
+        assert NOW < datetime.fromisoformat(told["now"]) <= await runtime.now(shop.id)
     assert NOW < await runtime.now(shop.id) < LATER
+    for _ in range(TRIES_MAX + 1):  # the last gives it up: they die at one place
+        await execute(runtime, shop.id, run.id, WORKS)
+    assert (await seen(runtime, run)).state is RunState.FAILED
     monkeypatch.setattr(moves, "step", done)
-    assert await moves_left(runtime) == 1  # asked for once more, under another id
-    (again,) = await waiting_runs(runtime)
-    assert again.id != run.id
+    assert await moves_left(runtime) == 1  # once more, and whoever asked for it sees it: it is the same run
+    assert [one.id for one in await waiting_runs(runtime)] == [run.id]
     await do_waiting(runtime)
     assert await lived(database, shop) == await lived(database, whole_way)
-    async with shared(runtime.engine) as connection:
-        states = [(await moves.store.run(connection, shop.id, id)) for id in (run.id, again.id)]
-    assert [(one.kind, one.state) for one in states if one] == [
-        (RunKind.CLOCK, RunState.FAILED),
-        (RunKind.CLOCK, RunState.SUCCEEDED),
-    ]
+    ended = await seen(runtime, run)
+    assert (ended.state, ended.result) == (RunState.SUCCEEDED, (await seen(runtime, undisturbed)).result)
     await whole(runtime, shop)
+
+
+async def seen(runtime: Runtime, run: Run) -> Run:
+    async with shared(runtime.engine) as connection:
+        return await get_run(connection, run.program_id, run.id)
 
 
 @pytest.mark.parametrize("meanwhile", ["killed", "swept"])
@@ -234,10 +243,17 @@ async def test_two_workers_on_one_move_do_it_once(runtime: Runtime, database: Da
     await desk(runtime).advance_clock(alone.id, LATER)
     await shop.done(MoveClock(LATER))
     await moves_left(runtime)
-    (run,) = await waiting_runs(runtime)
-    await asyncio.gather(
+    (waiting,) = await waiting_runs(runtime)
+    now = runtime.clock.now()
+    async with shared(runtime.engine) as connection:
+        run = await moves.store.claim(connection, shop.id, waiting.id, now, now)
+        assert run is not None
+    told = await asyncio.gather(
         *(moves.move(runtime, run, lambda _: None) for _ in range(2)), return_exceptions=True
     )
+    assert not any(isinstance(one, TakenOver) for one in told)
+    async with shared(runtime.engine) as connection:
+        await moves.store.requeue(connection, run, counted=False)
     await do_waiting(runtime)
     assert await runtime.now(shop.id) == LATER
     assert await lived(database, shop) == await lived(database, alone)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.base.database import ServerBusy, shared
 from loyalty.jobs import runs, store, works
-from loyalty.jobs.runs import TRIES_MAX, Report, Work, execute, waiting_runs
+from loyalty.jobs.runs import TRIES_MAX, Report, Work, execute, keep, waiting_runs
 from loyalty.jobs.service import get_run, queue_run
 from loyalty.jobs.types import Run, RunKind, RunNotFound, RunState
 from loyalty.jobs.works import WORKS
@@ -104,15 +104,68 @@ async def test_a_run_without_a_sign_of_life_is_taken_over(desk: Desk, clock: Han
     assert (await again(desk, run)).state is RunState.SUCCEEDED
 
 
-async def test_a_worker_that_is_told_to_stop_gives_its_run_back_at_once(desk: Desk) -> None:
+async def test_workers_that_are_told_to_stop_give_a_run_back_at_once_however_often(desk: Desk) -> None:
     run = await queued(desk)
-    task = asyncio.create_task(do(desk, run, _for_ever))
+    for _ in range(TRIES_MAX + 1):
+        task = asyncio.create_task(do(desk, run, _for_ever))
+        async with asyncio.timeout(5):
+            while (await again(desk, run)).state is not RunState.RUNNING:
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait({task})
+        assert (await again(desk, run)).state is RunState.QUEUED
+    await do(desk, run, _fine)
+    done = await again(desk, run)
+    assert (done.state, done.tries) == (RunState.SUCCEEDED, 1)
+
+
+async def test_a_run_that_comes_further_has_all_its_tries_again(desk: Desk) -> None:
+    """Killed, as far as the run can see: nothing is noted of the end of a try."""
+    run = await queued(desk)
+    end = 2 * TRIES_MAX
+
+    async def dies(runtime: Runtime, run: Run, _report: Report) -> dict[str, Any]:
+        place = (run.progress or {}).get("place", 0)
+        await keep(runtime, run, {"place": min(place + 1, end)})
+        raise RuntimeError("killed")
+
+    for _ in range(end):
+        await do(desk, run, dies)
+        assert (await again(desk, run)).state is RunState.QUEUED
+    for _ in range(TRIES_MAX):  # the last place once more, and again
+        assert (await again(desk, run)).state is RunState.QUEUED
+        await do(desk, run, dies)
+    failed = await again(desk, run)
+    assert (failed.state, failed.result) == (RunState.FAILED, {"code": "gave_up", "tries": TRIES_MAX})
+
+
+async def test_who_is_taken_over_says_nothing_more_though_the_tries_began_anew(
+    desk: Desk, clock: HandClock
+) -> None:
+    run = await queued(desk)
+    slow = asyncio.Event()
+
+    async def first(runtime: Runtime, run: Run, _report: Report) -> dict[str, Any]:
+        await slow.wait()
+        await keep(runtime, run, {"place": 1})
+        return {}
+
+    async def second(runtime: Runtime, run: Run, _report: Report) -> dict[str, Any]:
+        await keep(runtime, run, {"place": 2})
+        slow.set()
+        await asyncio.wait({late})
+        return {"by": "second"}
+
+    late = asyncio.create_task(do(desk, run, first))
     async with asyncio.timeout(5):
         while (await again(desk, run)).state is not RunState.RUNNING:
             await asyncio.sleep(0.01)
-    task.cancel()
-    await asyncio.wait({task})
-    assert (await again(desk, run)).state is RunState.QUEUED
+    clock.ahead = timedelta(seconds=20)
+    await do(desk, run, second)
+    done = await again(desk, run)
+    assert (done.state, done.result) == (RunState.SUCCEEDED, {"by": "second"})
+    assert done.progress is not None
+    assert done.progress["place"] == 2
 
 
 async def test_a_busy_moment_is_no_try_however_often_it_comes(desk: Desk) -> None:

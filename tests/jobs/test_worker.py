@@ -23,10 +23,13 @@ from loyalty.jobs.runs import Report
 from loyalty.jobs.service import get_run, queue_run
 from loyalty.jobs.types import Run, RunKind, RunState
 from loyalty.jobs.worker import QUEUE, work
+from loyalty.jobs.works import WORKS
 from loyalty.operating.desk import Desk
 from loyalty.posting.runtime import Runtime
 from loyalty.programs.types import ProgramKind
 from tests.jobs.conftest import SHOP
+
+NOBODY = "redis://127.0.0.1:1"  # a port on which nobody listens
 
 
 @asynccontextmanager
@@ -104,39 +107,93 @@ async def test_a_valkey_that_is_emptied_again_and_again_loses_nothing(desk: Desk
             await done(desk, run)
 
 
-async def test_a_run_in_the_middle_goes_on_at_once_when_valkey_is_lost(
+async def test_runs_go_on_and_others_begin_when_valkey_is_lost(
     desk: Desk, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = asyncio.Event()
+    begun, may_end = asyncio.Event(), asyncio.Event()
 
     async def slow(_runtime: Runtime, run: Run, _report: Report) -> dict[str, Any]:
-        begun.set()
-        if run.tries == 1:
-            await asyncio.Event().wait()
+        if run.id == first.id:
+            begun.set()
+            await may_end.wait()
         return {}
 
     monkeypatch.setattr(worker, "WORKS", {RunKind.VERIFICATION: slow})
     async with working(msgspec.structs.replace(desk.runtime.settings, redis_url=valkey.url)):
-        run = await ask(desk)
+        first = await ask(desk)
         async with asyncio.timeout(20):
             await begun.wait()
         assert valkey.pid is not None
         os.kill(valkey.pid, signal.SIGKILL)
-        assert (await done(desk, run, within_s=10)).tries == 2
+        for _ in range(2):  # of other programs, while the first is still at work
+            await done(desk, await ask(desk))
+        may_end.set()
+        assert (await done(desk, first)).tries == 1
 
 
-async def test_the_mark_of_a_killed_worker_keeps_nobody_from_its_run(
-    desk: Desk, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+async def test_a_worker_without_valkey_ends_when_it_is_told_to(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was killed behind taking the job and before taking the run: arq keeps its mark for hours."""
-    monkeypatch.setattr(worker, "_PATIENCE_S", 2)
+    begun = asyncio.Event()
+
+    async def endless(_runtime: Runtime, _run: Run, _report: Report) -> dict[str, Any]:
+        begun.set()
+        await asyncio.Event().wait()
+        return {}
+
+    monkeypatch.setattr(worker, "WORKS", {RunKind.VERIFICATION: endless})
     run = await ask(desk)
-    moment = desk.runtime.clock.now_ms() // 2_000
-    with redis.Redis.from_url(valkey.url) as link:  # pyright: ignore[reportUnknownMemberType]
-        for taken in (0, moment, moment + 1):
-            link.set(f"arq:in-progress:run:{run.id}:0:{taken}", b"1", ex=6 * 3600)
+    async with working(msgspec.structs.replace(desk.runtime.settings, redis_url=NOBODY)):
+        async with asyncio.timeout(20):
+            await begun.wait()
+    monkeypatch.setattr(worker, "WORKS", WORKS)
+    async with working(msgspec.structs.replace(desk.runtime.settings, redis_url=NOBODY)):
+        assert (await done(desk, run)).tries == 1, "an orderly stop is no try"
+
+
+def packed(**more: Any) -> bytes:
+    return msgspec.msgpack.encode({"t": None, "f": "begin_runs", "a": [], "k": {}, "et": 1} | more)
+
+
+RUBBISH: dict[str, list[tuple[Any, ...]]] = {
+    "a text in the place of the queue": [("SET", QUEUE, "x")],
+    "a name that is no text": [("ZADD", QUEUE, 1, b"\xff\xfe")],
+    "an instant before all time": [("ZADD", QUEUE, "-inf", "x1")],
+    "an age that is a text": [("SET", "arq:job:x2", packed(et="x")), ("ZADD", QUEUE, 1, "x2")],
+    "an age beyond all time": [("SET", "arq:job:x3", packed(et=1 << 62)), ("ZADD", QUEUE, 1, "x3")],
+    "a job without words": [("SET", "arq:job:x4", b"x"), ("ZADD", QUEUE, 1, "x4")],
+    "a job that nobody knows": [("SET", "arq:job:x5", packed(f="run")), ("ZADD", QUEUE, 1, "x5")],
+    "a job that has expired": [("ZADD", QUEUE, 1, "x6")],
+    "a text where arq notes what to end": [("SET", "arq:abort", "x"), ("ZADD", QUEUE, 1, "x7")],
+}
+
+
+async def test_rubbish_in_valkey_is_dropped_and_the_worker_goes_on(
+    desk: Desk, valkey: Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
     async with working(msgspec.structs.replace(desk.runtime.settings, redis_url=valkey.url)):
-        assert (await done(desk, run, within_s=15)).tries == 1
+        for commands in RUBBISH.values():
+            await asyncio.to_thread(execute, valkey.url, commands)
+            async with asyncio.timeout(20):
+                while not await asyncio.to_thread(is_clean, valkey.url):
+                    await asyncio.sleep(0.05)
+        await done(desk, await ask(desk))
+    assert "error serializing" not in caplog.text
+
+
+def execute(url: str, commands: list[tuple[Any, ...]]) -> None:
+    with redis.Redis.from_url(url) as link:  # pyright: ignore[reportUnknownMemberType]
+        for command in commands:
+            link.execute_command(*command)  # pyright: ignore[reportUnknownMemberType]
+
+
+def is_clean(url: str) -> bool:
+    """Whether a worker works there, and with nothing but what is its own."""
+    with redis.Redis.from_url(url) as link:  # pyright: ignore[reportUnknownMemberType]
+        if not link.exists(f"{QUEUE}:health-check") or link.type(QUEUE) not in (b"zset", b"none"):
+            return False
+        left: Any = link.zrange(QUEUE, 0, -1)
+        return not any(name.startswith((b"x", b"\xff")) for name in left)
 
 
 def emptied(url: str) -> None:

@@ -36,7 +36,7 @@ CODES: dict[str, str] = {
     "too_many_items": "The list is longer than allowed.",
     "invalid_format": "The text does not have the expected form.",
     "invalid_characters": "The text holds characters that cannot be shown.",
-    "invalid_encoding": "The text holds half of a character.",
+    "invalid_encoding": "The text is not UTF-8, or holds half of a character.",
     "unknown_value": "The value is none of those the field takes.",
     "unknown_currency": "There is no such money.",
     "unknown_time_zone": "There is no such time zone.",
@@ -65,6 +65,7 @@ CODES: dict[str, str] = {
     # of imported files
     "digest_differs": "The bytes that came have another SHA-256 than was said.",
     "not_csv": "The row is not CSV: behind a closing quote comes the next comma or the end of the line.",
+    "lone_cr": "A field without quotes holds a line break: a CR that no LF follows.",
     "unclosed_quote": "A quote that begins a field is not closed.",
     "wrong_field_count": "The row has more or fewer fields than the header.",
     # of configurations

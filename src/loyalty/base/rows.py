@@ -3,12 +3,12 @@
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Column, Row, Table
+from sqlalchemy import ColumnElement, Row, Subquery, Table
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-def columns(table: Table, kind: type[T]) -> list[Column[Any]]:
+def columns(table: Table | Subquery, kind: type[T]) -> list[ColumnElement[Any]]:
     """The columns that make up a `kind`, in the order of its fields."""
     return [table.c[name] for name in kind.__struct_fields__]
 

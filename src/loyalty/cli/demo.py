@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from loyalty.base.settings import from_process
-from loyalty.cli.frame import CommandError, Exit, say
+from loyalty.cli.frame import CommandError, Exit, refusal, say
 from loyalty.demo.run import DemoError, demo
 from loyalty.demo.run import reset as reset_demo
 from loyalty.embedded import EmbeddedError
@@ -46,7 +46,7 @@ def run_demo(*, all: Flag = False, reset: Flag = False) -> None:  # noqa: A002 -
     except (DemoError, EmbeddedError, ProcessError, ReplayError) as error:
         raise CommandError(str(error)) from error
     except DeskError as error:
-        raise CommandError(f"Refused ({error.code}): {error}", Exit.REFUSED) from error
+        raise refusal(error) from error
 
 
 def print_now(text: str) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from loyalty.ledger.verify.frame import Progress
-    from loyalty.operating.desk import Desk
+    from loyalty.operating.desk import Desk, DeskError
 
 T = TypeVar("T")
 
@@ -128,6 +128,13 @@ def follow_parent() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
+def refusal(error: "DeskError") -> CommandError:
+    """The end of a command whose work the desk refused, or could not do just now."""
+    if error.busy:
+        return CommandError(f"{error} ({error.code})")
+    return CommandError(f"Refused ({error.code}): {error}", Exit.REFUSED)
+
+
 def at_desk(work: "Callable[[Desk], Awaitable[T]]") -> T:
     """What `work` returns, done at the operator's desk of this installation.
 
@@ -147,7 +154,7 @@ def at_desk(work: "Callable[[Desk], Awaitable[T]]") -> T:
                 raise CommandError("LOYALTY_DATABASE_URL or LOYALTY_SECRET_KEY is not set", Exit.USAGE)
             return asyncio.run(sit(settings, settings.database_url))
     except DeskError as error:
-        raise CommandError(f"Refused ({error.code}): {error}", Exit.REFUSED) from error
+        raise refusal(error) from error
     except CellsDiffer as error:
         raise CommandError(str(error), Exit.USAGE) from error
     except EmbeddedError as error:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from loyalty import __version__
-from loyalty.base.errors import LoyaltyError
+from loyalty.base.errors import Busy, LoyaltyError
 from loyalty.base.logs import configure_logs
 from loyalty.base.settings import SettingsError
 from loyalty.cli.frame import CommandError, Exit, say
@@ -68,6 +68,9 @@ def run(arguments: Sequence[str]) -> int:
     except CommandError as error:
         say(str(error))
         return error.code
+    except Busy as error:  # a server is away, or not yet ready
+        say(f"{error.detail} ({error.code})")
+        return Exit.FAILED
     except LoyaltyError as error:
         say(f"Refused ({error.code}): {error.detail}")
         for fault in error.faults:

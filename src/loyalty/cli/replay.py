@@ -15,7 +15,7 @@ from cyclopts import App, Parameter
 from loyalty.base import migrations
 from loyalty.base.money import amount
 from loyalty.base.settings import from_process
-from loyalty.cli.frame import CommandError, Exit, emit, say
+from loyalty.cli.frame import CommandError, Exit, emit, refusal, say
 from loyalty.cli.program import load_program
 from loyalty.demo.state import read_serving
 from loyalty.embedded import EmbeddedError, provide
@@ -238,7 +238,7 @@ def _into_new(
     except (EmbeddedError, ProcessError) as error:
         raise CommandError(str(error)) from error
     except DeskError as error:
-        raise CommandError(f"Refused ({error.code}): {error}", Exit.REFUSED) from error
+        raise refusal(error) from error
     told = _told(figures)
     say(f"Program {program_id}: {len(found):,} members")
     totals, monthly = files

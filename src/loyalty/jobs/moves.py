@@ -9,18 +9,17 @@ from typing import Any
 from uuid import UUID
 
 from loyalty.base.calendar import local_date, midnight
-from loyalty.base.clock import random62
 from loyalty.base.database import reading, transaction
-from loyalty.base.ids import NIL, Ids
+from loyalty.base.ids import NIL
 from loyalty.jobs import store
-from loyalty.jobs.days import close_days_of
+from loyalty.jobs.days import close_days_of, first_open
 from loyalty.jobs.due import settle_program
 from loyalty.jobs.ladders import place_all
 from loyalty.jobs.notices import WORK as NOTICES
 from loyalty.jobs.notices import horizons, standing_on, tell_program, tell_some
 from loyalty.jobs.programs import in_every_program
 from loyalty.jobs.road import refused, stopped
-from loyalty.jobs.runs import Report
+from loyalty.jobs.runs import Report, keep
 from loyalty.jobs.service import queue_move
 from loyalty.jobs.types import Run
 from loyalty.posting.commands import AdvanceClock, CloseDay
@@ -32,7 +31,7 @@ _DAY = timedelta(days=1)
 
 
 async def moves_left(runtime: Runtime) -> int:
-    """Ask for a run wherever a clock is being moved and nobody has asked; returns how many."""
+    """Ask for a run wherever a clock is being moved and nobody has asked, or it was given up; returns how many."""
     return await in_every_program(runtime, "move_not_asked_for", lambda id: _ask(runtime, id))
 
 
@@ -42,19 +41,18 @@ async def _ask(runtime: Runtime, program_id: UUID) -> int:
     if unasked is None:
         return 0
     run_id, failed = unasked
-    at = runtime.clock.now()
-    await queue_move(
-        runtime.engine, program_id, Ids(runtime.clock.now_ms, random62)() if failed else run_id, at
-    )
+    if failed:  # whoever asked for the move looks at this run to its end
+        async with transaction(runtime.engine, program_id) as connection:
+            await store.take_up(connection, program_id, run_id)
+    else:
+        await queue_move(runtime.engine, program_id, run_id, runtime.clock.now())
     return 1
 
 
 async def move(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
     """Bring the clock of the run's program to where it is being moved."""
     program_id, before = run.program_id, run.progress or {}
-    told = {
-        what: int(before.get(what, 0)) for what in ("settled", "notices", "days")
-    }  # of the tries before, too
+    told = {what: int(before.get(what, 0)) for what in ("settled", "notices")}  # of the tries before, too
     async with reading(runtime.engine, program_id) as connection:
         clock = await sandbox_clock(connection, program_id)
     assert clock is not None
@@ -62,10 +60,17 @@ async def move(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
     history, now = await runtime.history(program_id), clock.now
     zone = history.now.zone
     on = local_date(now, zone)
+    first = date.fromisoformat(before["from"]) if "from" in before else await first_open(runtime, program_id)
+    assert first is not None
+
+    def figures() -> dict[str, Any]:
+        return {**told, "days": (on - first).days, "now": now.isoformat()}
+
+    await keep(runtime, run, {**figures(), "from": first.isoformat()})
     told["settled"] += await _settled(runtime, program_id, history, now)
     await _place(runtime, program_id, history, now)
     told["notices"] += await tell_program(runtime, program_id, history, now)
-    told["days"] += await close_days_of(runtime, program_id)
+    await close_days_of(runtime, program_id)
     here, due = history.at(now), await _next_due(runtime, program_id, history, now)
     while clock.moving_to is not None and now < clock.moving_to:
         instants = [clock.moving_to, midnight(on + _DAY, zone)]
@@ -79,19 +84,20 @@ async def move(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
             told["settled"] += await _settled(runtime, program_id, history, now)
         if now in due or here is not last:
             due = await _next_due(runtime, program_id, history, now)
-        if (today := local_date(now, zone)) != on:
-            if any(
-                at is not None and at <= until for at, until in zip(due, horizons(here, today), strict=True)
-            ):
-                told["notices"] += await _told(runtime, program_id, history, now, today)
+        if (today := local_date(now, zone)) != on and any(
+            at is not None and at <= until for at, until in zip(due, horizons(here, today), strict=True)
+        ):
+            told["notices"] += await _told(runtime, program_id, history, now, today)
+        # Now, or who takes over would not count what was done here.
+        await keep(runtime, run, {**figures(), "from": first.isoformat()})
+        if today != on:
             await _note(runtime, program_id, today)
             await step(runtime, program_id, CloseDay(on))
-            told["days"] += 1
             on = today
-        report({**told, "now": now.isoformat()})
+        report({**figures(), "from": first.isoformat()})
     if clock.moving_to is not None and now == clock.now:
         await step(runtime, program_id, AdvanceClock(now))  # it stood there already
-    return {**told, "now": now.isoformat()}
+    return figures()
 
 
 async def _note(runtime: Runtime, program_id: UUID, on: date) -> None:

@@ -1,7 +1,7 @@
 """Does one run: claims it in the database, shows signs of life while it works, notes what came of it.
 
 A worker that dies leaves a run without signs of life; another one takes it over. A run is therefore work that is
-safe twice. After TRIES_MAX tries it has failed.
+safe twice. After TRIES_MAX tries in which it came no further it has failed.
 """
 
 import asyncio
@@ -31,50 +31,55 @@ Report = Callable[[dict[str, Any]], None]
 Work = Callable[[Runtime, Run, Report], Awaitable[dict[str, Any]]]
 
 
-async def waiting_runs(runtime: Runtime, limit: int = 100) -> list[Run]:
-    """The runs that nobody works on."""
+class TakenOver(Exception):
+    """Another worker has the run by now: nothing that we say of it counts."""
+
+
+async def waiting_runs(runtime: Runtime, *, of_each: int = 100) -> list[Run]:
+    """The runs that nobody works on, so many of each program at most; first those that come first in theirs."""
     async with shared(runtime.engine) as connection:
-        return await store.waiting(connection, runtime.clock.now() - SILENCE, limit)
+        return await store.waiting(connection, runtime.clock.now() - SILENCE, of_each, limit=100)
 
 
-async def execute(runtime: Runtime, program_id: UUID, run_id: UUID, works: Mapping[RunKind, Work]) -> None:
-    """Do the run unless somebody else does it or it is over."""
+async def execute(runtime: Runtime, program_id: UUID, run_id: UUID, works: Mapping[RunKind, Work]) -> bool:
+    """Do the run unless somebody else does it or it is over. Returns whether we have brought it to its end."""
     now = runtime.clock.now()
     async with shared(runtime.engine) as connection:
         run = await store.claim(connection, program_id, run_id, now, now - SILENCE)
     if run is None:
-        return
+        return False
     with log_context(run_id=str(run_id), program_id=str(program_id)):
         if run.tries > TRIES_MAX:
-            await _end(runtime, run, RunState.FAILED, {"code": "gave_up", "tries": TRIES_MAX})
-            return
+            return await _end(runtime, run, RunState.FAILED, {"code": "gave_up", "tries": TRIES_MAX})
         try:
             result = await _alive(runtime, run, works[run.kind])
         except asyncio.CancelledError:
-            # The worker stops: the next one need not wait for our silence.
-            await asyncio.shield(_again(runtime, run))
+            # The worker stops, which is no try; the next one need not wait for our silence.
+            await asyncio.shield(_again(runtime, run, counted=False))
             raise
+        except TakenOver:
+            log.warning("run_taken_over", kind=run.kind, tries=run.tries)
+            return False
         except Busy as error:
             log.warning("run_interrupted", kind=run.kind, tries=run.tries, code=error.code)
-            await _again(runtime, run, counted=False)
+            return await _again(runtime, run, counted=False)
         except LoyaltyError as error:
-            await _end(runtime, run, RunState.FAILED, {"code": error.code, "detail": error.detail})
+            return await _end(runtime, run, RunState.FAILED, {"code": error.code, "detail": error.detail})
         except Exception:
             log.exception("run_failed", kind=run.kind, tries=run.tries)
-            await _again(runtime, run)
-        else:
-            await _end(runtime, run, RunState.SUCCEEDED, result)
+            return await _again(runtime, run)
+        return await _end(runtime, run, RunState.SUCCEEDED, result)
 
 
 async def _alive(runtime: Runtime, run: Run, work: Work) -> dict[str, Any]:
-    """The result of the work; a sign of life goes out every SIGN_S."""
+    """The result of the work; a sign of life goes out every SIGN_S. Raises: TakenOver."""
     told = dict(run.progress or {})  # an earlier try's, from which the work may go on
     task = asyncio.ensure_future(work(runtime, run, told.update))
     try:
         while not (await asyncio.wait({task}, timeout=SIGN_S))[0]:
             with contextlib.suppress(Busy):  # the next sign may come through, or another worker takes over
                 if not await _sign(runtime, run, told):
-                    break  # taken over by another worker: ours stops
+                    raise TakenOver
     finally:
         task.cancel()
         await asyncio.wait({task})
@@ -82,24 +87,33 @@ async def _alive(runtime: Runtime, run: Run, work: Work) -> dict[str, Any]:
 
 
 async def keep(runtime: Runtime, run: Run, told: dict[str, Any]) -> None:
-    """Note at once how far a run is. Raises: RuntimeError when it is somebody else's by now."""
-    if not await _sign(runtime, run, told):
-        raise RuntimeError("the run was taken over")
+    """Note at once how far a run is: whoever takes it over goes on there, and it has all its tries again.
+
+    Told once more what it said when it was claimed, it has come no further. Raises: TakenOver.
+    """
+    before = run.progress or {}
+    further = any(before.get(what) != value for what, value in told.items())
+    if not await _sign(runtime, run, told, further=further):
+        raise TakenOver
 
 
-async def _sign(runtime: Runtime, run: Run, told: dict[str, Any]) -> bool:
+async def _sign(runtime: Runtime, run: Run, told: dict[str, Any], *, further: bool = False) -> bool:
     async with shared(runtime.engine) as connection:
+        if further:
+            await store.came_further(connection, run)
         return await store.sign(connection, run, told | {"at": _text(runtime.clock.now())})
 
 
-async def _again(runtime: Runtime, run: Run, *, counted: bool = True) -> None:
+async def _again(runtime: Runtime, run: Run, *, counted: bool = True) -> bool:
     async with shared(runtime.engine) as connection:
         await store.requeue(connection, run, counted=counted)
+    return False
 
 
-async def _end(runtime: Runtime, run: Run, state: RunState, result: dict[str, Any]) -> None:
+async def _end(runtime: Runtime, run: Run, state: RunState, result: dict[str, Any]) -> bool:
     async with shared(runtime.engine) as connection:
         await store.end(connection, run, state, runtime.clock.now(), result)
+    return True
 
 
 def _text(at: datetime) -> str:

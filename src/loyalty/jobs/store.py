@@ -46,10 +46,20 @@ async def of_plan(connection: AsyncConnection, plan: Run) -> Run | None:
     return None if row is None else struct(row, Run)
 
 
-async def waiting(connection: AsyncConnection, silent_since: datetime, limit: int) -> list[Run]:
-    """Runs that nobody works on, oldest first: queued, or running without a sign of life since `silent_since`."""
+async def waiting(connection: AsyncConnection, silent_since: datetime, of_each: int, limit: int) -> list[Run]:
+    """Runs that nobody works on: queued, or running without a sign of life since `silent_since`.
+
+    So many of each program at most, by their place in it: the move of its clock, for which all others wait, then the
+    oldest. First the first of all programs.
+    """
+    in_order = (runs.c.kind != RunKind.CLOCK, runs.c.created_at)
+    place = func.row_number().over(partition_by=runs.c.program_id, order_by=in_order)
+    placed = select(*columns(runs, Run), place.label("place")).where(_abandoned(silent_since)).subquery()
     query = (
-        select(*columns(runs, Run)).where(_abandoned(silent_since)).order_by(runs.c.created_at).limit(limit)
+        select(*columns(placed, Run))
+        .where(placed.c.place <= of_each)
+        .order_by(placed.c.place, placed.c.created_at)
+        .limit(limit)
     )
     return [struct(row, Run) for row in await connection.execute(query)]
 
@@ -74,9 +84,14 @@ async def sign(connection: AsyncConnection, run: Run, progress: dict[str, Any]) 
     return (await connection.execute(statement)).rowcount == 1
 
 
+async def came_further(connection: AsyncConnection, run: Run) -> None:
+    """Let the tries of a run begin anew: it has done what need not be done again."""
+    await connection.execute(update(runs).where(ours(run), runs.c.tries > 1).values(tries=1))
+
+
 async def requeue(connection: AsyncConnection, run: Run, *, counted: bool) -> None:
     """Give the run back, unless somebody else has it by now; a try that is not `counted` was none."""
-    tries = run.tries - (not counted)
+    tries = runs.c.tries if counted else runs.c.tries - 1
     await connection.execute(update(runs).where(ours(run)).values(state=RunState.QUEUED, tries=tries))
 
 
@@ -280,8 +295,15 @@ async def asked_for(
     return (await connection.execute(query.limit(1))).first() is not None
 
 
+async def take_up(connection: AsyncConnection, program_id: UUID, run_id: UUID) -> None:
+    """Let a run that has failed wait for a worker once more, with all its tries; what it told stays."""
+    one = (runs.c.program_id == program_id) & (runs.c.id == run_id) & (runs.c.state == RunState.FAILED)
+    anew = {"state": RunState.QUEUED, "tries": 0, "ended_at": None, "result": None}
+    await connection.execute(update(runs).where(one).values(anew))
+
+
 async def unasked_move(connection: AsyncConnection, program_id: UUID) -> tuple[UUID, bool] | None:
-    """The decision that has a clock moved for which no run is at work, and whether one has failed; None: none has."""
+    """The run of a clock that is being moved, when none is at work, and whether it has failed; None: one is."""
     query = text(
         "SELECT moved_by, EXISTS (SELECT FROM runs r WHERE r.program_id = c.program_id AND r.id = c.moved_by)"
         " FROM sandbox_clocks c WHERE program_id = :program AND moving_to IS NOT NULL"
@@ -408,10 +430,10 @@ def _abandoned(silent_since: datetime) -> Any:
 
 
 def ours(run: Run) -> Any:
-    """The row while it is still in the try that `run` was claimed with."""
+    """The row while it is still in the try that `run` was claimed with, which its beginning names."""
     return and_(
         runs.c.program_id == run.program_id,
         runs.c.id == run.id,
         runs.c.state == RunState.RUNNING,
-        runs.c.tries == run.tries,
+        runs.c.started_at == run.started_at,
     )

@@ -8,19 +8,20 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any
-from uuid import UUID
+from typing import Any, NoReturn
 
 import msgspec
+import redis.exceptions
 import structlog
-from arq import create_pool, cron, func
+from arq import create_pool, cron
 from arq.connections import ArqRedis, RedisSettings
+from arq.constants import abort_jobs_ss
 from arq.worker import Worker
-from redis.exceptions import RedisError
 
 from loyalty.base.collector import settle_collector
 from loyalty.base.errors import LoyaltyError
 from loyalty.base.settings import Settings
+from loyalty.jobs.crew import Crew, cancelled
 from loyalty.jobs.days import close_days
 from loyalty.jobs.due import settle_due
 from loyalty.jobs.ladders import changed_ladders
@@ -28,19 +29,18 @@ from loyalty.jobs.laws import check_laws
 from loyalty.jobs.moves import moves_left
 from loyalty.jobs.notices import tell_ahead
 from loyalty.jobs.purge import purge_idempotency, purge_lines, purge_notices, purge_parts
-from loyalty.jobs.runs import execute, waiting_runs
 from loyalty.jobs.works import WORKS
 from loyalty.posting.runtime import Runtime, open_runtime
 
 log = structlog.get_logger()
 
 QUEUE = "loyalty:jobs"
-_LOST = (RedisError, OSError, TimeoutError)
+_LOST = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError, TimeoutError)
 _PAUSE_S = (0.5, 15.0)  # first and longest pause before Valkey is tried again
-_RUN_TIMEOUT_S = 6 * 3600
 _SWEEP_TIMEOUT_S = 600
 _HANG_UP_S = 10
-_PATIENCE_S = 15
+# Also of results that are an exception: arq would tell of each that it cannot be packed.
+_PACK = msgspec.msgpack.Encoder(enc_hook=str).encode
 
 Context = dict[Any, Any]
 
@@ -49,51 +49,72 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
     """Work until `stop` is set. Needs: addresses and secret in `settings`."""
     assert settings.redis_url is not None
     logging.getLogger("arq").setLevel(logging.WARNING)  # it would log every look, found something or not
-    redis = RedisSettings.from_dsn(settings.redis_url)
-    redis.conn_retries = 0  # we come back by ourselves
+    valkey = RedisSettings.from_dsn(settings.redis_url)
+    valkey.conn_retries = 0  # we come back by ourselves
     async with open_runtime(settings) as runtime:
         settle_collector()
-        pause_s = _PAUSE_S[0]
-        while not stop.is_set():
-            try:
-                async with _worker(runtime, redis) as worker:
-                    pause_s = _PAUSE_S[0]
-                    await _until(stop, worker.async_run())
-            except _LOST as error:
-                log.warning("valkey_lost", error=type(error).__name__, again_in_s=pause_s)
-                await look_everywhere(runtime)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), pause_s)
-                pause_s = min(pause_s * 2, _PAUSE_S[1])
+        crew = Crew(runtime, WORKS)
+        try:
+            await _until(stop, _look_on(runtime, crew, valkey))
+        finally:
+            await crew.stop()
+
+
+async def _look_on(runtime: Runtime, crew: Crew, valkey: RedisSettings) -> NoReturn:
+    """Look when Valkey says so, and every now and then while it cannot be reached or understood."""
+    pause_s = _PAUSE_S[0]
+    while True:
+        try:
+            async with _worker(runtime, crew, valkey) as worker:
+                pause_s = _PAUSE_S[0]
+                await worker.async_run()
+        except _LOST as error:
+            log.warning("valkey_lost", error=type(error).__name__, again_in_s=pause_s)
+        except Exception as error:
+            log.warning("valkey_not_understood", error=type(error).__name__, again_in_s=pause_s)
+        await crew.look()
+        crew.sweep(look_everywhere)
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 2, _PAUSE_S[1])
 
 
 @contextlib.asynccontextmanager
-async def _worker(runtime: Runtime, redis: RedisSettings) -> AsyncGenerator[Worker]:
-    """A worker for the length of a block; what it does at the end is cancelled, and found again later."""
+async def _worker(runtime: Runtime, crew: Crew, valkey: RedisSettings) -> AsyncGenerator[Worker]:
+    """A worker for the length of a block; what it does at the end is cancelled, and found again later.
+
+    What breaks it in Valkey would break the next one too: the queue is dropped.
+    """
     pool = await create_pool(
-        redis,
-        job_serializer=msgspec.msgpack.encode,
+        valkey,
+        job_serializer=_PACK,
         job_deserializer=msgspec.msgpack.decode,
         default_queue_name=QUEUE,
     )
-    worker = make_worker(runtime, pool)
+    worker = make_worker(runtime, crew, pool)
     try:
         yield worker
+    except _LOST:
+        raise
+    except Exception:
+        await pool.delete(QUEUE, abort_jobs_ss)
+        raise
     finally:
-        with contextlib.suppress(*_LOST, asyncio.CancelledError):
+        await cancelled(
+            worker.tasks.values()
+        )  # all of them: arq waits no longer than for the first that breaks
+        with contextlib.suppress(Exception, asyncio.CancelledError):
             await asyncio.wait_for(worker.close(), _HANG_UP_S)
         with contextlib.suppress(*_LOST):  # also when the worker could not, for want of an answer
             await pool.aclose(close_connection_pool=True)
 
 
-def make_worker(runtime: Runtime, pool: ArqRedis) -> Worker:
+def make_worker(runtime: Runtime, crew: Crew, pool: ArqRedis) -> Worker:
     """An arq worker that looks for runs every few seconds, for ended days and what is due every minute, for old rows
     hourly.
     """
     return Worker(
-        functions=[func(run, name="run", timeout=_RUN_TIMEOUT_S, keep_result=0)],  # pyright: ignore[reportArgumentType]
         cron_jobs=[
-            _sweep(start_runs, second=set(range(0, 60, 2))),
+            _sweep(begin_runs, second=set(range(0, 60, 2))),
             _sweep(close_ended_days, second={5}),
             _sweep(settle_and_tell, second={35}),
             _sweep(ask_for_changed_ladders, second={50}),
@@ -103,22 +124,20 @@ def make_worker(runtime: Runtime, pool: ArqRedis) -> Worker:
         ],
         queue_name=QUEUE,
         redis_pool=pool,
-        ctx={"runtime": runtime},
+        ctx={"runtime": runtime, "crew": crew},
         handle_signals=False,
         keep_result=0,
         health_check_interval=15,
         poll_delay=0.5,
-        job_serializer=msgspec.msgpack.encode,
+        job_serializer=_PACK,
         job_deserializer=msgspec.msgpack.decode,
         log_results=False,
     )
 
 
 async def look_everywhere(runtime: Runtime) -> None:
-    """One look at everything without Valkey: what is due is done here and now."""
+    """One look at everything but runs, without Valkey: what is due is done here and now."""
     try:
-        for waiting in await waiting_runs(runtime):
-            await execute(runtime, waiting.program_id, waiting.id, WORKS)
         await settle_due(runtime)
         await tell_ahead(runtime)
         await changed_ladders(runtime)
@@ -134,28 +153,9 @@ async def look_everywhere(runtime: Runtime) -> None:
 # --- what arq calls ---------------------------------------------------------------------------------------
 
 
-async def start_runs(context: Context) -> None:
-    """Give every waiting run a job of its own, and another one when nobody has begun it after a while.
-
-    A worker that is killed leaves its jobs marked as being worked on for as long as they might take. That stops no run:
-    the mark bears the moment, and of two jobs for one run the second finds it taken.
-    """
-    runtime: Runtime = context["runtime"]
-    moment = runtime.clock.now_ms() // (_PATIENCE_S * 1_000)
-    for waiting in await waiting_runs(runtime):
-        await context["redis"].enqueue_job(
-            "run",
-            str(waiting.program_id),
-            str(waiting.id),
-            _job_id=f"run:{waiting.id}:{waiting.tries}:{moment}",
-            _queue_name=QUEUE,
-            _expires=_PATIENCE_S,
-        )
-
-
-async def run(context: Context, program_id: str, run_id: str) -> None:
-    """Do one run."""
-    await execute(context["runtime"], UUID(program_id), UUID(run_id), WORKS)
+async def begin_runs(context: Context) -> None:
+    """Begin runs that wait; the crew does them, so that none of them keeps a sweep waiting."""
+    await context["crew"].look()
 
 
 async def close_ended_days(context: Context) -> None:
@@ -225,5 +225,7 @@ async def _until(stop: asyncio.Event, work: Awaitable[None]) -> None:
         await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopped.cancel()
-    if task.done():
-        await task
+        task.cancel()
+        await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()

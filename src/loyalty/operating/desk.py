@@ -23,9 +23,9 @@ from loyalty.access.types import ApiKey, Client, Staff, StaffToken, operator
 from loyalty.base.calendar import INSTANT_MAX, INSTANT_MIN
 from loyalty.base.clock import random62
 from loyalty.base.database import reading, transaction
-from loyalty.base.errors import LoyaltyError
+from loyalty.base.errors import Busy, LoyaltyError
 from loyalty.base.ids import NIL, Ids
-from loyalty.base.problems import problem
+from loyalty.base.problems import STATUS, problem
 from loyalty.base.settings import Settings
 from loyalty.jobs.redates import confirm, confirmed, plan_of, refuse_other
 from loyalty.jobs.runs import execute
@@ -46,11 +46,15 @@ OPERATOR = Actor("operator", NIL, Role.ADMIN)
 
 
 class DeskError(Exception):
-    """What the operator asked for was refused, or names nothing; the text says why and `code` is stable."""
+    """What the operator asked for was refused, or names nothing; the text says why and `code` is stable.
 
-    def __init__(self, code: str, text: str) -> None:
+    `busy` where it was not refused: a server is away, or too much waits.
+    """
+
+    def __init__(self, code: str, text: str, *, busy: bool = False) -> None:
         super().__init__(text)
         self.code = code
+        self.busy = busy
 
 
 @dataclass(frozen=True)
@@ -343,4 +347,4 @@ def _refuse_far(at: datetime | None) -> None:
 def _refusal(told: dict[str, Any]) -> DeskError:
     """What a problem document tells, for the operator."""
     faults = [f"\n  {fault['pointer']}: {fault['detail']}" for fault in told.get("errors", [])]
-    return DeskError(told["code"], told["detail"] + "".join(faults))
+    return DeskError(told["code"], told["detail"] + "".join(faults), busy=told["status"] == STATUS[Busy])

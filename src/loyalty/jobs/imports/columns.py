@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 COLUMNS_MAX = 100
 FIELD_MAX = 10_000  # characters
+NAME_SHOWN = 40  # characters
 
 IDENTIFIERS = {
     "external_id": IdentifierKind.EXTERNAL,
@@ -83,7 +84,10 @@ class RowInvalid(Exception):
 
 
 def columns_of(kind: ImportKind, header: Sequence[str]) -> tuple[str, ...]:
-    """The names of a file's columns, in any order. Raises: FileWrong, which tells places and no words of the file."""
+    """The names of a file's columns, in any order. Raises: FileWrong.
+
+    It tells the names that are not known where others are: a line of which none is known may be a person's.
+    """
     names = tuple(name.strip() for name in header)
     form = _FORMS[kind]
     known = form.needed | form.one_of | form.others
@@ -93,7 +97,8 @@ def columns_of(kind: ImportKind, header: Sequence[str]) -> tuple[str, ...]:
     for place, name in enumerate(names, 1):
         attribute = kind is ImportKind.MEMBERS and _ATTRIBUTE.fullmatch(name)
         if name not in known and not attribute:
-            wrong.append(f"Column {place} has a name that is not known.")
+            shown = f", {name[:NAME_SHOWN]!a}," if known.intersection(names) else ""
+            wrong.append(f"Column {place}{shown} has a name that is not known.")
         elif name in names[: place - 1]:
             wrong.append(f"Column {place}, {name}, stands there twice.")
     wrong += [f"The column {name} is missing." for name in sorted(form.needed.difference(names))]

@@ -32,9 +32,12 @@ class Reader:
         self._lines = lines
         self._rest = b""  # from the beginning of a row on
         self._too_long = False  # what comes up to the next line belongs to a row that is too long
+        # Places in the file, so that no byte is looked at for every row that may go over it.
+        self._opened = -1  # the end of a line that, read as the first of a row, leaves a quote open
+        self._inside = (-1, -1)  # lines that, read with a quote open before them, leave it open behind them
 
     def feed(self, data: bytes) -> Iterator[Row]:
-        """The rows that end in `data`."""
+        """The rows that end in `data`; such in which nothing stands have neither fields nor a fault."""
         self._rest += data
         yield from self._rows(last=False)
 
@@ -57,8 +60,7 @@ class Reader:
             if fault is None:
                 fields, fault = _parsed(rest[start:stop])
             start = stop
-            if fields or fault:
-                yield Row(line, self._lines, self._at, fields, fault)
+            yield Row(line, self._lines, self._at, fields, fault)
         self._rest = rest[start:]
         if self._too_long:
             self._at += len(self._rest)
@@ -66,27 +68,45 @@ class Reader:
 
     def _row(self, rest: bytes, start: int, *, last: bool) -> tuple[int | None, str | None]:
         """Where the row that begins at `start` ends (None: not yet), and what is wrong with it."""
-        begin, inside = start, False
+        newline = rest.find(b"\n", start)
+        whole = newline >= 0 or last
+        stop = len(rest) if newline < 0 else newline + 1
+        if self._too_long or stop - start > ROW_BYTES_MAX:
+            self._too_long = not whole
+            return stop if whole else None, "too_long"
+        if not whole:
+            return None, None
+        end = self._at + stop - start
+        if end != self._opened:
+            if not _open(rest, start, stop, inside=False):
+                return stop, None
+            self._opened = end
+        ends, over = self._closed(rest, start, stop, last=last)
+        if over:  # only the line with the quote is lost: the next may be rows of their own
+            return stop, "unclosed_quote"
+        return ends, None
+
+    def _closed(self, rest: bytes, start: int, stop: int, *, last: bool) -> tuple[int | None, bool]:
+        """Where a row ends whose first line leaves a quote open at `stop` (None: not yet), or that it never does."""
+        file = self._at - start  # where the rest begins in it
+        if not self._inside[0] <= file + stop <= self._inside[1]:
+            self._inside = (file + stop, file + stop)
         while True:
-            newline = rest.find(b"\n", begin)
-            whole = newline >= 0 or last
-            stop = len(rest) if newline < 0 else newline + 1
-            over = stop - start > ROW_BYTES_MAX
-            if begin == start and (over or self._too_long):
-                self._too_long = not whole
-                return stop if whole else None, "too_long"
-            if not over:
-                if not whole:
-                    return None, None
-                inside = _open(rest, begin, stop, inside)
-                if not inside:
-                    return stop, None
-            if over or newline < 0:  # only the line with the quote is lost: the next may be rows of their own
-                return rest.find(b"\n", start) + 1 or stop, "unclosed_quote"
-            begin = stop
+            begin = self._inside[1] - file
+            newline = rest.find(b"\n", begin, start + ROW_BYTES_MAX)
+            upto = newline + 1 or len(rest)
+            if upto - start > ROW_BYTES_MAX:
+                return None, True
+            if newline < 0 and not last:
+                return None, False
+            if not _open(rest, begin, upto, inside=True):
+                return upto, False
+            if newline < 0:
+                return None, True
+            self._inside = (self._inside[0], file + upto)
 
 
-def _open(line: bytes, at: int, stop: int, inside: bool) -> bool:
+def _open(line: bytes, at: int, stop: int, *, inside: bool) -> bool:
     """Whether a quoted field goes on behind this line, as `csv` in its strict form reads it."""
     if line.find(b'"', at, stop) < 0:
         return inside
@@ -119,5 +139,7 @@ def _parsed(raw: bytes) -> tuple[tuple[str, ...], str | None]:
     try:
         fields = tuple(next(csv.reader([text.rstrip("\r\n")], strict=True), ()))
     except csv.Error as error:
-        return (), "too_long" if "limit" in str(error) else "not_csv"
+        if "limit" in str(error):
+            return (), "too_long"
+        return (), "lone_cr" if "new-line" in str(error) else "not_csv"
     return (fields if any(map(str.strip, fields)) else ()), None

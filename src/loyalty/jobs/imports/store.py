@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from loyalty.base.rows import columns, struct, values
 from loyalty.jobs.imports.tables import import_parts, import_rejections, imports
 from loyalty.jobs.imports.types import Import, ImportKind, Progress, Rejection
-from loyalty.jobs.store import ours
+from loyalty.jobs.store import came_further, ours
 from loyalty.jobs.tables import runs
 from loyalty.jobs.types import Run
 
@@ -69,6 +69,7 @@ async def advance(
     )
     if (await connection.execute(statement)).rowcount == 0:
         return False
+    await came_further(connection, run)
     if rejections:
         about = {"program_id": run.program_id, "import_id": import_id}
         await connection.execute(insert(import_rejections), [about | values(one) for one in rejections])

@@ -5,6 +5,7 @@ known again: by their natural key, their identifiers, the instant since when a t
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple
@@ -17,8 +18,8 @@ from loyalty.jobs.imports import store
 from loyalty.jobs.imports.columns import MEMBER, RowInvalid, Setting, columns_of, command_of
 from loyalty.jobs.imports.reader import Reader, Row
 from loyalty.jobs.imports.service import ImportInput
-from loyalty.jobs.imports.types import FileWrong, Import, Progress, Rejection
-from loyalty.jobs.runs import Report
+from loyalty.jobs.imports.types import PART_BYTES_MAX, FileWrong, Import, Progress, Rejection
+from loyalty.jobs.runs import Report, TakenOver
 from loyalty.jobs.types import Run
 from loyalty.posting.commands import Actor, Answer, Command, ImportLot, Submission
 from loyalty.posting.content import recognisable
@@ -26,8 +27,10 @@ from loyalty.posting.runtime import Runtime
 from loyalty.posting.types import NothingToImport
 
 TOGETHER = 64  # rows on their way at once: tills never find more of a file before them
+NOTED_MAX = 1_000  # rows that are noted at once, of which most ask nothing: they are no rows of the kind
 REJECTIONS_MAX = 100_000  # rows of a file whose faults are kept; more are only counted
-_TURN = 16  # rows that are read between two looks at whatever else waits
+_PIECE = 65_536  # bytes that are read at once
+_TURN_S = 0.005  # so long whatever else waits is kept waiting
 BUSY_S = 60  # so long a row waits for a busy server before the run is given back
 
 # The column that a refusal of the road is about.
@@ -38,6 +41,11 @@ _COLUMNS = {
     "activity_differs": "external_id",
     "tier_set_not_found": "tier_set",
     "standing_differs": "since",
+}
+# Where the words of a code do not say what is the matter.
+_WORDS = {
+    ("/since", "out_of_range"): "The beginning is still to come.",
+    ("/until", "out_of_range"): "The end has passed already: the tier is no longer held.",
 }
 _OF_MEMBER = {"member_not_found", "member_blocked", "member_erased"}
 
@@ -68,6 +76,18 @@ async def import_file(runtime: Runtime, run: Run, report: Report) -> dict[str, A
     return work.figures()
 
 
+class _Turn:
+    """Gives way to whatever else waits when it has taken long enough, be it by many rows or by large ones."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+
+    async def over(self) -> None:
+        if time.monotonic() - self._since > _TURN_S:
+            await asyncio.sleep(0)
+            self._since = time.monotonic()
+
+
 class _Work:
     def __init__(self, runtime: Runtime, run: Run, found: Import, actor: Actor, report: Report) -> None:
         self.runtime = runtime
@@ -79,6 +99,7 @@ class _Work:
         self.progress = found.progress
         self.columns: tuple[str, ...] = ()
         self.sizes: dict[int, int] = {}
+        self.turn = _Turn()
 
     def figures(self) -> dict[str, int]:
         return msgspec.structs.asdict(self.progress)
@@ -98,12 +119,15 @@ class _Work:
         if self.progress.read_to:
             start = (self.progress.read_to, self.progress.line)
         some: list[Row] = []
+        asking = size = 0
         async with aclosing(self._rows(*start)) as rows:
             async for row in rows:
                 some.append(row)
-                if len(some) == TOGETHER:
+                asking += row.fault is None and len(row.fields) == len(self.columns)
+                size += sum(map(len, row.fields))
+                if asking == TOGETHER or len(some) == NOTED_MAX or size > PART_BYTES_MAX:
                     await self._bring_in(some)
-                    some = []
+                    some, asking, size = [], 0, 0
         if some:
             await self._bring_in(some)
 
@@ -123,10 +147,16 @@ class _Work:
                 continue
             async with reading(self.runtime.engine, self.program_id) as connection:
                 content = await store.part(connection, self.program_id, self.found.id, number)
-            for row in reader.feed(content[max(0, at - ends + size) :]):
-                yield row
+            for start in range(max(0, at - ends + size), size, _PIECE):
+                await self.turn.over()
+                for row in reader.feed(content[start : start + _PIECE]):
+                    await self.turn.over()
+                    if row.fields or row.fault:
+                        yield row
         for row in reader.end():
-            yield row
+            await self.turn.over()
+            if row.fields or row.fault:
+                yield row
 
     async def _bring_in(self, rows: Sequence[Row]) -> None:
         """Send some rows, then note what became of them."""
@@ -135,9 +165,8 @@ class _Work:
         setting = Setting(self.found.source, in_force.zone, in_force.settings.policies.phone_region, now)
         asked: list[Command | _Judged] = []
         for row in rows:  # all of them before the first is sent, so that they are few batches
+            await self.turn.over()
             asked.append(self._asked(row, setting))
-            if len(asked) % _TURN == 0:
-                await asyncio.sleep(0)
         judged = await asyncio.gather(*map(self._judge, rows, asked))
         before, counts = self.progress, [one.what for one in judged]
         faults = [fault for one in judged for fault in one.faults] if before.rejected < REJECTIONS_MAX else []
@@ -154,7 +183,7 @@ class _Work:
                 connection, self.run, self.found.id, before.read_to, after, faults, self.runtime.clock.now()
             )
         if not noted:
-            raise RuntimeError("the import was taken over")
+            raise TakenOver
         self.progress = after
         self.report(self.figures())
 
@@ -180,7 +209,11 @@ class _Work:
             return _Judged("unchanged")
         # Details of the road may repeat what was sent; titles and the words of codes never do.
         faults: list[tuple[str | None, str, str]] = [
-            (self._column(row, one["pointer"][1:]), one["code"], CODES.get(one["code"]) or problem["title"])
+            (
+                self._column(row, one["pointer"][1:]),
+                one["code"],
+                _WORDS.get((one["pointer"], one["code"])) or CODES.get(one["code"]) or problem["title"],
+            )
             for one in problem.get("errors", ())
         ]
         return _rejected(row, faults or [(self._column(row, self._about(code)), code, problem["title"])])
