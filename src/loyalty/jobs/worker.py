@@ -13,10 +13,11 @@ from typing import Any, NoReturn
 import msgspec
 import redis.exceptions
 import structlog
-from arq import create_pool, cron
-from arq.connections import ArqRedis, RedisSettings
+from arq import cron
+from arq.connections import ArqRedis
 from arq.constants import abort_jobs_ss
 from arq.worker import Worker
+from redis.asyncio import ConnectionPool
 
 from loyalty.base.collector import settle_collector
 from loyalty.base.errors import LoyaltyError
@@ -39,6 +40,7 @@ _LOST = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSErro
 _PAUSE_S = (0.5, 15.0)  # first and longest pause before Valkey is tried again
 _SWEEP_TIMEOUT_S = 600
 _HANG_UP_S = 10
+_CONNECT_S = 1.0
 # Also of results that are an exception: arq would tell of each that it cannot be packed.
 _PACK = msgspec.msgpack.Encoder(enc_hook=str).encode
 
@@ -49,18 +51,16 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
     """Work until `stop` is set. Needs: addresses and secret in `settings`."""
     assert settings.redis_url is not None
     logging.getLogger("arq").setLevel(logging.WARNING)  # it would log every look, found something or not
-    valkey = RedisSettings.from_dsn(settings.redis_url)
-    valkey.conn_retries = 0  # we come back by ourselves
     async with open_runtime(settings) as runtime:
         settle_collector()
         crew = Crew(runtime, WORKS)
         try:
-            await _until(stop, _look_on(runtime, crew, valkey))
+            await _until(stop, _look_on(runtime, crew, settings.redis_url))
         finally:
             await crew.stop()
 
 
-async def _look_on(runtime: Runtime, crew: Crew, valkey: RedisSettings) -> NoReturn:
+async def _look_on(runtime: Runtime, crew: Crew, valkey: str) -> NoReturn:
     """Look when Valkey says so, and every now and then while it cannot be reached or understood."""
     pause_s = _PAUSE_S[0]
     while True:
@@ -79,33 +79,42 @@ async def _look_on(runtime: Runtime, crew: Crew, valkey: RedisSettings) -> NoRet
 
 
 @contextlib.asynccontextmanager
-async def _worker(runtime: Runtime, crew: Crew, valkey: RedisSettings) -> AsyncGenerator[Worker]:
+async def _worker(runtime: Runtime, crew: Crew, valkey: str) -> AsyncGenerator[Worker]:
     """A worker for the length of a block; what it does at the end is cancelled, and found again later.
 
     What breaks it in Valkey would break the next one too: the queue is dropped.
     """
-    pool = await create_pool(
-        valkey,
+    # Not by arq's own function, which leaves the connection open when the first word over it fails.
+    pool = ArqRedis(
+        ConnectionPool.from_url(valkey, socket_connect_timeout=_CONNECT_S),  # pyright: ignore[reportUnknownMemberType]
         job_serializer=_PACK,
         job_deserializer=msgspec.msgpack.decode,
         default_queue_name=QUEUE,
     )
-    worker = make_worker(runtime, crew, pool)
     try:
-        yield worker
+        await pool.ping()  # pyright: ignore[reportUnknownMemberType]
+        async with _working(make_worker(runtime, crew, pool)) as worker:
+            yield worker
     except _LOST:
         raise
     except Exception:
         await pool.delete(QUEUE, abort_jobs_ss)
         raise
     finally:
+        with contextlib.suppress(*_LOST):
+            await pool.aclose(close_connection_pool=True)
+
+
+@contextlib.asynccontextmanager
+async def _working(worker: Worker) -> AsyncGenerator[Worker]:
+    try:
+        yield worker
+    finally:
         await cancelled(
             worker.tasks.values()
         )  # all of them: arq waits no longer than for the first that breaks
         with contextlib.suppress(Exception, asyncio.CancelledError):
             await asyncio.wait_for(worker.close(), _HANG_UP_S)
-        with contextlib.suppress(*_LOST):  # also when the worker could not, for want of an answer
-            await pool.aclose(close_connection_pool=True)
 
 
 def make_worker(runtime: Runtime, crew: Crew, pool: ArqRedis) -> Worker:
