@@ -631,7 +631,7 @@ STANDINGS = {
         "tests/insight/test_forecast.py::test_ladders_to_come_are_climbed_and_one_that_goes_is_left",
     ),
     "reviews are written and their steps forgotten": Bug(
-        STANDING, "if moves:\n        work.moves", "if False:\n        work.moves"
+        STANDING, "work.moves.append(", "[].append("
     ),
     "the erased are reviewed on": Bug(
         STANDING, "standing=replace(last.standing, next_review_at=None)", "standing=last.standing"

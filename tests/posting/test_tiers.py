@@ -60,7 +60,7 @@ def member(shop: Shop, of: str = ANN) -> UUID:
 
 def moves(shop: Shop) -> list[tuple[str, str | None, str]]:
     """Each step with the day from which it counts."""
-    made = [move for _, _, _, moves in shop.book.new_moves for move in moves]
+    made = [move for _, _, move in shop.book.new_moves]
     told = [data for kind, data in shop.events if kind == "loyalty.tier.changed"]
     assert [(one["before"], one["after"], one["why"]) for one in told] == [
         (move.before, move.after, move.why) for move in made

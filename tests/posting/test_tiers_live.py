@@ -142,7 +142,7 @@ async def test_what_is_kept_is_what_a_book_in_memory_comes_to(
         assert figures(kept) == figures(memory.book.days.get(mine[of], {}).values())  # type: ignore[arg-type]
     moves = "SELECT count(*) FROM tier_moves WHERE program_id = $1"
     async with superuser(database) as link:
-        assert await link.fetchval(moves, road.id) == sum(len(made) for *_, made in memory.book.new_moves) > 3
+        assert await link.fetchval(moves, road.id) == len(memory.book.new_moves) > 3
 
 
 async def test_a_look_writes_nothing_and_finds_what_is_due(runtime: Runtime, database: Database) -> None:

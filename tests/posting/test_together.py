@@ -106,15 +106,15 @@ async def test_who_has_gone_is_not_waited_for_and_too_many_are_refused() -> None
         await go_on.wait()
         return [question * 2 for question in questions]
 
-    together: Together[int, int] = Together(ask, waiting_max=2, waiting_ms_max=2_000)
+    together = Together(waiting_max=2, waiting_ms_max=2_000)
     program_id = uuid4()
-    first = [asyncio.create_task(together(program_id, n)) for n in (1, 2)]
+    first = [asyncio.create_task(together(ask, program_id, n)) for n in (1, 2)]
     await begun.wait()
     await asyncio.sleep(0)
-    waiting = [asyncio.create_task(together(program_id, n)) for n in (3, 4)]
+    waiting = [asyncio.create_task(together(ask, program_id, n)) for n in (3, 4)]
     await asyncio.sleep(0)
     with pytest.raises(ServerBusy):
-        await together(program_id, 5)
+        await together(ask, program_id, 5)
     waiting[0].cancel()
     go_on.set()
     assert await asyncio.gather(*first, waiting[1]) == [2, 4, 8]
@@ -128,20 +128,20 @@ async def test_who_waited_too_long_is_refused_and_who_waits_at_the_end_is_let_go
         await go_on.wait()
         return list(questions)
 
-    together: Together[int, int] = Together(ask, waiting_max=9, waiting_ms_max=200)
+    together = Together(waiting_max=9, waiting_ms_max=200)
     program_id = uuid4()
     first: list[asyncio.Task[int]] = []
     for n in (1, 2):  # one after the other, so that each is a visit
-        first.append(asyncio.create_task(together(program_id, n)))
+        first.append(asyncio.create_task(together(ask, program_id, n)))
         await asyncio.sleep(0.01)
-    late = asyncio.create_task(together(program_id, 3))
+    late = asyncio.create_task(together(ask, program_id, 3))
     await asyncio.sleep(0.25)
     go_on.set()
     with pytest.raises(ServerBusy):
         await late
     assert await asyncio.gather(*first) == [1, 2]
     go_on.clear()
-    last = asyncio.create_task(together(program_id, 4))
+    last = asyncio.create_task(together(ask, program_id, 4))
     await asyncio.sleep(0.01)
     await together.stop()
     with pytest.raises(asyncio.CancelledError):

@@ -6,7 +6,7 @@ There is no timer: a lone question goes at once, and what arrives while others a
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from loyalty.base.database import ServerBusy
@@ -18,38 +18,37 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
-class _Queue(Generic[Q, A]):
+Ask: TypeAlias = Callable[[UUID, Sequence[Q]], Awaitable[Sequence[A | Exception]]]
+"""Answers the questions it is given in their order, a refusal of one by that exception in its place."""
+Key: TypeAlias = tuple[Ask[Any, Any], UUID]
+
+
+class _Queue:
     __slots__ = ("visits", "waiting")
 
     def __init__(self) -> None:
-        self.waiting: deque[tuple[Q, float, asyncio.Future[A]]] = deque()
+        self.waiting: deque[tuple[Any, float, asyncio.Future[Any]]] = deque()
         self.visits = 0
 
 
-class Together(Generic[Q, A]):
-    """`ask` answers the questions it is given in their order, a refusal of one by that exception in its place."""
+class Together:
+    """The questions of one process."""
 
-    def __init__(
-        self,
-        ask: Callable[[UUID, Sequence[Q]], Awaitable[Sequence[A | Exception]]],
-        *,
-        waiting_max: int,
-        waiting_ms_max: int,
-    ) -> None:
-        self._ask = ask
+    def __init__(self, *, waiting_max: int, waiting_ms_max: int) -> None:
         self._waiting_max = waiting_max
         self._waiting_s_max = waiting_ms_max / 1000
-        self._queues: dict[UUID, _Queue[Q, A]] = {}
+        self._queues: dict[Key, _Queue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, program_id: UUID, question: Q) -> A:
+    async def __call__(self, ask: Ask[Q, A], program_id: UUID, question: Q) -> A:
         """The answer of one question, read after it was asked.
 
         Raises: ServerBusy when too much waits, or has waited for too long; whatever `ask` raises or gives.
         """
-        queue = self._queues.get(program_id)
+        key = (ask, program_id)
+        queue = self._queues.get(key)
         if queue is None:
-            queue = self._queues[program_id] = _Queue()
+            queue = self._queues[key] = _Queue()
         if len(queue.waiting) >= self._waiting_max:
             raise ServerBusy
         loop = asyncio.get_running_loop()
@@ -57,7 +56,7 @@ class Together(Generic[Q, A]):
         queue.waiting.append((question, loop.time(), answer))
         if queue.visits < AT_ONCE:
             queue.visits += 1
-            self._spawn(self._visit(program_id, queue))
+            self._spawn(self._visit(key, queue))
         return await answer
 
     async def stop(self) -> None:
@@ -71,21 +70,21 @@ class Together(Generic[Q, A]):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _visit(self, program_id: UUID, queue: _Queue[Q, A]) -> None:
+    async def _visit(self, key: Key, queue: _Queue) -> None:
         """Visit after visit until nobody waits."""
         try:
             while batch := self._form(queue):
-                await self._answer(program_id, batch)
+                await self._answer(key, batch)
         finally:
             queue.visits -= 1
             if not queue.visits:
-                del self._queues[program_id]
+                del self._queues[key]
                 for _, _, answer in queue.waiting:  # only when we were stopped
                     answer.cancel()
 
-    def _form(self, queue: _Queue[Q, A]) -> list[tuple[Q, asyncio.Future[A]]]:
+    def _form(self, queue: _Queue) -> list[tuple[Any, asyncio.Future[Any]]]:
         """What waits now, oldest first; who waited too long is refused, who has gone is forgotten."""
-        batch: list[tuple[Q, asyncio.Future[A]]] = []
+        batch: list[tuple[Any, asyncio.Future[Any]]] = []
         latest = asyncio.get_running_loop().time() - self._waiting_s_max
         while queue.waiting and len(batch) < TOGETHER_MAX:
             question, since, answer = queue.waiting.popleft()
@@ -97,10 +96,11 @@ class Together(Generic[Q, A]):
                 batch.append((question, answer))
         return batch
 
-    async def _answer(self, program_id: UUID, batch: Sequence[tuple[Q, asyncio.Future[A]]]) -> None:
-        told: Sequence[A | Exception]
+    async def _answer(self, key: Key, batch: Sequence[tuple[Any, asyncio.Future[Any]]]) -> None:
+        ask, program_id = key
+        told: Sequence[Any]
         try:
-            told = await self._ask(program_id, [question for question, _ in batch])
+            told = await ask(program_id, [question for question, _ in batch])
         except Exception as error:
             told = [error] * len(batch)
         except asyncio.CancelledError:

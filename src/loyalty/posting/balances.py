@@ -7,7 +7,6 @@ from uuid import UUID
 import asyncpg
 
 from loyalty.base.clock import Clock
-from loyalty.base.settings import Settings
 from loyalty.base.together import Together
 from loyalty.ledger import service as ledger
 from loyalty.ledger.store import Held
@@ -49,30 +48,20 @@ class BalancesNow:
     """The balances that one process reads."""
 
     def __init__(
-        self,
-        pool: asyncpg.Pool,
-        clock: Clock,
-        histories: Histories,
-        settings: Settings,
+        self, pool: asyncpg.Pool, clock: Clock, histories: Histories, together: Together, cells: int
     ) -> None:
         self._pool = pool
         self._clock = clock
         self._histories = histories
-        self._cells = settings.cells
-        self._together = Together(
-            self._all, waiting_max=settings.queue_max, waiting_ms_max=settings.queue_ms_max
-        )
+        self._together = together
+        self._cells = cells
 
     async def __call__(self, program_id: UUID, member: MemberRef) -> Balances | None:
         """What a member holds now; None for one who was merged into another, to be resolved first.
 
         Raises: MemberNotFound, ServerBusy, DatabaseUnavailable.
         """
-        return await self._together(program_id, member)
-
-    async def stop(self) -> None:
-        """End what is under way."""
-        await self._together.stop()
+        return await self._together(self._all, program_id, member)
 
     async def _all(
         self, program_id: UUID, members: Sequence[MemberRef]

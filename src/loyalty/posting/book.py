@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from copy import copy
 from datetime import date, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from msgspec import Struct, field
@@ -44,10 +44,10 @@ from loyalty.tiers.types import Day, Move, Standing, Step
 ActivityName = tuple[str, str, str]  # kind, source, external_id
 
 
-MovesMade = tuple[UUID, str, UUID, tuple[Move, ...]]
-"""Whose, on which ladder, by which decision, and the moves."""
 StepKey = tuple[UUID, str, int]
 """The decision that made a step, its ladder, its place among those of both: in the order of recording."""
+MoveMade = tuple[UUID, StepKey, Move]
+"""Whose, in which place, and the move."""
 
 
 class Keys(Struct):
@@ -84,16 +84,13 @@ class Keys(Struct):
         """What `more` wants too."""
         for name in Keys.__struct_fields__:
             mine, wanted = getattr(self, name), getattr(more, name)
-            if name == "days":
-                for member_id, since in more.days.items():
-                    self.days[member_id] = min(since, self.days.get(member_id, since))
-            elif name == "expired":
-                for account_id, after in more.expired.items():
-                    self.expired[account_id] = min(after, self.expired.get(account_id, after))
-            elif name == "standings":
-                self.standings = self.standings or more.standings
-            elif wanted:
+            if isinstance(wanted, set):
                 mine.update(wanted)
+            elif isinstance(wanted, dict):  # since when: the earlier serves both
+                since = cast(dict[UUID, Any], wanted)
+                mine.update({id: min(at, mine.get(id, at)) for id, at in since.items()})
+            else:
+                setattr(self, name, mine or wanted)
 
     @property
     def shallow(self) -> bool:
@@ -396,7 +393,7 @@ class Book:
         self.changed_pins: set[UUID] = set()
         self.changed_standings: set[tuple[UUID, str]] = set()
         self.new_days: dict[tuple[UUID, date], Day] = {}  # what comes to each
-        self.new_moves: list[MovesMade] = []
+        self.new_moves: list[MoveMade] = []
         self.new_notices: list[tuple[UUID, UUID, Notice]] = []  # whose, by which decision
         self.audit: list[tuple[Submission, AuditLine]] = []
         self.published: tuple[int, datetime, Configuration] | None = None
@@ -719,10 +716,10 @@ class Book:
             raise Needs(Keys(steps={member_id}))
         return self.steps.get(member_id, {})
 
-    def take_steps(self, made: Iterable[MovesMade]) -> None:
+    def take_steps(self, made: Iterable[MoveMade]) -> None:
         """Steps that were made since they were read, or may have been."""
-        for member_id, tier_set, decision_id, moves in made:
-            add_steps(self.steps.setdefault(member_id, {}), tier_set, decision_id, moves)
+        for member_id, key, move in made:
+            self.steps.setdefault(member_id, {})[key] = Step(move.at, move.after)
 
     def told(self, member_id: UUID, night: date) -> set[Notice]:
         """What a member was told already, all of what was due to be told on a night."""
@@ -765,13 +762,6 @@ class Made(Struct, frozen=True):
     events: tuple[tuple[int, Event], ...]
 
 
-def add_steps(known: dict[StepKey, Step], tier_set: str, decision_id: UUID, moves: tuple[Move, ...]) -> None:
-    """Put behind the steps that a decision made before those that it makes now."""
-    before = sum(key[:2] == (decision_id, tier_set) for key in known)
-    for n, move in enumerate(moves, start=before + 1):
-        known[decision_id, tier_set, n] = Step(move.at, move.after)
-
-
 class Work:
     """One command's changes. `accept` lays them over the book; dropping it leaves the book as it was."""
 
@@ -798,7 +788,7 @@ class Work:
         self.standings: dict[tuple[UUID, str], Stands] = {}
         self.stood: dict[tuple[UUID, str], Stood] = {}  # what the decision notes of them
         self.did: dict[tuple[UUID, date], Day] = {}  # what comes to each day
-        self.moves: list[MovesMade] = []
+        self.moves: list[MoveMade] = []
         self.notices: list[tuple[UUID, UUID, Notice]] = []
         self.audit: list[AuditLine] = []
         self.new_names: dict[ActivityName, ActivityKey] = {}
@@ -1023,9 +1013,7 @@ class Work:
     def steps(self, member_id: UUID, tier_set: str) -> list[Step]:
         """A member's steps on one ladder, this command's with them, in their order."""
         known = {} if member_id in self.new_members else dict(self.book.steps_of(member_id))
-        for id, ladder, decision_id, moves in self.moves:
-            if id == member_id:
-                add_steps(known, ladder, decision_id, moves)
+        known |= {key: Step(move.at, move.after) for id, key, move in self.moves if id == member_id}
         return [known[key] for key in sorted(known) if key[1] == tier_set]
 
     def stood_of(self, member_id: UUID | None) -> tuple[Stood, ...]:

@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from loyalty.base.clock import Clock
 from loyalty.base.ids import Ids
-from loyalty.base.settings import Settings
 from loyalty.base.together import Together
 from loyalty.posting import store
 from loyalty.posting.book import Book, Keys, Lane, Needs, Work
@@ -38,19 +37,13 @@ class Glances:
     """The looks of one process. What a look says is what was committed when it was asked, or later."""
 
     def __init__(
-        self,
-        pool: asyncpg.Pool,
-        clock: Clock,
-        histories: Histories,
-        settings: Settings,
+        self, pool: asyncpg.Pool, clock: Clock, histories: Histories, together: Together, cells: int
     ) -> None:
         self._pool = pool
         self._clock = clock
         self._histories = histories
-        self._cells = settings.cells
-        self._together = Together(
-            self._all, waiting_max=settings.queue_max, waiting_ms_max=settings.queue_ms_max
-        )
+        self._together = together
+        self._cells = cells
 
     async def __call__(
         self, asked: Sequence[Submission], look: Callable[[Work], T], deep: Callable[[Book], Keys]
@@ -60,11 +53,7 @@ class Glances:
         What commands as `asked` name, and then `deep`, is read before; what the look still misses is read too.
         Raises: ProgramNotFound, and what `look` raises; ServerBusy, DatabaseUnavailable.
         """
-        return await self._together(asked[0].program_id, _Look(asked, look, deep))
-
-    async def stop(self) -> None:
-        """End what is under way."""
-        await self._together.stop()
+        return await self._together(self._all, asked[0].program_id, _Look(asked, look, deep))
 
     async def _all(self, program_id: UUID, looks: Sequence[_Look]) -> list[Any]:
         async with store.snapshot(self._pool, program_id) as connection:

@@ -15,6 +15,7 @@ from loyalty.base.clock import Clock, RealClock
 from loyalty.base.database import make_engine
 from loyalty.base.paging import Cursors
 from loyalty.base.settings import Settings
+from loyalty.base.together import Together
 from loyalty.posting import store
 from loyalty.posting.balances import BalancesNow
 from loyalty.posting.configuration import History
@@ -95,8 +96,8 @@ async def open_runtime(settings: Settings, *, clock: Clock | None = None) -> Asy
                 queue_bytes_max=settings.queue_bytes_max,
                 queue_ms_max=settings.queue_ms_max,
             )
-            glances = Glances(pool, clock, histories, settings)
-            balances_now = BalancesNow(pool, clock, histories, settings)
+            together = Together(waiting_max=settings.queue_max, waiting_ms_max=settings.queue_ms_max)
+            reading = (pool, clock, histories, together, settings.cells)
             try:
                 yield Runtime(
                     settings,
@@ -107,12 +108,11 @@ async def open_runtime(settings: Settings, *, clock: Clock | None = None) -> Asy
                     digests,
                     Cursors(digests),
                     pipe,
-                    glances,
-                    balances_now,
+                    Glances(*reading),
+                    BalancesNow(*reading),
                 )
             finally:
                 await pipe.stop()
-                await glances.stop()
-                await balances_now.stop()
+                await together.stop()
     finally:
         await engine.dispose()

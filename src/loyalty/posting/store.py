@@ -1149,12 +1149,8 @@ def _standing_row(stands: Stands) -> tuple[Any, ...]:
 
 
 def _move_rows(program_id: UUID, cell: int, book: Book) -> Iterator[tuple[Any, ...]]:
-    positions: dict[tuple[UUID, str, UUID], int] = {}
-    for id, tier_set, decision_id, moves in book.new_moves:
-        for move in moves:
-            key = (id, tier_set, decision_id)
-            positions[key] = positions.get(key, 0) + 1
-            yield (program_id, cell, *key, positions[key], *msgspec.structs.astuple(move))
+    for id, (decision_id, tier_set, n), move in book.new_moves:
+        yield (program_id, cell, id, tier_set, decision_id, n, *msgspec.structs.astuple(move))
 
 
 def _json(value: object) -> str:

@@ -35,6 +35,9 @@ class Balance(Protocol):
     def available(self) -> int: ...
 
     @property
+    def pending(self) -> int: ...
+
+    @property
     def debt(self) -> int: ...
 
 
@@ -108,10 +111,13 @@ def back_lines(
 
 
 def balance_lines(balances: Sequence[Balance], currencies: Mapping[str, PointsCurrency]) -> list[str]:
-    """What a receipt says last: what is there now."""
-    if len(balances) == 1:
-        return [f"Balance {balances[0].available:,}"]
-    return [f"Balance {b.available:,} {_called(b.points_currency, currencies)}" for b in balances]
+    """What a receipt says last: what is there now, and what is still to come."""
+    lines: list[str] = []
+    for one in balances:
+        called = f" {_called(one.points_currency, currencies)}" if len(balances) > 1 else ""
+        to_come = f", {one.pending:,} pending" if one.pending else ""
+        lines.append(f"Balance {one.available:,}{called}{to_come}")
+    return lines
 
 
 def _called(code: str, currencies: Mapping[str, PointsCurrency]) -> str:

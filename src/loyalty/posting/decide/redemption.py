@@ -69,6 +69,7 @@ from loyalty.rewards.types import (
     StockNotKept,
     StockOutOfRange,
 )
+from loyalty.rules.explain import balance_lines
 from loyalty.rules.types import CounterKey
 
 CANCELLED = "redemption_cancelled"
@@ -354,7 +355,7 @@ def _in_words(work: Work, redemption: Redemption, reward: Reward | None) -> str:
 
 
 def _balance_of(points_currency: str, after: tuple[Balance, ...]) -> tuple[str, ...]:
-    return tuple(f"Balance {one.available:,}" for one in after if one.points_currency == points_currency)
+    return tuple(balance_lines([one for one in after if one.points_currency == points_currency], {}))
 
 
 # --- what becomes of it ---------------------------------------------------------------------------------

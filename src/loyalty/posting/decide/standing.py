@@ -249,11 +249,12 @@ def _stand(
     before = work.standings.get(key, before)
     work.standings[key] = after
     noted = work.stood.get(key)
-    made = (*(noted.moves if noted else ()), *moves)
-    note = _note(after, made)
+    made = noted.moves if noted else ()
+    note = _note(after, (*made, *moves))
     if noted is not None or before is None or moves or note != _note(before, ()):
         work.stood[key] = note
-    for move in moves:
+    for n, move in enumerate(moves, start=len(made) + 1):
+        work.moves.append((member.id, (work.decision_id, tier_set, n), move))
         data = {
             "tier_set": tier_set,
             "before": move.before,
@@ -262,8 +263,6 @@ def _stand(
             "counted": move.metric,
         }
         work.events.append(Event("loyalty.tier.changed", member.id, move.at, encode(data)))
-    if moves:
-        work.moves.append((member.id, tier_set, work.decision_id, moves))
     return after
 
 
