@@ -135,7 +135,7 @@ def _sweeps_page(found: Mapping[str, float], cluster: Cluster, lots: int) -> str
     )
     lines += [
         "",
-        f"Purchases while points expire: p99 {beside[1]:.1f} ms, without {quiet[1]:.1f} ms "
+        f"Purchases while points expire, medians of turns: p99 {beside[1]:.1f} ms, without {quiet[1]:.1f} ms "
         f"(**{found['purchase_p99_while_expiring']:.2f}**, goal ≤ 2); p50 {beside[0]:.1f} and {quiet[0]:.1f} ms.",
         "",
         f"`{sweeps_headline(found)}`",

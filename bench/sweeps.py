@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import secrets
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ import msgspec
 from bench.cluster import Cluster, checkpoint
 from bench.pipe import OPERATOR, Pipe, Purchases, done, on_loop, recorded
 from bench.rows import RowsMissing
-from bench.sample import percentile
+from bench.sample import Sample, sampled
 from bench.sweep import Plan, Report
 from bench.world import BUYING_PROGRAM, SWEPT_COPY_PROGRAM, SWEPT_PROGRAM, card, file
 from loyalty.posting.commands import Publish
@@ -68,7 +69,7 @@ EXPIRING = (
     "expired = available, available = 0, is_open = false",
 )
 LEAST_KEPT = 100_000  # lots: a shorter run is a try
-BUYERS_MAX = 300_000  # members beside whose purchases lots expire: more than expire meanwhile
+BUYERS_MAX = 500_000  # members beside whose purchases lots expire: more than expire meanwhile
 READY_S = 60
 FIRST_S = 1.0  # a sweep goes on for so long before purchases beside it count
 
@@ -93,7 +94,7 @@ class Size:
 
 def sized(lots: int) -> Size:
     """Turns of purchases long enough to have a 99th percentile, and short enough that the sweep outlasts them."""
-    return Size(lots, 200, 15, 3) if lots >= LEAST_KEPT else Size(lots, 20, 1, 1)
+    return Size(lots, 200, 15, 5) if lots >= LEAST_KEPT else Size(lots, 20, 1, 1)
 
 
 @dataclass
@@ -187,21 +188,22 @@ class Sweeps:
 
     def _purchases(self) -> None:
         """Purchases at a fixed rate, in turns without a sweep and beside one; each turn has lots due of its own."""
-        size, quiet, beside = self.size, list[float](), list[float]()
+        size, quiet, beside = self.size, list[Sample](), list[Sample]()
         on_loop(self._prepare_buyers())
         for turn in range(size.turns):
-            quiet += on_loop(self._buy())
+            quiet.append(on_loop(self._buy()))
             self._set_clock(BUYING_PROGRAM, BEGINS + timedelta(days=turn + 1))
             with self._sweeper() as sweeper:
                 sweeper.begin()
                 time.sleep(FIRST_S if size.turns > 1 else 0)
-                beside += on_loop(self._buy())
+                beside.append(on_loop(self._buy()))
                 if size.turns > 1 and sweeper.over():
                     raise SweepBroken("the sweep was over before the purchases beside it")
                 sweeper.stop()
-        for name, taken in (("purchase_quiet", sorted(quiet)), ("purchase_while_expiring", sorted(beside))):
-            self.figures[f"{name}_p50_ms"] = percentile(taken, 0.5) / 1000
-            self.figures[f"{name}_p99_ms"] = percentile(taken, 0.99) / 1000
+        for name, turns in (("purchase_quiet", quiet), ("purchase_while_expiring", beside)):
+            self.figures[f"{name}_p50_ms"] = statistics.median(turn.p50_us for turn in turns) / 1000
+            self.figures[f"{name}_p99_ms"] = statistics.median(turn.p99_us for turn in turns) / 1000
+            self.say(f"{name}: p99 in turns, ms: " + ", ".join(f"{turn.p99_us / 1000:.1f}" for turn in turns))
         found = self.figures
         found["purchase_p99_while_expiring"] = (
             found["purchase_while_expiring_p99_ms"] / found["purchase_quiet_p99_ms"]
@@ -213,9 +215,10 @@ class Sweeps:
             f"at {size.purchases_per_s} purchases/s"
         )
 
-    async def _buy(self) -> list[float]:
-        """Latencies in microseconds, from the instant at which each purchase was to begin."""
+    async def _buy(self) -> Sample:
+        """One turn; a latency counts from the instant at which its purchase was to begin."""
         size = self.size
+        await checkpoint(self.cluster.servers.superuser_url)
         async with Pipe(self.cluster, BOUGHT).opened() as runtime:
             make = Purchases(BOUGHT, min(BUYERS, size.lots), BUYING_PROGRAM)
             await recorded(runtime.pipe.submit, make.next())
@@ -229,7 +232,7 @@ class Sweeps:
 
             count = size.purchases_per_s * size.seconds
             await asyncio.gather(*(one(begins + n / size.purchases_per_s) for n in range(count)))
-        return taken
+        return sampled(taken, size.seconds, {})
 
     # --- the world -------------------------------------------------------------------------------------------
 

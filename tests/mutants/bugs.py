@@ -630,9 +630,7 @@ STANDINGS = {
         "tiers.adopt(after, standing, ladder, days, self._until, zone)",
         "tests/insight/test_forecast.py::test_ladders_to_come_are_climbed_and_one_that_goes_is_left",
     ),
-    "reviews are written and their steps forgotten": Bug(
-        STANDING, "work.moves.append(", "[].append("
-    ),
+    "reviews are written and their steps forgotten": Bug(STANDING, "work.moves.append(", "[].append("),
     "the erased are reviewed on": Bug(
         STANDING, "standing=replace(last.standing, next_review_at=None)", "standing=last.standing"
     ),

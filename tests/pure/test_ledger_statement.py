@@ -1,5 +1,6 @@
 """What entries say in words, for every kind."""
 
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -114,3 +115,24 @@ def test_points_taken_back_say_what_is_owed() -> None:
     assert (
         told(entry) == "41 points taken back: the purchase was cancelled; 30 of them were spent and are owed"
     )
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ((day(60), day(60)), "New dates, good to 2 March 2026"),
+        (
+            (day(60), day(90), day(75)),
+            "New dates, good to 2 March 2026 at the earliest and 1 April 2026 at the latest",
+        ),
+        ((day(60), None), "New dates, good to 2 March 2026, some for ever"),
+    ],
+)
+def test_new_dates_are_told_from_the_first_to_the_last(
+    ends: tuple[datetime | None, ...], expected: str
+) -> None:
+    books = Books()
+    lots = [books.credit(10, day(0), expires=day(30 + n)) for n in range(len(ends))]
+    new = {lot.id: (None, end) for lot, end in zip(lots, ends, strict=True)}
+    entry = books.post(undo.redate(books.account, books.lots, new, day(1), "policy_changed"))
+    assert told(entry).startswith(expected)

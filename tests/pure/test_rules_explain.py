@@ -65,9 +65,18 @@ def test_a_receipt_keeps_kinds_of_points_apart() -> None:
     )
 
 
+def test_a_receipt_speaks_of_one_point() -> None:
+    assert (
+        receipt_lines(COMPILED, (award(BASKET, 1),), {}, (balance(1),), NAMES)[0]
+        == "1 point: 1 for the basket"
+    )
+
+
 def test_a_receipt_says_what_is_still_to_come() -> None:
     after = Balance("points", 30, 1_200, 0, 0)
-    assert receipt_lines(COMPILED, (award(BASKET, 13),), {}, (after,), NAMES)[-1] == "Balance 30, 1,200 pending"
+    assert (
+        receipt_lines(COMPILED, (award(BASKET, 13),), {}, (after,), NAMES)[-1] == "Balance 30, 1,200 pending"
+    )
 
 
 def test_a_receipt_without_points_says_so_to_a_member_and_nothing_to_a_guest() -> None:

@@ -1,4 +1,4 @@
-"""Money in words for people: minor units written with the decimals of their ISO 4217 currency. Pure."""
+"""Money and points in words for people; minor units have the decimals of their ISO 4217 currency. Pure."""
 
 _WITHOUT_DECIMALS = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split())
 _WITH_THREE = frozenset("BHD IQD JOD KWD LYD OMR TND".split())
@@ -17,3 +17,8 @@ def amount(minor: int, code: str) -> str:
     whole, rest = divmod(abs(minor), 10**places)
     sign = "-" if minor < 0 else ""
     return f"{sign}{whole:,}.{rest:0{places}} {code}" if places else f"{sign}{whole:,} {code}"
+
+
+def counted(points: int, name: str) -> str:
+    """A number of points as people read it: 1 point, 1,234 points, 2 Sterne."""
+    return f"{points:,} {'point' if points == 1 and name == 'points' else name}"

@@ -42,7 +42,7 @@ def advance(to: datetime | None = None, *, days: float | None = None, program: U
     to
         The new instant, with an offset.
     days
-        How many days forward instead.
+        How many days of 24 hours forward instead.
     program
         Id of the program; not needed where there is only one.
     """

@@ -9,6 +9,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from loyalty.base.calendar import local_date
+from loyalty.base.money import counted
 from loyalty.ledger.expiry import last_day_on
 from loyalty.ledger.types import Bucket, Entry, EntryKind, StatementLine
 
@@ -78,7 +79,7 @@ def words(entry: Entry, name: str, zone: ZoneInfo, decision_kind: str | None = N
     moved = _moved(entry)
 
     def count(*moves: tuple[Bucket, Bucket]) -> str:
-        return amount(sum(moved.get(move, 0) for move in moves), name)
+        return counted(sum(moved.get(move, 0) for move in moves), name)
 
     match entry.kind:
         case EntryKind.EARN | EntryKind.ADJUST_CREDIT | EntryKind.IMPORT:
@@ -119,11 +120,6 @@ def words(entry: Entry, name: str, zone: ZoneInfo, decision_kind: str | None = N
             return f"{count(*moved)} received{_why(entry)}"
 
 
-def amount(points: int, name: str) -> str:
-    """A number of points in words: 1 point, 1,234 points."""
-    return f"{points:,} {'point' if points == 1 and name == 'points' else name}"
-
-
 def day_in_words(on: date) -> str:
     """A date as people write it: 4 May 2026."""
     return f"{on.day} {on:%B %Y}"
@@ -133,11 +129,11 @@ def _credited(entry: Entry, name: str, zone: ZoneInfo, decision_kind: str | None
     lot = entry.lots[0]
     match entry.kind:
         case EntryKind.EARN:
-            did = f"{amount(lot.points, name)} earned{_WITH.get(decision_kind or '', '')}"
+            did = f"{counted(lot.points, name)} earned{_WITH.get(decision_kind or '', '')}"
         case EntryKind.IMPORT:
-            did = f"{amount(lot.points, name)} carried over"
+            did = f"{counted(lot.points, name)} carried over"
         case _:
-            did = f"{amount(lot.points, name)} credited{_why(entry)}"
+            did = f"{counted(lot.points, name)} credited{_why(entry)}"
     activates_at, expires_at = lot.issued_activates_at, lot.issued_expires_at
     if activates_at is not None and activates_at > entry.occurred_at:
         did += f", available from {day_in_words(local_date(activates_at, zone))}"
@@ -148,11 +144,15 @@ def _credited(entry: Entry, name: str, zone: ZoneInfo, decision_kind: str | None
 
 
 def _until(entry: Entry, zone: ZoneInfo) -> str:
+    """What lots were given as their last day: one for all, or from the first to the last of several."""
     ends = {redate.new_expires_at for redate in entry.redates}
-    if len(ends) != 1:
-        return ""
-    (end,) = ends
-    return ", good for ever" if end is None else f", good to {day_in_words(last_day_on(end, zone))}"
+    days = [day_in_words(last_day_on(end, zone)) for end in sorted(end for end in ends if end is not None)]
+    for_ever = ", some for ever" if None in ends else ""
+    if len(days) > 1:
+        return f", good to {days[0]} at the earliest and {days[-1]} at the latest{for_ever}"
+    if days:
+        return f", good to {days[0]}{for_ever}"
+    return ", good for ever" if ends else ""
 
 
 def _why(entry: Entry) -> str:

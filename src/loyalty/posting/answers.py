@@ -4,10 +4,10 @@ Ids and figures only, no personal data: an answer outlives the erasure of its me
 """
 
 from datetime import date, datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 
 class Earned(Struct, frozen=True):
@@ -41,15 +41,22 @@ class StandingAnswer(Struct, frozen=True):
     """Where a member stands on one ladder, and how far the next tier is."""
 
     tier_set: str
-    tier: str | None  # null: none of it
-    since: datetime | None
-    counted: int  # so far in the present window: points, minor units, purchases, days or months
-    window_ends_on: (
-        date | None
-    )  # last day on which is counted; null: the window moves with every day, or never ends
-    next_tier: str | None  # null: there is none above
-    missing: int  # to the next tier
-    to_keep: int  # what would carry the present tier anew; 0: it does, or the tier stays for ever
+    tier: Annotated[str | None, Meta(description="Null: none of this ladder.")]
+    since: Annotated[datetime | None, Meta(description="Since when the tier counts, by the books.")]
+    counted: Annotated[
+        int,
+        Meta(description="So far in the present window: points, minor units, purchases, days or months."),
+    ]
+    window_ends_on: Annotated[
+        date | None,
+        Meta(description="Last day of the window; null: it moves with every day, or never ends."),
+    ]
+    next_tier: Annotated[str | None, Meta(description="Null: there is none above.")]
+    missing: Annotated[int, Meta(description="To the next tier.")]
+    to_keep: Annotated[
+        int,
+        Meta(description="What would carry the present tier anew; 0: it does, or the tier stays for ever."),
+    ]
 
 
 class Captured(Struct, frozen=True):

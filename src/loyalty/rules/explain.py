@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, assert_never
 
-from loyalty.base.money import amount
+from loyalty.base.money import amount, counted
 from loyalty.programs.types import PointsCurrency
 from loyalty.rules.compile import Compiled
 from loyalty.rules.types import Award, CapPeriod, EvaluatedRule, Fixed, Multiplier, PerSpend, Rule
@@ -79,7 +79,7 @@ def receipt_lines(
     for award in awards:
         parts.setdefault(award.points_currency, []).append(award)
     lines = [
-        f"{sum([award.points for award in earned]):,} {_called(code, currencies)}: "
+        f"{counted(sum([award.points for award in earned]), _called(code, currencies))}: "
         + ", ".join([_part(award, compiled) for award in earned])
         for code, earned in parts.items()
     ]
@@ -87,10 +87,10 @@ def receipt_lines(
         lines.append("No points for this purchase")
     for code, points in repaid.items():
         if points:
-            lines.append(f"{points:,} {_called(code, currencies)} paid what was owed")
+            lines.append(f"{counted(points, _called(code, currencies))} paid what was owed")
     for one in balances:
         if one.debt:
-            lines.append(f"{one.debt:,} {_called(one.points_currency, currencies)} still owed")
+            lines.append(f"{counted(one.debt, _called(one.points_currency, currencies))} still owed")
     return (*lines, *balance_lines(balances, currencies))
 
 
@@ -103,10 +103,12 @@ def back_lines(
 ) -> tuple[str, ...]:
     """What a receipt says when points were taken or given back, or `otherwise`; then what is owed, and the balances."""
     named = [(one, _called(one.points_currency, currencies)) for one in revoked]
-    lines = [f"{one.points:,} {name} taken back" for one, name in named if one.points]
-    lines += [f"{one.points:,} {_called(one.points_currency, currencies)} given back" for one in restored]
+    lines = [f"{counted(one.points, name)} taken back" for one, name in named if one.points]
+    lines += [
+        f"{counted(one.points, _called(one.points_currency, currencies))} given back" for one in restored
+    ]
     lines = lines or [otherwise]
-    lines += [f"{one.debt:,} {name} owed" for one, name in named if one.debt]
+    lines += [f"{counted(one.debt, name)} owed" for one, name in named if one.debt]
     return (*lines, *balance_lines(balances, currencies))
 
 
@@ -114,9 +116,10 @@ def balance_lines(balances: Sequence[Balance], currencies: Mapping[str, PointsCu
     """What a receipt says last: what is there now, and what is still to come."""
     lines: list[str] = []
     for one in balances:
-        called = f" {_called(one.points_currency, currencies)}" if len(balances) > 1 else ""
-        to_come = f", {one.pending:,} pending" if one.pending else ""
-        lines.append(f"Balance {one.available:,}{called}{to_come}")
+        there = f"{one.available:,}"
+        if len(balances) > 1:
+            there = counted(one.available, _called(one.points_currency, currencies))
+        lines.append(f"Balance {there}" + (f", {one.pending:,} pending" if one.pending else ""))
     return lines
 
 
@@ -158,7 +161,7 @@ def sentence(evaluated: EvaluatedRule, money: str, points: str) -> str:
     """Why a rule gave what it gave. `money` is the program's currency code, `points` the points' name."""
     rule, award, unmet = evaluated.rule, evaluated.award, evaluated.unmet
     if award is not None:
-        said = f"{rule.name}: {award.points:,} {points}, {_gave(rule, award, money)}."
+        said = f"{rule.name}: {counted(award.points, points)}, {_gave(rule, award, money)}."
         if award.cut_by is not None:
             said += f" {award.wanted:,} were due; {_limit(rule)} left {award.points:,}."
         return said

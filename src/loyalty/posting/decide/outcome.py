@@ -8,8 +8,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from loyalty.base.money import counted
 from loyalty.ledger import expiry, lots
-from loyalty.ledger.statement import amount
 from loyalty.ledger.types import Account, Decision, Entry, EntryKind
 from loyalty.members.types import Member, MemberBlocked, MemberStatus
 from loyalty.posting.answers import Balance, Captured, Earned, Receipt
@@ -253,7 +253,7 @@ def receipt(
 ) -> Receipt:
     """The receipt's texts of a purchase or claim: what was spent, what was earned or repaid, what there is."""
     currencies = work.policies.currencies
-    spent = [f"{amount(one.points, currencies[one.points_currency].name)} spent" for one in captured]
+    spent = [f"{counted(one.points, currencies[one.points_currency].name)} spent" for one in captured]
     repaid = {one.points_currency: work.repaid(one.points_currency) for one in after}
     return Receipt((*spent, *receipt_lines(judged_by.compiled, awards, repaid, after, currencies)))
 
@@ -263,5 +263,5 @@ def moved_receipt(
 ) -> Receipt:
     """The receipt's texts of points that were moved, each kind of move in words, and what there is."""
     name = work.policies.currencies[points_currency].name
-    lines = [f"{amount(points, name)} {what}" for what, points in moved.items() if points]
+    lines = [f"{counted(points, name)} {what}" for what, points in moved.items() if points]
     return Receipt((*lines, *balance_lines(after, work.policies.currencies)))

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from loyalty.base.calendar import CapPeriod, local_date, midnight, period_of
-from loyalty.base.money import amount
+from loyalty.base.money import amount, counted
 from loyalty.conditions.types import Facts, MemberFacts
 from loyalty.ledger import lots
 from loyalty.ledger.types import Account, EntryDraft, EntryKind, PlacedHold
@@ -346,7 +346,7 @@ def _noted(redemption: Redemption) -> Redeemed:
 
 def _in_words(work: Work, redemption: Redemption, reward: Reward | None) -> str:
     money = work.policies.settings.money
-    points = f"{redemption.points:,} {work.policies.currencies[redemption.points_currency].name}"
+    points = counted(redemption.points, work.policies.currencies[redemption.points_currency].name)
     if reward is None:
         return f"{points} pay {amount(redemption.money_minor, money)}"
     what = reward.name if redemption.quantity == 1 else f"{redemption.quantity} x {reward.name}"
@@ -411,7 +411,7 @@ def cancel(work: Work, command: CancelRedemption) -> Outcome:
         work.use(redemption.member_id, key, -used)
     _change(work, cell, redemption, RedemptionState.CANCELLED)
     after = balances(work, redemption.member_id)
-    points = f"{redemption.points:,} {work.policies.currencies[redemption.points_currency].name} given back"
+    points = counted(redemption.points, work.policies.currencies[redemption.points_currency].name)
     lost = (f"{back.expired:,} of them had expired",) if back.expired else ()
     return Outcome(
         kind="cancel_redemption",
@@ -434,7 +434,7 @@ def cancel(work: Work, command: CancelRedemption) -> Outcome:
             expired=back.expired,
             reinstated=back.reinstated,
             balances=after,
-            receipt=Receipt((points, *lost, *_balance_of(redemption.points_currency, after))),
+            receipt=Receipt((f"{points} given back", *lost, *_balance_of(redemption.points_currency, after))),
             recorded_at=work.now,
             decision_id=work.decision_id,
         ),
