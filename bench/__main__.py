@@ -1,7 +1,8 @@
 """`python -m bench`: run the rows, print one line of figures, write results.json and RESULTS.md.
 
 `python -m bench profile pipe|http|quote|balance` shows instead where the time of a purchase goes, and
-`python -m bench sweeps` runs what happens by itself, to so many members at once (`--lots`).
+`python -m bench sweeps` runs what happens by itself, to so many members at once (`--lots`); `python -m bench clock`
+moves a sandbox three years ahead.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import sys
 
 from bench import profile, report
 from bench.baseline import BaselineBroken
+from bench.clock import Move
 from bench.cluster import Cluster, NotDurable, cluster
 from bench.http import HttpBroken
 from bench.pipe import PipeBroken
@@ -24,6 +26,11 @@ def main() -> int:
             print(", ".join(f"{name} = {value}" for name, value in ours.settings.items()), file=sys.stderr)
             if arguments.profile:
                 profile.show(ours, arguments.profile[0], SIZES[arguments.size])
+                return 0
+            if arguments.command == "clock":
+                move = Move(ours)
+                move.run()
+                print(move.headline)
                 return 0
             if arguments.command == "sweeps":
                 return _sweeps(ours, arguments.lots, profiled=arguments.profiled)
@@ -67,6 +74,7 @@ def _arguments() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command")
     where = commands.add_parser("profile", help="where the time of a purchase goes")
     where.add_argument("profile", nargs=1, choices=("pipe", "http", "quote", "balance"))
+    commands.add_parser("clock", help="a sandbox of 1,000 members, moved three years ahead")
     sweeps = commands.add_parser("sweeps", help="what falls due of many members, against COPY")
     sweeps.add_argument(
         "--lots", type=int, default=1_000_000, help="with fewer than 100,000 it writes no files"

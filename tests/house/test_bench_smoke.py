@@ -1,7 +1,10 @@
 """The bench runs from end to end and counts what it says: a smallest size, no figure is judged."""
 
+from datetime import timedelta
+
 import pytest
 
+from bench.clock import BEGINS, Move
 from bench.cluster import cluster
 from bench.rows import RowsMissing, check
 from bench.run import SIZES, Bench
@@ -50,3 +53,7 @@ def test_whatever_falls_due_of_many_is_measured_and_leaves_its_rows() -> None:
         assert all(sweeps.figures[name] > 0 for name in (*SWEPT, "purchase_p99_while_expiring"))
         with pytest.raises(RowsMissing):
             Sweeps(ours, sized(61)).check()
+
+        move = Move(ours, members=20, ends=BEGINS + timedelta(days=20), say=lambda _: None)
+        move.run()
+        assert move.figures["decisions"] > 20  # days are closed, lots mature

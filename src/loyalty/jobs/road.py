@@ -19,7 +19,7 @@ TOGETHER = 128  # commands of a job on their way at once: two batches, one decid
 # While another process writes to the program too, a till most likely: so few, with a pause behind them in which the
 # head is free. A batch of them is over in some milliseconds.
 FEW = 32
-PAUSE_S = 0.02
+PAUSE_S = 0.04
 # Nothing due: somebody else did it. Erased: gone meanwhile. A bug: its incident is in the log, the others go on.
 _FINE = frozenset({"nothing_due", "member_erased", "internal_error"})
 _OF_THE_MOMENT = frozenset(
