@@ -131,3 +131,15 @@ async def test_a_ladder_that_came_in_force_and_was_not_written_yet_is_none_of_th
     lower = ladder(tiers=(ladder().tiers[0], replace(ladder().tiers[1], threshold=30_000)))
     found = await plan(runtime.pool.acquire, shop.id, program(tier_sets=(lower,)), NOW + timedelta(days=10))
     assert told(found) == {("status", "silver", "gold"): 1}
+
+
+async def test_while_a_clock_stands_the_ladder_before_is_none_of_the_plan(runtime: Runtime) -> None:
+    """Both come at one instant, and nobody was placed on the first yet."""
+    shop = await open_shop(runtime, clock_at=NOW, members=CARDS[:2], tier_sets=(ladder(),))
+    await shop.done(purchase("R-1", 30_000, of=CARDS[0]), purchase("R-2", 20_000, of=CARDS[1]))
+    silver, gold = ladder().tiers
+    lower = ladder(tiers=(replace(silver, threshold=10_000), gold))
+    await shop.done(Publish(program(tier_sets=(lower,))))
+    raised = ladder(tiers=(replace(silver, threshold=10_000), replace(gold, threshold=30_000)))
+    found = await plan(runtime.pool.acquire, shop.id, program(tier_sets=(raised,)), NOW)
+    assert told(found) == {("status", "silver", "gold"): 1}

@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 import pytest_asyncio
 
+from loyalty.base.calendar import midnight
 from loyalty.ledger.verify import verify
 from loyalty.posting.commands import Actor, AdvanceClock, Command, EraseMember, Publish, Settle
 from loyalty.posting.places import places
@@ -162,6 +164,28 @@ async def test_a_look_writes_nothing_and_finds_what_is_due(runtime: Runtime, dat
         kept = await link.fetchval("SELECT earned FROM standings WHERE program_id = $1", road.id)
     assert kept == "gold"  # until somebody writes
     assert await intact(road) == []
+
+
+async def test_what_is_ahead_goes_over_the_ladders_that_are_published_for_later(runtime: Runtime) -> None:
+    road = await open_shop(runtime, clock_at=MAY, tier_sets=(ladder(),))
+    await road.done(purchase("R-1", 70_000, at=MAY))
+    actor, july = Actor("client", road.client, "support"), datetime(2026, 7, 1, 10, tzinfo=UTC)
+
+    async def ahead() -> list[tuple[str | None, str, datetime]]:
+        (place,) = await places(runtime, road.id, card(ANN), actor, "r")
+        return [(move.after, move.why, move.at) for move in place.ahead]
+
+    ends = midnight(date(2026, 10, 1), ZoneInfo("Europe/Berlin"))
+    assert await ahead() == [(None, "reviewed", ends)]
+    silver, gold = ladder().tiers
+    raised = ladder(tiers=(silver, msgspec.structs.replace(gold, threshold=90_000)))
+    await road.done(Publish(program(tier_sets=(raised,)), july))
+    assert await ahead() == [("silver", "changed", july), (None, "reviewed", ends)]
+    without = datetime(2026, 8, 1, 10, tzinfo=UTC)
+    await road.done(Publish(program(), without))
+    assert await ahead() == [("silver", "changed", july)]  # nothing is counted from August on
+    await road.done(AdvanceClock(july))
+    assert await ahead() == []
 
 
 async def test_a_program_without_tiers_reads_none_and_counts_its_days(

@@ -6,15 +6,14 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from loyalty.base.calendar import local_date
 from loyalty.posting.answers import StandingAnswer
 from loyalty.posting.book import Book, Keys, Work
 from loyalty.posting.commands import Actor, GiveTier, MemberRef, Settle, Submission
 from loyalty.posting.decide.standing import shown, stands
 from loyalty.posting.needs import deep_keys
 from loyalty.posting.runtime import Runtime
-from loyalty.tiers.progress import projection
-from loyalty.tiers.review import effective, looks_back
+from loyalty.posting.ways import Way, last_in_force
+from loyalty.tiers.review import effective
 from loyalty.tiers.types import Move, Standing, TierSet
 
 AHEAD = timedelta(days=366)
@@ -22,7 +21,10 @@ _TOGETHER = 500  # members looked at in one glance
 
 
 class Place(Struct, frozen=True):
-    """One ladder, a member's standing on it, and what comes of that by itself within a year."""
+    """One ladder, a member's standing on it, and what comes of that by itself within a year.
+
+    That is, on the ladders that are published by now, those of a later day too.
+    """
 
     ladder: TierSet
     standing: Standing
@@ -38,13 +40,14 @@ async def places(
     submission = Submission(program_id, GiveTier(member, "", None, None, ""), actor, request_id)
 
     def look(work: Work) -> list[Place]:
-        known, zone, now = work.book.resolve(member), work.policies.zone, work.now
+        known, history = work.book.resolve(member), work.book.history
+        last = last_in_force(history, work.now, work.now + AHEAD)
         found: list[Place] = []
         for one in shown(work, known):
-            ladder, standing = work.policies.ladders[one.tier_set], stands(work, known, one.tier_set).standing
-            days = work.days(known.id, looks_back(ladder, local_date(now, zone)))
-            ahead = tuple(projection(ladder, standing, days, now, zone, now + AHEAD))
-            found.append(Place(ladder, standing, one, ahead))
+            stood = stands(work, known, one.tier_set)
+            way = Way(history, one.tier_set, stood, known.enrolled_at, last[one.tier_set])
+            _, ahead = way.walk(() if way.since is None else work.days(known.id, way.since))
+            found.append(Place(work.policies.ladders[one.tier_set], stood.standing, one, ahead))
         return found
 
     def deep(book: Book) -> Keys:

@@ -4,13 +4,27 @@ Pure. Commands, forecasts and plans go the same way; what a ladder does is said 
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from itertools import pairwise
 
 from loyalty.base.calendar import local_date
 from loyalty.posting.book import Stands
 from loyalty.posting.configuration import History, Loaded
 from loyalty.tiers import review as tiers
 from loyalty.tiers.types import Day, Move, Standing
+
+_INSTANT = timedelta(microseconds=1)
+
+
+def last_in_force(history: History, now: datetime, until: datetime) -> dict[str, datetime]:
+    """The tier sets that are in force at any time from `now` on, each with the last instant at which it is."""
+    coming = [history.at(now), *(one for one in history.scheduled(now) if one.effective_at <= until)]
+    found: dict[str, datetime] = {}
+    for one, following in pairwise([*coming, None]):
+        assert one is not None
+        end = until if following is None else following.effective_at - _INSTANT
+        found |= dict.fromkeys(one.ladders, end)
+    return found
 
 
 class Way:

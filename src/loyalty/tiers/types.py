@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from loyalty.programs.types import DatingPolicy
 
@@ -199,4 +199,6 @@ class KeptMove(Struct, frozen=True):
     before: str | None
     after: str | None
     why: Why
-    metric: int
+    metric: Annotated[int, Meta(description="What was counted then, in the window that counts.")] = field(
+        name="counted"
+    )

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import aclosing
 from datetime import datetime, timedelta
-from itertools import pairwise
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -22,6 +21,7 @@ from loyalty.ledger.settle import settle
 from loyalty.ledger.types import Bucket, Entry, EntryKind
 from loyalty.ledger.verify.frame import Connect, Progress
 from loyalty.posting.configuration import History
+from loyalty.posting.ways import last_in_force
 from loyalty.tiers.types import Move
 
 WEEKS = 53
@@ -48,17 +48,6 @@ async def forecast(
     assert year is not None, "there is a chunk, if an empty one"
     newest = history.now
     return Forecast(now, year.until, newest.number, newest.settings.money, members, year.weeks(history))
-
-
-def last_in_force(history: History, now: datetime, until: datetime) -> dict[str, datetime]:
-    """The tier sets that are in force at any time from `now` on, each with the last instant at which it is."""
-    coming = [history.at(now), *(one for one in history.scheduled(now) if one.effective_at <= until)]
-    found: dict[str, datetime] = {}
-    for one, following in pairwise([*coming, None]):
-        assert one is not None
-        end = until if following is None else following.effective_at - _INSTANT
-        found |= dict.fromkeys(one.ladders, end)
-    return found
 
 
 def ahead(held: Held, now: datetime, until: datetime) -> Iterator[Entry]:

@@ -16,7 +16,7 @@ from loyalty.insight.ahead.types import PlannedMove, PlannedTierSet, TierPlan
 from loyalty.ledger.verify.frame import Connect, Progress
 from loyalty.posting.configuration import Configuration, History
 from loyalty.tiers.review import effective, falls_at
-from loyalty.tiers.types import TierSet, Why
+from loyalty.tiers.types import TierSet
 
 FIRST = 100  # ids told of each step
 
@@ -44,9 +44,16 @@ async def plan(
                 for id, one in steps.items()
                 if one.change != "unchanged"
             }
-            judging = in_force | planned.at(now).ladders  # what is left out is judged by what it was
+            stand = {id: (history, now) for id in ladders if id in in_force}
+            # What is due by now and not written yet comes before, and is none of the plan.
+            before = {
+                (one.member_id, one.tier_set): effective(in_force[one.tier_set], one.stands.standing)
+                for one in await chunk.walk(stand)
+            }
+            judging = planned.at(now).ladders
             for walked in await chunk.walk(ladders):
-                steps[walked.tier_set].add(walked, judging[walked.tier_set], now)
+                tier = before.get((walked.member_id, walked.tier_set))
+                steps[walked.tier_set].add(walked, tier, judging.get(walked.tier_set))
             members += len(chunk.people)
     told = tuple(PlannedTierSet(id, one.change, one.told(), one.in_grace) for id, one in steps.items())
     return TierPlan(now, history.now.number, members, told)
@@ -72,17 +79,14 @@ class _Steps:
         self._members = Counter[Step]()
         self._first: dict[Step, list[UUID]] = {}
 
-    def add(self, walked: Walked, ladder: TierSet, now: datetime) -> None:
-        if self.change == "left_out":
-            tier = effective(ladder, walked.stands.standing)
-            steps: list[Step] = [] if tier is None else [(tier, None)]
-        else:
+    def add(self, walked: Walked, before: str | None, ladder: TierSet | None) -> None:
+        """One who had the tier `before` and comes to stand so; `ladder` None: it is left out."""
+        after = None
+        if ladder is not None:
+            after = effective(ladder, walked.stands.standing)
             self.in_grace += falls_at(ladder, walked.stands.standing) is not None
-            # What is due by now and not written yet comes before, and is none of the plan.
-            steps = [
-                (one.before, one.after) for one in walked.moves if one.why is Why.CHANGED and one.at == now
-            ]
-        for step in steps:
+        if after != before:
+            step = (before, after)
             self._members[step] += 1
             first = self._first.setdefault(step, [])
             if len(first) < FIRST:

@@ -1,10 +1,10 @@
 """Tiers: where a member stands, how it came there, what comes by itself; and tiers given by hand."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import astuple
 
 from loyalty.access.roles import Permission
@@ -41,7 +41,7 @@ class MoveAhead(Struct, frozen=True):
     before: str | None
     after: str | None
     why: Why
-    counted: int
+    counted: Annotated[int, Meta(description="What will be counted then, in the window that counts.")]
 
 
 class PlaceView(Struct, frozen=True):
