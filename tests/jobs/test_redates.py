@@ -26,7 +26,7 @@ from loyalty.jobs.works import WORKS
 from loyalty.ledger import service as ledger
 from loyalty.ledger.verify import verify
 from loyalty.members.cells import cell_of
-from loyalty.posting.commands import Command, MoveClock, Publish
+from loyalty.posting.commands import AdvanceClock, Command, MoveClock, Publish
 from loyalty.posting.runtime import Runtime
 from loyalty.posting.types import PointsCurrencyUnknown, RedatePlanStale
 from loyalty.programs.types import NeverExpires, PointsCurrency, Rolling
@@ -130,6 +130,7 @@ async def test_a_plan_tells_what_would_change_and_changes_nothing(
     assert plan.result == {
         "points_currency": "points",
         "configuration": 2,
+        "day": "2026-11-20",
         "members": 9,
         "lots": 10,
         "points": 100,
@@ -255,3 +256,18 @@ async def test_a_plan_is_stale_once_the_policy_is_another_or_other_figures_are_n
         {"code": "redate_plan_stale", "detail": RedatePlanStale.title},
     )
     assert await ends(database, shop) == {"12-20": 9, "11-25": 1}
+
+
+async def test_a_plan_is_good_for_its_day(runtime: Runtime) -> None:
+    """By tomorrow more of the points would be over at once than somebody looked at."""
+    shop = await stocked(runtime, clock_at=NOW)
+    await shop.done(Publish(program(expiry=Rolling(days=20))))
+    plan = await planned(shop)
+    assert plan.result is not None
+    assert plan.result["day"] == f"{NOW.astimezone(ZoneInfo('Europe/Berlin')):%Y-%m-%d}"
+    midnight = (NOW + timedelta(days=1)).astimezone(ZoneInfo("Europe/Berlin")).replace(hour=0, minute=0)
+    await shop.done(AdvanceClock(midnight - timedelta(seconds=1)))
+    assert (await confirm(shop, plan)).kind is RunKind.REDATE
+    await shop.done(AdvanceClock(midnight))
+    with pytest.raises(RedatePlanStale):
+        await confirm(shop, plan)

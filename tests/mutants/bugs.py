@@ -988,8 +988,8 @@ AHEAD_OF_TIME = {
     ),
     "a plan names those whom another ladder moves": Bug(
         "insight/ahead/plan.py",
-        "if one.why is Why.CHANGED and one.at == now",
-        "if one.why is Why.CHANGED",
+        "stand = {id: (history, now) for id in ladders if id in in_force}",
+        "stand = {id: (history.planning(configuration, now), now) for id in ladders if id in planned.at(now).ladders}",
         f"{PLAN}a_ladder_that_came_in_force_and_was_not_written_yet_is_none_of_the_plan",
     ),
     "a plan begins with the ladder that was left out": Bug(

@@ -66,12 +66,17 @@ def plan_of(points_currency: str, history: History, now: datetime) -> dict[str, 
 
 
 def confirmed(plan: Run, digest: str, history: History, now: datetime) -> dict[str, Any]:
-    """The input of the run that does what `plan` found. Raises: RedatePlanUnfinished, RedatePlanStale."""
+    """The input of the run that does what `plan` found. Raises: RedatePlanUnfinished, RedatePlanStale.
+
+    A plan is good for the program day on which it was made: tomorrow more of the points would be over at once.
+    """
     if plan.state is not RunState.SUCCEEDED or plan.result is None:
         raise RedatePlanUnfinished(state=plan.state)
     told = msgspec.convert(plan.input, Input)
-    if digest != plan.result["digest"] or not still_so(history, told.number, told.points_currency, now):
-        raise RedatePlanStale(configuration=history.at(now).number)
+    in_force = history.at(now)
+    same = digest == plan.result["digest"] and still_so(history, told.number, told.points_currency, now)
+    if not same or plan.result["day"] != local_date(now, in_force.zone).isoformat():
+        raise RedatePlanStale(configuration=in_force.number)
     return msgspec.to_builtins(msgspec.structs.replace(told, plan=plan.id))
 
 
@@ -99,10 +104,16 @@ async def plan_redates(runtime: Runtime, run: Run, report: Report) -> dict[str, 
     """What the policy in force would change of the lots there are; the digest stands for these figures."""
     told = msgspec.convert(run.input, Input)
     place = _begin(run)
+    day = local_date(await runtime.now(run.program_id), (await runtime.history(run.program_id)).now.zone)
     async for _ in _walk(runtime, run, told, place):
         report(msgspec.to_builtins(place))
     figures = msgspec.to_builtins(place.figures)
-    result = {"points_currency": told.points_currency, "configuration": told.number, **figures}
+    result = {
+        "points_currency": told.points_currency,
+        "configuration": told.number,
+        "day": day.isoformat(),
+        **figures,
+    }
     return {**result, "digest": hashlib.sha256(canonical(result)).hexdigest()}
 
 
