@@ -243,19 +243,20 @@ async def test_bad_rows_are_told_by_line_and_column_and_the_others_come_in(
         1200: ("L1,N1,points,77,2026-01-01,", ("external_id", "activity_differs")),
         1300: ("L1298,N1,points,5", (None, "wrong_field_count")),
         1400: ('L1398,N1,"points,5,2026-01-01,', (None, "unclosed_quote")),
+        1450: ("external_id, member_external_id,points_currency,points,issued_at,last_day_on", (None, "header_again")),
         1500: ("", None),
         2001: (",N1,points,5,2026-01-01,", ("external_id", "required")),
     }  # fmt: skip
     for line, (text, _) in bad.items():
         lines[line - 1] = text
-    assert await shop.bring_in("lots", "\r\n".join(lines)) == (ROWS - 11, 0, 10)
+    assert await shop.bring_in("lots", "\r\n".join(lines)) == (ROWS - 12, 0, 11)
     told = await shop.rejections()
     assert [(one.line, (one.column, one.code)) for one in told] == [
         (line, fault) for line, (_, fault) in bad.items() if fault
     ]
     assert all("Nobody" not in one.detail for one in told)
     lots = "SELECT count(*) FROM lots WHERE program_id = $1"
-    assert await ask(database, lots, shop.id) == ROWS - 11
+    assert await ask(database, lots, shop.id) == ROWS - 12
     await shop.whole()
 
 

@@ -67,6 +67,7 @@ CODES: dict[str, str] = {
     "not_csv": "The row is not CSV: behind a closing quote comes the next comma or the end of the line.",
     "lone_cr": "A field without quotes holds a line break: a CR that no LF follows.",
     "unclosed_quote": "A quote that begins a field is not closed.",
+    "header_again": "The row is the header once more.",
     "wrong_field_count": "The row has more or fewer fields than the header.",
     # of configurations
     "duplicate": "The same is named twice.",

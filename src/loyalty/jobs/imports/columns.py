@@ -116,6 +116,8 @@ def command_of(kind: ImportKind, columns: Sequence[str], fields: Sequence[str], 
     if len(fields) != len(columns):
         detail = f"The row has {len(fields)} fields; the header has {len(columns)}."
         raise RowInvalid([Fault("", "wrong_field_count", detail)])
+    if tuple(field.strip() for field in fields) == tuple(columns):  # files were put one behind the other
+        raise RowInvalid([Fault("", "header_again", CODES["header_again"])])
     cells = _Cells(dict(zip(columns, fields, strict=True)))
     match kind:
         case ImportKind.MEMBERS:
