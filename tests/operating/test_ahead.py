@@ -50,7 +50,7 @@ def test_a_forecast_is_printed_as_a_table_and_as_json(shell: Shell, shop: list[s
     head, row = shell("forecast", *shop).splitlines()
     assert head.split() == "week points activate of members expire of members worth".split()
     assert row.split() == ["2017-03-27", "points", "0", "0", "400", "1", "4.00", "USD"]
-    assert "of 1 members" in shell.said
+    assert "of 1 member:" in shell.said
     found = shell.json("forecast", *shop)
     assert found["weeks"][0]["points"][0]["expires_minor"] == 400
 

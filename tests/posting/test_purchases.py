@@ -13,7 +13,7 @@ from loyalty.posting.commands import ChangeMember, EraseMember, MemberRef, Publi
 from loyalty.posting.detail import Detail
 from loyalty.programs.types import PointsCurrency, Rolling
 from loyalty.rules.types import CapPeriod, Fixed, Multiplier, PerSpend, Rule
-from tests.posting.shop import ANN, BASE, NOW, ago, capped, card, line, program, purchase, shop
+from tests.posting.shop import ANN, BASE, NOW, ago, capped, card, claim, line, program, purchase, shop
 
 DOUBLE = Rule("double", "double points", "points", Multiplier(20_000))
 
@@ -288,6 +288,24 @@ def test_an_account_cannot_hold_more_than_can_be_counted_exactly() -> None:
     assert corner.send(purchase("R-1", 9_007_199_254)).status == 201
     assert corner.send(purchase("R-2", 1_000)).refused == (409, "balance_limit_exceeded")
     assert corner.balance() == {"available": 9_007_199_254_000_000}
+
+
+def test_a_purchase_told_when_its_points_are_over_says_so() -> None:
+    corner = shop(expiry=Rolling(days=10))
+    reply = corner.send(purchase("R-1", at=ago(days=20)))
+    assert (reply["earned"][0]["state"], reply.balance) == ("expired", {})
+    assert reply["receipt"]["lines"] == ["10 points: 10 for the basket", "10 points had expired", "Balance 0"]
+    guests = corner.done(purchase("R-2", 100, of=None, at=ago(days=20)))
+    claimed = corner.done(claim(guests["id"]))
+    assert claimed["receipt"]["lines"] == ["1 point: 1 for the basket", "1 point had expired", "Balance 0"]
+
+
+def test_points_of_other_purchases_that_expire_meanwhile_are_not_told_with_this_one() -> None:
+    corner = shop(expiry=Rolling(days=10))
+    corner.done(purchase("R-1"))
+    corner.now = NOW + timedelta(days=20)
+    reply = corner.done(purchase("R-2", at=corner.now))
+    assert reply["receipt"]["lines"] == ["10 points: 10 for the basket", "Balance 10"]
 
 
 def test_a_refused_purchase_leaves_no_trace_but_its_answer() -> None:

@@ -10,7 +10,7 @@ import pytest
 from loyalty.base.calendar import CapPeriod
 from loyalty.conditions.types import AnyOf, AtLocation, HasIdentifier, InChannel, Not, Tenure, Window
 from loyalty.members.types import Identifier, IdentifierKind, MemberStatus
-from loyalty.posting.commands import AddIdentifier, ChangeMember, Command, EraseMember, Publish
+from loyalty.posting.commands import AddIdentifier, Adjust, ChangeMember, Command, EraseMember, Publish
 from loyalty.posting.detail import Detail
 from loyalty.programs.types import PayPolicy, PointsCurrency
 from loyalty.rewards.types import MemberLimit, Reward
@@ -280,7 +280,7 @@ CENT = PayPolicy(points=10, each_minor=7, points_min=200, step=50, points_max=5_
 def test_points_pay_what_the_program_says_they_are_worth_rounded_down_once() -> None:
     reply = corner(pay=CENT).send(pay(250, reference="R-9"))
     assert (reply.status, reply["reward"], reply["points"], reply["money_minor"]) == (201, None, 250, 175)
-    assert reply["receipt"]["lines"] == ["250 points pay 1.75 EUR", "Balance 750"]
+    assert reply["receipt"]["lines"] == ["1.75 EUR paid with 250 points", "Balance 750"]
     odd = corner(pay=PayPolicy(points=3, each_minor=2, points_min=2)).send(pay(100))
     assert odd["money_minor"] == 66
 
@@ -413,8 +413,19 @@ def test_points_whose_time_is_over_are_lost_when_they_come_back_and_the_answer_s
     reply = made.send(cancel_redemption(taken))
     assert (reply["points"], reply["expired"], reply["reinstated"]) == (500, 300, 0)
     assert reply.balance == {"available": 300}
-    assert reply["receipt"]["lines"] == ["500 points given back", "300 of them had expired", "Balance 300"]
+    assert reply["receipt"]["lines"] == ["500 points given back", "300 points had expired", "Balance 300"]
     assert [entry.kind for entry in made.decisions[-1].entries] == ["restore", "expire"]
+
+
+def test_receipts_name_every_balance_where_there_are_several() -> None:
+    made = corner(currencies=(PointsCurrency("stars", "stars", "star"),), pay=PayPolicy(1, 1))
+    made.done(Adjust(card(ANN), "stars", 1, "goodwill"))
+    taken = made.done(redeem())
+    assert taken["receipt"]["lines"] == ["Coffee mug: 500 points", "Balance 500 points", "Balance 1 star"]
+    back = made.done(cancel_redemption(taken))
+    assert back["receipt"]["lines"] == ["500 points given back", "Balance 1,000 points", "Balance 1 star"]
+    paid = made.done(pay(1))
+    assert paid["receipt"]["lines"] == ["0.01 EUR paid with 1 point", "Balance 999 points", "Balance 1 star"]
 
 
 def test_a_program_may_let_points_that_come_back_late_be_good_for_some_days() -> None:

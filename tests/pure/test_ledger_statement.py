@@ -10,9 +10,11 @@ from loyalty.ledger.lots import choose
 from loyalty.ledger.statement import words
 from loyalty.ledger.transfers import transfer
 from loyalty.ledger.types import Entry, EntryKind
+from loyalty.programs.types import PointsCurrency
 from tests.pure.books import Books, day
 
 BERLIN = ZoneInfo("Europe/Berlin")
+POINTS = PointsCurrency("points", "points")
 
 
 def every_kind() -> dict[EntryKind, str]:
@@ -51,7 +53,7 @@ def every_kind() -> dict[EntryKind, str]:
     received = friend.post(into)
     told: dict[EntryKind, str] = {}
     for entry in (*books.entries, received):
-        told[entry.kind] = words(entry, "points", BERLIN, "purchase")
+        told[entry.kind] = words(entry, POINTS, BERLIN, "purchase")
     return told
 
 
@@ -64,14 +66,14 @@ TOLD = every_kind()
         (EntryKind.IMPORT, "300 points carried over"),
         (EntryKind.ADJUST_CREDIT, "50 points credited"),
         (EntryKind.MATURE, "1,200 points became available"),
-        (EntryKind.AUTO_CANCEL, "7 points that were pending were cancelled: not attended"),
+        (EntryKind.AUTO_CANCEL, "7 points cancelled while pending: not attended"),
         (EntryKind.HOLD, "10 points set aside"),
         (EntryKind.CAPTURE, "60 points spent of those set aside"),
         (EntryKind.RELEASE, "40 points set aside came back"),
         (EntryKind.LAPSE, "10 points set aside came back"),
         (EntryKind.RESTORE, "200 points given back"),
         (EntryKind.EXPIRE, "1,140 points expired"),
-        (EntryKind.REINSTATE, "1,000 points that had expired were given back, good to 2 March 2026"),
+        (EntryKind.REINSTATE, "1,000 points given back that had expired, good to 2 March 2026"),
         (EntryKind.REDATE, "New dates, good for ever: long illness"),
         (EntryKind.TRANSFER_OUT, "350 points given away"),
         (EntryKind.TRANSFER_IN, "350 points received"),
@@ -88,8 +90,24 @@ def test_no_kind_is_without_words() -> None:
     assert set(TOLD) | {EntryKind.ADJUST_DEBIT} == set(EntryKind)
 
 
-def told(entry: Entry) -> str:
-    return words(entry, "points", BERLIN)
+def told(entry: Entry, currency: PointsCurrency = POINTS) -> str:
+    return words(entry, currency, BERLIN)
+
+
+def test_words_fit_one_point_too() -> None:
+    books, bean = Books(), PointsCurrency("beans", "beans", "bean")
+    lot = books.credit(2, expires=day(30))
+    held = books.hold(1, day(29), day(40))
+    assert told(books.release(held, day(35)), bean) == "1 bean set aside came back; 1 bean had expired"
+    back = books.post(undo.reinstate(books.account, books.lots, ((lot.id, 1),), day(36), day(60)))
+    assert told(back) == "1 point given back that had expired, good to 2 March 2026"
+    spent = books.credit(1, day(37))
+    books.spend(books.account.available, day(37))
+    (entry,) = books.revoke({spent.id: 1}, day(38), negative="floor", floor=9)
+    assert told(entry, bean) == "1 bean taken back; 1 bean already spent and now owed"
+    never = books.credit(1, day(39), activates=day(60))
+    cancelled = books.post(undo.auto_cancel(books.account, ((never.id, 1),), day(40), "not_attended"))
+    assert told(cancelled, bean) == "1 bean cancelled while pending: not attended"
 
 
 def test_earned_points_say_from_when_and_until_when_they_are_good() -> None:
@@ -104,7 +122,7 @@ def test_what_expired_while_it_was_held_is_said() -> None:
     books = Books()
     books.credit(100, expires=day(30))
     held = books.hold(100, day(29), day(40))
-    assert told(books.release(held, day(35))) == "100 points set aside came back; 100 of them had expired"
+    assert told(books.release(held, day(35))) == "100 points set aside came back; 100 points had expired"
 
 
 def test_points_taken_back_say_what_is_owed() -> None:
@@ -112,8 +130,8 @@ def test_points_taken_back_say_what_is_owed() -> None:
     lot = books.credit(41)
     books.spend(30, day(1))
     (entry,) = books.revoke({lot.id: 41}, day(2), negative="floor", floor=99, cause="purchase_cancelled")
-    assert (
-        told(entry) == "41 points taken back: the purchase was cancelled; 30 of them were spent and are owed"
+    assert told(entry) == (
+        "41 points taken back: the purchase was cancelled; 30 points already spent and now owed"
     )
 
 

@@ -9,7 +9,15 @@ import pytest
 from loyalty.posting.answers import Balance
 from loyalty.programs.types import PointsCurrency
 from loyalty.rules.compile import compile_ruleset
-from loyalty.rules.explain import RECEIPT_COLUMNS, because, narrow, plain, receipt_lines, sentence
+from loyalty.rules.explain import (
+    RECEIPT_COLUMNS,
+    back_sentence,
+    because,
+    narrow,
+    plain,
+    receipt_lines,
+    sentence,
+)
 from loyalty.rules.types import (
     Award,
     CapPeriod,
@@ -44,18 +52,20 @@ def balance(available: int, points_currency: str = "points") -> Balance:
 
 
 def test_a_receipt_says_how_many_points_and_what_for() -> None:
-    lines = receipt_lines(COMPILED, (award(BASKET, 13), award(COFFEE, 28)), {}, (balance(1_041),), NAMES)
+    lines = receipt_lines(COMPILED, (award(BASKET, 13), award(COFFEE, 28)), {}, {}, (balance(1_041),), NAMES)
     assert lines == ("41 points: 13 for the basket, 28 extra for coffee", "Balance 1,041")
 
 
 def test_a_receipt_says_when_a_limit_cut_the_points() -> None:
-    lines = receipt_lines(COMPILED, (award(COFFEE, 8, 28),), {}, (balance(8),), NAMES)
+    lines = receipt_lines(COMPILED, (award(COFFEE, 8, 28),), {}, {}, (balance(8),), NAMES)
     assert lines[0] == "8 points: 8 extra for coffee (limit reached)"
 
 
 def test_a_receipt_keeps_kinds_of_points_apart() -> None:
     both = (award(BASKET, 13), award(VISIT, 2))
-    lines = receipt_lines(COMPILED, both, {}, (balance(1_013), balance(2, "stars"), balance(5, "old")), NAMES)
+    lines = receipt_lines(
+        COMPILED, both, {}, {}, (balance(1_013), balance(2, "stars"), balance(5, "old")), NAMES
+    )
     assert lines == (
         "13 points: 13 for the basket",
         "2 Sterne: 2 für Ihren Besuch",
@@ -67,24 +77,46 @@ def test_a_receipt_keeps_kinds_of_points_apart() -> None:
 
 def test_a_receipt_speaks_of_one_point() -> None:
     assert (
-        receipt_lines(COMPILED, (award(BASKET, 1),), {}, (balance(1),), NAMES)[0]
+        receipt_lines(COMPILED, (award(BASKET, 1),), {}, {}, (balance(1),), NAMES)[0]
         == "1 point: 1 for the basket"
     )
+
+
+def test_one_of_them_is_called_by_its_own_name() -> None:
+    names = NAMES | {"stars": PointsCurrency("stars", "Sterne", "Stern")}
+    after = (balance(1), balance(1, "stars"))
+    lines = receipt_lines(COMPILED, (award(VISIT, 1),), {"stars": 1}, {"stars": 1}, after, names)
+    assert lines == (
+        "1 Stern: 1 für Ihren Besuch",
+        "1 Stern paid what was owed",
+        "1 Stern had expired",
+        "Balance 1 point",
+        "Balance 1 Stern",
+    )
+    one = award(VISIT, 1)
+    assert sentence(EvaluatedRule(VISIT, one, None), "EUR", names["stars"]).startswith(
+        "für Ihren Besuch: 1 Stern,"
+    )
+    assert back_sentence(VISIT, one, 1, names["stars"], unmet=False) == (
+        "für Ihren Besuch: 1 of 1 Stern taken back."
+    )
+    assert names["stars"].counted(2) == "2 Sterne"
 
 
 def test_a_receipt_says_what_is_still_to_come() -> None:
     after = Balance("points", 30, 1_200, 0, 0)
     assert (
-        receipt_lines(COMPILED, (award(BASKET, 13),), {}, (after,), NAMES)[-1] == "Balance 30, 1,200 pending"
+        receipt_lines(COMPILED, (award(BASKET, 13),), {}, {}, (after,), NAMES)[-1]
+        == "Balance 30, 1,200 pending"
     )
 
 
 def test_a_receipt_without_points_says_so_to_a_member_and_nothing_to_a_guest() -> None:
-    assert receipt_lines(COMPILED, (), {}, (balance(7),), NAMES) == (
+    assert receipt_lines(COMPILED, (), {}, {}, (balance(7),), NAMES) == (
         "No points for this purchase",
         "Balance 7",
     )
-    assert receipt_lines(COMPILED, (), {}, (), NAMES) == ()
+    assert receipt_lines(COMPILED, (), {}, {}, (), NAMES) == ()
 
 
 def test_a_narrow_printer_gets_short_lines_of_plain_letters() -> None:
@@ -114,13 +146,15 @@ def test_a_narrow_printer_gets_short_lines_of_plain_letters() -> None:
     ],
 )
 def test_an_award_is_explained_in_a_sentence(rule: Rule, given: Award, said: str) -> None:
-    assert sentence(EvaluatedRule(rule, given, None), "EUR", "points") == said
+    assert sentence(EvaluatedRule(rule, given, None), "EUR", NAMES["points"]) == said
 
 
 def test_a_factor_is_written_as_people_write_it() -> None:
     for bps, times in ((15_000, "1.5"), (20_000, "2"), (100_000, "10"), (12_345, "1.2345")):
         rule = msgspec.structs.replace(COFFEE, gives=Multiplier(bps))
-        assert f"lines {times} times" in sentence(EvaluatedRule(rule, award(rule, 1), None), "EUR", "points")
+        assert f"lines {times} times" in sentence(
+            EvaluatedRule(rule, award(rule, 1), None), "EUR", NAMES["points"]
+        )
 
 
 REASONS = {
@@ -149,7 +183,7 @@ def test_every_reason_has_its_words(reason: str) -> None:
     figures, words = REASONS[reason]
     assert because(reason, figures, COFFEE, "EUR") == words
     unmet = EvaluatedRule(COFFEE, None, Unmet("coffee", reason, figures))
-    assert sentence(unmet, "EUR", "points") == f"extra for coffee: no points, because {words}."
+    assert sentence(unmet, "EUR", NAMES["points"]) == f"extra for coffee: no points, because {words}."
 
 
 def test_the_words_are_those_of_the_documentation() -> None:

@@ -290,3 +290,25 @@ def test_long_lists_are_written_one_name_a_line() -> None:
     assert max(map(len, text.splitlines())) <= 110
     assert tomllib.loads(text)["excluded"]["skus"] == list(many)
     assert load(text) == (kind, longer)
+
+
+def test_a_configuration_of_before_points_had_a_name_for_one_is_read_and_written_as_it_was() -> None:
+    configuration = load(DOCUMENTED)[1]
+    settings, ruleset, rewards, tier_sets = configuration.stored()
+    before = settings.replace('"name_one":null,', "")
+    assert before != settings
+    assert Configuration.read(before, ruleset, rewards, tier_sets) == configuration
+    assert "name_one" not in dump(ProgramKind.LIVE, configuration)
+
+
+def test_points_are_called_by_names_that_can_be_printed() -> None:
+    named = DOCUMENTED.replace('name = "beans"', 'name = "beans"\nname_one = "bean"')
+    kind, configuration = load(named)
+    assert configuration.settings.points_currencies[0].name_one == "bean"
+    assert load(dump(kind, configuration)) == (kind, configuration)
+    assert not faults(configuration)
+    for field in ("name", "name_one"):
+        wrong = load(re.sub(rf'^{field} = "beans?"$', f'{field} = " "', named, flags=re.MULTILINE))[1]
+        assert [(fault.pointer, fault.code) for fault in faults(wrong)] == [
+            (f"/settings/points_currencies/0/{field}", "unprintable_name")
+        ]

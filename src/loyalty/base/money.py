@@ -19,6 +19,11 @@ def amount(minor: int, code: str) -> str:
     return f"{sign}{whole:,}.{rest:0{places}} {code}" if places else f"{sign}{whole:,} {code}"
 
 
-def counted(points: int, name: str) -> str:
-    """A number of points as people read it: 1 point, 1,234 points, 2 Sterne."""
-    return f"{points:,} {'point' if points == 1 and name == 'points' else name}"
+def counted(number: int, name: str, name_one: str | None = None) -> str:
+    """A number of points, or of anything, as people read it: 1,234 points, 2 Sterne, and by `name_one` 1 Stern.
+
+    Without a name of its own one of them is called as many are, but one of "points" is a point.
+    """
+    if number == 1:
+        name = name_one or ("point" if name == "points" else name)
+    return f"{number:,} {name}"

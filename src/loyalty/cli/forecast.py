@@ -5,7 +5,7 @@ from uuid import UUID
 import asyncpg
 from cyclopts import App
 
-from loyalty.base.money import amount
+from loyalty.base.money import amount, counted
 from loyalty.cli.frame import at_desk, bars, emit, say, table
 from loyalty.insight.ahead.forecast import forecast
 from loyalty.insight.ahead.types import Forecast
@@ -38,7 +38,8 @@ def forecast_year(*, program: UUID | None = None, json: bool = False) -> None:
     if json:
         emit(found)
         return
-    say(f"What happens by itself from {found.now.isoformat()} on, of {found.members:,} members:")
+    members = counted(found.members, "members", "member")
+    say(f"What happens by itself from {found.now.isoformat()} on, of {members}:")
     table(
         [
             {

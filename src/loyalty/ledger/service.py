@@ -251,8 +251,7 @@ def _unwritten(
             line(
                 entry,
                 left,
-                points_currency=currency.code,
-                name=currency.name,
+                currency=currency,
                 zone=zone,
                 recorded_at=None,
                 about=None,
@@ -267,8 +266,7 @@ def _written(page: store.Page, currency: PointsCurrency, zone: ZoneInfo, limit: 
         line(
             entry,
             figures(previous) if previous is not None else (0, 0, 0, 0),
-            points_currency=currency.code,
-            name=currency.name,
+            currency=currency,
             zone=zone,
             recorded_at=page.recorded_at[entry.id],
             about=page.about.get(entry.decision_id),

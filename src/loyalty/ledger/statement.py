@@ -9,9 +9,9 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from loyalty.base.calendar import local_date
-from loyalty.base.money import counted
 from loyalty.ledger.expiry import last_day_on
 from loyalty.ledger.types import Bucket, Entry, EntryKind, StatementLine
+from loyalty.programs.types import PointsCurrency
 
 # Where points came from, by the kind of the decision that gave them.
 _WITH = {"purchase": " with a purchase", "claim": " with a claimed purchase"}
@@ -33,13 +33,12 @@ def line(
     entry: Entry,
     before: Figures,
     *,
-    points_currency: str,
-    name: str,
+    currency: PointsCurrency,
     zone: ZoneInfo,
     recorded_at: datetime | None,
     about: tuple[str, UUID | None] | None,
 ) -> StatementLine:
-    """One entry for reading; `before` is the balance the entry before it left, `name` what its points are called.
+    """One entry for reading; `before` is the balance the entry before it left.
 
     Without `recorded_at` the entry is due but not yet written. `about`: its decision's kind and activity.
     """
@@ -49,11 +48,11 @@ def line(
     return StatementLine(
         id=entry.id if written else None,
         seq=entry.seq if written else None,
-        points_currency=points_currency,
+        points_currency=currency.code,
         kind=entry.kind,
         occurred_at=entry.occurred_at,
         recorded_at=recorded_at,
-        words=words(entry, name, zone, kind),
+        words=words(entry, currency, zone, kind),
         pending_change=entry.pending - pending,
         available_change=entry.available - available,
         held_change=entry.held - held,
@@ -74,20 +73,20 @@ def figures(entry: Entry) -> Figures:
     return entry.pending, entry.available, entry.held, entry.debt
 
 
-def words(entry: Entry, name: str, zone: ZoneInfo, decision_kind: str | None = None) -> str:
+def words(entry: Entry, currency: PointsCurrency, zone: ZoneInfo, decision_kind: str | None = None) -> str:
     """What an entry did, in one plain sentence without full stop."""
     moved = _moved(entry)
 
     def count(*moves: tuple[Bucket, Bucket]) -> str:
-        return counted(sum(moved.get(move, 0) for move in moves), name)
+        return currency.counted(sum(moved.get(move, 0) for move in moves))
 
     match entry.kind:
         case EntryKind.EARN | EntryKind.ADJUST_CREDIT | EntryKind.IMPORT:
-            return _credited(entry, name, zone, decision_kind)
+            return _credited(entry, currency, zone, decision_kind)
         case EntryKind.MATURE:
             return f"{count(*moved)} became available"
         case EntryKind.AUTO_CANCEL:
-            return f"{count(*moved)} that were pending were cancelled{_why(entry)}"
+            return f"{count(*moved)} cancelled while pending{_why(entry)}"
         case EntryKind.EXPIRE:
             return f"{count(*moved)} expired{_why(entry)}"
         case EntryKind.HOLD:
@@ -97,7 +96,7 @@ def words(entry: Entry, name: str, zone: ZoneInfo, decision_kind: str | None = N
         case EntryKind.RELEASE | EntryKind.LAPSE:
             back = f"{count((Bucket.HELD, Bucket.AVAILABLE))} set aside came back"
             lost = moved.get((Bucket.AVAILABLE, Bucket.EXPIRED), 0)
-            return f"{back}; {lost:,} of them had expired" if lost else back
+            return f"{back}; {currency.counted(lost)} had expired" if lost else back
         case EntryKind.REDEEM:
             return f"{count(*moved)} spent{_why(entry)}"
         case EntryKind.ADJUST_DEBIT:
@@ -107,11 +106,11 @@ def words(entry: Entry, name: str, zone: ZoneInfo, decision_kind: str | None = N
         case EntryKind.REVOKE:
             owed = moved.get((Bucket.DEFICIT, Bucket.REVOKED), 0)
             taken = f"{count(*moved)} taken back{_why(entry)}"
-            return f"{taken}; {owed:,} of them were spent and are owed" if owed else taken
+            return f"{taken}; {currency.counted(owed)} already spent and now owed" if owed else taken
         case EntryKind.REPAY:
             return f"{count(*moved)} paid what was owed"
         case EntryKind.REINSTATE:
-            return f"{count(*moved)} that had expired were given back{_until(entry, zone)}{_why(entry)}"
+            return f"{count(*moved)} given back that had expired{_until(entry, zone)}{_why(entry)}"
         case EntryKind.REDATE:
             return f"New dates{_until(entry, zone)}{_why(entry)}"
         case EntryKind.TRANSFER_OUT:
@@ -125,15 +124,16 @@ def day_in_words(on: date) -> str:
     return f"{on.day} {on:%B %Y}"
 
 
-def _credited(entry: Entry, name: str, zone: ZoneInfo, decision_kind: str | None) -> str:
+def _credited(entry: Entry, currency: PointsCurrency, zone: ZoneInfo, decision_kind: str | None) -> str:
     lot = entry.lots[0]
+    points = currency.counted(lot.points)
     match entry.kind:
         case EntryKind.EARN:
-            did = f"{counted(lot.points, name)} earned{_WITH.get(decision_kind or '', '')}"
+            did = f"{points} earned{_WITH.get(decision_kind or '', '')}"
         case EntryKind.IMPORT:
-            did = f"{counted(lot.points, name)} carried over"
+            did = f"{points} carried over"
         case _:
-            did = f"{counted(lot.points, name)} credited{_why(entry)}"
+            did = f"{points} credited{_why(entry)}"
     activates_at, expires_at = lot.issued_activates_at, lot.issued_expires_at
     if activates_at is not None and activates_at > entry.occurred_at:
         did += f", available from {day_in_words(local_date(activates_at, zone))}"

@@ -72,8 +72,8 @@ def explain(
             reason = unmet.get(compiled.id) or Unmet(
                 compiled.id, missing, {"points": now[compiled.id].points}
             )
-        points_name = judged_by.currencies[compiled.points_currency].name
-        said = sentence(EvaluatedRule(compiled.rule, award, reason), judged_by.settings.money, points_name)
+        points = judged_by.currencies[compiled.points_currency]
+        said = sentence(EvaluatedRule(compiled.rule, award, reason), judged_by.settings.money, points)
         rules.append(
             ExplainedRule(
                 compiled.id,
@@ -107,8 +107,8 @@ def explain_undone(
     told: list[ExplainedRule] = []
     for index, (award, points) in enumerate(zip(undone.awards, detail.back, strict=False)):
         if points:
-            rule, name = rules[award.rule_id], judged_by.currencies[award.points_currency].name
-            said = back_sentence(rule, award, points, name, unmet=index in detail.unmet)
+            rule, called = rules[award.rule_id], judged_by.currencies[award.points_currency]
+            said = back_sentence(rule, award, points, called, unmet=index in detail.unmet)
             told.append(ExplainedRule(rule.id, rule.name, award.points_currency, -points, said, award, None))
     return Explanation(
         undone.judged_by, judged_by.ruleset.version, evaluator, EVALUATOR, True, (), tuple(told)

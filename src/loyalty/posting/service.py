@@ -17,6 +17,7 @@ from loyalty.base.schema import ID
 from loyalty.ledger import service as ledger
 from loyalty.ledger.rollforward import RollForward
 from loyalty.ledger.tables import accounts, blocks, decisions, entries, postings
+from loyalty.ledger.types import Redate
 from loyalty.members.cells import cell_of
 from loyalty.posting import store
 from loyalty.posting.book import Pin, Proposal
@@ -96,7 +97,7 @@ class PostedMove(msgspec.Struct, frozen=True):
 
 
 class PostedEntry(msgspec.Struct, frozen=True):
-    """A ledger record with what it moved and the balance it left."""
+    """A ledger record with what it moved, the dates it gave, and the balance it left."""
 
     id: UUID
     owner_id: UUID
@@ -113,6 +114,7 @@ class PostedEntry(msgspec.Struct, frozen=True):
     held: int
     debt: int
     decision_id: UUID
+    redates: tuple[Redate, ...]  # none where dates stayed
     postings: tuple[PostedMove, ...]
 
 
@@ -223,6 +225,7 @@ async def entry(connection: AsyncConnection, program_id: UUID, id: UUID, cells: 
             e.held,
             e.debt,
             e.decision_id,
+            e.redates,
         )
         .join(
             accounts,
@@ -233,7 +236,8 @@ async def entry(connection: AsyncConnection, program_id: UUID, id: UUID, cells: 
     row = (await connection.execute(query)).one_or_none()
     if row is None:
         return None
-    cell, *values = list(row)
+    cell, *values, redates = row
+    values.append(msgspec.convert(redates or (), tuple[Redate, ...]))
     p = postings.c
     moves = await connection.execute(
         select(p.lot_id, p.points, p.source, p.target)

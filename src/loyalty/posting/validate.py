@@ -54,6 +54,7 @@ def faults(configuration: Configuration) -> list[Fault]:
         at = f"/settings/points_currencies/{index}"
         if currency.code in codes[:index]:
             found.append(Fault(f"{at}/code", "duplicate", "The points currency is named twice."))
+        found += _name_faults(currency, at)
         found += _expiry_faults(currency.expiry, f"{at}/expiry")
         found += _never_good(currency.expiry, currency.pending_days, at)
         found += _pay_faults(currency, f"{at}/pay")
@@ -91,6 +92,12 @@ def changes_what_is_fixed(configuration: Configuration, current: ProgramSettings
             detail = f"{currency.code} stays a points currency, whoever has any or not."
             found.append(Fault("/settings/points_currencies", "configuration_fixed", detail))
     return found
+
+
+def _name_faults(currency: PointsCurrency, at: str) -> Iterator[Fault]:
+    for field, name in (("name", currency.name), ("name_one", currency.name_one)):
+        if name is not None and (not name.isprintable() or not name.strip()):
+            yield Fault(f"{at}/{field}", "unprintable_name", "The name cannot be printed on a receipt.")
 
 
 def _expiry_faults(expiry: ExpiryPolicy, at: str) -> Iterator[Fault]:

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from loyalty.base.calendar import RoundUp
 from loyalty.base.errors import Conflict, NotFound, Refused
+from loyalty.base.money import counted
 
 
 class ProgramKind(StrEnum):
@@ -105,6 +106,7 @@ class PayPolicy(Struct, frozen=True, forbid_unknown_fields=True):
 class PointsCurrency(Struct, frozen=True, forbid_unknown_fields=True):
     code: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,31}$")]
     name: Annotated[str, Meta(min_length=1, max_length=60)]
+    name_one: Annotated[str, Meta(min_length=1, max_length=60)] | None = None  # what one of them is called
     spendable: bool = True
     qualifying: bool = False
     expiry: ExpiryPolicy = NeverExpires()
@@ -125,6 +127,10 @@ class PointsCurrency(Struct, frozen=True, forbid_unknown_fields=True):
     # For how many local days they are good then, that of giving them back the first.
     reinstated_days: Annotated[int, Meta(ge=1, le=3_650)] = 30
     pay: PayPolicy | None = None  # None: nothing is paid with these points
+
+    def counted(self, points: int) -> str:
+        """So many of these points as people read it."""
+        return counted(points, self.name, self.name_one)
 
 
 class UnknownIdentifier(StrEnum):

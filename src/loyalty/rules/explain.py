@@ -68,18 +68,20 @@ def receipt_lines(
     compiled: Compiled,
     awards: Sequence[Award],
     repaid: Mapping[str, int],
+    expired: Mapping[str, int],
     balances: Sequence[Balance],
     currencies: Mapping[str, PointsCurrency],
 ) -> tuple[str, ...]:
-    """What a receipt says: one line for each points currency that earned, what of it paid a debt, then the balances.
+    """What a receipt says: a line for each points currency that earned, what of it is gone again, then the balances.
 
-    Empty for a guest, who has neither awards nor balances. Needs: `currencies` by code.
+    Empty for a guest, who has neither awards nor balances. Needs: points that paid a debt, points that are over
+    already, and `currencies`, each by code.
     """
     parts: dict[str, list[Award]] = {}
     for award in awards:
         parts.setdefault(award.points_currency, []).append(award)
     lines = [
-        f"{counted(sum([award.points for award in earned]), _called(code, currencies))}: "
+        f"{_counted(sum([award.points for award in earned]), code, currencies)}: "
         + ", ".join([_part(award, compiled) for award in earned])
         for code, earned in parts.items()
     ]
@@ -87,10 +89,13 @@ def receipt_lines(
         lines.append("No points for this purchase")
     for code, points in repaid.items():
         if points:
-            lines.append(f"{counted(points, _called(code, currencies))} paid what was owed")
+            lines.append(f"{_counted(points, code, currencies)} paid what was owed")
+    for code, points in expired.items():
+        if points:
+            lines.append(f"{_counted(points, code, currencies)} had expired")
     for one in balances:
         if one.debt:
-            lines.append(f"{counted(one.debt, _called(one.points_currency, currencies))} still owed")
+            lines.append(f"{_counted(one.debt, one.points_currency, currencies)} still owed")
     return (*lines, *balance_lines(balances, currencies))
 
 
@@ -102,13 +107,14 @@ def back_lines(
     otherwise: str,
 ) -> tuple[str, ...]:
     """What a receipt says when points were taken or given back, or `otherwise`; then what is owed, and the balances."""
-    named = [(one, _called(one.points_currency, currencies)) for one in revoked]
-    lines = [f"{counted(one.points, name)} taken back" for one, name in named if one.points]
-    lines += [
-        f"{counted(one.points, _called(one.points_currency, currencies))} given back" for one in restored
-    ]
+
+    def told(points: int, code: str, what: str) -> str:
+        return f"{_counted(points, code, currencies)} {what}"
+
+    lines = [told(one.points, one.points_currency, "taken back") for one in revoked if one.points]
+    lines += [told(one.points, one.points_currency, "given back") for one in restored]
     lines = lines or [otherwise]
-    lines += [f"{counted(one.debt, name)} owed" for one, name in named if one.debt]
+    lines += [told(one.debt, one.points_currency, "owed") for one in revoked if one.debt]
     return (*lines, *balance_lines(balances, currencies))
 
 
@@ -118,13 +124,13 @@ def balance_lines(balances: Sequence[Balance], currencies: Mapping[str, PointsCu
     for one in balances:
         there = f"{one.available:,}"
         if len(balances) > 1:
-            there = counted(one.available, _called(one.points_currency, currencies))
+            there = _counted(one.available, one.points_currency, currencies)
         lines.append(f"Balance {there}" + (f", {one.pending:,} pending" if one.pending else ""))
     return lines
 
 
-def _called(code: str, currencies: Mapping[str, PointsCurrency]) -> str:
-    return currencies[code].name if code in currencies else code
+def _counted(points: int, code: str, currencies: Mapping[str, PointsCurrency]) -> str:
+    return currencies[code].counted(points) if code in currencies else counted(points, code)
 
 
 def _part(award: Award, compiled: Compiled) -> str:
@@ -157,21 +163,21 @@ _SPELLED = str.maketrans(
 )
 
 
-def sentence(evaluated: EvaluatedRule, money: str, points: str) -> str:
-    """Why a rule gave what it gave. `money` is the program's currency code, `points` the points' name."""
+def sentence(evaluated: EvaluatedRule, money: str, points: PointsCurrency) -> str:
+    """Why a rule gave what it gave. `money` is the program's currency code."""
     rule, award, unmet = evaluated.rule, evaluated.award, evaluated.unmet
     if award is not None:
-        said = f"{rule.name}: {counted(award.points, points)}, {_gave(rule, award, money)}."
+        said = f"{rule.name}: {points.counted(award.points)}, {_gave(rule, award, money)}."
         if award.cut_by is not None:
             said += f" {award.wanted:,} were due; {_limit(rule)} left {award.points:,}."
         return said
     assert unmet is not None, "a rule either gave something or did not"
-    return f"{rule.name}: no {points}, because {because(unmet.reason, unmet.detail, rule, money)}."
+    return f"{rule.name}: no {points.name}, because {because(unmet.reason, unmet.detail, rule, money)}."
 
 
-def back_sentence(rule: Rule, award: Award, points: int, name: str, *, unmet: bool) -> str:
+def back_sentence(rule: Rule, award: Award, points: int, called: PointsCurrency, *, unmet: bool) -> str:
     """Why so many points of an award were taken back; `unmet` when it went whole with its conditions."""
-    said = f"{rule.name}: {points:,} of {award.points:,} {name} taken back"
+    said = f"{rule.name}: {points:,} of {called.counted(award.points)} taken back"
     if unmet:
         return f"{said}, because what is left no longer fulfils its conditions."
     return f"{said}, the share of what went back." if points < award.points else f"{said}."

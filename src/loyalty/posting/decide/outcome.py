@@ -8,7 +8,6 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from loyalty.base.money import counted
 from loyalty.ledger import expiry, lots
 from loyalty.ledger.types import Account, Decision, Entry, EntryKind
 from loyalty.members.types import Member, MemberBlocked, MemberStatus
@@ -248,20 +247,24 @@ def receipt(
     work: Work,
     judged_by: Loaded,
     awards: tuple[Award, ...],
+    given: tuple[AwardedLot, ...],
     after: tuple[Balance, ...],
     captured: tuple[Captured, ...] = (),
 ) -> Receipt:
-    """The receipt's texts of a purchase or claim: what was spent, what was earned or repaid, what there is."""
+    """The receipt's texts of a purchase or claim: what was spent, earned, repaid, over already, and what there is."""
     currencies = work.policies.currencies
-    spent = [f"{counted(one.points, currencies[one.points_currency].name)} spent" for one in captured]
+    spent = [f"{currencies[one.points_currency].counted(one.points)} spent" for one in captured]
     repaid = {one.points_currency: work.repaid(one.points_currency) for one in after}
-    return Receipt((*spent, *receipt_lines(judged_by.compiled, awards, repaid, after, currencies)))
+    expired = dict.fromkeys(repaid, 0)
+    for lot in given:
+        expired[lot.points_currency] += work.lots[lot.account_id][lot.lot_id].expired
+    return Receipt((*spent, *receipt_lines(judged_by.compiled, awards, repaid, expired, after, currencies)))
 
 
 def moved_receipt(
     work: Work, points_currency: str, moved: Mapping[str, int], after: tuple[Balance, ...]
 ) -> Receipt:
     """The receipt's texts of points that were moved, each kind of move in words, and what there is."""
-    name = work.policies.currencies[points_currency].name
-    lines = [f"{counted(points, name)} {what}" for what, points in moved.items() if points]
+    called = work.policies.currencies[points_currency]
+    lines = [f"{called.counted(points)} {what}" for what, points in moved.items() if points]
     return Receipt((*lines, *balance_lines(after, work.policies.currencies)))

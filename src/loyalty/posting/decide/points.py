@@ -218,7 +218,7 @@ def claim(work: Work, command: ClaimPurchase) -> Outcome:
             earned=given.earned,
             balances=after,
             standing=shown(work, member),
-            receipt=receipt(work, judged_by, awards, after),
+            receipt=receipt(work, judged_by, awards, given.lots, after),
             ruleset_version=judged_by.ruleset.version,
             recorded_at=work.now,
             decision_id=work.decision_id,

@@ -125,7 +125,7 @@ def purchase(work: Work, command: RecordPurchase) -> Outcome:
             earned=given.earned,
             balances=after,
             standing=() if member is None else shown(work, member),
-            receipt=receipt(work, judged_by, given.awards, after, captured),
+            receipt=receipt(work, judged_by, given.awards, given.lots, after, captured),
             ruleset_version=judged_by.ruleset.version,
             recorded_at=work.now,
             decision_id=work.decision_id,

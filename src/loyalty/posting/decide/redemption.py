@@ -11,13 +11,12 @@ from uuid import UUID
 import msgspec
 
 from loyalty.base.calendar import CapPeriod, local_date, midnight, period_of
-from loyalty.base.money import amount, counted
+from loyalty.base.money import amount
 from loyalty.conditions.types import Facts, MemberFacts
 from loyalty.ledger import lots
 from loyalty.ledger.types import Account, EntryDraft, EntryKind, PlacedHold
 from loyalty.members.types import Member, MemberStatus
 from loyalty.posting.answers import (
-    Balance,
     FulfilledAnswer,
     Receipt,
     RedemptionAnswer,
@@ -45,6 +44,7 @@ from loyalty.posting.decide.outcome import (
     balances,
     currency_of,
     frozen,
+    moved_receipt,
     reaches,
     spendable,
 )
@@ -327,7 +327,9 @@ def _taken(
             **told,
             money=work.policies.settings.money,
             balances=after,
-            receipt=Receipt((_in_words(work, redemption, reward), *_balance_of(points_currency, after))),
+            receipt=Receipt(
+                (_in_words(work, redemption, reward), *balance_lines(after, work.policies.currencies))
+            ),
             configuration=redemption.priced_by,
             recorded_at=work.now,
             decision_id=work.decision_id,
@@ -346,16 +348,12 @@ def _noted(redemption: Redemption) -> Redeemed:
 
 def _in_words(work: Work, redemption: Redemption, reward: Reward | None) -> str:
     money = work.policies.settings.money
-    points = counted(redemption.points, work.policies.currencies[redemption.points_currency].name)
+    points = work.policies.currencies[redemption.points_currency].counted(redemption.points)
     if reward is None:
-        return f"{points} pay {amount(redemption.money_minor, money)}"
+        return f"{amount(redemption.money_minor, money)} paid with {points}"
     what = reward.name if redemption.quantity == 1 else f"{redemption.quantity} x {reward.name}"
     besides = f" and {amount(redemption.money_minor, money)}" if redemption.money_minor else ""
     return f"{what}: {points}{besides}"
-
-
-def _balance_of(points_currency: str, after: tuple[Balance, ...]) -> tuple[str, ...]:
-    return tuple(balance_lines([one for one in after if one.points_currency == points_currency], {}))
 
 
 # --- what becomes of it ---------------------------------------------------------------------------------
@@ -411,8 +409,7 @@ def cancel(work: Work, command: CancelRedemption) -> Outcome:
         work.use(redemption.member_id, key, -used)
     _change(work, cell, redemption, RedemptionState.CANCELLED)
     after = balances(work, redemption.member_id)
-    points = counted(redemption.points, work.policies.currencies[redemption.points_currency].name)
-    lost = (f"{back.expired:,} of them had expired",) if back.expired else ()
+    moved = {"given back": redemption.points, "had expired": back.expired}
     return Outcome(
         kind="cancel_redemption",
         cell=cell,
@@ -434,7 +431,7 @@ def cancel(work: Work, command: CancelRedemption) -> Outcome:
             expired=back.expired,
             reinstated=back.reinstated,
             balances=after,
-            receipt=Receipt((f"{points} given back", *lost, *_balance_of(redemption.points_currency, after))),
+            receipt=moved_receipt(work, redemption.points_currency, moved, after),
             recorded_at=work.now,
             decision_id=work.decision_id,
         ),

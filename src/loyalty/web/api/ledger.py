@@ -213,7 +213,10 @@ async def read_statement(call: Call, member: MemberRef, query: LotsQuery) -> Ans
     refusals=(EntryNotFound,),
 )
 async def read_entry(call: Call, entry: UUID) -> Answer:
-    """One record of the ledger: the points it moved from bucket to bucket of which lots, and the balance it left."""
+    """One record of the ledger: the points it moved from bucket to bucket of which lots, and the balance it left.
+
+    Where it gave lots new dates (a redate, points given back for a time), `redates` has them beside the old ones.
+    """
     async with reading(call.runtime.engine, call.program_id) as connection:
         found = await posting.entry(connection, call.program_id, entry, call.runtime.settings.cells)
     if found is None:
