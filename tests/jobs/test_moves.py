@@ -19,8 +19,8 @@ from loyalty.jobs.due import settle_due
 from loyalty.jobs.moves import moves_left
 from loyalty.jobs.notices import tell_ahead
 from loyalty.jobs.runs import TRIES_MAX, TakenOver, execute, waiting_runs
-from loyalty.jobs.service import get_run
-from loyalty.jobs.types import Run, RunState
+from loyalty.jobs.service import get_run, list_runs
+from loyalty.jobs.types import Run, RunKind, RunState
 from loyalty.jobs.works import WORKS
 from loyalty.ledger.verify import verify
 from loyalty.operating.desk import Desk
@@ -100,6 +100,18 @@ async def test_what_is_due_is_written_at_its_instant_before_the_clock_goes_on(
     placed = [at for what, _, at, recorded_at in steps if what == "gold" and at == recorded_at]
     assert NOW + timedelta(days=10, hours=3) in placed  # on the ladder that came in force on the way
     await whole(runtime, shop)
+
+
+async def test_a_move_that_is_over_says_of_its_progress_what_its_result_says(runtime: Runtime) -> None:
+    shop, midnight = await shopped(runtime), datetime(2026, 12, 31, 23, tzinfo=UTC)
+    await desk(runtime).advance_clock(shop.id, midnight)
+    async with shared(runtime.engine) as connection:
+        last, first = await list_runs(connection, shop.id, kinds=[RunKind.CLOCK], limit=10)
+    assert last.result is not None and first.result is not None
+    assert (first.result["days"], last.result["days"], last.result["now"]) == (3, 39, "2026-12-31T23:00:00Z")
+    for run in (first, last):
+        told = run.progress or {}
+        assert {what: told[what] for what in run.result or {}} == run.result
 
 
 async def test_one_move_and_many_write_the_same(runtime: Runtime, database: Database) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 from uuid import UUID
 
@@ -13,12 +13,14 @@ from loyalty.base.ids import NIL
 from loyalty.jobs import notices
 from loyalty.jobs.due import settle_due
 from loyalty.jobs.notices import tell_ahead
+from loyalty.jobs.overview import Due, overview
 from loyalty.jobs.purge import purge_notices
 from loyalty.jobs.road import refused
 from loyalty.ledger.verify import verify
 from loyalty.posting.commands import EraseMember, Notify, Publish
 from loyalty.posting.reviews import reviews
 from loyalty.posting.runtime import Runtime
+from loyalty.programs.service import list_programs
 from loyalty.programs.types import Notices as Policy
 from loyalty.programs.types import Rolling
 from tests.conftest import Database
@@ -86,6 +88,26 @@ async def test_each_night_tells_what_ends_so_many_days_on(
     }
     assert await place(database, shop) == ((NOW + 139 * DAY).date(), None)
     await whole(runtime, shop)
+
+
+async def test_of_the_day_on_which_a_program_is_made_notices_are_due_since_then(
+    runtime: Runtime, clock: StandingClock
+) -> None:
+    shop = await open_shop(runtime, members=())
+    (made,) = [one for one in await list_programs(runtime.engine) if one.id == shop.id]
+
+    async def due() -> tuple[Due, Due]:
+        seen = await overview(runtime, made)
+        return seen.notices, seen.days
+
+    clock.at = NOW + timedelta(seconds=40)
+    assert await due() == (Due(1, NOW), Due(0, None))
+    clock.at = NOW + DAY
+    tonight = datetime(2026, 11, 20, 23, tzinfo=UTC)
+    assert await due() == (Due(2, NOW), Due(1, tonight))
+    await tell_ahead(runtime)
+    clock.at = NOW + 2 * DAY
+    assert await due() == (Due(1, tonight + DAY), Due(2, tonight))
 
 
 async def test_repeats_and_two_workers_tell_it_once(

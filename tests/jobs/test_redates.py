@@ -135,6 +135,7 @@ async def test_a_plan_tells_what_would_change_and_changes_nothing(
         "lots": 10,
         "points": 100,
         "expiring": 7,  # three are held
+        "expiring_members": 1,
         "months": {
             "2026-12": {"2026-12": {"lots": 9, "points": 90}},
             "2026-11": {"2026-11": {"lots": 1, "points": 10}},

@@ -124,9 +124,9 @@ async def test_a_run_that_comes_further_has_all_its_tries_again(desk: Desk) -> N
     run = await queued(desk)
     end = 2 * TRIES_MAX
 
-    async def dies(runtime: Runtime, run: Run, _report: Report) -> dict[str, Any]:
+    async def dies(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
         place = (run.progress or {}).get("place", 0)
-        await keep(runtime, run, {"place": min(place + 1, end)})
+        await keep(runtime, run, report, {"place": min(place + 1, end)})
         raise RuntimeError("killed")
 
     for _ in range(end):
@@ -145,13 +145,13 @@ async def test_who_is_taken_over_says_nothing_more_though_the_tries_began_anew(
     run = await queued(desk)
     slow = asyncio.Event()
 
-    async def first(runtime: Runtime, run: Run, _report: Report) -> dict[str, Any]:
+    async def first(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
         await slow.wait()
-        await keep(runtime, run, {"place": 1})
+        await keep(runtime, run, report, {"place": 1})
         return {}
 
-    async def second(runtime: Runtime, run: Run, _report: Report) -> dict[str, Any]:
-        await keep(runtime, run, {"place": 2})
+    async def second(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
+        await keep(runtime, run, report, {"place": 2})
         slow.set()
         await asyncio.wait({late})
         return {"by": "second"}

@@ -1020,7 +1020,7 @@ DATES = {
     ),
     "the figures of a redate go with the worker": Bug(
         "jobs/redates.py",
-        "await keep(runtime, run, progress)",
+        "await keep(runtime, run, report, msgspec.to_builtins(place))",
         "pass",
         "tests/jobs/test_redates.py::test_a_run_that_dies_half_way_is_taken_over_where_it_was",
     ),

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,10 +18,11 @@ from loyalty.base.settings import from_process
 from loyalty.cli.frame import Exit
 from loyalty.cli.main import run
 from loyalty.jobs.service import queue_run
+from loyalty.jobs.store import claim
 from loyalty.jobs.types import RunKind
 from loyalty.members.types import Identifier, IdentifierKind
 from loyalty.operating.desk import DeskError, open_desk
-from loyalty.posting.commands import Adjust, AdvanceClock, MemberRef, PurchaseLine, RecordPurchase
+from loyalty.posting.commands import Adjust, AdvanceClock, MemberRef, MoveClock, PurchaseLine, RecordPurchase
 from loyalty.programs.service import create_program, list_programs
 from loyalty.programs.types import ProgramKind
 from loyalty.rules.types import Ruleset
@@ -214,6 +215,21 @@ def test_a_sandbox_clock_goes_forward_only(shell: Shell, sandbox: str) -> None:
     assert "clock_backwards" in back
 
 
+def test_a_clock_on_its_way_says_where_to_and_that_a_worker_must_take_it_there(
+    shell: Shell, sandbox: str
+) -> None:
+    async def asked() -> str:
+        async with open_desk(from_process()) as desk:
+            answer = await desk.submit(UUID(sandbox), MoveClock(datetime(2017, 2, 1, tzinfo=UTC)))
+            return json.loads(answer)["id"]
+
+    run_id = asyncio.run(asked())  # and whoever asked is killed
+    told = shell("clock", "advance", "--days", "1", "--program", sandbox, ends=Exit.REFUSED)
+    assert told.startswith("Refused (clock_moving): The clock stands at 2017-01-01T05:00:00+00:00")
+    assert "on its way to 2017-02-01T00:00:00+00:00" in told
+    assert run_id in told and "`loyalty worker`" in told
+
+
 def test_a_changed_policy_is_planned_and_confirmed(shell: Shell, sandbox: str, tmp_path: Path) -> None:
     of = ("--program", sandbox)
     text = (EXAMPLES / "journey-a.toml").read_text()
@@ -323,6 +339,17 @@ def test_a_file_is_brought_in_with_figures_and_what_was_rejected(
     ]
     file.write_text("card,name\n6035550001,Ann\n6035550002,Bob\n6035550003,Eve\n")
     assert shell(*line) == "import members: 3 rows, 1 done, 2 unchanged, 0 rejected"
+    second, first = shell.json("import", "list", "--program", sandbox)
+    assert [(one["kind"], one["source"], one["state"]) for one in (first, second)] == [
+        ("members", "crm", "succeeded")
+    ] * 2
+    assert [(one["done"], one["unchanged"], one["rejected"]) for one in (first, second)] == [
+        (2, 0, 1),
+        (1, 2, 0),
+    ]
+    assert [line.split()[0] for line in shell("import", "list", "--program", sandbox).splitlines()] == [
+        "import", second["import"], first["import"]
+    ]  # fmt: skip
     file.write_text("card;name\n6035550001;Ann\n")
     assert "Refused (import_file_wrong): Column 1 has a name" in shell(*line, ends=Exit.REFUSED)
     line = ("import", "lots", str(tmp_path / "none.csv"), "--source", "crm", "--program", sandbox)
@@ -351,6 +378,26 @@ def test_what_is_due_is_told_with_its_age_and_the_runs_that_wait(shell: Shell, s
     ]
     assert any("verification" in line and "queued" in line for line in lines)
     assert len(shell("jobs").splitlines()) >= len(lines)
+
+
+def test_a_run_whose_worker_has_died_says_when_it_was_last_seen(shell: Shell, sandbox: str) -> None:
+    async def die(ago: timedelta) -> None:
+        async with open_desk(from_process()) as desk, shared(desk.runtime.engine) as connection:
+            now = desk.now()
+            run = await queue_run(connection, UUID(sandbox), RunKind.VERIFICATION, at=now, ids=desk.ids)
+            await claim(connection, UUID(sandbox), run.id, now - ago, now)
+
+    def told() -> list[str]:
+        lines = shell("jobs", "--program", sandbox).splitlines()
+        column = next(line.index("last seen") for line in lines if "last seen" in line)
+        return [line[column:].split("  ")[0] for line in lines if "verification" in line]
+
+    asyncio.run(die(timedelta()))
+    assert told() == ["-"]
+    asyncio.run(die(timedelta(days=400)))
+    alive, dead = sorted(told())
+    assert alive == "-"
+    assert dead == f"{datetime.now(UTC) - timedelta(days=400):%Y-%m-%d}{dead[10:]}"
 
 
 def test_books_that_were_verified_at_the_desk_are_known_as_verified(shell: Shell, sandbox: str) -> None:

@@ -70,6 +70,22 @@ def test_points_whose_lot_is_good_for_longer_are_told_to_be_so() -> None:
     assert made.done(adjust(1)).balance == {"available": 101}
 
 
+def test_giving_back_a_part_renews_what_was_given_back_of_its_lot_before_and_the_time_for_the_rest() -> None:
+    made = corner()
+    made.done(imported(280, at=ago(days=31)))
+    assert made.done(reinstate(80))["last_day_on"] == "2026-11-26"
+    made.now = NOW + DAY
+    assert made.done(reinstate(10))["last_day_on"] == "2026-11-27"
+    made.now = NOW + 7 * DAY
+    assert made.done(adjust(1)).balance == {"available": 91}
+    made.now = NOW + 8 * DAY
+    assert made.done(adjust(1)).balance == {"available": 2}
+    made.now = NOW + 17 * DAY  # ten days after the last good one
+    assert made.done(reinstate(280)).balance == {"available": 282}
+    made.now = NOW + 35 * DAY
+    assert made.send(reinstate()).refused == (409, "too_few_expired")
+
+
 @pytest.mark.parametrize(("days", "there"), [(29, None), (30, 100), (39, 100), (40, None)])
 def test_the_time_to_give_back_is_counted_in_local_days_after_the_last_good_one(
     days: int, there: int | None

@@ -60,7 +60,7 @@ async def test_the_guide_to_imports_is_true(world: World) -> None:
             assert holds(msgspec.json.decode(shown), answer.json), (path, answer.body)
             import_id = answer.json["id"] if answer.status == 201 else import_id
             await work(world)
-    assert calls == GUIDE.count("\nmanager:") == 10
+    assert calls == GUIDE.count("\nmanager:") == 11
 
 
 async def test_rejections_are_listed_page_by_page(world: World) -> None:
@@ -81,6 +81,30 @@ async def test_rejections_are_listed_page_by_page(world: World) -> None:
     assert seen == [(line, column) for line in range(2, 7) for column in ("card", "locale")]
     turned = await manager.get(f"/v1/imports/{other}/rejections?limit=3{cursor or '&cursor=x'}")
     assert (turned.status, turned.json["code"]) == (400, "invalid_cursor")
+
+
+async def test_imports_are_listed_newest_first_page_by_page(world: World) -> None:
+    shop = await new_shop(world.runtime)
+    manager = world.client("manager", shop)
+    made = [await announced(manager) for _ in range(5)]
+    await put(manager, made[2], 1, b"card\n6035550001\n")
+    await manager.post(f"/v1/imports/{made[2]}/start", {}, idempotency_key=uuid4().hex)
+    await put(manager, made[3], 2, b"card\n")
+    await work(world)
+    seen: list[JSON] = []
+    cursor = ""
+    while True:
+        page = (await manager.get(f"/v1/imports?limit=2{cursor}")).json
+        seen += page["data"]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert [one["id"] for one in seen] == made[::-1]
+    assert seen == [(await manager.get(f"/v1/imports/{one}")).json for one in made[::-1]]
+    told = [(one["state"], one["rows"], one["received"], one["run_id"] is None) for one in seen[1:3]]
+    assert told == [("open", 0, [2], True), ("succeeded", 1, [], False)]
+    assert (await world.client("manager").get("/v1/imports?limit=200")).json["data"] != seen
+    assert (await manager.get("/v1/imports?cursor=x")).json["code"] == "invalid_cursor"
 
 
 async def test_a_start_is_repeated_under_its_key_and_refused_under_another(world: World) -> None:

@@ -29,7 +29,7 @@ VERDICTS = {
         read_audit_log read_verification verify_books""",
     "manager admin": """
         advance_clock approve_adjustment begin_import change_stock confirm_redates give_tier import_lot import_lots
-        list_import_rejections plan_redates publish_configuration put_import_part read_import read_redates
+        list_import_rejections list_imports plan_redates publish_configuration put_import_part read_import read_redates
         reject_adjustment start_import unfreeze_account""",
     "manager analyst auditor admin": """
         forecast_year list_long_work plan_configuration read_engagement_events read_run""",

@@ -2,18 +2,22 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from cyclopts import App
 
-from loyalty.cli.frame import CommandError, Exit, at_desk, say
+from loyalty.cli.frame import CommandError, Exit, at_desk, emit, say, table
 from loyalty.jobs.imports.columns import ROW_ID
 from loyalty.jobs.imports.types import ImportKind
 from loyalty.jobs.types import RunState
 from loyalty.operating.desk import Desk
-from loyalty.operating.imports import Brought, bring_in
+from loyalty.operating.imports import Brought, bring_in, every_import
 
-app = App(name="import", help="Bring in members, opening lots and standings from CSV files.")
+app = App(
+    name="import",
+    help="Bring in members, opening lots and standings from CSV files; list what was brought in.",
+)
 
 
 @app.command
@@ -56,6 +60,40 @@ def standings(file: Path, *, source: str, program: UUID | None = None) -> Exit:
         Id of the program; not needed where there is only one.
     """
     return _bring_in(ImportKind.STANDINGS, file, source, program)
+
+
+@app.command(name="list")
+def list_imports(*, program: UUID | None = None, json: bool = False) -> None:
+    """Every import of a program, at the desk or over the API, newest first, and how far it is.
+
+    Parameters
+    ----------
+    program
+        Id of the program; not needed where there is only one.
+    json
+        Write JSON instead of columns.
+    """
+
+    async def work(desk: Desk) -> list[dict[str, Any]]:
+        chosen = await desk.program(program)
+        return [
+            {
+                "import": one.id,
+                "kind": one.kind.value,
+                "source": one.source,
+                "state": seen.state,
+                "created_at": one.created_at.isoformat(timespec="seconds"),
+                "rows": one.progress.rows,
+                "done": one.progress.done,
+                "unchanged": one.progress.unchanged,
+                "rejected": one.progress.rejected,
+            }
+            for seen in await every_import(desk, chosen.id)
+            if (one := seen.one)
+        ]
+
+    found = at_desk(work)
+    emit(found) if json else table(found)
 
 
 def _bring_in(kind: ImportKind, file: Path, source: str, program: UUID | None) -> Exit:

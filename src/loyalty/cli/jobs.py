@@ -8,7 +8,8 @@ from cyclopts import App
 
 from loyalty.cli.frame import at_desk, emit, table
 from loyalty.jobs.overview import Due, Overview, overviews
-from loyalty.jobs.types import Run
+from loyalty.jobs.runs import SILENCE
+from loyalty.jobs.types import Run, RunState
 from loyalty.operating.desk import Desk
 
 app = App(name="jobs", help="What is due and since when, long work, and the last nightly work.")
@@ -26,19 +27,19 @@ def show(*, program: UUID | None = None, json: bool = False) -> None:
         Write JSON instead of text.
     """
 
-    async def work(desk: Desk) -> list[Overview]:
+    async def work(desk: Desk) -> tuple[list[Overview], datetime]:
         chosen = await desk.programs() if program is None else [await desk.program(program)]
-        return await overviews(desk.runtime, chosen)
+        return await overviews(desk.runtime, chosen), desk.now() - SILENCE
 
-    found = at_desk(work)
+    found, silent_since = at_desk(work)
     if json:
         emit(found)
         return
     for one in found:
-        _tell(one)
+        _tell(one, silent_since)
 
 
-def _tell(one: Overview) -> None:
+def _tell(one: Overview, silent_since: datetime) -> None:
     print(f"Program {one.program_id} ({one.kind}), {one.now:%Y-%m-%d %H:%M} UTC by its clock")
     works = {"accounts": one.accounts, "standings": one.standings, "days to close": one.days}
     works["days of notices"] = one.notices
@@ -47,7 +48,7 @@ def _tell(one: Overview) -> None:
     verified = "never" if one.verified_at is None else f"{one.verified_at:%Y-%m-%d %H:%M} UTC"
     found = "" if one.broken is None else f", {one.broken:,} broken"
     print(f"last: day closed {closed}; notices up to {one.told_on or 'never'}; verified {verified}{found}")
-    table([_run(run) for run in one.runs])
+    table([_run(run, silent_since) for run in one.runs])
     print()
 
 
@@ -63,13 +64,17 @@ def _due(what: str, due: Due, now: datetime) -> dict[str, object]:
     }
 
 
-def _run(run: Run) -> dict[str, object]:
+def _run(run: Run, silent_since: datetime) -> dict[str, object]:
     result = run.result or {}
+    seen = run.seen_at
+    silent = run.state is RunState.RUNNING and seen is not None and seen < silent_since
     return {
         "run": run.id,
         "kind": run.kind,
         "state": run.state,
         "tries": run.tries,
         "created": f"{run.created_at:%Y-%m-%d %H:%M} UTC",
+        # Of a run that another worker may take over: the one that had it has died.
+        "last seen": f"{seen:%Y-%m-%d %H:%M:%S} UTC" if silent else "-",
         "error": textwrap.shorten(result.get("detail") or result.get("code") or "-", 80, placeholder=" …"),
     }

@@ -8,6 +8,8 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from loyalty.base.calendar import local_date, midnight
 from loyalty.base.database import reading, transaction
 from loyalty.base.ids import NIL
@@ -64,9 +66,12 @@ async def move(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
     assert first is not None
 
     def figures() -> dict[str, Any]:
-        return {**told, "days": (on - first).days, "now": now.isoformat()}
+        return {**told, "days": (on - first).days, "now": msgspec.to_builtins(now)}
 
-    await keep(runtime, run, {**figures(), "from": first.isoformat()})
+    def place() -> dict[str, Any]:
+        return {**figures(), "from": first.isoformat()}
+
+    await keep(runtime, run, report, place())
     told["settled"] += await _settled(runtime, program_id, history, now)
     await _place(runtime, program_id, history, now)
     told["notices"] += await tell_program(runtime, program_id, history, now)
@@ -89,12 +94,12 @@ async def move(runtime: Runtime, run: Run, report: Report) -> dict[str, Any]:
         ):
             told["notices"] += await _told(runtime, program_id, history, now, today)
         # Now, or who takes over would not count what was done here.
-        await keep(runtime, run, {**figures(), "from": first.isoformat()})
+        await keep(runtime, run, report, place())
         if today != on:
             await _note(runtime, program_id, today)
             await step(runtime, program_id, CloseDay(on))
             on = today
-        report({**figures(), "from": first.isoformat()})
+    report(place())
     if clock.moving_to is not None and now == clock.now:
         await step(runtime, program_id, AdvanceClock(now))  # it stood there already
     return figures()

@@ -71,6 +71,7 @@ async def overview(runtime: Runtime, program: Program) -> Overview:
     untold = min([(await next_day(runtime, id, cell, in_force, now))[0] for cell in range(cells)])
     async with reading(runtime.engine, id) as connection:
         accounts, standings = await store.due_counts(connection, id, cells, list(in_force.ladders), now)
+        first_at = await store.first_recorded(connection, id)
         closed_on = await store.last_closed(connection, id)
         closed_at = None if closed_on is None else await store.closed_at(connection, id, closed_on)
         undone: list[Run] = []
@@ -85,19 +86,20 @@ async def overview(runtime: Runtime, program: Program) -> Overview:
     last = verified[0] if verified else None
     told = {} if last is None or last.result is None else last.result
 
-    def days(first: date, until: date) -> Due:
+    def days(first: date, until: date, since: datetime) -> Due:
         count = max(0, (until - first).days)
-        return Due(count, midnight(first, in_force.zone) if count else None)
+        return Due(count, since if count else None)
 
-    ended = days(open_from, today)
+    # Of its first day members could be told once there was a program.
+    tell_from = max(midnight(untold, in_force.zone), first_at or now)
     return Overview(
         program_id=id,
         kind=program.kind,
         now=now,
         accounts=Due(*accounts),
         standings=Due(*standings),
-        days=Due(ended.count, midnight(open_from + _DAY, in_force.zone) if ended.count else None),
-        notices=days(untold, today + _DAY),
+        days=days(open_from, today, midnight(open_from + _DAY, in_force.zone)),
+        notices=days(untold, today + _DAY, tell_from),
         runs=tuple(undone),
         closed_on=closed_on,
         closed_at=closed_at,

@@ -48,7 +48,7 @@ class Input(Struct, frozen=True):
 
 
 class Place(Struct):
-    """How far a run is, and what it counted so far."""
+    """How far a run is, and what it counted so far; callers are shown `accounts` and `figures` of it."""
 
     cell: int = 0
     after: UUID = NIL  # account
@@ -125,10 +125,8 @@ async def redate_everybody(runtime: Runtime, run: Run, report: Report) -> dict[s
     told = msgspec.convert(run.input, Input)
     place = _begin(run)
     async for now, history, found in _walk(runtime, run, told, place):
-        progress = msgspec.to_builtins(place)
-        report(progress)
         # Now, or who takes over would find some of them done and not count them.
-        await keep(runtime, run, progress)
+        await keep(runtime, run, report, msgspec.to_builtins(place))
         owners = [held.account.owner_id for held, _ in found]
         commands = {f"redate {id}": RedateLots(id, told.points_currency, told.number) for id in owners}
         fine = frozenset({"nothing_due", "member_erased"})  # somebody else did it; gone meanwhile

@@ -7,10 +7,11 @@ safe twice. After TRIES_MAX tries in which it came no further it has failed.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from loyalty.base.database import shared
@@ -51,8 +52,9 @@ async def execute(runtime: Runtime, program_id: UUID, run_id: UUID, works: Mappi
     with log_context(run_id=str(run_id), program_id=str(program_id)):
         if run.tries > TRIES_MAX:
             return await _end(runtime, run, RunState.FAILED, {"code": "gave_up", "tries": TRIES_MAX})
+        told = dict(run.progress or {})  # an earlier try's, from which the work may go on
         try:
-            result = await _alive(runtime, run, works[run.kind])
+            result = await _alive(runtime, run, works[run.kind], told)
         except asyncio.CancelledError:
             # The worker stops, which is no try; the next one need not wait for our silence.
             await asyncio.shield(_again(runtime, run, counted=False))
@@ -68,12 +70,14 @@ async def execute(runtime: Runtime, program_id: UUID, run_id: UUID, works: Mappi
         except Exception:
             log.exception("run_failed", kind=run.kind, tries=run.tries)
             return await _again(runtime, run)
-        return await _end(runtime, run, RunState.SUCCEEDED, result)
+        return await _end(runtime, run, RunState.SUCCEEDED, result, told)
 
 
-async def _alive(runtime: Runtime, run: Run, work: Work) -> dict[str, Any]:
-    """The result of the work; a sign of life goes out every SIGN_S. Raises: TakenOver."""
-    told = dict(run.progress or {})  # an earlier try's, from which the work may go on
+async def _alive(runtime: Runtime, run: Run, work: Work, told: dict[str, Any]) -> dict[str, Any]:
+    """The result of the work, which says in `told` how far it is; a sign of life goes out every SIGN_S.
+
+    Raises: TakenOver.
+    """
     task = asyncio.ensure_future(work(runtime, run, told.update))
     try:
         while not (await asyncio.wait({task}, timeout=SIGN_S))[0]:
@@ -86,11 +90,12 @@ async def _alive(runtime: Runtime, run: Run, work: Work) -> dict[str, Any]:
     return task.result()
 
 
-async def keep(runtime: Runtime, run: Run, told: dict[str, Any]) -> None:
-    """Note at once how far a run is: whoever takes it over goes on there, and it has all its tries again.
+async def keep(runtime: Runtime, run: Run, report: Report, told: dict[str, Any]) -> None:
+    """Tell how far a run is and note it at once: whoever takes it over goes on there, with all its tries again.
 
     Told once more what it said when it was claimed, it has come no further. Raises: TakenOver.
     """
+    report(told)
     before = run.progress or {}
     further = any(before.get(what) != value for what, value in told.items())
     if not await _sign(runtime, run, told, further=further):
@@ -101,7 +106,7 @@ async def _sign(runtime: Runtime, run: Run, told: dict[str, Any], *, further: bo
     async with shared(runtime.engine) as connection:
         if further:
             await store.came_further(connection, run)
-        return await store.sign(connection, run, told | {"at": _text(runtime.clock.now())})
+        return await store.sign(connection, run, _signed(runtime, told))
 
 
 async def _again(runtime: Runtime, run: Run, *, counted: bool = True) -> bool:
@@ -110,11 +115,14 @@ async def _again(runtime: Runtime, run: Run, *, counted: bool = True) -> bool:
     return False
 
 
-async def _end(runtime: Runtime, run: Run, state: RunState, result: dict[str, Any]) -> bool:
+async def _end(
+    runtime: Runtime, run: Run, state: RunState, result: dict[str, Any], told: dict[str, Any] | None = None
+) -> bool:
+    progress = None if told is None else _signed(runtime, told)
     async with shared(runtime.engine) as connection:
-        await store.end(connection, run, state, runtime.clock.now(), result)
+        await store.end(connection, run, state, runtime.clock.now(), result, progress)
     return True
 
 
-def _text(at: datetime) -> str:
-    return at.isoformat()
+def _signed(runtime: Runtime, told: dict[str, Any]) -> dict[str, Any]:
+    return told | {"at": msgspec.to_builtins(runtime.clock.now())}

@@ -63,9 +63,19 @@ async def list_runs(
     return await store.page(connection, program_id, kinds=kinds, state=state, before=before, limit=limit)
 
 
+async def doing(connection: AsyncConnection, plan: Run) -> UUID | None:
+    """The last run that a plan was confirmed with; None before, and for a run that is no plan."""
+    return await store.doing(connection, plan)
+
+
+async def get_runs(connection: AsyncConnection, program_id: UUID, run_ids: Sequence[UUID]) -> dict[UUID, Run]:
+    """Those of a program's runs that there are, by id."""
+    return {run.id: run for run in await store.some_runs(connection, program_id, run_ids)}
+
+
 async def get_run(connection: AsyncConnection, program_id: UUID, run_id: UUID) -> Run:
     """Raises: RunNotFound, also for another program's run."""
-    run = await store.run(connection, program_id, run_id)
-    if run is None:
+    found = await get_runs(connection, program_id, [run_id])
+    if run_id not in found:
         raise RunNotFound
-    return run
+    return found[run_id]

@@ -26,24 +26,24 @@ async def add(connection: AsyncConnection, run: Run) -> None:
     await connection.execute(upsert(runs).on_conflict_do_nothing(), values(run))
 
 
-async def run(connection: AsyncConnection, program_id: UUID, run_id: UUID) -> Run | None:
-    query = select(*columns(runs, Run)).where(runs.c.program_id == program_id, runs.c.id == run_id)
-    row = (await connection.execute(query)).one_or_none()
-    return None if row is None else struct(row, Run)
+async def some_runs(connection: AsyncConnection, program_id: UUID, run_ids: Sequence[UUID]) -> list[Run]:
+    query = select(*columns(runs, Run)).where(runs.c.program_id == program_id, runs.c.id.in_(run_ids))
+    return [struct(row, Run) for row in await connection.execute(query)]
 
 
 async def of_plan(connection: AsyncConnection, plan: Run) -> Run | None:
     """The run that does what a plan found, unless it failed; who asks next waits for the end of our transaction."""
     one = (runs.c.program_id == plan.program_id) & (runs.c.id == plan.id)
     await connection.execute(select(runs.c.id).where(one).with_for_update())
-    query = select(*columns(runs, Run)).where(
-        runs.c.program_id == plan.program_id,
-        runs.c.kind == RunKind.REDATE,
-        runs.c.input.op("->>")("plan") == str(plan.id),
-        runs.c.state != RunState.FAILED,
-    )
+    query = select(*columns(runs, Run)).where(_of_plan(plan), runs.c.state != RunState.FAILED)
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else struct(row, Run)
+
+
+async def doing(connection: AsyncConnection, plan: Run) -> UUID | None:
+    """The last run that did, or does, what a plan found; None: it was not confirmed."""
+    query = select(runs.c.id).where(_of_plan(plan)).order_by(runs.c.created_at.desc(), runs.c.id.desc())
+    return (await connection.execute(query.limit(1))).scalar_one_or_none()
 
 
 async def waiting(connection: AsyncConnection, silent_since: datetime, of_each: int, limit: int) -> list[Run]:
@@ -96,10 +96,18 @@ async def requeue(connection: AsyncConnection, run: Run, *, counted: bool) -> No
 
 
 async def end(
-    connection: AsyncConnection, run: Run, state: RunState, now: datetime, result: dict[str, Any]
+    connection: AsyncConnection,
+    run: Run,
+    state: RunState,
+    now: datetime,
+    result: dict[str, Any],
+    progress: dict[str, Any] | None = None,
 ) -> None:
-    """Note the outcome, unless the run has been given to somebody else meanwhile."""
-    await connection.execute(update(runs).where(ours(run)).values(state=state, ended_at=now, result=result))
+    """Note the outcome, unless the run has been given to somebody else meanwhile; without `progress`, that stays."""
+    outcome: dict[str, Any] = {"state": state, "ended_at": now, "result": result}
+    if progress is not None:
+        outcome["progress"] = progress
+    await connection.execute(update(runs).where(ours(run)).values(outcome))
 
 
 async def last_closed(connection: AsyncConnection, program_id: UUID) -> date | None:
@@ -421,6 +429,14 @@ def _numbered(ladders: Mapping[str, Sequence[int]]) -> tuple[list[str], list[int
     """Each ladder with each of its numbers, as two columns."""
     known = [(tier_set, number) for tier_set, numbers in ladders.items() for number in numbers]
     return [tier_set for tier_set, _ in known], [number for _, number in known]
+
+
+def _of_plan(plan: Run) -> Any:
+    return and_(
+        runs.c.program_id == plan.program_id,
+        runs.c.kind == RunKind.REDATE,
+        runs.c.input["plan"].as_string() == str(plan.id),
+    )
 
 
 def _abandoned(silent_since: datetime) -> Any:

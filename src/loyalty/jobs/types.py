@@ -43,6 +43,13 @@ class Run(Struct, frozen=True):
     progress: dict[str, Any] | None
     result: dict[str, Any] | None
 
+    @property
+    def seen_at(self) -> datetime | None:
+        """When a worker last gave a sign of life with it; None: none has had it."""
+        at: str | None = (self.progress or {}).get("at")
+        signs = [self.started_at, None if at is None else datetime.fromisoformat(at)]
+        return max((sign for sign in signs if sign is not None), default=None)
+
 
 class RunNotFound(NotFound):
     code: ClassVar[str] = "run_not_found"

@@ -31,6 +31,7 @@ class Figures(Struct):
     lots: int = 0
     points: int = 0
     expiring: int = 0  # points that would expire at once
+    expiring_members: int = 0  # who have them
     months: dict[str, dict[str, Count]] = field(default_factory=dict[str, dict[str, Count]])
 
     def add(
@@ -38,6 +39,7 @@ class Figures(Struct):
     ) -> None:
         """Count the new ends of one member's lots. Needs: at least one of them."""
         self.members += 1
+        expiring = self.expiring
         for id, (_, end) in new_dates.items():
             lot = lots[id]
             points = lot.pending + lot.available + lot.held
@@ -49,6 +51,7 @@ class Figures(Struct):
             count = to.setdefault(_month(end, zone), Count())
             count.lots += 1
             count.points += points
+        self.expiring_members += self.expiring > expiring
 
 
 def redated(

@@ -39,7 +39,8 @@ from loyalty.posting.configuration import Configuration
 from loyalty.posting.runtime import Runtime, open_runtime
 from loyalty.posting.validate import refuse_invalid
 from loyalty.programs.service import create_program, get_program, list_programs
-from loyalty.programs.types import Program, ProgramKind, ProgramNotFound
+from loyalty.programs.store import sandbox_clock
+from loyalty.programs.types import ClockMoving, Program, ProgramKind, ProgramNotFound
 
 _POLL_S = 0.1  # between two looks at a run that somebody else does
 OPERATOR = Actor("operator", NIL, Role.ADMIN)
@@ -169,11 +170,28 @@ class Desk:
         """Move a sandbox program's clock forward and wait until it stands there. Raises: DeskError."""
         _refuse_far(to)
         runtime = self.runtime
-        body = await self.submit(program_id, MoveClock(to.astimezone(UTC)))
+        try:
+            body = await self.submit(program_id, MoveClock(to.astimezone(UTC)))
+        except DeskError as refused:
+            if refused.code == ClockMoving.code:
+                await self._refuse_moving(program_id)
+            raise
         run_id = msgspec.json.decode(body, type=MoveAnswer).id
         await queue_move(runtime.engine, program_id, run_id, self.now())
         await self._done(program_id, run_id)
         return await runtime.now(program_id)
+
+    async def _refuse_moving(self, program_id: UUID) -> None:
+        """Raises: DeskError with what is to be done, unless the clock has come there meanwhile."""
+        async with reading(self.runtime.engine, program_id) as connection:
+            clock = await sandbox_clock(connection, program_id)
+        if clock is not None and clock.moving_to is not None:
+            raise DeskError(
+                ClockMoving.code,
+                f"The clock stands at {clock.now.isoformat()} and is on its way to {clock.moving_to.isoformat()}:"
+                f" run {clock.moved_by} takes it there, and needs a `loyalty worker` to finish it"
+                " (`loyalty jobs` shows it).",
+            )
 
     # --- redates -----------------------------------------------------------------------------------------
 

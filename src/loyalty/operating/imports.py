@@ -1,4 +1,4 @@
-"""A file brought in from the operator's desk, the way that the API takes: parts, a run, its work done here at once."""
+"""Imports at the operator's desk: a file takes the way that the API takes, parts and a run, done here at once."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,9 @@ from msgspec import Struct
 
 from loyalty.base.database import reading, transaction
 from loyalty.jobs.imports.service import (
+    Seen,
     begin_import,
+    list_imports,
     list_rejections,
     look_at_import,
     put_part,
@@ -68,6 +70,17 @@ async def bring_in(
         telling.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await telling
+
+
+async def every_import(desk: Desk, program_id: UUID) -> list[Seen]:
+    """All imports of a program, newest first."""
+    found: list[Seen] = []
+    before: UUID | None = None
+    async with reading(desk.runtime.engine, program_id) as connection:
+        while some := await list_imports(connection, program_id, before=before, limit=200):
+            found += some
+            before = some[-1].one.id
+    return found
 
 
 async def _tell(desk: Desk, program_id: UUID, import_id: UUID, size: int, told: Told) -> None:

@@ -1,7 +1,9 @@
 """What the front door and the operator's desk ask of imports: make one, put its parts, start it, look at it."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -21,11 +23,24 @@ from loyalty.jobs.imports.types import (
     Progress,
     Rejection,
 )
-from loyalty.jobs.service import get_run, queue_run
+from loyalty.jobs.service import get_run, get_runs, queue_run
 from loyalty.jobs.types import Run, RunKind, RunState
 from loyalty.posting.commands import Actor
 
 PARTS_MAX = 10_000
+
+
+class Seen(NamedTuple):
+    """An import, its last run, and the bytes of the parts that are there, by number."""
+
+    one: Import
+    run: Run | None
+    sizes: dict[int, int]
+
+    @property
+    def state(self) -> str:
+        """`open`, or that of its run."""
+        return "open" if self.run is None else self.run.state.value
 
 
 class ImportInput(msgspec.Struct, frozen=True):
@@ -96,13 +111,26 @@ async def start_import(
     return run
 
 
-async def look_at_import(
-    connection: AsyncConnection, program_id: UUID, import_id: UUID
-) -> tuple[Import, Run | None, dict[int, int]]:
-    """An import, its last run, and the bytes of the parts that are there. Raises: ImportNotFound."""
-    one = await _get(connection, program_id, import_id)
-    run = None if one.run_id is None else await get_run(connection, program_id, one.run_id)
-    return one, run, await store.part_sizes(connection, program_id, import_id)
+async def look_at_import(connection: AsyncConnection, program_id: UUID, import_id: UUID) -> Seen:
+    """One import. Raises: ImportNotFound."""
+    (seen,) = await _seen(connection, program_id, [await _get(connection, program_id, import_id)])
+    return seen
+
+
+async def list_imports(
+    connection: AsyncConnection, program_id: UUID, *, before: UUID | None = None, limit: int
+) -> list[Seen]:
+    """A program's imports, newest first; behind `before`."""
+    found = await store.page(connection, program_id, before=before, limit=limit)
+    return await _seen(connection, program_id, found)
+
+
+async def _seen(connection: AsyncConnection, program_id: UUID, some: Sequence[Import]) -> list[Seen]:
+    runs = await get_runs(connection, program_id, [one.run_id for one in some if one.run_id is not None])
+    sizes = await store.sizes_of(connection, program_id, [one.id for one in some])
+    return [
+        Seen(one, None if one.run_id is None else runs[one.run_id], sizes.get(one.id, {})) for one in some
+    ]
 
 
 async def list_rejections(

@@ -30,13 +30,19 @@ async def get(
     connection: AsyncConnection, program_id: UUID, import_id: UUID, *, lock: bool = False
 ) -> Import | None:
     query = select(imports).where(_named(program_id, import_id))
-    row: Any = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
-    if row is None:
-        return None
-    return Import(
-        row.id, ImportKind(row.kind), row.source, row.created_at, row.changed_at, row.run_id, row.ended_at,
-        struct(row, Progress),
-    )  # fmt: skip
+    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
+    return None if row is None else _import(row)
+
+
+async def page(
+    connection: AsyncConnection, program_id: UUID, *, before: UUID | None, limit: int
+) -> list[Import]:
+    """Newest first: ids are in the order of making."""
+    query = select(imports).where(imports.c.program_id == program_id)
+    if before is not None:
+        query = query.where(imports.c.id < before)
+    rows = await connection.execute(query.order_by(imports.c.id.desc()).limit(limit))
+    return [_import(row) for row in rows]
 
 
 async def touch(
@@ -96,9 +102,21 @@ async def put_part(
 
 async def part_sizes(connection: AsyncConnection, program_id: UUID, import_id: UUID) -> dict[int, int]:
     """Bytes of each part, by number, ascending."""
-    query = select(import_parts.c.number, import_parts.c.bytes).where(_parts(program_id, import_id))
-    rows = await connection.execute(query.order_by(import_parts.c.number))
-    return {row.number: row.bytes for row in rows}
+    return (await sizes_of(connection, program_id, [import_id])).get(import_id, {})
+
+
+async def sizes_of(
+    connection: AsyncConnection, program_id: UUID, import_ids: Sequence[UUID]
+) -> dict[UUID, dict[int, int]]:
+    """Bytes of each part, by number, ascending, of those imports that have any."""
+    c = import_parts.c
+    query = select(c.import_id, c.number, c.bytes).where(
+        c.program_id == program_id, c.import_id.in_(import_ids)
+    )
+    found: dict[UUID, dict[int, int]] = {}
+    for row in await connection.execute(query.order_by(c.import_id, c.number)):
+        found.setdefault(row.import_id, {})[row.number] = row.bytes
+    return found
 
 
 async def part(connection: AsyncConnection, program_id: UUID, import_id: UUID, number: int) -> bytes:
@@ -150,6 +168,13 @@ async def rejections_of(
         .limit(limit)
     )
     return [struct(row, Rejection) for row in await connection.execute(query)]
+
+
+def _import(row: Any) -> Import:
+    return Import(
+        row.id, ImportKind(row.kind), row.source, row.created_at, row.changed_at, row.run_id, row.ended_at,
+        struct(row, Progress),
+    )  # fmt: skip
 
 
 def _named(program_id: UUID, import_id: UUID) -> Any:

@@ -55,7 +55,7 @@ class Rejection(Struct, frozen=True):
 class ImportNotFound(NotFound):
     code: ClassVar[str] = "import_not_found"
     title: ClassVar[str] = "There is no such import."
-    remedy: ClassVar[str] = "Take the id that `POST /v1/imports` answered."
+    remedy: ClassVar[str] = "Take an id from `GET /v1/imports`."
 
 
 class ImportStarted(Conflict):

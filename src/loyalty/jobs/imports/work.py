@@ -102,7 +102,9 @@ class _Work:
         self.turn = _Turn()
 
     def figures(self) -> dict[str, int]:
-        return msgspec.structs.asdict(self.progress)
+        told = msgspec.structs.asdict(self.progress)
+        del told["read_to"]  # where the file goes on, which stands in its own row
+        return told
 
     async def read(self) -> None:
         """The file from where it was left to its end."""

@@ -38,6 +38,7 @@ class ImportView(Struct, frozen=True):
     kind: ImportKind
     source: str
     state: str  # open, or that of its run: queued, running, succeeded, failed
+    run_id: UUID | None  # the last that was started for it
     created_at: datetime
     bytes: int  # of the parts that are here
     received: tuple[int, ...]  # their numbers; none once the import has ended
@@ -53,6 +54,11 @@ class PartQuery(Struct, frozen=True):
     sha256: Annotated[
         str, Meta(min_length=64, max_length=64, description="Of the bytes of the body, in small hex digits.")
     ]
+
+
+class ImportPage(Struct, frozen=True):
+    data: tuple[ImportView, ...]
+    next_cursor: str | None
 
 
 class RejectionPage(Struct, frozen=True):
@@ -133,6 +139,17 @@ async def start_import(call: Call, import_id: UUID, body: wire.Nothing) -> Answe
     return await once(call, canonical([body, import_id]), start)
 
 
+@get(IMPORTS, Permission.IMPORT, answers={200: ImportPage}, refusals=(InvalidCursor,))
+async def list_imports(call: Call, query: wire.PageQuery) -> Answer:
+    """Imports and how far each is, newest first."""
+    before = call.page_start(query.cursor)
+    async with reading(call.runtime.engine, call.program_id) as connection:
+        found = await service.list_imports(
+            connection, call.program_id, before=UUID(before[0]) if before else None, limit=query.limit + 1
+        )
+    return call.page([_shown(one) for one in found], query.limit, lambda one: [str(one.id)])
+
+
 @get(IMPORT, Permission.IMPORT, answers={200: ImportView}, refusals=(ImportNotFound,))
 async def read_import(call: Call, import_id: UUID) -> Answer:
     """How far an import is, and what became of its rows so far."""
@@ -164,13 +181,18 @@ async def list_import_rejections(call: Call, import_id: UUID, query: wire.PageQu
 
 
 async def _view(connection: AsyncConnection, call: Call, import_id: UUID) -> ImportView:
-    one, run, sizes = await service.look_at_import(connection, call.program_id, import_id)
+    return _shown(await service.look_at_import(connection, call.program_id, import_id))
+
+
+def _shown(seen: service.Seen) -> ImportView:
+    one, run, sizes = seen
     progress = one.progress
     return ImportView(
         id=one.id,
         kind=one.kind,
         source=one.source,
-        state="open" if run is None else run.state,
+        state=seen.state,
+        run_id=one.run_id,
         created_at=one.created_at,
         bytes=sum(sizes.values()),
         received=tuple(sizes),

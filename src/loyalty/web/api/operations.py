@@ -33,6 +33,20 @@ ASKED_BY: Mapping[RunKind, Permission] = {
     RunKind.REDATE: Permission.REDATE,
 }
 
+# What a run says of how far it is; the rest of what it notes is for whoever takes it over. Source: docs/jobs.md.
+_APART = ("phase", "done", "total")
+_REDATES = ("accounts", "figures")
+PROGRESS: Mapping[RunKind, tuple[str, ...]] = {
+    RunKind.VERIFICATION: _APART,
+    RunKind.CLOCK: ("now", "settled", "notices", "days"),
+    RunKind.IMPORT: ("line", "rows", "done", "unchanged", "rejected"),
+    RunKind.TIERS: ("members", "changed"),
+    RunKind.FORECAST: _APART,
+    RunKind.TIER_PLAN: _APART,
+    RunKind.REDATE_PLAN: _REDATES,
+    RunKind.REDATE: _REDATES,
+}
+
 
 class AuditPage(Struct, frozen=True):
     data: tuple[AuditEntry, ...]
@@ -45,10 +59,12 @@ class RunView(Struct, frozen=True):
     id: UUID
     kind: RunKind
     state: RunState
+    import_id: UUID | None  # that it brings in
+    plan_id: UUID | None  # of redates, that it does
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
-    progress: dict[str, Any] | None
+    progress: dict[str, Any] | None  # how far it is, and `at`, when it last said so
     result: dict[str, Any] | None
 
 
@@ -156,13 +172,20 @@ async def ask_for(
 
 def run_view(run: Run) -> RunView:
     """A run as callers see it."""
+    shown = ("at", *PROGRESS[run.kind])
     return RunView(
-        run.id,
-        run.kind,
-        run.state,
-        run.created_at,
-        run.started_at,
-        run.ended_at,
-        run.progress,
-        run.result,
+        id=run.id,
+        kind=run.kind,
+        state=run.state,
+        import_id=_id(run.input.get("import_id")),
+        plan_id=_id(run.input.get("plan")),
+        created_at=run.created_at,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+        progress=run.progress and {what: run.progress[what] for what in shown if what in run.progress},
+        result=run.result,
     )
+
+
+def _id(told: str | None) -> UUID | None:
+    return None if told is None else UUID(told)

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.access import audit
@@ -9,7 +10,7 @@ from loyalty.access.roles import Permission
 from loyalty.base.canonical import canonical
 from loyalty.base.database import reading
 from loyalty.jobs.redates import confirm, confirmed, plan_of, refuse_other
-from loyalty.jobs.service import get_run, queue_run
+from loyalty.jobs.service import doing, get_run, queue_run
 from loyalty.jobs.types import RedatePlanUnfinished, Run, RunKind, RunNotFound
 from loyalty.posting.commands import Answer
 from loyalty.posting.types import PeopleOnly, PointsCurrencyUnknown, RedatePlanStale
@@ -21,12 +22,18 @@ from loyalty.web.once import once
 REDATES = "/v1/redates"
 
 
-@post(REDATES, Permission.REDATE, keyed=True, answers={202: RunView}, refusals=(PointsCurrencyUnknown,))
+class RedateView(RunView, frozen=True):
+    """A plan, or the run that does one."""
+
+    redate_id: UUID | None  # of a plan that was confirmed: the run that does it, the last of several
+
+
+@post(REDATES, Permission.REDATE, keyed=True, answers={202: RedateView}, refusals=(PointsCurrencyUnknown,))
 async def plan_redates(call: Call, body: wire.RedatePlanBody) -> Answer:
     """Find which points would end on another day if the policy of expiry now in force were applied to all there are.
 
     Nothing is changed. The run's result has members, lots and points, also by month of old and new last day, how many
-    points would expire at once, and the digest by which the plan is confirmed.
+    points would expire at once and of how many members, and the digest by which the plan is confirmed.
     """
     history, now = await call.runtime.history(call.program_id), await call.runtime.now(call.program_id)
 
@@ -40,18 +47,19 @@ async def plan_redates(call: Call, body: wire.RedatePlanBody) -> Answer:
     return await once(call, canonical(body), queue)
 
 
-@get(f"{REDATES}/{{run}}", Permission.REDATE, answers={200: RunView}, refusals=(RunNotFound,))
+@get(f"{REDATES}/{{run}}", Permission.REDATE, answers={200: RedateView}, refusals=(RunNotFound,))
 async def read_redates(call: Call, run: UUID) -> Answer:
-    """How far a plan, or the run that does one, is; and its figures."""
+    """How far a plan, or the run that does one, is; its figures; and whether a plan was confirmed."""
     async with reading(call.runtime.engine, call.program_id) as connection:
-        return reply(run_view(refuse_other(await get_run(connection, call.program_id, run))))
+        found = refuse_other(await get_run(connection, call.program_id, run))
+        return reply(_view(found, await doing(connection, found)))
 
 
 @post(
     f"{REDATES}/{{run}}/confirm",
     Permission.REDATE,
     keyed=True,
-    answers={202: RunView},
+    answers={202: RedateView},
     refusals=(RunNotFound, PeopleOnly, RedatePlanUnfinished, RedatePlanStale),
 )
 async def confirm_redates(call: Call, run: UUID, body: wire.RedateConfirmBody) -> Answer:
@@ -82,5 +90,9 @@ async def confirm_redates(call: Call, run: UUID, body: wire.RedateConfirmBody) -
 
 
 def _queued(run: Run) -> tuple[Answer, bytes]:
-    answer = reply(run_view(run), 202, {"location": f"{REDATES}/{run.id}"})
+    answer = reply(_view(run), 202, {"location": f"{REDATES}/{run.id}"})
     return answer, answer.body
+
+
+def _view(run: Run, redate_id: UUID | None = None) -> RedateView:
+    return RedateView(**msgspec.structs.asdict(run_view(run)), redate_id=redate_id)
