@@ -1,22 +1,25 @@
 """`python -m bench`: run the rows, print one line of figures, write results.json and RESULTS.md.
 
-`python -m bench profile pipe|http|quote|balance` shows instead where the time of a purchase goes, and
-`python -m bench sweeps` runs what happens by itself, to so many members at once (`--lots`); `python -m bench clock`
-moves a sandbox three years ahead.
+`python -m bench profile pipe|http|quote|balance|verify` shows instead where the time of one goes, `python -m bench
+sweeps` runs what happens by itself, to so many members at once (`--lots`); `python -m bench clock` moves a sandbox three
+years ahead, and `python -m bench growth` tells what becomes of purchases and verification when there are so many members
+(`--members`).
 """
 
 import argparse
 import sys
 
-from bench import profile, report
+from bench import growth, profile, report, sweeps
 from bench.baseline import BaselineBroken
 from bench.clock import Move
 from bench.cluster import Cluster, NotDurable, cluster
+from bench.crowd import NotCopied
 from bench.http import HttpBroken
 from bench.pipe import PipeBroken
 from bench.rows import BooksBroken, RowsMissing
 from bench.run import ROWS, SIZES, Bench, Void
-from bench.sweeps import LEAST_KEPT, SweepBroken, Sweeps, sized
+from bench.sweeps import SweepBroken
+from bench.world import LEAST_KEPT
 
 
 def main() -> int:
@@ -34,6 +37,8 @@ def main() -> int:
                 return 0
             if arguments.command == "sweeps":
                 return _sweeps(ours, arguments.lots, profiled=arguments.profiled)
+            if arguments.command == "growth":
+                return _growth(ours, arguments.members)
             bench = Bench(ours, SIZES[arguments.size])
             bench.run(arguments.only or ROWS)
             if not arguments.only and arguments.size != "tiny":
@@ -43,6 +48,7 @@ def main() -> int:
         NotDurable,
         BaselineBroken,
         HttpBroken,
+        NotCopied,
         PipeBroken,
         RowsMissing,
         BooksBroken,
@@ -55,11 +61,20 @@ def main() -> int:
 
 
 def _sweeps(ours: Cluster, lots: int, *, profiled: bool) -> int:
-    sweeps = Sweeps(ours, sized(lots), profiled=profiled)
-    sweeps.run()
+    run = sweeps.Sweeps(ours, sweeps.sized(lots), profiled=profiled)
+    run.run()
     if lots >= LEAST_KEPT and not profiled:
-        report.write_sweeps(sweeps.figures, ours, lots)
-    print(report.sweeps_headline(sweeps.figures))
+        report.write_sweeps(run.figures, ours, lots)
+    print(report.sweeps_headline(run.figures))
+    return 0
+
+
+def _growth(ours: Cluster, members: int) -> int:
+    run = growth.Growth(ours, growth.sized(members))
+    run.run()
+    if members >= LEAST_KEPT:
+        report.write_growth(run.figures, ours, members)
+    print(report.growth_headline(run.figures.values))
     return 0
 
 
@@ -73,13 +88,17 @@ def _arguments() -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command")
     where = commands.add_parser("profile", help="where the time of a purchase goes")
-    where.add_argument("profile", nargs=1, choices=("pipe", "http", "quote", "balance"))
+    where.add_argument("profile", nargs=1, choices=("pipe", "http", "quote", "balance", "verify"))
     commands.add_parser("clock", help="a sandbox of 1,000 members, moved three years ahead")
-    sweeps = commands.add_parser("sweeps", help="what falls due of many members, against COPY")
-    sweeps.add_argument(
+    swept = commands.add_parser("sweeps", help="what falls due of many members, against COPY")
+    swept.add_argument(
         "--lots", type=int, default=1_000_000, help="with fewer than 100,000 it writes no files"
     )
-    sweeps.add_argument("--profile", dest="profiled", action="store_true", help="show where the time goes")
+    grown = commands.add_parser("growth", help="purchases and verification of many members, against few")
+    grown.add_argument(
+        "--members", type=int, default=1_000_000, help="with fewer than 100,000 it writes no files"
+    )
+    swept.add_argument("--profile", dest="profiled", action="store_true", help="show where the time goes")
     parser.set_defaults(profile=None)
     return parser.parse_args()
 

@@ -67,7 +67,7 @@ class Site:
     def served(self, processes: int, *, profile: Path | None = None) -> AbstractContextManager[Server]:
         """The program as `loyalty serve` runs it in production; under the sampler when `profile` says where to."""
         command = [str(Path(sys.executable).with_name("loyalty")), "serve"]
-        environ = self._environ() | {"LOYALTY_PROCESSES": str(processes)}
+        environ = self.environ() | {"LOYALTY_PROCESSES": str(processes)}
         if profile is not None:
             command, environ = (
                 [sys.executable, "-m", "bench.profile"],
@@ -83,7 +83,7 @@ class Site:
         }
         said_path = self.cluster.home / "noop.json"
         said_path.write_bytes(msgspec.json.encode(said))
-        environ = self._environ() | {"BENCH_SAID": str(said_path)}
+        environ = self.environ() | {"BENCH_SAID": str(said_path)}
         return _serving([sys.executable, "-m", "bench.noop"], environ, self._balance(card(0)), None)
 
     def plan(self, what: str, members: int, connections: int, stretch: Stretch) -> Plan:
@@ -101,7 +101,8 @@ class Site:
             body=self._quote("{card}").decode() if post else "",
         )
 
-    def _environ(self) -> dict[str, str]:
+    def environ(self) -> dict[str, str]:
+        """How the program finds the cluster."""
         return {
             "PATH": os.environ["PATH"],
             "LC_ALL": "C.UTF-8",

@@ -1,4 +1,5 @@
-"""Where the time of a purchase, quote or balance goes: a sampler on the clock of the processor, in the process itself.
+"""Where the time of a purchase, quote, balance or verified decision goes: a sampler on the clock of the processor, in
+the process itself.
 
 It looks at the running function a thousand times per second of processor time and costs next to nothing, so the
 shares are those of an undisturbed run; time inside C code counts for the Python function that called it.
@@ -8,13 +9,16 @@ import json
 import os
 import signal
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from types import FrameType
 
 from bench.cluster import Cluster
 from bench.http import Site
+from bench.rows import check_books
 from bench.run import Bench, Size
+from bench.world import PROGRAM
 
 TICK_S = 0.001
 SHOWN = 60
@@ -69,6 +73,9 @@ def show(cluster: Cluster, what: str, size: Size) -> None:
     """Run purchases, or the reads that are asked for, and print where their time went."""
     bench = Bench(cluster, size)
     bench.prepare()
+    if what == "verify":
+        _show_verify(cluster)
+        return
     if what == "pipe":
         sampler = Sampler()
         sampler.start()
@@ -97,6 +104,17 @@ def show(cluster: Cluster, what: str, size: Size) -> None:
         print(sampler.told(sample.cpu_us["python"], sample.done))
     print(f"\n{sample.rate:,.0f}/s, p50 {sample.p50_us:,.0f} µs; CPU µs per call: "
           + ", ".join(f"{who} {used:.0f}" for who, used in sample.cpu_us.items()))  # fmt: skip
+
+
+def _show_verify(cluster: Cluster) -> None:
+    sampler, began, cpu, postgres = Sampler(), time.perf_counter(), time.process_time(), cluster.cpu_us()
+    sampler.start()
+    decisions = check_books(cluster.servers.database_url, PROGRAM)
+    sampler.stop()
+    python_us = (time.process_time() - cpu) * 1e6 / decisions
+    print(sampler.told(python_us, decisions))
+    print(f"\n{decisions / (time.perf_counter() - began):,.0f} decisions/s; CPU µs per decision: "
+          f"python {python_us:.1f}, postgres {(cluster.cpu_us() - postgres) / decisions:.1f}")  # fmt: skip
 
 
 def serve() -> int:

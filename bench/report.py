@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,12 +11,13 @@ from pathlib import Path
 import msgspec
 
 from bench.cluster import Cluster
-from bench.run import Figures
+from bench.contest import Figures
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 TABLE = HERE / "RESULTS.md"
 SWEEPS = HERE / "SWEEPS.md"
+GROWTH = HERE / "GROWTH.md"
 HEADLINE = (
     "purchase_http_over_baseline",
     "purchase_http_hot_over_baseline",
@@ -70,9 +71,17 @@ SWEPT = (
     ("tiers are reviewed, everybody's falls", "review_all", "≥ 0.3"),
     ("tiers are reviewed, nobody's moves", "review_none", "≥ 4"),
 )
+GROWN = (
+    Row("road without HTTP, 128 submitters", "growth_over_small", "≥ 0.9",
+        "growth_pipe_per_s", "growth_small_pipe_per_s"),
+    Row("purchase over HTTP, 128 clients, two processes", "growth_http_over_small", "≥ 0.9",
+        "growth_http_per_s", "growth_small_http_per_s"),
+    Row("`loyalty verify`, entries", "verify_over_scan", "≥ 0.5", "verify_entries_per_s", "scan_entries_per_s"),
+)  # fmt: skip
 CONTENDERS = ("pipe", "pipe_hot", "lone_command", "purchase_http_1p", "purchase_http_2p", "http8", "baseline",
               "baseline_beside_http", "open_http", "open_sale", "open_baseline", "redeem_http", "baseline_redeem",
               "hold_http", "baseline_hold", "quote", "balance")  # fmt: skip
+GREW = ("growth_pipe", "growth_small_pipe", "growth_http", "growth_small_http")
 
 
 def headline(figures: Figures) -> str:
@@ -97,6 +106,18 @@ def sweeps_headline(found: Mapping[str, float]) -> str:
     """One plain line of figures."""
     names = (*(f"{name}_over_copy" for _, name, _ in SWEPT), "purchase_p99_while_expiring")
     return "sweeps " + " ".join(f"{name}={found[name]:.2f}" for name in names)
+
+
+def write_growth(figures: Figures, cluster: Cluster, members: int) -> None:
+    """The same of a program that has grown: results.json and GROWTH.md."""
+    _keep(figures.values)
+    GROWTH.write_text(_growth_page(figures, cluster, members))
+
+
+def growth_headline(found: Mapping[str, float]) -> str:
+    """One plain line of figures."""
+    names = (*(row.name for row in GROWN), "verify_s_per_million")
+    return "growth " + " ".join(f"{name}={found[name]:.2f}" for name in names)
 
 
 def _keep(found: Mapping[str, float]) -> None:
@@ -144,6 +165,36 @@ def _sweeps_page(found: Mapping[str, float], cluster: Cluster, lots: int) -> str
     return "\n".join(lines)
 
 
+def _growth_page(figures: Figures, cluster: Cluster, members: int) -> str:
+    known = figures.values
+    lines = [
+        "# A program that has grown",
+        "",
+        f'Made by `make bench ARGS="growth --members {members}"` on {datetime.now(UTC):%Y-%m-%d}: {_machine()}.',
+        _made_with(cluster),
+        "",
+        "What is measured and how: [docs/speed.md](../docs/speed.md#a-program-that-has-grown). Medians, in brackets",
+        "lowest and highest.",
+        "",
+        f"{known['growth_members']:,.0f} members with {known['growth_entries']:,.0f} entries: tables of "
+        f"{known['growth_tables_gb']:.1f} GB, indexes of {known['growth_indexes_gb']:.1f} GB.",
+        "",
+        "| work | ratio | goal | ours | rival |",
+        "|---|---|---|---|---|",
+        *_compared(figures, GROWN),
+        "",
+        f"A million entries are verified in {known['verify_s_per_million']:.0f} s (goal 60), of "
+        f"{known['verify_entries']:,.0f}: {known['verify_python_us']:.0f} µs of Python and "
+        f"{known['verify_postgres_us']:.0f} of PostgreSQL an entry, {known['verify_mb']:.0f} MB of memory at most.",
+        "",
+        *_contenders(figures, GREW),
+        "",
+        f"`{growth_headline(known)}`",
+        "",
+    ]
+    return "\n".join(lines)
+
+
 def _page(figures: Figures, cluster: Cluster, size: str) -> str:
     known = figures.values
     lines = [
@@ -158,10 +209,7 @@ def _page(figures: Figures, cluster: Cluster, size: str) -> str:
         "| work | ratio | goal | ours | rival |",
         "|---|---|---|---|---|",
     ]
-    for row in ROWS:
-        if row.name in known:
-            ours, rival = (_shown(figures, name) + row.unit for name in (row.ours, row.rival))
-            lines.append(f"| {row.what} | **{known[row.name]:.2f}** | {row.goal} | {ours} | {rival} |")
+    lines += _compared(figures, ROWS)
     for rules in (100, 1_000):
         if f"evaluate_{rules}_us" in known:
             four, base = (known[f"evaluate_{rules}{kind}_us"] for kind in ("", "_base_only"))
@@ -169,13 +217,7 @@ def _page(figures: Figures, cluster: Cluster, size: str) -> str:
                 f"| judge five lines by {rules:,} rules | – | ≤ {5 if rules == 100 else 20} µs "
                 f"| {four:.1f} µs when four rules are met, {base:.1f} µs when only the base rule is | – |"
             )
-    lines += ["", "| contender | per second | mean µs | p50 µs | p99 µs | CPU µs: Python | PostgreSQL | client |",
-              "|---|---|---|---|---|---|---|---|"]  # fmt: skip
-    for name in CONTENDERS:
-        if f"{name}_per_s" in known:
-            cells = [_shown(figures, f"{name}_{what}") for what in ("per_s", "mean_us", "p50_us", "p99_us")]
-            cells += [_shown(figures, f"cpu_us_{name}_{who}") for who in ("python", "postgres", "client")]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", *_contenders(figures, CONTENDERS)]
     if "baseline_wal_over_pipe" in known:
         ours, rival, ratio = (
             known[name] for name in ("pipe_wal_bytes", "baseline_wal_bytes", "baseline_wal_over_pipe")
@@ -189,6 +231,25 @@ def _page(figures: Figures, cluster: Cluster, size: str) -> str:
             f"{known['baseline_hot_over_spread']:.2f} of its rate over all.",
         ]
     return "\n".join([*lines, "", f"`{headline(figures)}`", ""])
+
+
+def _compared(figures: Figures, rows: Sequence[Row]) -> Iterator[str]:
+    """A line of the table for each row that was run."""
+    for row in rows:
+        if row.name in figures.values:
+            ours, rival = (_shown(figures, name) + row.unit for name in (row.ours, row.rival))
+            yield f"| {row.what} | **{figures.values[row.name]:.2f}** | {row.goal} | {ours} | {rival} |"
+
+
+def _contenders(figures: Figures, names: Sequence[str]) -> Iterator[str]:
+    """A table of rates, latencies and processor time of those that ran."""
+    yield "| contender | per second | mean µs | p50 µs | p99 µs | CPU µs: Python | PostgreSQL | client |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for name in names:
+        if f"{name}_per_s" in figures.values:
+            cells = [_shown(figures, f"{name}_{what}") for what in ("per_s", "mean_us", "p50_us", "p99_us")]
+            cells += [_shown(figures, f"cpu_us_{name}_{who}") for who in ("python", "postgres", "client")]
+            yield f"| {name} | " + " | ".join(cells) + " |"
 
 
 def _shown(figures: Figures, name: str) -> str:

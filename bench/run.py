@@ -4,21 +4,21 @@ Every row runs ours and its rival in turns on the same cluster; the order of row
 """
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
 from bench import evaluate
 from bench.baseline import CLIENTS, Baseline
-from bench.cluster import Cluster, checkpoint, wal_bytes, wal_position
+from bench.cluster import wal_bytes, wal_position
+from bench.contest import Contest
 from bench.http import CONNECTIONS, Http, Site
 from bench.pipe import SUBMITTERS, Pipe
 from bench.rows import check, check_books, texts_of_one
-from bench.sample import Figure, Sample, Stretch, figure, in_turns
+from bench.sample import Sample, Stretch
 from bench.spending import WORK, Spending
 from bench.world import BEFORE, MEMBERS, PROGRAM, SPENDING_PROGRAM, occurred_at
 
@@ -67,29 +67,10 @@ SALE_PER_S = 2_500  # purchases of a busy day
 
 
 @dataclass
-class Figures:
-    """What came out: one flat name per figure, and the range it had over the turns."""
-
-    values: dict[str, float] = field(default_factory=dict[str, float])
-    ranges: dict[str, Figure] = field(default_factory=dict[str, Figure])
-
-    def note(self, name: str, found: Figure) -> None:
-        self.ranges[name] = found
-        self.values[name] = found.median
-
-    def ratio(self, name: str, over: str, under: str) -> None:
-        """`over` divided by `under`, of their medians."""
-        self.values[name] = self.values[over] / self.values[under]
-
-
-@dataclass
-class Bench:
+class Bench(Contest):
     """One prepared cluster with both programs on it."""
 
-    cluster: Cluster
     size: Size
-    say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)
-    figures: Figures = field(default_factory=Figures)
     best_spread: int = 0  # number of clients at which the rival is fastest over all members; 0: not known yet
     best_hot: int = 0
 
@@ -300,25 +281,5 @@ class Bench:
         self.figures.values[f"{name}_wal_bytes"] = written / (of.recorded - before)
         self._tell(f"{name}_wal_bytes")
 
-    def _turns(self, contenders: dict[str, Callable[[], Sample]]) -> dict[str, list[Sample]]:
-        asyncio.run(checkpoint(self.cluster.servers.superuser_url))
-        found = in_turns(contenders, self.size.turns)
-        for name, samples in found.items():
-            self.figures.note(f"{name}_per_s", figure([sample.rate for sample in samples]))
-            self.figures.note(f"{name}_mean_us", figure([sample.mean_us for sample in samples]))
-            if any(sample.p99_us for sample in samples):
-                self.figures.note(f"{name}_p50_us", figure([sample.p50_us for sample in samples]))
-                self.figures.note(f"{name}_p99_us", figure([sample.p99_us for sample in samples]))
-            for who in samples[0].cpu_us:
-                self.figures.note(f"cpu_us_{name}_{who}", figure([sample.cpu_us[who] for sample in samples]))
-            self._tell(f"{name}_per_s")
-        return found
-
-    def _ratio(self, name: str, over: str, under: str) -> None:
-        self.figures.ratio(name, over, under)
-        self._tell(name)
-
-    def _tell(self, name: str) -> None:
-        value, spread = self.figures.values[name], self.figures.ranges.get(name)
-        around = f"  ({spread.low:,.0f}–{spread.high:,.0f})" if spread else ""
-        self.say(f"  {name}  {value:,.0f}{around}" if value >= 100 else f"  {name}  {value:.2f}")
+    def _turns(self, contenders: dict[str, Callable[[], Sample]]) -> None:
+        self._in_turns(contenders, self.size.turns)

@@ -27,7 +27,7 @@ from bench.pipe import OPERATOR, Pipe, Purchases, done, on_loop, recorded
 from bench.rows import RowsMissing
 from bench.sample import Sample, sampled
 from bench.sweep import Plan, Report
-from bench.world import BUYING_PROGRAM, SWEPT_COPY_PROGRAM, SWEPT_PROGRAM, card, file
+from bench.world import BUYING_PROGRAM, LEAST_KEPT, SWEPT_COPY_PROGRAM, SWEPT_PROGRAM, card, file
 from loyalty.posting.commands import Publish
 from loyalty.posting.configuration import Configuration
 from loyalty.programs.service import create_program
@@ -68,7 +68,6 @@ EXPIRING = (
     "available = 0, next_due_at = NULL",
     "expired = available, available = 0, is_open = false",
 )
-LEAST_KEPT = 100_000  # lots: a shorter run is a try
 BUYERS_MAX = 500_000  # members beside whose purchases lots expire: more than expire meanwhile
 READY_S = 60
 FIRST_S = 1.0  # a sweep goes on for so long before purchases beside it count

@@ -6,10 +6,12 @@ import pytest
 
 from bench.clock import BEGINS, Move
 from bench.cluster import cluster
+from bench.growth import BOUGHT, Growth
+from bench.growth import sized as grown
 from bench.rows import RowsMissing, check
 from bench.run import SIZES, Bench
 from bench.sweeps import Sweeps, sized
-from bench.world import PROGRAM
+from bench.world import GROWN_PROGRAM, PROGRAM
 
 EXPECTED = (
     "evaluate_100_us",
@@ -29,6 +31,7 @@ EXPECTED = (
     "cpu_us_pipe_postgres",
 )
 
+GROWN = ("growth_over_small", "growth_http_over_small", "verify_over_scan", "verify_s_per_million")
 SWEPT = tuple(f"{name}_over_copy" for name in ("activate", "expire", "review_all", "review_none"))
 
 
@@ -57,3 +60,16 @@ def test_whatever_falls_due_of_many_is_measured_and_leaves_its_rows() -> None:
         move = Move(ours, members=20, ends=BEGINS + timedelta(days=20), say=lambda _: None)
         move.run()
         assert move.figures["decisions"] > 20  # days are closed, lots mature
+
+
+def test_a_program_that_has_grown_is_measured_and_its_copied_books_are_whole() -> None:
+    with cluster() as ours:
+        growth = Growth(ours, grown(50), say=lambda _: None)
+
+        growth.run()
+
+        assert all(growth.figures.values[name] > 0 for name in GROWN)
+        assert growth.grown.members == 56  # seven times eight
+        assert growth.figures.values["verify_entries"] == growth.grown.recorded > 56 * BOUGHT
+        with pytest.raises(RowsMissing):
+            check(ours.servers.superuser_url, GROWN_PROGRAM, growth.grown.recorded + 1)
