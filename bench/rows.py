@@ -71,7 +71,7 @@ async def _counts(url: str, program_id: UUID) -> dict[str, int]:
 
 
 async def _verify(url: str, program_id: UUID) -> Report:
-    async with asyncpg.create_pool(url, min_size=1, max_size=1) as pool:
+    async with asyncpg.create_pool(url, min_size=1, max_size=2) as pool:
         return await verify(pool.acquire, program_id)
 
 

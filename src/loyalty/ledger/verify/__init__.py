@@ -3,9 +3,10 @@
 What it proves and what only a checkpoint kept outside can show is docs/ledger.md, "Verification".
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from time import monotonic_ns
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from loyalty.ledger.verify import checkpoint as checkpoint_files
@@ -24,6 +25,10 @@ from loyalty.ledger.verify.strays import strays
 __all__ = ["Checkpoint", "Connect", "Figures", "Finding", "LaneFigures", "Progress", "Report", "verify"]
 
 Check = Callable[[Connect, UUID, Findings], Awaitable[None]]
+T = TypeVar("T")
+U = TypeVar("U")
+
+_ACCOUNTS = "SELECT count(*) FROM accounts WHERE program_id = $1"
 
 _LANES = """
 SELECT h.cell, coalesce((SELECT max(number) FROM blocks b WHERE b.program_id = $1 AND b.cell = h.cell), 0)
@@ -41,60 +46,62 @@ async def verify(
 ) -> Report:
     """Read all books of one program and tell what is broken; nothing is written and nobody waits for it.
 
-    `connect` gives asyncpg connections of the application's role, one at a time. The chain is read up to the
-    blocks there are now; accounts as they are when their turn comes. `also` are checks of rooms that know more.
+    `connect` gives asyncpg connections of the application's role, two at a time where it can. The chain is read up to
+    the blocks there are now; accounts as they are when their turn comes. `also` are checks of rooms that know more.
     """
     began_ns, findings, figures, notes = monotonic_ns(), Findings(), Figures(), Notes()
     check = findings.during
+    common = (findings, figures)
     try:
         async with snapshot(connect, program_id) as connection:
             began_at = await connection.fetchval("SELECT clock_timestamp()")
+            accounts = await connection.fetchval(_ACCOUNTS, program_id)
             lanes: list[Any] = await connection.fetch(_LANES, program_id)
         await check("lanes", strays(connect, program_id, findings))
-        common = (notes, findings, figures)
-        readers = [LaneReader(connect, program_id, cell, *common) for cell, _ in lanes]
-        told = _teller(progress, "chain", sum(until for _, until in lanes))
-        ends = [
-            await check("chain", reader.read(until, told))
-            for reader, (_, until) in zip(readers, lanes, strict=True)
-        ]
-        told = _teller(progress, "accounts", notes.accounts())
-        for cell, _ in lanes:
-            await check("accounts", AccountReader(connect, program_id, cell, *common).read(told))
-        for cell, account_id, number, entry_id in notes.vanished():
-            findings.add(
-                ("account", account_id),
-                "accounts",
-                {"cell": cell, "id": account_id},
-                f"is missing: it has {number} entries, {entry_id} the first of them",
-            )
-        links = LinkReader(connect, program_id, *common)
-        told = _teller(progress, "links", len(lanes) + 4)
-        for reader in readers:
-            cell, last_id = reader.cell, reader.last_id
-            await check("limits", links.counters(cell, last_id))
-            await check("desk", DeskReader(connect, program_id, cell, notes, findings).read(last_id))
-            await check("chain", reader.rows_beyond())
-            await check("receipts", links.keyless(cell))
-            await check("holds", links.holds(cell))
-            await check("returns", links.returns(cell))
-            await check("purchases", activities(connect, program_id, cell, findings))
-            await check("days", days(connect, program_id, cell, findings))
-            await check("redemptions", redemptions(connect, program_id, cell, findings, figures))
+        readers = [LaneReader(connect, program_id, cell, notes, *common) for cell, _ in lanes]
+        links = LinkReader(connect, program_id, notes, *common)
+
+        async def chains() -> list[LaneFigures | None]:
+            """What is hashed and summed here, while the database looks for the others."""
+            told = _teller(progress, "chain", sum(until for _, until in lanes))
+            ends = [
+                await check("chain", reader.read(until, told))
+                for reader, (_, until) in zip(readers, lanes, strict=True)
+            ]
+            told = _teller(progress, "accounts", accounts)
+            for cell, _ in lanes:
+                await check("accounts", AccountReader(connect, program_id, cell, *common).read(told))
+            for reader in readers:
+                cell, last_id = reader.cell, reader.last_id
+                await check("limits", links.counters(cell, last_id))
+                await check("desk", DeskReader(connect, program_id, cell, notes, findings).read(last_id))
+                await check("chain", reader.rows_beyond())
+            ends_of = [(one.cell, one.last_id) for one in readers]
+            await check("stocks", stocks(connect, program_id, ends_of, notes, findings))
+            return ends
+
+        async def beside() -> None:
+            """What follows from rows alone, most of it within the database."""
+            told = _teller(progress, "links", len(lanes) + 3)
+            for cell, _ in lanes:
+                await check("receipts", links.keyless(cell))
+                await check("holds", links.holds(cell))
+                await check("returns", links.returns(cell))
+                await check("purchases", activities(connect, program_id, cell, findings))
+                await check("days", days(connect, program_id, cell, findings))
+                await check("redemptions", redemptions(connect, program_id, cell, findings, figures))
+                told(1)
+            await check("requests", links.idempotency_records())
             told(1)
-        await check("requests", links.idempotency_records())
-        told(1)
-        await check("receipts", links.natural_keys())
-        told(1)
-        await check("configurations", links.configurations())
-        told(1)
-        await check("stocks", reservations(connect, program_id, findings))
-        ends_of = [(one.cell, one.last_id) for one in readers]
-        await check("stocks", stocks(connect, program_id, ends_of, notes, findings))
-        told(1)
-        for more in also:
-            await check("reviews", more(connect, program_id, findings))
-        findings.check = "transfers"
+            await check("receipts", links.natural_keys())
+            told(1)
+            await check("configurations", links.configurations())
+            await check("stocks", reservations(connect, program_id, findings))
+            for more in also:
+                await check("reviews", more(connect, program_id, findings))
+            told(1)
+
+        ends, _ = await _both(chains(), beside())
         for decision_id, net in notes.one_sided():
             findings.add(
                 ("transfers", decision_id),
@@ -103,6 +110,7 @@ async def verify(
                 f"gave {abs(net)} points away that nobody received"
                 if net > 0
                 else f"made {-net} points of nothing",
+                check="transfers",
             )
         if checkpoint is not None:
             compared = checkpoint_files.compare(connect, program_id, checkpoint, findings, figures)
@@ -117,8 +125,19 @@ async def verify(
         lanes=tuple(end for end in ends if end is not None),
         figures=figures,
         broken=findings.broken,
-        findings=tuple(findings.told),
+        findings=findings.told(),
     )
+
+
+async def _both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]) -> tuple[T, U]:
+    """What both give; when one fails the other ends first, and the error is told as it is."""
+    tasks = asyncio.ensure_future(one), asyncio.ensure_future(other)
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 def _teller(progress: Progress | None, phase: str, total: int) -> Any:

@@ -16,7 +16,7 @@ from loyalty.base.ids import NIL
 from loyalty.ledger.expiry import ACTIVITIES, idle_end
 from loyalty.ledger.postings import LEGAL
 from loyalty.ledger.types import Bucket, EntryKind, Redate
-from loyalty.ledger.verify.frame import Connect, Notes, snapshot, stream
+from loyalty.ledger.verify.frame import Connect, snapshot, stream
 from loyalty.ledger.verify.report import Figures, Findings
 
 CHUNK_ACCOUNTS = 1_000
@@ -186,14 +186,12 @@ class AccountReader:
         connect: Connect,
         program_id: UUID,
         cell: int,
-        notes: Notes,
         findings: Findings,
         figures: Figures,
     ) -> None:
         self.connect = connect
         self.program_id = program_id
         self.cell = cell
-        self.notes = notes
         self.findings = findings
         self.figures = figures
         self.zone = ZoneInfo("UTC")
@@ -232,7 +230,6 @@ class AccountReader:
         await self._compare_owners(connection, accounts)
         for account in accounts.values():
             self._compare(account)
-        self.notes.found_accounts(self.cell, accounts)
         self.figures.accounts += len(accounts)
         progress(len(accounts))
         last = next(reversed(accounts.values())).row

@@ -46,12 +46,13 @@ _UNDONE = """
 WITH chunk AS MATERIALIZED (
     SELECT id, kind, CASE kind WHEN 'return' THEN
            substring(detail FROM '"returned":[{]"purchase_id":"([0-9a-f-]{36})"')::uuid ELSE activity_id END AS about,
-           substring(detail FROM '"undoes":"([0-9a-f-]{36})"')::uuid AS undoes
+           CASE WHEN kind IN ('cancel', 'return', 'cancel_redemption') THEN
+           substring(detail FROM '"undoes":"([0-9a-f-]{36})"')::uuid END AS undoes
     FROM decisions WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id LIMIT $4
 ), lanes AS MATERIALIZED (SELECT cell FROM heads WHERE program_id = $1)
 SELECT (SELECT count(*) FROM chunk), (SELECT id FROM chunk ORDER BY id DESC LIMIT 1),
        ARRAY(SELECT c.id FROM chunk c
-             WHERE c.kind IN ('cancel', 'return', 'cancel_redemption') AND c.undoes IS NOT NULL AND NOT EXISTS (
+             WHERE c.undoes IS NOT NULL AND NOT EXISTS (
                 SELECT FROM lanes l JOIN decisions u ON u.program_id = $1 AND u.cell = l.cell AND u.id = c.undoes
                 WHERE u.activity_id = c.about)),
        ARRAY(SELECT ROW(c.id, c.about) FROM chunk c

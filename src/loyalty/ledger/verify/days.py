@@ -21,8 +21,7 @@ SELECT id FROM members WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY 
 # A claimed purchase lies in the program's own lane, its claim in the member's.
 _BOUGHT = """
 WITH lanes AS MATERIALIZED (SELECT cell FROM heads WHERE program_id = $1)
-SELECT m.id, a.occurred_at, a.amount_minor,
-       CASE WHEN d.detail IS JSON THEN (d.detail::json -> 'awards')::text END, r.amount_minor, r.complete, r.taken
+SELECT m.id, a.occurred_at, a.amount_minor, d.detail, r.amount_minor, r.complete, r.taken
 FROM unnest($3::uuid[]) m(id), lanes l, LATERAL (
     SELECT * FROM activities WHERE program_id = $1 AND cell = l.cell AND member_id = m.id OFFSET 0) a, LATERAL (
     SELECT FROM activity_keys
@@ -60,7 +59,11 @@ class _Day:
         return self.spend_minor, self.visits, {code: points for code, points in self.points.items() if points}
 
 
-_awards = msgspec.json.Decoder(list[_Award]).decode
+class _Awarded(msgspec.Struct):
+    awards: tuple[_Award, ...] = ()
+
+
+_awarded = msgspec.json.Decoder(_Awarded).decode
 _taken = msgspec.json.Decoder(list[list[int]]).decode
 _points = msgspec.json.Decoder(dict[str, int]).decode
 _NOTHING = (0, 0, dict[str, int]())
@@ -90,17 +93,19 @@ async def days(connect: Connect, program_id: UUID, cell: int, findings: Findings
 
 def _summed(bought: Sequence[Any], zone: ZoneInfo) -> dict[tuple[UUID, Any], _Day]:
     found: dict[tuple[UUID, Any], _Day] = {}
-    for member_id, occurred_at, amount_minor, awards, back_minor, complete, taken in bought:
+    for member_id, occurred_at, amount_minor, detail, back_minor, complete, taken in bought:
         key = (member_id, local_date(occurred_at, zone))
         day = found.get(key)
         if day is None:
             day = found[key] = _Day()
         day.spend_minor += amount_minor - (back_minor or 0)
         day.visits += not complete
-        if awards is None:
-            continue
+        try:
+            awards = _awarded(detail).awards
+        except msgspec.MsgspecError:
+            continue  # named with the chain
         parts = _taken(taken) if taken else []
-        for index, award in enumerate(_awards(awards)):
+        for index, award in enumerate(awards):
             left = award.points - sum(part[index] for part in parts if index < len(part))
             day.points[award.points_currency] = day.points.get(award.points_currency, 0) + left
     return found

@@ -3,6 +3,7 @@
 Each row must say what the newest decision about it says; the chain answers for the decisions.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -10,11 +11,12 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from loyalty.ledger.verify.frame import BY_HAND, COMES, STOOD, Connect, Notes, snapshot, stream
+from loyalty.ledger.verify.frame import BY_HAND, COMES, STOOD, Changes, Connect, Notes, snapshot, stream
 from loyalty.ledger.verify.report import Findings
 
 _NEWER = f"""
-SELECT d.id, d.kind, d.member_id, d.occurred_at, b.recorded_at, d.answer_status, d.detail
+SELECT d.id, d.kind, d.member_id, CASE d.kind WHEN 'import_member' THEN d.occurred_at END, b.recorded_at,
+       d.answer_status, d.detail
 FROM decisions d JOIN blocks b ON b.program_id = $1 AND b.cell = $2 AND b.number = d.block_number
 WHERE d.program_id = $1 AND d.cell = $2 AND d.id > $3 AND (d.kind IN {BY_HAND} OR {COMES} OR {STOOD}) ORDER BY d.id
 """
@@ -36,7 +38,39 @@ _MOVES = """
 SELECT member_id, tier_set, decision_id, position, at, before, after, why, metric
 FROM tier_moves WHERE program_id = $1 AND cell = $2
 """
+_UNLIKE = "does not say what the last decision about it says"
+
 _CHANGES = "SELECT member_id, changed_at FROM member_changes WHERE program_id = $1 AND cell = $2"
+
+
+class _Move(msgspec.Struct, frozen=True):
+    at: datetime
+    before: str | None
+    after: str | None
+    why: str
+    metric: int
+
+
+class _Stood(msgspec.Struct, frozen=True):
+    """Where a member stands on a ladder, as a decision notes it; what its days say is not in it."""
+
+    tier_set: str
+    judged_by: int
+    earned: str | None = None
+    since: datetime | None = None
+    lifetime: str | None = None
+    manual: dict[str, Any] | None = None
+    falls_at: datetime | None = None
+    moves: tuple[_Move, ...] = ()
+
+
+class Detail(Changes, frozen=True):
+    """What a decision's detail says of anything that stands beside the ledger."""
+
+    content_sha256: str | None = None
+    note: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    enrolled: bool = False
+    stood: tuple[_Stood, ...] = ()
 
 
 class Heard(NamedTuple):
@@ -45,18 +79,21 @@ class Heard(NamedTuple):
     id: UUID
     kind: str
     member_id: UUID | None
-    occurred_at: datetime
+    occurred_at: datetime | None  # of the import of a member
     recorded_at: datetime
     answer_status: int
-    detail: str
+    detail: Detail
+
+
+read_detail = msgspec.json.Decoder(Detail).decode  # raises MsgspecError when the detail cannot be read
 
 
 def hear(notes: Notes, cell: int, said: Heard) -> None:
-    """Note what a decision says of a row beside the ledger, if it is about one. Raises: MsgspecError."""
-    detail = msgspec.json.decode(said.detail, type=_Detail)
+    """Note what a decision says of a row beside the ledger, if it is about one."""
+    detail = said.detail
     note: Any = detail.note
     if detail.enrolled or (said.kind == "enrol" and said.answer_status == 201):  # 200: it was there
-        since = said.occurred_at if said.kind == "import_member" else said.recorded_at
+        since = said.recorded_at if said.occurred_at is None else said.occurred_at
         notes.said(cell, "enrolled", str(said.member_id), since.isoformat())
     for stood in detail.stood:
         key = f"{said.member_id} {stood.tier_set}"
@@ -81,39 +118,9 @@ def hear(notes: Notes, cell: int, said: Heard) -> None:
                 )
 
 
-class _Move(msgspec.Struct, frozen=True):
-    at: datetime
-    before: str | None
-    after: str | None
-    why: str
-    metric: int
-
-
-class _Stood(msgspec.Struct, frozen=True):
-    """Where a member stands on a ladder, as a decision notes it; what its days say is not in it."""
-
-    tier_set: str
-    judged_by: int
-    earned: str | None = None
-    since: datetime | None = None
-    lifetime: str | None = None
-    manual: dict[str, Any] | None = None
-    falls_at: datetime | None = None
-    moves: tuple[_Move, ...] = ()
-
-
-class _Detail(msgspec.Struct):
-    note: dict[str, Any] = {}
-    enrolled: bool = False
-    stood: tuple[_Stood, ...] = ()
-
-
 def _text(value: Any) -> str:
     """One text for equal facts, whether read from JSON or from a row."""
     return msgspec.json.encode(value, order="sorted").decode()
-
-
-_ENROLLED = _text({"status": "active"})  # by a first purchase, for one: no decision tells the status
 
 
 class DeskReader:
@@ -133,51 +140,64 @@ class DeskReader:
         async with snapshot(self.connect, self.program_id) as connection:
             lane = (self.program_id, self.cell)
             async for page in stream(connection, _NEWER, *lane, last_id):
-                for row in page:
+                for *row, text in page:
                     try:
-                        hear(self.notes, self.cell, Heard(*row))
+                        detail = read_detail(text)
                     except msgspec.MsgspecError:
                         continue  # named with its decision
+                    hear(self.notes, self.cell, Heard(*row, detail))
             async for page in stream(connection, _PROPOSALS, *lane):
-                for row in page:
-                    self._compare("proposals", str(row["id"]), dict(row))
+                self._compare("proposals", [(str(row["id"]), dict(row)) for row in page])
             async for page in stream(connection, _FREEZES, *lane):
-                for row in page:
-                    says = dict(row)
-                    key = f"{says.pop('member_id')} {says['points_currency']}"
-                    self._compare("freezes", key, says)
+                rows = [dict(row) for row in page]
+                self._compare(
+                    "freezes", [(f"{row.pop('member_id')} {row['points_currency']}", row) for row in rows]
+                )
             async for page in stream(connection, _MEMBERS, *lane):
-                for row in page:
-                    id, status, enrolled_at, merged_into = row
-                    self._compare("members", str(id), {"status": status}, unsaid=_ENROLLED)
-                    if self.notes.take_said(self.cell, "enrolled", str(id)) != enrolled_at.isoformat():
-                        self._broken("members", str(id), "was not enrolled then by any decision")
-                    if merged_into is not None:
-                        self._broken("members", str(id), "is merged into another, which no decision did")
+                self._compare_members(page)
             async for page in stream(connection, _STANDINGS, *lane):
+                standings: list[tuple[str, object]] = []
                 for member_id, tier_set, judged_by, *held in page:
                     earned, since, lifetime, manual, falls_at = held
                     given = None if manual is None else msgspec.json.decode(manual)
-                    says = _Stood(tier_set, judged_by, earned, since, lifetime, given, falls_at)
-                    self._compare("standings", f"{member_id} {tier_set}", says)
+                    stood = _Stood(tier_set, judged_by, earned, since, lifetime, given, falls_at)
+                    standings.append((f"{member_id} {tier_set}", stood))
+                self._compare("standings", standings)
             async for page in stream(connection, _MOVES, *lane):
-                for member_id, tier_set, decision_id, position, *move in page:
-                    key = f"{member_id} {tier_set} {decision_id} {position}"
-                    self._compare("tier_moves", key, _Move(*move))
+                moves = [
+                    (f"{member_id} {tier_set} {decision_id} {position}", _Move(*move))
+                    for member_id, tier_set, decision_id, position, *move in page
+                ]
+                self._compare("tier_moves", moves)
             async for page in stream(connection, _CHANGES, *lane):
-                for row in page:
-                    self._compare("member_changes", str(row[0]), {"changed_at": row[1]})
+                self._compare("member_changes", [(str(id), {"changed_at": at}) for id, at in page])
         for about, key in self.notes.left_said(self.cell):
             table = "members" if about == "enrolled" else about
             self._broken(table, key, "is missing: a decision speaks of it")
 
-    def _compare(self, table: str, key: str, says: object, unsaid: str | None = None) -> None:
-        """`unsaid` is what holds while no decision speaks of the row."""
-        said = self.notes.take_said(self.cell, table, key) or unsaid
-        if said is None:
-            self._broken(table, key, "no decision speaks of it")
-        elif said != _text(says):
-            self._broken(table, key, "does not say what the last decision about it says")
+    def _compare_members(self, page: list[Any]) -> None:
+        ids = [str(id) for id, *_ in page]
+        statuses = self.notes.take_said(self.cell, "members", ids)
+        enrolled = self.notes.take_said(self.cell, "enrolled", ids)
+        for id, (_, status, enrolled_at, merged_into) in zip(ids, page, strict=True):
+            said = statuses.pop(id, None)
+            # No decision tells the status of whom a first purchase enrolled, for one.
+            if status != "active" if said is None else said != _text({"status": status}):
+                self._broken("members", id, _UNLIKE)
+            if enrolled.pop(id, None) != enrolled_at.isoformat():
+                self._broken("members", id, "was not enrolled then by any decision")
+            if merged_into is not None:
+                self._broken("members", id, "is merged into another, which no decision did")
+
+    def _compare(self, table: str, rows: Sequence[tuple[str, object]]) -> None:
+        """`rows`: their keys and what they say."""
+        known = self.notes.take_said(self.cell, table, [key for key, _ in rows])
+        for key, says in rows:
+            said = known.pop(key, None)
+            if said is None:
+                self._broken(table, key, "no decision speaks of it")
+            elif said != _text(says):
+                self._broken(table, key, _UNLIKE)
 
     def _broken(self, table: str, key: str, what: str) -> None:
         self.findings.add((table, key), table, {"cell": self.cell, "key": key}, what)

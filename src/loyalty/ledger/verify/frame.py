@@ -6,7 +6,7 @@ One snapshot lasts as long as one range of blocks or one chunk of accounts, so t
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 from uuid import UUID
@@ -22,6 +22,7 @@ PAGE = 500  # rows handled before others get a turn
 _BEGIN = """
 SELECT set_config('loyalty.program', $1, true), set_config('statement_timeout', '120s', true),
        set_config('idle_in_transaction_session_timeout', '120s', true), set_config('jit', 'off', true),
+       set_config('max_parallel_workers_per_gather', '0', true),
        set_config('enable_seqscan', 'on', true), set_config('enable_hashjoin', 'on', true),
        set_config('enable_mergejoin', 'on', true), set_config('plan_cache_mode', 'auto', true)
 """
@@ -50,6 +51,7 @@ async def stream(
 
 Counted = dict[tuple[UUID, str, str], int]  # owner, rule, period: points
 Stocked = dict[str, int]  # reward: how many
+Key = tuple[UUID, str, str]  # of a counter: owner, period, rule
 
 
 # Decisions about what is done by hand: a row beside the ledger must say what the newest of them says.
@@ -110,9 +112,8 @@ class Notes:
         self._notes.executescript(
             """
             PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32000;
-            CREATE TABLE accounts (cell INT, id BLOB, entries INT, first BLOB, PRIMARY KEY (cell, id)) WITHOUT ROWID;
-            CREATE TABLE counters (cell INT, owner BLOB, rule TEXT, period TEXT, points INT, found INT DEFAULT 0,
-                                   PRIMARY KEY (cell, owner, rule, period)) WITHOUT ROWID;
+            CREATE TABLE counters (cell INT, owner BLOB, period TEXT, rule TEXT, points INT,
+                                   PRIMARY KEY (cell, owner, period, rule)) WITHOUT ROWID;
             CREATE TABLE said (cell INT, about TEXT, key TEXT, says TEXT, PRIMARY KEY (cell, about, key)) WITHOUT ROWID;
             CREATE TABLE transfers (decision BLOB PRIMARY KEY, net INT) WITHOUT ROWID;
             BEGIN;
@@ -123,53 +124,24 @@ class Notes:
     def close(self) -> None:
         self._notes.close()
 
-    def saw_entries(self, cell: int, seen: dict[UUID, tuple[int, UUID]]) -> None:
-        """Entries of the chain per account: how many more, and one of them."""
-        self._notes.executemany(
-            "INSERT INTO accounts VALUES (?, ?, ?, ?) "
-            "ON CONFLICT (cell, id) DO UPDATE SET entries = entries + excluded.entries",
-            ((cell, account.bytes, number, entry.bytes) for account, (number, entry) in seen.items()),
-        )
-
-    def found_accounts(self, cell: int, ids: Iterable[UUID]) -> None:
-        """These accounts have their row."""
-        self._notes.executemany(
-            "DELETE FROM accounts WHERE cell = ? AND id = ?", ((cell, id.bytes) for id in ids)
-        )
-
-    def accounts(self) -> int:
-        return self._notes.execute("SELECT count(*) FROM accounts").fetchone()[0]
-
-    def vanished(self) -> Iterable[tuple[int, UUID, int, UUID]]:
-        """Accounts with entries but without a row: cell, id, number of entries, first entry."""
-        for cell, id, number, entry in self._notes.execute("SELECT * FROM accounts"):
-            yield cell, UUID(bytes=id), number, UUID(bytes=entry)
-
     def counted(self, cell: int, sums: Counted) -> None:
-        """Points that decisions counted against caps: owner, rule, period."""
+        """Points that decisions counted against caps. Many at once are noted much quicker than a few."""
         self._notes.executemany(
-            "INSERT INTO counters (cell, owner, rule, period, points) VALUES (?, ?, ?, ?, ?) "
-            "ON CONFLICT (cell, owner, rule, period) DO UPDATE SET points = points + excluded.points",
-            ((cell, owner.bytes, rule, period, points) for (owner, rule, period), points in sums.items()),
+            "INSERT INTO counters VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (cell, owner, period, rule) DO UPDATE SET points = points + excluded.points",
+            sorted(
+                (cell, owner.bytes, period, rule, sums[owner, rule, period]) for owner, rule, period in sums
+            ),
         )
 
-    def check_counter(self, cell: int, owner: UUID, rule: str, period: str) -> int:
-        """What decisions counted; the counter is known from here on."""
-        key = (cell, owner.bytes, rule, period)
-        where = "WHERE cell = ? AND owner = ? AND rule = ? AND period = ?"
-        row = self._notes.execute(f"SELECT points FROM counters {where}", key).fetchone()
-        if row is None:
-            return 0
-        self._notes.execute(f"UPDATE counters SET found = 1 {where}", key)
-        return row[0]
-
-    def counters_not_found(self, cell: int) -> list[tuple[UUID, str, str, int]]:
-        """What decisions counted where no counter was met: owner, rule, period, points."""
-        rows = self._notes.execute(
-            "SELECT owner, rule, period, points FROM counters WHERE cell = ? AND NOT found AND points <> 0",
-            (cell,),
-        )
-        return [(UUID(bytes=owner), rule, period, points) for owner, rule, period, points in rows]
+    def counters(self, cell: int, after: Key, until: Key | None) -> dict[tuple[bytes, str, str], int]:
+        """What was noted of the counters behind `after`, up to `until` if there is one: owner, period, rule."""
+        query = "SELECT owner, period, rule, points FROM counters WHERE cell = ? AND (owner, period, rule) > (?, ?, ?)"
+        bounds: list[object] = [cell, after[0].bytes, *after[1:]]
+        if until is not None:
+            query += " AND (owner, period, rule) <= (?, ?, ?)"
+            bounds += [until[0].bytes, *until[1:]]
+        return {(owner, *rest): points for owner, *rest, points in self._notes.execute(query, bounds)}
 
     def stocked(self, sums: Stocked) -> None:
         """How many of each reward decisions brought and took; a catalogue is small."""
@@ -186,12 +158,15 @@ class Notes:
             (cell, about, key, says),
         )
 
-    def take_said(self, cell: int, about: str, key: str) -> str | None:
-        """The same, once: what is left over at the end has no row."""
-        row = self._notes.execute(
-            "DELETE FROM said WHERE cell = ? AND about = ? AND key = ? RETURNING says", (cell, about, key)
-        ).fetchone()
-        return None if row is None else row[0]
+    def take_said(self, cell: int, about: str, keys: Collection[str]) -> dict[str, str]:
+        """The same of some rows, once: what is left over at the end has no row."""
+        places = ", ".join("?" * len(keys))
+        return dict(
+            self._notes.execute(
+                f"DELETE FROM said WHERE cell = ? AND about = ? AND key IN ({places}) RETURNING key, says",
+                (cell, about, *keys),
+            ).fetchall()
+        )
 
     def left_said(self, cell: int) -> list[tuple[str, str]]:
         """Tables and keys of rows that decisions speak of and nobody met."""

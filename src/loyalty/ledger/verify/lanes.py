@@ -15,60 +15,78 @@ import asyncpg
 import msgspec
 
 from loyalty.base.ids import NIL
-from loyalty.ledger.chain import (
-    FORMAT,
-    GENESIS,
-    micros,
-    pack_block,
-    pack_decision,
-    pack_entry,
-    pack_lot,
-    pack_posting,
-    pack_redate,
-)
-from loyalty.ledger.types import Redate
-from loyalty.ledger.verify.desk import Heard, hear
+from loyalty.ledger.chain import FORMAT, GENESIS, micros, pack_block
+from loyalty.ledger.verify.desk import Heard, hear, read_detail
 from loyalty.ledger.verify.frame import (
-    TELLING,
+    BY_HAND,
     Connect,
     Counted,
     Notes,
     Stocked,
     count_in,
-    read_changes,
     snapshot,
     stock_in,
 )
+from loyalty.ledger.verify.packed import DECISIONS
 from loyalty.ledger.verify.report import Figures, Findings, LaneFigures
 
 RANGE_DECISIONS = 1_000  # what a range should hold; the number of blocks follows from what the last one held
-_TURN = 64  # decisions hashed before others get a turn
+SUMS_KEPT = 50_000  # counters that are summed up before they are noted
+_TURN = 64  # decisions handled before others get a turn
 
 _BLOCKS = """
 SELECT number, id, format, recorded_at, config_number, closes_on, first_position, last_position, previous_hash,
        hash, last_id
 FROM blocks WHERE program_id = $1 AND cell = $2 AND number > $3 AND number <= $4 ORDER BY number LIMIT $5
 """
-_DECISIONS = f"""
-SELECT id, block_number, kind, member_id, activity_id, actor_kind, actor_id, occurred_at, evaluator,
-       sha256(convert_to(detail, 'UTF8')), answer_status, sha256(convert_to(answer, 'UTF8')),
-       {TELLING},
-       CASE WHEN starts_with(detail, '{{"content_sha256":"') THEN substr(detail, 20, 64) END
-FROM decisions WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4 ORDER BY id
+_ROWS = """
+SELECT (SELECT count(*) FROM entries WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4),
+       (SELECT count(*) FROM lots WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4),
+       (SELECT count(*) FROM postings WHERE program_id = $1 AND cell = $2 AND entry_id > $3 AND entry_id <= $4)
 """
-_ENTRIES = """
-SELECT id, account_id, seq, decision_id, kind, occurred_at, recorded_at, cause, corrects_entry_id, redates::text,
-       pending, available, held, debt
-FROM entries WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4 ORDER BY id
+# Asked when there are more rows than belong to decisions.
+_ORPHANS = {
+    "entries": """
+SELECT id, decision_id FROM entries c WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4 AND NOT EXISTS (
+    SELECT FROM decisions d WHERE d.program_id = $1 AND d.cell = $2 AND d.id > $3 AND d.id <= $4
+       AND d.id = c.decision_id)
+ORDER BY id
+""",
+    "lots": """
+SELECT id, issuing_entry_id FROM lots c WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4 AND NOT EXISTS (
+    SELECT FROM entries e WHERE e.program_id = $1 AND e.cell = $2 AND e.id > $3 AND e.id <= $4
+       AND e.id = c.issuing_entry_id)
+ORDER BY id
+""",
+    "postings": """
+SELECT entry_id, entry_id FROM postings c WHERE program_id = $1 AND cell = $2 AND entry_id > $3 AND entry_id <= $4
+   AND NOT EXISTS (
+    SELECT FROM entries e WHERE e.program_id = $1 AND e.cell = $2 AND e.id = c.entry_id)
+ORDER BY entry_id
+""",
+}
+# Asked when postings of a decision do not stand at places of their own, or its entries were not recorded with it.
+_MISPLACED = """
+SELECT * FROM (
+    SELECT p.entry_id, p.position, row_number() OVER (PARTITION BY p.entry_id ORDER BY p.position) - 1 AS place
+    FROM entries e JOIN postings p ON p.program_id = $1 AND p.cell = $2 AND p.entry_id = e.id
+    WHERE e.program_id = $1 AND e.cell = $2 AND e.id > $3 AND e.id <= $4 AND e.decision_id = $5) found
+WHERE position <> place ORDER BY entry_id, position
 """
-_POSTINGS = """
-SELECT entry_id, position, lot_id, points, source, target
-FROM postings WHERE program_id = $1 AND cell = $2 AND entry_id > $3 AND entry_id <= $4 ORDER BY entry_id, position
+_RECORDED = """
+SELECT id FROM entries
+WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4 AND decision_id = $5 AND recorded_at <> $6 ORDER BY id
 """
-_LOTS = """
-SELECT id, account_id, parent_lot_id, issuing_entry_id, decision_id, points, vintage_at, policy_number,
-       issued_activates_at, issued_expires_at, slides
-FROM lots WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4 ORDER BY id
+# Each by its key (OFFSET 0), whatever the planner believes of tables without statistics.
+_ACCOUNTLESS = """
+SELECT u.id FROM (
+    SELECT DISTINCT account_id AS id FROM entries WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4) u
+LEFT JOIN LATERAL (
+    SELECT true AS there FROM accounts WHERE program_id = $1 AND cell = $2 AND id = u.id OFFSET 0) a ON true
+WHERE a.there IS NULL
+"""
+_ENTRIES_OF = """
+SELECT count(*), (array_agg(id ORDER BY seq))[1] FROM entries WHERE program_id = $1 AND cell = $2 AND account_id = $3
 """
 _CONTENTS = """
 SELECT id, encode(sha256(convert_to(content::text, 'UTF8')), 'hex')
@@ -98,20 +116,16 @@ _BEYOND = {
 }
 
 
-_Packed = tuple[UUID, datetime, bytes]  # an entry: id, recorded instant, bytes
-
-_redates = msgspec.json.Decoder(tuple[Redate, ...]).decode
-
-
 class _Range(NamedTuple):
-    """The rows of some blocks, each table in the order of its ids."""
+    """The rows of some blocks, in the order of their ids."""
 
     blocks: list[Any]
     last_id: UUID
     decisions: list[Any]
-    entries: list[Any]
-    postings: list[Any]
-    lots: list[Any]
+    rows: tuple[int, int, int]  # entries, lots and postings that there are
+    accountless: list[
+        tuple[UUID, int, UUID]
+    ]  # accounts that are not there: number of their entries, the first of them
     contents: dict[UUID, str | None]  # of activities: the digest of what they were told, while it is kept
     events: tuple[int, int | None, bool]
 
@@ -141,7 +155,8 @@ class LaneReader:
         self.recorded_at: datetime | None = None
         self.config_number = 0
         self.position = 0
-        self._given: dict[UUID, int] = {}  # by entry of the range: points put into `transferred`
+        self._missing: set[UUID] = set()  # accounts that were named
+        self._sums: Counted = {}  # not noted yet
 
     async def read(self, until: int, progress: Callable[[int], None]) -> LaneFigures | None:
         """Verify all blocks up to number `until`; None when the lane has none."""
@@ -162,6 +177,7 @@ class LaneReader:
                 raise
             progress(self.number - before)
             rows = await upcoming
+        self._note_sums()
         if self.number < until:
             self._broken("blocks", {"number": until}, f"is gone: the lane ends at block {self.number}")
         if self.recorded_at is None:
@@ -197,13 +213,20 @@ class LaneReader:
             if not blocks:
                 return None
             ids = (last_id, max(block["last_id"] for block in blocks))
+            # A range is many rows of each table, also where the planner expects one.
+            await connection.execute("SET LOCAL enable_nestloop = off")
+            decisions = await connection.fetch(DECISIONS, *who, *ids)
+            await connection.execute("SET LOCAL enable_nestloop = on")
+            rows: Any = await connection.fetchrow(_ROWS, *who, *ids)
             return _Range(
                 blocks=blocks,
                 last_id=ids[1],
-                decisions=await connection.fetch(_DECISIONS, *who, *ids),
-                entries=await connection.fetch(_ENTRIES, *who, *ids),
-                postings=await connection.fetch(_POSTINGS, *who, *ids),
-                lots=await connection.fetch(_LOTS, *who, *ids),
+                decisions=decisions,
+                rows=tuple(rows),
+                accountless=[
+                    (id, *(await connection.fetchrow(_ENTRIES_OF, *who, id) or ()))
+                    for (id,) in await connection.fetch(_ACCOUNTLESS, *who, *ids)
+                ],
                 contents=dict(map(tuple, await connection.fetch(_CONTENTS, *who, *ids))),
                 events=await self._events(connection, ids, position + 1, blocks[-1]["last_position"]),
             )
@@ -225,16 +248,44 @@ class LaneReader:
 
     async def _check(self, rows: _Range) -> None:
         """Recompute one range and compare."""
-        figures = self.figures
+        figures, after = self.figures, self.last_id
+        entries, lots, postings = rows.rows
         figures.blocks += len(rows.blocks)
         figures.decisions += len(rows.decisions)
-        figures.entries += len(rows.entries)
-        figures.postings += len(rows.postings)
-        figures.lots += len(rows.lots)
+        figures.entries += entries
+        figures.postings += postings
+        figures.lots += lots
         figures.events += rows.events[0]
         self._check_events(rows)
-        packed = self._entries(rows.entries, self._postings(rows.postings), self._lots(rows.lots))
-        await self._blocks(rows.blocks, rows.decisions, packed, rows.contents)
+        self._check_accounts(rows)
+        doubtful: list[tuple[UUID, datetime]] = []
+        if await self._blocks(rows.blocks, rows.decisions, rows.contents, doubtful) != rows.rows:
+            await self._name_orphans(after, rows.last_id)
+        for decision_id, recorded_at in doubtful:
+            await self._name_entries(after, rows.last_id, decision_id, recorded_at)
+
+    async def _name_orphans(self, *ids: UUID) -> None:
+        words = {
+            "entries": "belongs to decision {}, which is not there",
+            "lots": "was issued by an entry that is not there",
+            "postings": "belongs to an entry that is not there",
+        }
+        async with snapshot(self.connect, self.program_id) as connection:
+            for table, query in _ORPHANS.items():
+                key = "entry_id" if table == "postings" else "id"
+                for id, of in await connection.fetch(query, self.program_id, self.cell, *ids):
+                    self._broken(table, {key: id}, words[table].format(of))
+
+    async def _name_entries(self, after: UUID, until: UUID, decision_id: UUID, recorded_at: datetime) -> None:
+        which = (self.program_id, self.cell, after, until, decision_id)
+        async with snapshot(self.connect, self.program_id) as connection:
+            misplaced = await connection.fetch(_MISPLACED, *which)
+            strange = await connection.fetch(_RECORDED, *which, recorded_at)
+        for entry_id, position, place in misplaced:
+            key: dict[str, object] = {"entry_id": entry_id, "position": position}
+            self._broken("postings", key, f"stands at place {position}, but {place} come before it")
+        for (entry_id,) in strange:
+            self._broken("entries", {"id": entry_id}, "was not recorded at the instant of its block")
 
     def _check_events(self, rows: _Range) -> None:
         _, wrong, in_place = rows.events
@@ -252,154 +303,47 @@ class LaneReader:
                 )
             self.position = last
 
-    def _postings(self, rows: list[Any]) -> dict[UUID, list[bytes]]:
-        packed: dict[UUID, list[bytes]] = {}
-        self._given = {}
-        for entry_id, position, lot_id, points, source, target in rows:
-            mine = packed.get(entry_id)
-            if mine is None:
-                mine = packed[entry_id] = []
-            if position != len(mine):
-                self._broken(
-                    "postings",
-                    {"entry_id": entry_id, "position": position},
-                    f"stands at place {position}, but {len(mine)} come before it",
+    def _check_accounts(self, rows: _Range) -> None:
+        for id, number, entry_id in rows.accountless:
+            if id not in self._missing:
+                self._missing.add(id)
+                self.findings.add(
+                    ("account", id),
+                    "accounts",
+                    {"cell": self.cell, "id": id},
+                    f"is missing: it has {number} entries, {entry_id} the first of them",
+                    check="accounts",
                 )
-            mine.append(pack_posting(lot_id, points, source, target))
-            if target == "transferred":
-                self._given[entry_id] = self._given.get(entry_id, 0) + points
-            elif source == "transferred":
-                self._given[entry_id] = self._given.get(entry_id, 0) - points
-        return packed
-
-    def _lots(self, rows: list[Any]) -> dict[UUID, list[bytes]]:
-        packed: dict[UUID, list[bytes]] = {}
-        for (
-            id,
-            account_id,
-            parent_id,
-            entry_id,
-            decision_id,
-            points,
-            vintage_at,
-            policy,
-            activates,
-            expires,
-            slides,
-        ) in rows:
-            lot = pack_lot(
-                id,
-                account_id,
-                parent_id,
-                decision_id,
-                points,
-                micros(vintage_at),
-                policy,
-                micros(activates),
-                micros(expires),
-                slides,
-            )
-            mine = packed.get(entry_id)
-            if mine is None:
-                packed[entry_id] = [lot]
-            else:
-                mine.append(lot)
-        return packed
-
-    def _entries(
-        self, rows: list[Any], postings: dict[UUID, list[bytes]], lots: dict[UUID, list[bytes]]
-    ) -> dict[UUID, list[_Packed]]:
-        """Per decision its entries: id, recorded instant, bytes."""
-        packed: dict[UUID, list[_Packed]] = {}
-        seen: dict[UUID, tuple[int, UUID]] = {}
-        given: dict[UUID, int] = {}
-        for row in rows:
-            (
-                id,
-                account_id,
-                seq,
-                decision_id,
-                kind,
-                occurred_at,
-                recorded_at,
-                cause,
-                corrects,
-                redates,
-                pending,
-                available,
-                held,
-                debt,
-            ) = row
-            mine_postings = postings.pop(id, ())
-            mine_lots = lots.pop(id, ())
-            changed = _redates(redates) if redates else ()
-            parts = [
-                pack_entry(
-                    id,
-                    account_id,
-                    seq,
-                    kind,
-                    micros(occurred_at),
-                    corrects,
-                    pending,
-                    available,
-                    held,
-                    debt,
-                    len(changed),
-                    len(mine_lots),
-                    len(mine_postings),
-                    cause,
-                )
-            ]
-            for one in changed:
-                parts.append(
-                    pack_redate(
-                        one.lot_id,
-                        micros(one.old_activates_at),
-                        micros(one.old_expires_at),
-                        micros(one.new_activates_at),
-                        micros(one.new_expires_at),
-                    )
-                )
-            parts += mine_lots
-            parts += mine_postings
-            entry = (id, recorded_at, b"".join(parts))
-            mine = packed.get(decision_id)
-            if mine is None:
-                packed[decision_id] = [entry]
-            else:
-                mine.append(entry)
-            if id in self._given:
-                given[decision_id] = given.get(decision_id, 0) + self._given[id]
-            known = seen.get(account_id)
-            seen[account_id] = (1, id) if known is None else (known[0] + 1, known[1])
-        for entry_id in postings:
-            self._broken("postings", {"entry_id": entry_id}, "belongs to an entry that is not there")
-        for entry_id in lots:
-            self._broken("lots", {"issuing_entry_id": entry_id}, "was issued by an entry that is not there")
-        self.notes.saw_entries(self.cell, seen)
-        self.notes.transferred(given)
-        return packed
 
     async def _blocks(
         self,
         blocks: list[Any],
         decisions: list[Any],
-        entries: dict[UUID, list[_Packed]],
         contents: dict[UUID, str | None],
-    ) -> None:
-        sums: Counted = {}
+        doubtful: list[tuple[UUID, datetime]],
+    ) -> tuple[int, int, int]:
+        """Compare the blocks' hashes; how many entries, lots and postings belong to their decisions."""
         stocks: Stocked = {}
-        place = 0
+        given: dict[UUID, int] = {}
+        entries = lots = postings = place = 0
         for block in blocks:
             number, id, format, recorded_at, config, closes_on, _, _, previous, hash, last_id = block
             self._links(number, id, format, recorded_at, config, previous, last_id)
+            instant = micros(recorded_at)
+            recorded = instant.to_bytes(8, "big", signed=True)
             parts: list[bytes] = [b""]
             first = place
             while place < len(decisions) and decisions[place][0] <= last_id:
-                parts += self._decision(
-                    decisions[place], number, recorded_at, entries, contents, sums, stocks
-                )
+                row = decisions[place]
+                self._decision(row, number, recorded_at, contents, stocks)
+                parts.append(row[7])
+                if row[9] is not None:
+                    decision_id, (mine, issued, moved, placed, at, transferred) = row[0], row[9:]
+                    entries, lots, postings = entries + mine, lots + issued, postings + moved
+                    if at != recorded or not placed:
+                        doubtful.append((decision_id, recorded_at))
+                    if transferred:
+                        given[decision_id] = transferred
                 place += 1
                 if place % _TURN == 0:
                     await asyncio.sleep(0)
@@ -408,7 +352,7 @@ class LaneReader:
                 self.program_id,
                 self.cell,
                 number,
-                micros(recorded_at),
+                instant,
                 config,
                 None if closes_on is None else closes_on.isoformat(),
                 previous,
@@ -423,12 +367,15 @@ class LaneReader:
                 )
             self.number, self.hash, self.last_id = number, hash, last_id
             self.recorded_at, self.config_number = recorded_at, config
-        for decision_id, orphans in entries.items():
-            self._broken(
-                "entries", {"id": orphans[0][0]}, f"belongs to decision {decision_id}, which is not there"
-            )
-        self.notes.counted(self.cell, sums)
+        if len(self._sums) > SUMS_KEPT:
+            self._note_sums()
         self.notes.stocked(stocks)
+        self.notes.transferred(given)
+        return entries, lots, postings
+
+    def _note_sums(self) -> None:
+        self.notes.counted(self.cell, self._sums)
+        self._sums = {}
 
     def _links(
         self,
@@ -459,64 +406,29 @@ class LaneReader:
         row: Any,
         number: int,
         recorded_at: datetime,
-        entries: dict[UUID, list[_Packed]],
         contents: dict[UUID, str | None],
-        sums: Counted,
         stocks: Stocked,
-    ) -> list[bytes]:
-        (
-            id,
-            block_number,
-            kind,
-            member_id,
-            activity_id,
-            actor_kind,
-            actor_id,
-            occurred_at,
-            evaluator,
-            detail_digest,
-            answer_status,
-            answer_digest,
-            changed,
-            noted,
-        ) = row
-        mine = entries.pop(id, ())
+    ) -> None:
+        """Note what a decision of block `number` says of rows beside the chain."""
+        id, block_number, kind, member_id, activity_id, answer_status, text, _, occurred_at = row[:9]
         if block_number != number:
             self._broken(
                 "decisions", {"id": id}, f"says block {block_number}, but lies among those of {number}"
             )
-        if noted is not None and kind in ("purchase", "return"):
-            self._compare_content(activity_id, contents, noted)
-        if changed is not None:
-            try:
-                changes = read_changes(changed)
-                count_in(sums, member_id, changes)
-                stock_in(stocks, changes)
-                said = Heard(id, kind, member_id, occurred_at, recorded_at, answer_status, changed)
-                hear(self.notes, self.cell, said)
-            except msgspec.MsgspecError:
-                self._broken("decisions", {"id": id}, "has a detail that cannot be read")
-        parts = [
-            pack_decision(
-                id,
-                kind,
-                member_id,
-                activity_id,
-                actor_kind,
-                actor_id,
-                micros(occurred_at),
-                evaluator,
-                detail_digest,
-                answer_status,
-                answer_digest,
-                len(mine),
-            )
-        ]
-        for entry_id, entry_recorded_at, packed in mine:
-            if entry_recorded_at != recorded_at:
-                self._broken("entries", {"id": entry_id}, "was not recorded at the instant of its block")
-            parts.append(packed)
-        return parts
+        try:
+            detail = read_detail(text)
+        except msgspec.MsgspecError:
+            self._broken("decisions", {"id": id}, "has a detail that cannot be read")
+            return
+        if detail.content_sha256 is not None and kind in ("purchase", "return"):
+            self._compare_content(activity_id, contents, detail.content_sha256)
+        if detail.counted or detail.used:
+            count_in(self._sums, member_id, detail)
+        if detail.stocked:
+            stock_in(stocks, detail)
+        if detail.enrolled or detail.stood or kind in BY_HAND:
+            said = Heard(id, kind, member_id, occurred_at, recorded_at, answer_status, detail)
+            hear(self.notes, self.cell, said)
 
     def _compare_content(self, activity_id: UUID, contents: dict[UUID, str | None], noted: str) -> None:
         """What a purchase was told is kept apart, until retention removes it, and bears the noted digest."""

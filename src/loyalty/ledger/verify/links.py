@@ -14,6 +14,7 @@ from loyalty.ledger.verify.frame import (
     TELLING,
     Connect,
     Counted,
+    Key,
     Notes,
     count_in,
     read_changes,
@@ -25,12 +26,9 @@ from loyalty.ledger.verify.report import Figures, Findings
 CHUNK = 10_000
 
 _COUNTERS = """
-SELECT owner_id, rule_id, period, points FROM counters
-WHERE program_id = $1 AND cell = $2 AND (owner_id, rule_id, period) > ($3, $4, $5)
-ORDER BY owner_id, rule_id, period LIMIT $6
-"""
-_COUNTER = """
-SELECT points FROM counters WHERE program_id = $1 AND cell = $2 AND owner_id = $3 AND rule_id = $4 AND period = $5
+SELECT owner_id, period, rule_id, points FROM counters
+WHERE program_id = $1 AND cell = $2 AND (owner_id, period, rule_id) > ($3, $4, $5)
+ORDER BY owner_id, period, rule_id LIMIT $6
 """
 _NEWER = f"""
 SELECT id, member_id, {TELLING}
@@ -41,10 +39,10 @@ WITH chunk AS MATERIALIZED (
     SELECT scope, key, status, decision_id, decision_cell FROM idempotency_records
     WHERE program_id = $1 AND (scope, key) > ($2, $3) ORDER BY scope, key LIMIT $4
 )
-SELECT c.scope, c.key, c.decision_id IS NOT NULL AND (d.id IS NULL OR c.status NOT IN (d.answer_status, 200))
-FROM chunk c LEFT JOIN decisions d
-  ON d.program_id = $1 AND d.cell = c.decision_cell AND d.id = c.decision_id
-ORDER BY c.scope, c.key
+SELECT (SELECT count(*) FROM chunk), (SELECT ROW(scope, key) FROM chunk ORDER BY scope DESC, key DESC LIMIT 1),
+       ARRAY(SELECT ROW(c.scope, c.key) FROM chunk c LEFT JOIN decisions d
+                ON d.program_id = $1 AND d.cell = c.decision_cell AND d.id = c.decision_id
+             WHERE c.decision_id IS NOT NULL AND (d.id IS NULL OR c.status NOT IN (d.answer_status, 200)))
 """
 _KEYS = """
 WITH chunk AS MATERIALIZED (
@@ -62,14 +60,14 @@ SELECT c.kind, c.source, c.external_id, CASE
         WHERE k.program_id = $1 AND k.kind = 'cancel' AND k.source = c.source AND k.external_id = c.external_id))
     THEN 'is ' || c.state || ', but its cancel says otherwise'
     WHEN c.state = 'recorded' AND c.content_digest = '' THEN 'has no digest of what was told' END,
-    substring(d.detail FROM '"named":"([0-9a-f]{32})"')
+    substr(d.detail, nullif(strpos(d.detail, '"named":"'), 0) + 9, 32)
 FROM chunk c LEFT JOIN decisions d ON d.program_id = $1 AND d.cell = c.cell AND d.id = c.decision_id
 ORDER BY c.kind, c.source, c.external_id
 """
 _KEYLESS = """
 WITH chunk AS MATERIALIZED (
-    SELECT id, kind, activity_id, detail FROM decisions
-    WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id LIMIT $4
+    SELECT id, kind, activity_id, CASE WHEN kind IN ('place_hold', 'extend_hold') THEN detail END AS detail
+    FROM decisions WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id LIMIT $4
 )
 SELECT (SELECT count(*) FROM chunk), (SELECT id FROM chunk ORDER BY id DESC LIMIT 1),
        ARRAY(SELECT ROW(c.id, c.kind, c.activity_id) FROM chunk c
@@ -234,37 +232,30 @@ class LinkReader:
 
         Each chunk first adds what was decided meanwhile, up to what its own snapshot sees.
         """
-        after: tuple[UUID, str, str] | None = (NIL, "", "")
+        after: Key | None = (NIL, "", "")
         while after is not None:
             async with snapshot(self.connect, self.program_id) as connection:
                 last_id = await self._catch_up(connection, cell, last_id)
                 rows = await connection.fetch(_COUNTERS, self.program_id, cell, *after, CHUNK)
-            for owner_id, rule_id, period, points in rows:
-                counted = self.notes.check_counter(cell, owner_id, rule_id, period)
-                if counted != points:
-                    self._counter_broken(cell, owner_id, rule_id, period, points, counted)
+            until: Key | None = tuple(rows[-1])[:3] if len(rows) == CHUNK else None  # type: ignore[assignment]
+            counted = self.notes.counters(cell, after, until)
+            for owner_id, period, rule_id, points in rows:
+                decided = counted.pop((owner_id.bytes, period, rule_id), 0)
+                if decided != points:
+                    self._counter_broken(cell, (owner_id, period, rule_id), points, decided)
+            for (owner, period, rule_id), decided in counted.items():
+                if decided:
+                    self._counter_broken(cell, (UUID(bytes=owner), period, rule_id), 0, decided)
             self.figures.counters += len(rows)
-            after = tuple(rows[-1])[:3] if len(rows) == CHUNK else None  # type: ignore[assignment]
-        missing = self.notes.counters_not_found(cell)
-        if not missing:
-            return
-        async with snapshot(self.connect, self.program_id) as connection:
-            await self._catch_up(connection, cell, last_id)
-            for owner_id, rule_id, period, _ in missing:
-                # It may have been made behind the chunk that would have met it.
-                points = await connection.fetchval(_COUNTER, self.program_id, cell, owner_id, rule_id, period)
-                counted = self.notes.check_counter(cell, owner_id, rule_id, period)
-                if (points or 0) != counted:
-                    self._counter_broken(cell, owner_id, rule_id, period, points or 0, counted)
+            after = until
 
-    def _counter_broken(
-        self, cell: int, owner_id: UUID, rule_id: str, period: str, points: int, counted: int
-    ) -> None:
+    def _counter_broken(self, cell: int, counter: Key, points: int, decided: int) -> None:
+        owner_id, period, rule_id = counter
         self.findings.add(
             ("counters", owner_id),
             "counters",
             {"cell": cell, "owner_id": owner_id, "rule_id": rule_id, "period": period},
-            f"says {points} points, but decisions counted {counted}",
+            f"says {points} points, but decisions counted {decided}",
         )
 
     async def _catch_up(self, connection: asyncpg.Connection, cell: int, last_id: UUID) -> UUID:
@@ -290,17 +281,17 @@ class LinkReader:
         after: tuple[UUID, str] | None = (NIL, "")
         while after is not None:
             async with snapshot(self.connect, self.program_id) as connection:
-                rows = await connection.fetch(_RECORDS, self.program_id, *after, CHUNK)
-            for scope, key, broken in rows:
-                if broken:
-                    self.findings.add(
-                        "idempotency_records",
-                        "idempotency_records",
-                        {"scope": scope, "key": key},
-                        "names a decision that is not there or answered otherwise",
-                    )
-            self.figures.keys += len(rows)
-            after = tuple(rows[-1])[:2] if len(rows) == CHUNK else None  # type: ignore[assignment]
+                row: Any = await connection.fetchrow(_RECORDS, self.program_id, *after, CHUNK)
+            read, last, broken = row
+            for scope, key in broken:
+                self.findings.add(
+                    "idempotency_records",
+                    "idempotency_records",
+                    {"scope": scope, "key": key},
+                    "names a decision that is not there or answered otherwise",
+                )
+            self.figures.keys += read
+            after = tuple(last) if read == CHUNK else None  # type: ignore[assignment]
 
     async def keyless(self, cell: int) -> None:
         """What decisions of a lane made is there: natural keys (or it could come again), redemptions, and of every hold

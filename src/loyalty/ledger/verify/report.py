@@ -4,6 +4,7 @@ Which invariants a check proves, and what they are, is docs/ledger.md, "What eac
 """
 
 from collections.abc import Awaitable, Mapping
+from contextvars import ContextVar
 from datetime import date, datetime
 from typing import TypeVar
 from uuid import UUID
@@ -86,18 +87,20 @@ class Report(Struct, frozen=True):
     findings: tuple[Finding, ...]
 
 
+_CHECK: ContextVar[str] = ContextVar("check")  # that is being made
+
+
 class Findings:
     """Collects findings; of one subject only the first few are told."""
 
     def __init__(self) -> None:
-        self.check = next(iter(PROVES))  # that is being made
         self.broken = 0
-        self.told: list[Finding] = []
+        self._told: list[Finding] = []
         self._of: dict[object, int] = {}
 
     async def during(self, check: str, work: Awaitable[T]) -> T:
-        """What `work` gives; what it finds is of this check."""
-        self.check = check
+        """What `work` gives; what it finds is of this check, whatever others are made meanwhile by other tasks."""
+        _CHECK.set(check)
         return await work
 
     def add(
@@ -106,11 +109,16 @@ class Findings:
         """Of each `subject` (account, lane, table) the first broken rows are told; `check` if not the present one."""
         self.broken += 1
         seen = self._of.get(subject, 0)
-        if seen < PER_SUBJECT and len(self.told) < TOLD_MAX:
+        if seen < PER_SUBJECT and len(self._told) < TOLD_MAX:
             self._of[subject] = seen + 1
             where = {name: _text(value) for name, value in key.items()}
-            check = check or self.check
-            self.told.append(Finding(check, PROVES[check], table, where, what))
+            check = check or _CHECK.get()
+            self._told.append(Finding(check, PROVES[check], table, where, what))
+
+    def told(self) -> tuple[Finding, ...]:
+        """The findings, in the order of the checks."""
+        places = {check: place for place, check in enumerate(PROVES)}
+        return tuple(sorted(self._told, key=lambda one: places[one.check]))
 
 
 def _text(value: object) -> str:
