@@ -61,7 +61,10 @@ _PENDING, _AVAILABLE, _HELD, _EXPIRED = (_INDEX[name] for name in ("pending", "a
 _ISSUED, _TRANSFERRED, _DEFICIT = (_INDEX[name] for name in ("issued", "transferred", "deficit"))
 _ARRIVES = (_AVAILABLE, _PENDING)
 _MAY_OWE = (_ISSUED, _TRANSFERRED, _DEFICIT)
-_LEGAL = {kind.value: {(s.value, t.value) for s, t in moves} for kind, moves in LEGAL.items()}
+_BUCKETS = len(Bucket)
+_LEGAL = {
+    (kind.value, source.value, target.value) for kind, moves in LEGAL.items() for source, target in moves
+}
 
 _ZONE = "SELECT settings ->> 'zone' FROM configurations WHERE program_id = $1 ORDER BY number DESC LIMIT 1"
 _ISSUES = ("issued", "transferred")
@@ -96,7 +99,7 @@ class _Lot:
 
     def __init__(self, account_id: UUID) -> None:
         self.account_id = account_id
-        self.figures = [0] * len(Bucket)
+        self.figures = [0] * _BUCKETS
         self.arrived_at: datetime | None = None
         self.redates: list[Redate] = []
         self.child, self.slides = False, None  # as its row says: the chain's reader compares them
@@ -166,7 +169,7 @@ class _Account:
         self.seq = 0
         self.first_id: UUID | None = None
         self.last_id: UUID | None = None
-        self.figures = [0] * len(Bucket)
+        self.figures = [0] * _BUCKETS
         # Sums over its stored lots.
         self.pending = self.available = self.held = self.debt = 0
         self.due: datetime | None = None  # by dates
@@ -312,7 +315,7 @@ class AccountReader:
         source: str,
         target: str,
     ) -> None:
-        if (source, target) not in _LEGAL[kind]:
+        if (kind, source, target) not in _LEGAL:
             what = f"{kind} cannot move {source} to {target}"
             self._broken(account.id, "postings", {"entry_id": entry_id}, what)
         outof, into = _INDEX[source], _INDEX[target]
@@ -337,11 +340,10 @@ class AccountReader:
         return lot
 
     def _next_entry(self, account: _Account, id: UUID, seq: int) -> None:
-        key: dict[str, object] = {"id": id, "account_id": account.id}
         if seq != account.seq + 1:
-            self._broken(account.id, "entries", key, f"has number {seq} after {account.seq}")
+            self._entry_broken(account, id, f"has number {seq} after {account.seq}")
         if account.last_id is not None and id <= account.last_id:
-            self._broken(account.id, "entries", key, "bears an id below that of the entry before it")
+            self._entry_broken(account, id, "bears an id below that of the entry before it")
         account.seq = seq
         account.last_id = id
         if account.first_id is None:
@@ -351,12 +353,11 @@ class AccountReader:
         figures = account.figures
         summed = (figures[_PENDING], figures[_AVAILABLE], figures[_HELD], -figures[_DEFICIT])
         if summed != stored:
-            self._broken(
-                account.id,
-                "entries",
-                {"id": entry_id, "account_id": account.id},
-                f"says it left {_balance(stored)}, but postings up to it make {_balance(summed)}",
-            )
+            what = f"says it left {_balance(stored)}, but postings up to it make {_balance(summed)}"
+            self._entry_broken(account, entry_id, what)
+
+    def _entry_broken(self, account: _Account, id: UUID, what: str) -> None:
+        self._broken(account.id, "entries", {"id": id, "account_id": account.id}, what)
 
     async def _compare_owners(self, connection: asyncpg.Connection, accounts: dict[UUID, _Account]) -> None:
         """The decision that opened an account says whose it is and what is counted on it."""

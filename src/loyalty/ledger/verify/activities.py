@@ -13,33 +13,38 @@ from loyalty.ledger.verify.report import Findings
 
 CHUNK = 10_000
 
-# A claim's decision stands in the lane of the member, the purchase in the program's own. Row by row, each by its key
+# A claim's decision stands in the lane of the member, the purchase in the program's own; mostly it is the purchase's
+# own decision that awarded it, and no other is looked for. Row by row, each by its key
 # (OFFSET 0): tables without statistics made the planner read every block for every purchase.
 _ACTIVITIES = """
 WITH chunk AS MATERIALIZED (
     SELECT id, decision_id, awarded_by, member_id, occurred_at, recorded_at FROM activities
     WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id LIMIT $4
 ), lanes AS MATERIALIZED (SELECT cell FROM heads WHERE program_id = $1)
-SELECT c.id, CASE
-    WHEN d.activity_id IS DISTINCT FROM c.id THEN 'names a decision that is not its own'
-    WHEN (c.occurred_at, c.recorded_at) <> (d.occurred_at, b.recorded_at) THEN 'has other instants than its decision'
-    WHEN w.activity_id IS DISTINCT FROM c.id OR (c.awarded_by <> c.decision_id AND w.kind <> 'claim')
-    THEN 'is awarded by a decision that is not about it'
-    WHEN w.member_id IS DISTINCT FROM c.member_id THEN 'belongs to somebody else than its decision says' END
-FROM chunk c
-LEFT JOIN LATERAL (
-    SELECT activity_id, occurred_at, block_number FROM decisions
-    WHERE program_id = $1 AND cell = $2 AND id = c.decision_id OFFSET 0
-) d ON true
-LEFT JOIN LATERAL (
-    SELECT recorded_at FROM blocks WHERE program_id = $1 AND cell = $2 AND number = d.block_number OFFSET 0
-) b ON true
-LEFT JOIN LATERAL (
-    SELECT w.kind, w.activity_id, w.member_id FROM lanes l, LATERAL (
-        SELECT kind, activity_id, member_id FROM decisions
-        WHERE program_id = $1 AND cell = l.cell AND id = c.awarded_by AND kind <> 'counterpart' OFFSET 0) w
-) w ON true
-ORDER BY c.id
+SELECT (SELECT count(*) FROM chunk), (SELECT id FROM chunk ORDER BY id DESC LIMIT 1), ARRAY(SELECT ROW(id, broken) FROM (
+    SELECT c.id, CASE
+        WHEN d.activity_id IS DISTINCT FROM c.id THEN 'names a decision that is not its own'
+        WHEN (c.occurred_at, c.recorded_at) <> (d.occurred_at, b.recorded_at)
+        THEN 'has other instants than its decision'
+        WHEN w.activity_id IS DISTINCT FROM c.id OR (c.awarded_by <> c.decision_id AND w.kind <> 'claim')
+        THEN 'is awarded by a decision that is not about it'
+        WHEN w.member_id IS DISTINCT FROM c.member_id THEN 'belongs to somebody else than its decision says' END AS broken
+    FROM chunk c
+    LEFT JOIN LATERAL (
+        SELECT kind, activity_id, member_id, occurred_at, block_number, id = c.awarded_by AND kind <> 'counterpart' AS awards
+        FROM decisions WHERE program_id = $1 AND cell = $2 AND id = c.decision_id OFFSET 0
+    ) d ON true
+    LEFT JOIN LATERAL (
+        SELECT recorded_at FROM blocks WHERE program_id = $1 AND cell = $2 AND number = d.block_number OFFSET 0
+    ) b ON true
+    LEFT JOIN LATERAL (
+        SELECT d.kind, d.activity_id, d.member_id WHERE d.awards
+        UNION ALL SELECT w.kind, w.activity_id, w.member_id FROM lanes l, LATERAL (
+            SELECT kind, activity_id, member_id FROM decisions
+            WHERE program_id = $1 AND cell = l.cell AND id = c.awarded_by AND kind <> 'counterpart' OFFSET 0) w
+        WHERE d.awards IS NOT TRUE
+    ) w ON true) found
+    WHERE broken IS NOT NULL ORDER BY id)
 """
 # What decisions undo or claim; the purchase that a return is about stands in its detail.
 _UNDONE = """
@@ -90,15 +95,15 @@ async def activities(connect: Connect, program_id: UUID, cell: int, findings: Fi
     after: UUID | None = NIL
     while after is not None:
         async with snapshot(connect, program_id) as connection:
-            rows = await connection.fetch(_ACTIVITIES, program_id, cell, after, CHUNK)
-        for id, broken in rows:
-            if broken:
-                findings.add(("activities", cell), "activities", {"cell": cell, "id": id}, broken)
-        after = rows[-1]["id"] if len(rows) == CHUNK else None
+            row: Any = await connection.fetchrow(_ACTIVITIES, program_id, cell, after, CHUNK)
+        read, last, wrong = row
+        for id, broken in wrong:
+            findings.add(("activities", cell), "activities", {"cell": cell, "id": id}, broken)
+        after = last if read == CHUNK else None
     after = NIL
     while after is not None:
         async with snapshot(connect, program_id) as connection:
-            row: Any = await connection.fetchrow(_UNDONE, program_id, cell, after, CHUNK)
+            row = await connection.fetchrow(_UNDONE, program_id, cell, after, CHUNK)
         read, last, strange, unclaimed = row
         for id in strange:
             what = "undoes a decision about something else"

@@ -22,7 +22,8 @@ PAGE = 500  # rows handled before others get a turn
 _BEGIN = """
 SELECT set_config('loyalty.program', $1, true), set_config('statement_timeout', '120s', true),
        set_config('idle_in_transaction_session_timeout', '120s', true), set_config('jit', 'off', true),
-       set_config('max_parallel_workers_per_gather', '0', true),
+       set_config('max_parallel_workers_per_gather', '0', true), set_config('work_mem', '16MB', true),
+       set_config('enable_memoize', 'off', true),
        set_config('enable_seqscan', 'on', true), set_config('enable_hashjoin', 'on', true),
        set_config('enable_mergejoin', 'on', true), set_config('plan_cache_mode', 'auto', true)
 """

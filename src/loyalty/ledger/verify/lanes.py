@@ -89,7 +89,7 @@ _ENTRIES_OF = """
 SELECT count(*), (array_agg(id ORDER BY seq))[1] FROM entries WHERE program_id = $1 AND cell = $2 AND account_id = $3
 """
 _CONTENTS = """
-SELECT id, encode(sha256(convert_to(content::text, 'UTF8')), 'hex')
+SELECT id, convert_to(content::text, 'UTF8')
 FROM activities WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4
 """
 _EVENTS = """
@@ -126,7 +126,7 @@ class _Range(NamedTuple):
     accountless: list[
         tuple[UUID, int, UUID]
     ]  # accounts that are not there: number of their entries, the first of them
-    contents: dict[UUID, str | None]  # of activities: the digest of what they were told, while it is kept
+    contents: dict[UUID, bytes | None]  # of activities: what they were told, while it is kept
     events: tuple[int, int | None, bool]
 
 
@@ -319,7 +319,7 @@ class LaneReader:
         self,
         blocks: list[Any],
         decisions: list[Any],
-        contents: dict[UUID, str | None],
+        contents: dict[UUID, bytes | None],
         doubtful: list[tuple[UUID, datetime]],
     ) -> tuple[int, int, int]:
         """Compare the blocks' hashes; how many entries, lots and postings belong to their decisions."""
@@ -335,10 +335,17 @@ class LaneReader:
             first = place
             while place < len(decisions) and decisions[place][0] <= last_id:
                 row = decisions[place]
+                decision_id, _, _, _, _, status, _, detail, answer, before, behind, mine, *of_entries = row
                 self._decision(row, number, recorded_at, contents, stocks)
-                parts.append(row[7])
-                if row[9] is not None:
-                    decision_id, (mine, issued, moved, placed, at, transferred) = row[0], row[9:]
+                parts += (
+                    before,
+                    sha256(detail).digest(),
+                    (status & 0xFFFF).to_bytes(2, "big"),
+                    sha256(answer).digest(),
+                    behind,
+                )
+                if mine is not None:
+                    issued, moved, placed, at, transferred = of_entries
                     entries, lots, postings = entries + mine, lots + issued, postings + moved
                     if at != recorded or not placed:
                         doubtful.append((decision_id, recorded_at))
@@ -406,11 +413,11 @@ class LaneReader:
         row: Any,
         number: int,
         recorded_at: datetime,
-        contents: dict[UUID, str | None],
+        contents: dict[UUID, bytes | None],
         stocks: Stocked,
     ) -> None:
         """Note what a decision of block `number` says of rows beside the chain."""
-        id, block_number, kind, member_id, activity_id, answer_status, text, _, occurred_at = row[:9]
+        id, block_number, kind, member_id, activity_id, answer_status, occurred_at, text = row[:8]
         if block_number != number:
             self._broken(
                 "decisions", {"id": id}, f"says block {block_number}, but lies among those of {number}"
@@ -430,14 +437,14 @@ class LaneReader:
             said = Heard(id, kind, member_id, occurred_at, recorded_at, answer_status, detail)
             hear(self.notes, self.cell, said)
 
-    def _compare_content(self, activity_id: UUID, contents: dict[UUID, str | None], noted: str) -> None:
+    def _compare_content(self, activity_id: UUID, contents: dict[UUID, bytes | None], noted: str) -> None:
         """What a purchase was told is kept apart, until retention removes it, and bears the noted digest."""
         try:
             content = contents[activity_id]
         except KeyError:
             self._broken("activities", {"id": activity_id}, "is missing: a decision was made on it")
             return
-        if content is not None and content != noted:
+        if content is not None and sha256(content).hexdigest() != noted:
             self._broken(
                 "activities", {"id": activity_id}, "has other contents than its decision was made on"
             )

@@ -86,7 +86,7 @@ _ENTRY = " || ".join(
         "coalesce(p.packed, '')",
     )
 )
-_DECISION = " || ".join(
+_BEFORE_DETAIL = " || ".join(
     (
         "uuid_send(d.id)",
         _id("d.member_id"),
@@ -94,16 +94,14 @@ _DECISION = " || ".join(
         "uuid_send(d.actor_id)",
         _instant("d.occurred_at"),
         _short("d.evaluator"),
-        "sha256(convert_to(d.detail, 'UTF8'))",
-        _short("d.answer_status"),
-        "sha256(convert_to(d.answer, 'UTF8'))",
-        _short("coalesce(e.number, 0)"),
-        _word("d.kind || '/' || d.actor_kind"),
-        "coalesce(e.packed, '')",
     )
 )
+_BEHIND_ANSWER = " || ".join(
+    (_short("coalesce(e.number, 0)"), _word("d.kind || '/' || d.actor_kind"), "coalesce(e.packed, '')")
+)
 
-# The decisions of a range of ids with all that is hashed with them. Besides: how many entries, lots and postings that
+# The decisions of a range of ids with all that is hashed with them, but for the digests of detail and answer: not every
+# server hashes as quickly as Python does. Besides: how many entries, lots and postings that
 # were; whether postings stand at places of their own, from 0 on; the one instant at which the entries were recorded,
 # none if there were several; points put into `transferred` less what was taken out.
 DECISIONS = f"""
@@ -123,8 +121,9 @@ WITH p AS (
     FROM entries e LEFT JOIN l ON l.entry_id = e.id LEFT JOIN p ON p.entry_id = e.id
     WHERE e.program_id = $1 AND e.cell = $2 AND e.id > $3 AND e.id <= $4 GROUP BY e.decision_id
 )
-SELECT d.id, d.block_number, d.kind, d.member_id, d.activity_id, d.answer_status, d.detail, {_DECISION},
+SELECT d.id, d.block_number, d.kind, d.member_id, d.activity_id, d.answer_status,
        CASE d.kind WHEN 'import_member' THEN d.occurred_at END,
+       convert_to(d.detail, 'UTF8'), convert_to(d.answer, 'UTF8'), {_BEFORE_DETAIL}, {_BEHIND_ANSWER},
        e.number, e.lots, e.postings, e.placed, e.recorded_at, e.given
 FROM decisions d LEFT JOIN e ON e.decision_id = d.id
 WHERE d.program_id = $1 AND d.cell = $2 AND d.id > $3 AND d.id <= $4 ORDER BY d.id
