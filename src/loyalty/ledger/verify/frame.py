@@ -50,6 +50,20 @@ async def stream(
         await asyncio.sleep(0)
 
 
+Ids = tuple[UUID, UUID]  # a range of ids: above the first, up to the second
+RANGE = 10_000  # decisions of a range
+LAST = UUID(int=2**128 - 1)
+
+_UNTIL = (
+    "SELECT id FROM decisions WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id OFFSET $4 LIMIT 1"
+)
+
+
+async def until(connection: asyncpg.Connection, program_id: UUID, cell: int, after: UUID) -> UUID:
+    """Where a range of a lane's ids ends that begins behind `after`; the last one has no end but that of all ids."""
+    return await connection.fetchval(_UNTIL, program_id, cell, after, RANGE - 1) or LAST
+
+
 Counted = dict[tuple[UUID, str, str], int]  # owner, rule, period: points
 Stocked = dict[str, int]  # reward: how many
 Key = tuple[UUID, str, str]  # of a counter: owner, period, rule

@@ -14,6 +14,7 @@ from loyalty.ledger.verify.frame import (
     TELLING,
     Connect,
     Counted,
+    Ids,
     Key,
     Notes,
     count_in,
@@ -44,12 +45,18 @@ SELECT (SELECT count(*) FROM chunk), (SELECT ROW(scope, key) FROM chunk ORDER BY
                 ON d.program_id = $1 AND d.cell = c.decision_cell AND d.id = c.decision_id
              WHERE c.decision_id IS NOT NULL AND (d.id IS NULL OR c.status NOT IN (d.answer_status, 200)))
 """
+# In the order of activities, whose decisions lie beside each other; one that does not is looked up.
 _KEYS = """
 WITH chunk AS MATERIALIZED (
     SELECT kind, source, external_id, state, activity_id, decision_id, cell, content_digest FROM activity_keys
-    WHERE program_id = $1 AND (kind, source, external_id) > ($2, $3, $4) ORDER BY kind, source, external_id LIMIT $5
+    WHERE program_id = $1 AND (activity_id, kind) > ($2, $3) ORDER BY activity_id, kind LIMIT $4
+), near AS MATERIALIZED (
+    SELECT cell, id, kind, activity_id, substr(detail, nullif(strpos(detail, '"named":"'), 0) + 9, 32) AS named
+    FROM decisions
+    WHERE program_id = $1 AND cell = ANY(ARRAY(SELECT cell FROM heads WHERE program_id = $1))
+      AND id > $2 AND id <= (SELECT activity_id FROM chunk ORDER BY activity_id DESC LIMIT 1)
 )
-SELECT c.kind, c.source, c.external_id, CASE
+SELECT c.activity_id, c.kind, c.source, c.external_id, CASE
     WHEN d.id IS NULL THEN 'names a decision that is not there'
     WHEN d.activity_id IS DISTINCT FROM c.activity_id THEN 'names another activity than its decision'
     WHEN (c.kind, d.kind) NOT IN (('purchase', 'purchase'), ('purchase', 'cancel'), ('cancel', 'cancel'),
@@ -60,26 +67,58 @@ SELECT c.kind, c.source, c.external_id, CASE
         WHERE k.program_id = $1 AND k.kind = 'cancel' AND k.source = c.source AND k.external_id = c.external_id))
     THEN 'is ' || c.state || ', but its cancel says otherwise'
     WHEN c.state = 'recorded' AND c.content_digest = '' THEN 'has no digest of what was told' END,
-    substr(d.detail, nullif(strpos(d.detail, '"named":"'), 0) + 9, 32)
-FROM chunk c LEFT JOIN decisions d ON d.program_id = $1 AND d.cell = c.cell AND d.id = c.decision_id
-ORDER BY c.kind, c.source, c.external_id
+    d.named
+FROM chunk c LEFT JOIN near n ON n.cell = c.cell AND n.id = c.decision_id
+LEFT JOIN LATERAL (
+    SELECT n.id, n.kind, n.activity_id, n.named WHERE n.id IS NOT NULL
+    UNION ALL SELECT d.id, d.kind, d.activity_id, d.named FROM (
+        SELECT id, kind, activity_id, substr(detail, nullif(strpos(detail, '"named":"'), 0) + 9, 32) AS named
+        FROM decisions WHERE program_id = $1 AND cell = c.cell AND id = c.decision_id OFFSET 0) d
+    WHERE n.id IS NULL
+) d ON true
+ORDER BY c.activity_id, c.kind
 """
-_KEYLESS = """
-WITH chunk AS MATERIALIZED (
-    SELECT id, kind, activity_id, CASE WHEN kind IN ('place_hold', 'extend_hold') THEN detail END AS detail
-    FROM decisions WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id LIMIT $4
+# What the decisions of a range say is there, and is not. Mostly a natural key bears an id of the same range.
+_DECIDED = """
+WITH lanes AS MATERIALIZED (SELECT cell FROM heads WHERE program_id = $1), decided AS MATERIALIZED (
+    SELECT id, kind, activity_id, CASE kind WHEN 'import_lot' THEN 'import_row' ELSE kind END AS key_kind,
+           CASE WHEN kind IN ('place_hold', 'extend_hold') THEN detail END AS detail,
+           CASE kind WHEN 'return' THEN
+               substring(detail FROM '"returned":[{]"purchase_id":"([0-9a-f-]{36})"')::uuid END AS purchase_id,
+           CASE WHEN kind IN ('cancel', 'return', 'cancel_redemption') THEN
+               substring(detail FROM '"undoes":"([0-9a-f-]{36})"')::uuid END AS undoes
+    FROM decisions WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4
+), keyless AS MATERIALIZED (
+    SELECT d.id, d.kind, d.activity_id, d.key_kind
+    FROM decided d LEFT JOIN activity_keys k ON k.program_id = $1 AND k.activity_id > $3 AND k.activity_id <= $4
+        AND k.activity_id = d.activity_id AND k.kind = d.key_kind
+    WHERE d.kind IN ('purchase', 'cancel', 'return', 'import_lot') AND k.activity_id IS NULL
 )
-SELECT (SELECT count(*) FROM chunk), (SELECT id FROM chunk ORDER BY id DESC LIMIT 1),
-       ARRAY(SELECT ROW(c.id, c.kind, c.activity_id) FROM chunk c
-             WHERE c.kind IN ('purchase', 'cancel', 'return', 'import_lot') AND NOT EXISTS (
-                SELECT FROM activity_keys k WHERE k.program_id = $1 AND k.activity_id = c.activity_id
-                   AND k.kind = CASE c.kind WHEN 'import_lot' THEN 'import_row' ELSE c.kind END)),
-       ARRAY(SELECT ROW(c.id, c.detail) FROM chunk c WHERE c.kind IN ('place_hold', 'extend_hold')),
-       ARRAY(SELECT ROW(c.id, c.kind, c.activity_id) FROM chunk c
-             WHERE c.kind IN ('redeem', 'fulfil', 'cancel_redemption') AND NOT EXISTS (
-                SELECT FROM redemptions r WHERE r.program_id = $1 AND r.cell = $2 AND r.id = c.activity_id
-                   AND CASE c.kind WHEN 'redeem' THEN true WHEN 'fulfil' THEN r.state <> 'issued'
-                       ELSE r.state = 'cancelled' END))
+SELECT ARRAY(
+    SELECT ROW(d.id, d.kind, d.activity_id) FROM keyless d LEFT JOIN LATERAL (
+        SELECT true AS there FROM activity_keys
+        WHERE program_id = $1 AND activity_id = d.activity_id AND kind = d.key_kind OFFSET 0) k ON true
+    WHERE k.there IS NULL), ARRAY(
+    SELECT ROW(id, detail) FROM decided WHERE kind IN ('place_hold', 'extend_hold')), ARRAY(
+    SELECT ROW(d.id, d.kind, d.activity_id) FROM decided d LEFT JOIN LATERAL (
+        SELECT state FROM redemptions WHERE program_id = $1 AND cell = $2 AND id = d.activity_id OFFSET 0) r ON true
+    WHERE d.kind IN ('redeem', 'fulfil', 'cancel_redemption') AND (
+        r.state IS NULL OR d.kind = 'fulfil' AND r.state = 'issued'
+        OR d.kind = 'cancel_redemption' AND r.state <> 'cancelled')), ARRAY(
+    SELECT ROW(d.id, d.activity_id) FROM decided d
+    WHERE d.purchase_id IS NOT NULL AND NOT EXISTS (
+        SELECT FROM lanes l, LATERAL (
+            SELECT FROM returns WHERE program_id = $1 AND cell = l.cell AND purchase_id = d.purchase_id
+               AND id = d.activity_id OFFSET 0) r)), ARRAY(
+    SELECT d.id FROM decided d
+    WHERE d.undoes IS NOT NULL AND NOT EXISTS (
+        SELECT FROM lanes l, LATERAL (
+            SELECT activity_id FROM decisions
+            WHERE program_id = $1 AND cell = l.cell AND id = d.undoes OFFSET 0) u
+        WHERE u.activity_id = CASE d.kind WHEN 'return' THEN d.purchase_id ELSE d.activity_id END)), ARRAY(
+    SELECT ROW(d.id, d.activity_id) FROM decided d LEFT JOIN LATERAL (
+        SELECT awarded_by FROM activities WHERE program_id = $1 AND cell = 0 AND id = d.activity_id OFFSET 0) a ON true
+    WHERE d.kind = 'claim' AND a.awarded_by IS DISTINCT FROM d.id)
 """
 _HOLDS = """
 WITH chunk AS MATERIALIZED (
@@ -121,21 +160,6 @@ LEFT JOIN LATERAL (
 ) d ON true
 ORDER BY c.purchase_id, c.id
 """
-_RETURNLESS = """
-WITH chunk AS MATERIALIZED (
-    SELECT id, kind, activity_id, CASE kind WHEN 'return' THEN
-           substring(detail FROM '"returned":[{]"purchase_id":"([0-9a-f-]{36})"')::uuid END AS purchase_id
-    FROM decisions WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id LIMIT $4
-)
-SELECT (SELECT count(*) FROM chunk), (SELECT id FROM chunk ORDER BY id DESC LIMIT 1),
-       ARRAY(SELECT ROW(c.id, c.activity_id) FROM chunk c
-             WHERE c.purchase_id IS NOT NULL AND NOT EXISTS (
-                SELECT FROM heads h, LATERAL (
-                    SELECT FROM returns WHERE program_id = $1 AND cell = h.cell AND purchase_id = c.purchase_id
-                       AND id = c.activity_id OFFSET 0) r
-                WHERE h.program_id = $1))
-"""
-
 _CONFIGURATIONS = """
 SELECT c.number, encode(sha256(convert_to(
            c.settings::text || c.ruleset::text || coalesce(c.rewards::text, '')
@@ -293,34 +317,34 @@ class LinkReader:
             self.figures.keys += read
             after = tuple(last) if read == CHUNK else None  # type: ignore[assignment]
 
-    async def keyless(self, cell: int) -> None:
-        """What decisions of a lane made is there: natural keys (or it could come again), redemptions, and of every hold
-        the deadlines that were set.
+    async def decided(self, connection: asyncpg.Connection, cell: int, ids: Ids) -> None:
+        """What the decisions of a range made is there: natural keys (or it could come again), redemptions, returns,
+        claims, and of every hold the deadlines that were set; what they undo is what they are about.
         """
-        after: UUID = NIL
-        while True:
-            async with snapshot(self.connect, self.program_id) as connection:
-                row: Any = await connection.fetchrow(_KEYLESS, self.program_id, cell, after, CHUNK)
-                read, last, missing, set_by, unlike = row
-                await self._deadlines_kept(connection, cell, set_by)
-            for id, kind, activity_id in missing:
-                self.findings.add(
-                    "activity_keys",
-                    "activity_keys",
-                    {"cell": cell, "activity_id": activity_id},
-                    f"is missing: {kind} {id} could be recorded again",
-                )
-            for id, kind, redemption_id in unlike:
-                self.findings.add(
-                    ("redemptions", cell),
-                    "redemptions",
-                    {"cell": cell, "id": redemption_id},
-                    f"is missing, or not in the state that {kind} {id} gave it",
-                    check="redemptions",
-                )
-            if read < CHUNK:
-                return
-            after = last
+        row: Any = await connection.fetchrow(_DECIDED, self.program_id, cell, *ids)
+        keyless, set_by, unlike, returnless, strange, unclaimed = row
+        for id, kind, activity_id in keyless:
+            key: dict[str, object] = {"cell": cell, "activity_id": activity_id}
+            what = f"is missing: {kind} {id} could be recorded again"
+            self.findings.add("activity_keys", "activity_keys", key, what, check="receipts")
+        for id, kind, redemption_id in unlike:
+            key = {"cell": cell, "id": redemption_id}
+            what = f"is missing, or not in the state that {kind} {id} gave it"
+            self.findings.add(("redemptions", cell), "redemptions", key, what, check="redemptions")
+        for id, activity_id in returnless:
+            key = {"cell": cell, "id": activity_id}
+            what = f"is missing: decision {id} returned lines that could be returned again"
+            self.findings.add("returns", "returns", key, what, check="returns")
+        for id in strange:
+            what = "undoes a decision about something else"
+            self.findings.add(
+                ("undone", cell), "decisions", {"cell": cell, "id": id}, what, check="purchases"
+            )
+        for id, activity_id in unclaimed:
+            what = f"is missing, or not awarded by {id}, which claimed it"
+            key = {"cell": 0, "id": activity_id}
+            self.findings.add(("activities", cell), "activities", key, what, check="purchases")
+        await self._deadlines_kept(connection, cell, set_by)
 
     async def _deadlines_kept(
         self, connection: asyncpg.Connection, cell: int, set_by: list[tuple[UUID, str]]
@@ -330,10 +354,7 @@ class LinkReader:
             try:
                 note = _held(detail).note
             except msgspec.MsgspecError:
-                self.findings.add(
-                    "decisions", "decisions", {"cell": cell, "id": id}, "has a detail that cannot be read"
-                )
-                continue
+                continue  # named with the chain
             if note.lapses_at is not None:
                 noted[id] = note.hold_id
         if not noted:
@@ -386,15 +407,6 @@ class LinkReader:
                     self.findings.add("returns", "returns", key, "is not what its decision says was returned")
             self.figures.returns += len(rows)
             after = tuple(rows[-1])[:2] if len(rows) == CHUNK else None  # type: ignore[assignment]
-        seen: UUID | None = NIL
-        while seen is not None:
-            async with snapshot(self.connect, self.program_id) as connection:
-                row: Any = await connection.fetchrow(_RETURNLESS, self.program_id, cell, seen, CHUNK)
-            read, last, missing = row
-            for id, activity_id in missing:
-                what = f"is missing: decision {id} returned lines that could be returned again"
-                self.findings.add("returns", "returns", {"cell": cell, "id": activity_id}, what)
-            seen = last if read == CHUNK else None
 
     async def configurations(self) -> None:
         """Every configuration is the one whose digest its publication noted, in force from the same instant."""
@@ -421,11 +433,13 @@ class LinkReader:
 
     async def natural_keys(self) -> None:
         """Every natural key names a decision that is there and its activity; cancelled is what was cancelled."""
-        after: tuple[str, str, str] | None = ("", "", "")
+        after: tuple[UUID, str] | None = (NIL, "")
         while after is not None:
             async with snapshot(self.connect, self.program_id) as connection:
+                # A chunk is many rows, also where the planner expects one.
+                await connection.execute("SET LOCAL enable_nestloop = off")
                 rows = await connection.fetch(_KEYS, self.program_id, *after, CHUNK)
-            for kind, source, external_id, wrong, noted in rows:
+            for _, kind, source, external_id, wrong, noted in rows:
                 renamed = noted != name_digest(source, external_id)
                 broken = wrong or ("bears another number than its decision noted" if renamed else None)
                 if broken:
@@ -436,7 +450,7 @@ class LinkReader:
                         broken,
                     )
             self.figures.keys += len(rows)
-            after = tuple(rows[-1])[:3] if len(rows) == CHUNK else None  # type: ignore[assignment]
+            after = (rows[-1][0], rows[-1][1]) if len(rows) == CHUNK else None
 
 
 def _set_so(row: Any, deadlines: tuple[Deadline, ...], decided: dict[UUID, Any]) -> _Held | None:
