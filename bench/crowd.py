@@ -307,7 +307,7 @@ class _Reader:
             )
         entries: dict[UUID, list[bytes]] = {}
         for row in await self._rows("entries", after, until):
-            own = (lots.get(row["id"], []), postings.get(row["id"], []))
+            issued, moved = lots.get(row["id"], []), postings.get(row["id"], [])
             packed = pack_entry(
                 self._id(row["id"]),
                 self._id(row["account_id"]),
@@ -320,10 +320,11 @@ class _Reader:
                 row["held"],
                 row["debt"],
                 0,
-                *map(len, own),
+                len(issued),
+                len(moved),
                 row["cause"],
             )
-            entries.setdefault(row["decision_id"], []).append(b"".join([packed, *own[0], *own[1]]))
+            entries.setdefault(row["decision_id"], []).append(b"".join([packed, *issued, *moved]))
         parts: list[bytes] = []
         marks = {_MARK + block.to_bytes(2, "big"): b"U%d" % block for block in range(len(self._stored) - 1)}
         for number, row in enumerate(await self._rows("decisions", after, until)):

@@ -156,6 +156,7 @@ class _Account:
         "id",
         "idles_at",
         "last_id",
+        "may_slide",
         "pending",
         "row",
         "seq",
@@ -177,6 +178,7 @@ class _Account:
         self.active_at: datetime | None = None
         # Entries that may count as activity, with the lots each issued, in order.
         self.active: list[tuple[str, datetime, list[_Lot]]] = []
+        self.may_slide = False  # a lot of it has a policy of inactivity
         self.slides: str | None = None
         self.idles_at: datetime | None = None
 
@@ -385,10 +387,11 @@ class AccountReader:
         found: set[UUID] = set()
         async for page in stream(connection, _LOTS, self.program_id, self.cell, list(lots), list(accounts)):
             for row in page:
-                known = lots.get(row["id"])
-                found.add(row["id"])
+                id = row[0]
+                known = lots.get(id)
+                found.add(id)
                 if known is None:
-                    key: dict[str, object] = {"id": row["id"], "account_id": row["account_id"]}
+                    key: dict[str, object] = {"id": id, "account_id": row["account_id"]}
                     self._broken(row["account_id"], "lots", key, "has points, but no posting moved any")
                 else:
                     self._compare_lot(accounts[known.account_id], known, row)
@@ -432,13 +435,15 @@ class AccountReader:
             self._broken(known.account_id, "holds", {"id": id}, "is missing: an entry set its points aside")
 
     def _compare_lot(self, account: _Account, known: _Lot, row: Any) -> None:
-        id, account_id, points, child, is_open, issued_activates, issued_expires, *rest = row
-        activates_at, expires_at, arrived_at, known.slides, *stored = rest
-        known.child = child
+        id, account_id, points, child, is_open, *dates, arrived_at, slides = row[:11]
+        issued_activates, issued_expires, activates_at, expires_at = dates
+        stored: tuple[int, ...] = row[11:]
+        known.child, known.slides = child, slides
+        account.may_slide = account.may_slide or slides is not None
         key: dict[str, object] = {"id": id, "account_id": account_id}
         if account_id != account.id:
             self._broken(account.id, "lots", key, f"belongs to account {account.id} by its entries")
-        if stored != known.figures:
+        if stored != tuple(known.figures):
             bucket = next(b for b in Bucket if stored[_INDEX[b]] != known.figures[_INDEX[b]])
             was, is_ = stored[_INDEX[bucket]], known.figures[_INDEX[bucket]]
             self._broken(account.id, "lots", key, f"says {was} {bucket}, but its postings make {is_}")
@@ -518,6 +523,8 @@ class AccountReader:
 
     def _slide(self, account: _Account) -> None:
         """How far activity puts the end of what slides off, and when the account is next due by that."""
+        if not account.may_slide:
+            return
         for kind, occurred_at, issued in account.active:
             for lot in issued:
                 if lot.slides is not None and not (lot.child and account.slides):

@@ -140,12 +140,13 @@ class DeskReader:
         async with snapshot(self.connect, self.program_id) as connection:
             lane = (self.program_id, self.cell)
             async for page in stream(connection, _NEWER, *lane, last_id):
-                for *row, text in page:
+                for id, kind, member_id, occurred_at, recorded_at, status, text in page:
                     try:
                         detail = read_detail(text)
                     except msgspec.MsgspecError:
                         continue  # named with its decision
-                    hear(self.notes, self.cell, Heard(*row, detail))
+                    said = Heard(id, kind, member_id, occurred_at, recorded_at, status, detail)
+                    hear(self.notes, self.cell, said)
             async for page in stream(connection, _PROPOSALS, *lane):
                 self._compare("proposals", [(str(row["id"]), dict(row)) for row in page])
             async for page in stream(connection, _FREEZES, *lane):

@@ -17,7 +17,7 @@ import msgspec
 Connect = Callable[[], AbstractAsyncContextManager[Any]]  # gives asyncpg connections: a pool's `acquire`
 Progress = Callable[[str, int, int], None]  # phase, done, of how many
 
-PAGE = 500  # rows handled before others get a turn
+PAGE = 2_000  # rows handled before others get a turn
 
 _BEGIN = """
 SELECT set_config('loyalty.program', $1, true), set_config('statement_timeout', '120s', true),

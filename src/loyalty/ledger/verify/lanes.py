@@ -30,7 +30,7 @@ from loyalty.ledger.verify.frame import (
 from loyalty.ledger.verify.packed import DECISIONS
 from loyalty.ledger.verify.report import Figures, Findings, LaneFigures
 
-RANGE_DECISIONS = 1_000  # what a range should hold; the number of blocks follows from what the last one held
+RANGE_DECISIONS = 3_000  # what a range should hold; the number of blocks follows from what the last one held
 SUMS_KEPT = 50_000  # counters that are summed up before they are noted
 _TURN = 64  # decisions handled before others get a turn
 

@@ -106,16 +106,16 @@ _BEHIND_ANSWER = " || ".join(
 # none if there were several; points put into `transferred` less what was taken out.
 DECISIONS = f"""
 WITH p AS (
-    SELECT entry_id, count(*) AS number, string_agg({_POSTING}, '' ORDER BY position) AS packed,
+    SELECT entry_id, count(*)::int AS number, string_agg({_POSTING}, '' ORDER BY position) AS packed,
            min(position) = 0 AND max(position) = count(*) - 1 AND count(DISTINCT position) = count(*) AS placed,
            sum(CASE 'transferred' WHEN target THEN points WHEN source THEN -points END) AS given
     FROM postings WHERE program_id = $1 AND cell = $2 AND entry_id > $3 AND entry_id <= $4 GROUP BY entry_id
 ), l AS (
-    SELECT issuing_entry_id AS entry_id, count(*) AS number, string_agg({_LOT}, '' ORDER BY id) AS packed
+    SELECT issuing_entry_id AS entry_id, count(*)::int AS number, string_agg({_LOT}, '' ORDER BY id) AS packed
     FROM lots WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4 GROUP BY issuing_entry_id
 ), e AS (
-    SELECT e.decision_id, count(*) AS number, string_agg({_ENTRY}, '' ORDER BY e.id) AS packed,
-           coalesce(sum(l.number), 0)::bigint AS lots, coalesce(sum(p.number), 0)::bigint AS postings,
+    SELECT e.decision_id, count(*)::int AS number, string_agg({_ENTRY}, '' ORDER BY e.id) AS packed,
+           coalesce(sum(l.number), 0) AS lots, coalesce(sum(p.number), 0) AS postings,
            bool_and(p.placed) IS NOT FALSE AS placed, sum(p.given)::bigint AS given,
            CASE WHEN min(e.recorded_at) = max(e.recorded_at) THEN {_instant("min(e.recorded_at)")} END AS recorded_at
     FROM entries e LEFT JOIN l ON l.entry_id = e.id LEFT JOIN p ON p.entry_id = e.id
