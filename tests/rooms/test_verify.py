@@ -292,6 +292,11 @@ TAMPERED = {
         "below that of the entry before it",
     ),
     "a posting's points": (change("postings", "points = points + 1", ITS_POSTINGS), "blocks", "hash"),
+    "a posting's place": (
+        change("postings", "position = position + 1", ITS_POSTINGS),
+        "postings",
+        "come before it",
+    ),
     "a posting removed": (remove("postings", ITS_POSTINGS), "entries", "postings up to it make"),
     "a decision's detail": (change("decisions", "detail = detail || ' '", A_DECISION), "blocks", "hash"),
     "a stored answer": (change("decisions", "answer = answer || ' '", A_DECISION), "blocks", "hash"),

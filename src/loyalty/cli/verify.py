@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 from cyclopts import App
 
+from loyalty.base.collector import settle_collector
 from loyalty.base.errors import LoyaltyError
 from loyalty.cli.frame import CommandError, Exit, at_desk, bars, emit, say
 from loyalty.ledger.verify import Checkpoint, Figures, Report, verify
@@ -38,6 +39,7 @@ def verify_books(*, program: UUID | None = None, checkpoint: Path | None = None,
         Write the reports as JSON.
     """
     noted = None if checkpoint is None else _read(checkpoint)
+    settle_collector()
     started = time.monotonic_ns()
     reports = at_desk(lambda desk: _verify(desk, program, noted))
     milliseconds = max(1, (time.monotonic_ns() - started) // 1_000_000)

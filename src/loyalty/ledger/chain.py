@@ -1,7 +1,7 @@
 """The hash of a block: format 1, laid out byte by byte in docs/ledger.md, "The chain".
 
-Whoever recomputes it from the stored rows proves that none was changed, added, removed or swapped. The
-packers take plain values, so that verify feeds them rows and the writer feeds them Structs.
+Whoever recomputes it from the stored rows proves that none was changed, added, removed or swapped: verify does so by
+other means (verify/packed.py).
 """
 
 from collections.abc import Sequence

@@ -36,9 +36,10 @@ FROM unnest($3::uuid[]) m(id), LATERAL (
     SELECT * FROM member_days WHERE program_id = $1 AND cell = $2 AND member_id = m.id OFFSET 0) d
 """
 _STRAY = """
-SELECT d.member_id FROM member_days d
-WHERE d.program_id = $1 AND d.cell = $2
-  AND NOT EXISTS (SELECT FROM members m WHERE m.program_id = $1 AND m.cell = $2 AND m.id = d.member_id) LIMIT 1
+SELECT d.member_id FROM (SELECT DISTINCT member_id FROM member_days WHERE program_id = $1 AND cell = $2) d
+LEFT JOIN LATERAL (
+    SELECT true AS there FROM members WHERE program_id = $1 AND cell = $2 AND id = d.member_id OFFSET 0) m ON true
+WHERE m.there IS NULL LIMIT 1
 """
 
 
