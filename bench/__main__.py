@@ -1,9 +1,9 @@
 """`python -m bench`: run the rows, print one line of figures, write results.json and RESULTS.md.
 
-`python -m bench profile pipe|http|quote|balance|verify` shows instead where the time of one goes, `python -m bench
-sweeps` runs what happens by itself, to so many members at once (`--lots`); `python -m bench clock` moves a sandbox three
-years ahead, and `python -m bench growth` tells what becomes of purchases and verification when there are so many members
-(`--members`).
+`python -m bench profile pipe|http|quote|balance|verify` shows instead where the time of one goes.
+`python -m bench sweeps` runs what happens by itself, to so many members at once (`--lots`); `python -m bench clock`
+moves a sandbox three years ahead; `python -m bench growth` tells what becomes of purchases and verification when there
+are so many members (`--members`).
 """
 
 import argparse
