@@ -123,9 +123,8 @@ class _Range(NamedTuple):
     last_id: UUID
     decisions: list[Any]
     rows: tuple[int, int, int]  # entries, lots and postings that there are
-    accountless: list[
-        tuple[UUID, int, UUID]
-    ]  # accounts that are not there: number of their entries, the first of them
+    # Of accounts that are not there: how many entries they have, and the first.
+    accountless: list[tuple[UUID, int, UUID]]
     contents: dict[UUID, bytes | None]  # of activities: what they were told, while it is kept
     events: tuple[int, int | None, bool]
 
