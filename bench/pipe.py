@@ -66,6 +66,7 @@ class Pipe:
     at: datetime
     members: int = MEMBERS
     recorded: int = 0
+    program_id: UUID = PROGRAM
 
     def prepare(self) -> None:
         """Make the program, publish the fixed rules, enrol the members and let each buy a few times."""
@@ -77,23 +78,25 @@ class Pipe:
 
     async def _prepare(self) -> None:
         async with self.opened() as runtime:
-            await create_program(runtime.engine, PROGRAM, ProgramKind.LIVE, 1, self.at)
+            await create_program(runtime.engine, self.program_id, ProgramKind.LIVE, 1, self.at)
             configuration = msgspec.convert(
                 {"settings": file()["settings"], "ruleset": file()["ruleset"]}, Configuration, strict=False
             )
-            await done(runtime.pipe.submit, Publish(configuration), OPERATOR)
-            make = Purchases(self.at, self.members)
+            await done(runtime.pipe.submit, Publish(configuration), OPERATOR, self.program_id)
+            make = Purchases(self.at, self.members, self.program_id)
             for first in range(0, self.members, SUBMITTERS):
                 part = range(first, min(first + SUBMITTERS, self.members))
                 people = [Enrol((Identifier(IdentifierKind.CARD, card(number)),)) for number in part]
-                await asyncio.gather(*(done(runtime.pipe.submit, command, OPERATOR) for command in people))
+                await asyncio.gather(
+                    *(done(runtime.pipe.submit, one, OPERATOR, self.program_id) for one in people)
+                )
                 for _ in range(BEFORE):
                     await asyncio.gather(*(recorded(runtime.pipe.submit, make.of(number)) for number in part))
             self.recorded += BEFORE * self.members
 
     async def _stretch(self, submitters: int, stretch: Stretch, members: int) -> Sample:
         async with self.opened() as runtime:
-            make = Purchases(self.at, members)
+            make = Purchases(self.at, members, self.program_id)
             warm = await _drive(runtime.pipe.submit, make, submitters, stretch.warm_s)
             postgres, own = self.cluster.cpu_us(), time.process_time()
             started = time.perf_counter()

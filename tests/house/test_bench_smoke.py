@@ -3,6 +3,7 @@
 import pytest
 
 from bench.cluster import cluster
+from bench.fair import TINY, Fair
 from bench.rows import RowsMissing, check
 from bench.run import SIZES, Bench
 from bench.sweeps import Sweeps, sized
@@ -27,6 +28,12 @@ EXPECTED = (
 )
 
 SWEPT = tuple(f"{name}_over_copy" for name in ("activate", "expire", "review_all", "review_none"))
+FAIR = (
+    "victim_p99_flooded",
+    "flood_accepted_per_s",
+    "overload_accepted_over_most",
+    "overload_accepted_p99_ms",
+)
 
 
 @pytest.mark.proof
@@ -50,3 +57,16 @@ def test_whatever_falls_due_of_many_is_measured_and_leaves_its_rows() -> None:
         assert all(sweeps.figures[name] > 0 for name in (*SWEPT, "purchase_p99_while_expiring"))
         with pytest.raises(RowsMissing):
             Sweeps(ours, sized(61)).check()
+
+
+def test_a_flood_and_an_overload_are_measured_and_whatever_was_acknowledged_is_there() -> None:
+    with cluster() as ours:
+        fair = Fair(ours, TINY, say=lambda _: None)
+
+        fair.run()
+
+        assert all(fair.figures[name] > 0 for name in FAIR)
+        assert fair.figures["flood_refused_per_s"] > 0
+        fair.victim.recorded += 1
+        with pytest.raises(RowsMissing):
+            fair.check()

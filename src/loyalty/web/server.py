@@ -5,10 +5,12 @@
 A request whose head or body does not arrive in time is cut off by closing its connection; others are not disturbed.
 """
 
+import asyncio
 import contextlib
 import json
 import re
 import signal
+import socket
 import threading
 from collections.abc import Generator
 from functools import partial
@@ -28,9 +30,11 @@ HEAD_BYTES_MAX = 64 * 1024
 HEAD_SECONDS_MAX = 10.0
 BODY_SECONDS_MAX = 30.0
 KEEP_ALIVE_S = 30
-GRACE_S = 15
+LAST_S = 0.5  # at our end: for what is on its way over connections that are kept
+GRACE_S = 15  # then: for answers
 BACKLOG = 2_048  # connections that wait to be accepted
 
+_LOOK_S = 0.02
 
 _UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
 
@@ -54,6 +58,7 @@ class Protocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_body = False  # also of a request that was answered before all of it came
         self._refused = False  # what came is no request: nothing more is read
+        self._ending = False  # the next answer is the connection's last
 
     def on_message_begin(self) -> None:
         self._since = self.loop.time()
@@ -68,6 +73,8 @@ class Protocol(HttpToolsProtocol):
             raise httptools.HttpParserError  # what follows would be read as another request
         self._in_body = True
         super().on_headers_complete()
+        if self._ending:
+            self.cycle.keep_alive = False
         cast("dict[str, Any]", self.scope)[WRITE] = partial(_write, self.cycle)
 
     def on_message_complete(self) -> None:
@@ -85,6 +92,12 @@ class Protocol(HttpToolsProtocol):
         super().data_received(data)
         if in_head and self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
             self.send_400_response("The request's head is too large.")
+
+    def end(self) -> None:
+        """Tell whoever is answered from now on that the connection ends with that answer."""
+        self._ending = True
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def close_if_slow(self, now: float) -> None:
         """Close the connection when its present request has taken too long to arrive."""
@@ -147,10 +160,26 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, Protocol):
-                    connection.close_if_slow(connection.loop.time())
+            for connection in self._connections():
+                connection.close_if_slow(connection.loop.time())
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no new connection; on old ones, answer what comes for a moment more, and say that it is the last.
+
+        A connection that is closed while a request is on its way would leave its sender without an answer.
+        """
+        for listening in (*self.servers, *(sockets or ())):
+            listening.close()
+        for connection in self._connections():
+            connection.end()
+        for _ in range(round(LAST_S / _LOOK_S)):
+            if self.server_state.connections:
+                await asyncio.sleep(_LOOK_S)
+        await super().shutdown(sockets)
+
+    def _connections(self) -> list[Protocol]:
+        return [one for one in self.server_state.connections if isinstance(one, Protocol)]
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
