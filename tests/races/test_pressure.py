@@ -151,8 +151,7 @@ async def enrolled(shop: Shop, members: int) -> list[MemberRef]:
 async def test_a_program_that_floods_with_reads_takes_turns_with_the_others(
     runtime: Runtime, kind: str
 ) -> None:
-    shop, _ = await shop_with(runtime, 1)
-    quiet, (someone,) = await shop_with(runtime, 1)
+    shop, quiet = await open_shop(runtime, CONFIGURATION), await open_shop(runtime, CONFIGURATION)
     done = 0
 
     async def look(program: UUID) -> None:
@@ -170,13 +169,11 @@ async def test_a_program_that_floods_with_reads_takes_turns_with_the_others(
     while not all(task.done() for task in flood):
         before = done
         await look(quiet.program)
-        if kind == "road":
-            assert (await quiet.send(Adjust(someone, "points", 1, "x"))).status == 201
         waited.append(done - before)
     await asyncio.gather(*flood, return_exceptions=True)  # on a slow machine some are told to come again
     print(f"\n{len(waited)} looks of one program during 400 of another; until an answer: {max(waited)}")
     assert len(waited) >= 5
-    assert max(waited) <= 40
+    assert max(waited) <= 20
 
 
 # --- callers who go -------------------------------------------------------------------------
