@@ -127,7 +127,7 @@ class _Load:
         self._refusals: list[float] = []  # how long each of them took
         self._count = 0
         self._statuses: Counter[bytes] = Counter()
-        self._idle: list[_Connection] = []
+        self._idle: deque[_Connection] = deque()  # used in turns: a server closes one that says nothing
         self._overdue: deque[float] = (
             deque()
         )  # instants at which a request was due that no connection could send
@@ -155,7 +155,7 @@ class _Load:
                 self._overdue.append(due)
                 due += self._random.expovariate(self._plan.rate)
             while self._overdue and self._idle:
-                self.free(self._idle.pop())
+                self.free(self._idle.popleft())
             await asyncio.sleep(0.0005)
 
     def follow_up(self, said: bytes) -> bytes:

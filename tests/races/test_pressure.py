@@ -173,7 +173,7 @@ async def test_a_program_that_floods_with_reads_takes_turns_with_the_others(
     await asyncio.gather(*flood, return_exceptions=True)  # on a slow machine some are told to come again
     print(f"\n{len(waited)} looks of one program during 400 of another; until an answer: {max(waited)}")
     assert len(waited) >= 5
-    assert max(waited) <= 20
+    assert max(waited) <= 100  # a handful, unless a connection is opened meanwhile; without turns all of them
 
 
 # --- callers who go -------------------------------------------------------------------------

@@ -257,7 +257,13 @@ class Pipe:
         return True
 
     def _is_full(self, queue: _Queue) -> bool:
-        return len(queue.waiting) >= self._queue_max or queue.bytes >= self._queue_bytes_max
+        """Whether too much waits already, or has waited so long that whoever comes now would wait in vain."""
+        waiting = queue.waiting
+        return (
+            len(waiting) >= self._queue_max
+            or queue.bytes >= self._queue_bytes_max
+            or (bool(waiting) and self._time() - waiting[0].since > self._queue_s_max / 2)
+        )
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
