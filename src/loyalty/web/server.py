@@ -12,7 +12,8 @@ import re
 import signal
 import socket
 import threading
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ import httptools
 import uvicorn
 from litestar.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from loyalty.base.problems import MEDIA_TYPE, render
 from loyalty.base.settings import Settings
@@ -33,6 +35,8 @@ KEEP_ALIVE_S = 30
 LAST_S = 0.5  # at our end: for what is on its way over connections that are kept
 GRACE_S = 15  # then: for answers
 BACKLOG = 2_048  # connections that wait to be accepted
+
+AT_ONCE = 16  # requests that are begun before the loop looks around
 
 _LOOK_S = 0.02
 
@@ -49,8 +53,54 @@ def _without_upgrade(data: bytes) -> bytes:
     return _UPGRADE.sub(b"x-upgra", head) + end + body
 
 
+class Entrance:
+    """Requests that have arrived are begun a few at a time, and in between the loop looks at the database.
+
+    Else of a thousand that arrive together each would be looked at before the next answer of the database is, and
+    whoever was accepted would get nowhere. Credentials take turns, so that a flood under one keeps no other waiting.
+    """
+
+    def __init__(self) -> None:
+        self._left = AT_ONCE  # how many more may begin before the loop looks around
+        self._waiting: dict[bytes, deque[Callable[[], None]]] = {}  # in the order of the turns
+
+    def arrive(self, headers: Iterable[tuple[bytes, bytes]], begin: Callable[[], None]) -> None:
+        """Call `begin` when it is its turn, which mostly is now."""
+        if self._left:
+            self._begin(begin)
+        else:
+            credential = next((value for name, value in headers if name == b"authorization"), b"")
+            self._waiting.setdefault(credential, deque()).append(begin)
+
+    def _begin(self, begin: Callable[[], None]) -> None:
+        if self._left == AT_ONCE:
+            asyncio.get_running_loop().call_soon(self._go_on)
+        self._left -= 1
+        begin()
+
+    def _go_on(self) -> None:
+        self._left = AT_ONCE
+        while self._left and self._waiting:
+            credential = next(iter(self._waiting))
+            waiting = self._waiting.pop(credential)
+            begin = waiting.popleft()
+            if waiting:
+                self._waiting[credential] = waiting  # behind the others
+            self._begin(begin)
+
+
+class State(ServerState):
+    """What the connections of a server share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entrance = Entrance()
+
+
 class Protocol(HttpToolsProtocol):
     """One connection."""
+
+    server_state: State
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -76,6 +126,10 @@ class Protocol(HttpToolsProtocol):
         if self._ending:
             self.cycle.keep_alive = False
         cast("dict[str, Any]", self.scope)[WRITE] = partial(_write, self.cycle)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        begin = partial(super()._start_asgi_task, cycle, app)
+        self.server_state.entrance.arrive(cast("dict[str, Any]", cycle.scope)["headers"], begin)
 
     def on_message_complete(self) -> None:
         self._since = None
@@ -157,6 +211,10 @@ def _write(cycle: RequestResponseCycle, status: int, lines: bytes, body: bytes) 
 
 class Server(uvicorn.Server):
     """One server process; ends with everyone answered, and quietly."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.server_state: State = State()
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:
