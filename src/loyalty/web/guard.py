@@ -33,6 +33,7 @@ from loyalty.web.types import HostNotServed, IncompleteBody, InternalError, Malf
 
 # Keys in an ASGI scope.
 EXCHANGE = "loyalty.exchange"  # of the Exchange
+ARRIVED_NS = "loyalty.arrived_ns"  # of when the first byte came, by perf_counter_ns
 WRITE = "loyalty.write"  # of what our own server offers to send an answer with
 
 HEADER_BYTES_MAX = 32 * 1024
@@ -89,7 +90,8 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.application(scope, receive, send)
             return
-        exchange = Exchange(f"{self._prefix}{next(self._count):x}", scope["method"], scope.get(WRITE))
+        name = f"{self._prefix}{next(self._count):x}"
+        exchange = Exchange(name, scope["method"], scope.get(WRITE), scope.get(ARRIVED_NS))
         scope[EXCHANGE] = exchange
 
         async def send_noted(message: Message) -> None:

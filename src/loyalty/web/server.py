@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
+from time import perf_counter_ns
 from typing import Any, cast
 
 import httptools
@@ -25,7 +26,7 @@ from uvicorn.server import ServerState
 
 from loyalty.base.problems import MEDIA_TYPE, render
 from loyalty.base.settings import Settings
-from loyalty.web.guard import WRITE
+from loyalty.web.guard import ARRIVED_NS, WRITE
 from loyalty.web.types import MalformedRequest
 
 HEAD_BYTES_MAX = 64 * 1024
@@ -113,6 +114,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._since = self.loop.time()
         super().on_message_begin()
+        cast("dict[str, Any]", self.scope)[ARRIVED_NS] = perf_counter_ns()
 
     def on_headers_complete(self) -> None:
         self._head_bytes = 0
@@ -128,7 +130,10 @@ class Protocol(HttpToolsProtocol):
         cast("dict[str, Any]", self.scope)[WRITE] = partial(_write, self.cycle)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        begin = partial(super()._start_asgi_task, cycle, app)
+        def begin() -> None:
+            if not cycle.disconnected:  # who has gone meanwhile is not waited for
+                super(Protocol, self)._start_asgi_task(cycle, app)
+
         self.server_state.entrance.arrive(cast("dict[str, Any]", cycle.scope)["headers"], begin)
 
     def on_message_complete(self) -> None:
