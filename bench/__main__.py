@@ -3,7 +3,8 @@
 `python -m bench profile pipe|http|quote|balance|verify` shows instead where the time of one goes.
 `python -m bench sweeps` runs what happens by itself, to so many members at once (`--lots`); `python -m bench clock`
 moves a sandbox three years ahead; `python -m bench growth` tells what becomes of purchases and verification when there
-are so many members (`--members`).
+are so many members (`--members`); `python -m bench fair` lets one program flood another, and more come than can be
+done.
 """
 
 import argparse
@@ -14,6 +15,8 @@ from bench.baseline import BaselineBroken
 from bench.clock import Move
 from bench.cluster import Cluster, NotDurable, cluster
 from bench.crowd import NotCopied
+from bench.fair import QUOTA_PER_S, Fair, FairVoid
+from bench.fair import sized as fairly_sized
 from bench.http import HttpBroken
 from bench.pipe import PipeBroken
 from bench.rows import BooksBroken, RowsMissing
@@ -39,6 +42,8 @@ def main() -> int:
                 return _sweeps(ours, arguments.lots, profiled=arguments.profiled)
             if arguments.command == "growth":
                 return _growth(ours, arguments.members)
+            if arguments.command == "fair":
+                return _fair(ours, arguments.quota)
             bench = Bench(ours, SIZES[arguments.size])
             bench.run(arguments.only or ROWS)
             if not arguments.only and arguments.size != "tiny":
@@ -53,6 +58,7 @@ def main() -> int:
         RowsMissing,
         BooksBroken,
         SweepBroken,
+        FairVoid,
         Void,
     ) as error:
         print(f"bench: {type(error).__name__}: {error}", file=sys.stderr)
@@ -78,6 +84,15 @@ def _growth(ours: Cluster, members: int) -> int:
     return 0
 
 
+def _fair(ours: Cluster, quota_per_s: int) -> int:
+    fair = Fair(ours, fairly_sized(quota_per_s))
+    fair.run()
+    if quota_per_s == QUOTA_PER_S:
+        report.write_fair(fair.figures, ours)
+    print(report.fair_headline(fair.figures))
+    return 0
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description="Speed, as ratios on the same machine."
@@ -99,6 +114,13 @@ def _arguments() -> argparse.Namespace:
         "--members", type=int, default=1_000_000, help="with fewer than 100,000 it writes no files"
     )
     swept.add_argument("--profile", dest="profiled", action="store_true", help="show where the time goes")
+    fair = commands.add_parser("fair", help="what a program notices of another one's flood, and overload")
+    fair.add_argument(
+        "--quota",
+        type=int,
+        default=QUOTA_PER_S,
+        help="requests a second; with another one it writes no files",
+    )
     parser.set_defaults(profile=None)
     return parser.parse_args()
 

@@ -64,10 +64,12 @@ class Site:
         """A site of a program of the bench with a till's key. Needs: the program."""
         return Site(cluster, f"Bearer {asyncio.run(_key(cluster, program_id))}")
 
-    def served(self, processes: int, *, profile: Path | None = None) -> AbstractContextManager[Server]:
+    def served(
+        self, processes: int, *, profile: Path | None = None, **settings: str
+    ) -> AbstractContextManager[Server]:
         """The program as `loyalty serve` runs it in production; under the sampler when `profile` says where to."""
         command = [str(Path(sys.executable).with_name("loyalty")), "serve"]
-        environ = self.environ() | {"LOYALTY_PROCESSES": str(processes)}
+        environ = self.environ() | {"LOYALTY_PROCESSES": str(processes)} | settings
         if profile is not None:
             command, environ = (
                 [sys.executable, "-m", "bench.profile"],
@@ -161,23 +163,33 @@ class Http:
         self, server: Server, connections: int, stretch: Stretch, *, hot: bool = False, rate: float = 0
     ) -> Sample:
         """One stretch of purchases, as many as there can be or so many a second; every answer must be a 201."""
-        plan = Plan(
+        plan = self._purchases(server, connections, stretch, rate)
+        report, cpu = self._load(server, msgspec.structs.replace(plan, members=1) if hot else plan)
+        self.recorded += report.answered
+        return _sample(report, cpu)
+
+    def flood(self, server: Server, connections: int, stretch: Stretch, rate: float) -> Report:
+        """So many purchases a second, of which the server may refuse what is too much."""
+        plan = self._purchases(server, connections, stretch, rate)
+        report, _ = self._load(server, msgspec.structs.replace(plan, may_refuse=True))
+        self.recorded += report.statuses.get("201", 0)
+        return report
+
+    def _purchases(self, server: Server, connections: int, stretch: Stretch, rate: float) -> Plan:
+        return Plan(
             port=server.port,
             connections=connections,
             warm_s=stretch.warm_s,
             seconds=stretch.seconds,
             method="POST",
             path="/v1/purchases",
-            members=1 if hot else self.members,
+            members=self.members,
             run=secrets.token_hex(4),
             body=purchase_body("{card}", "{external_id}", self.at).decode(),
             authorization=server.authorization,
             keyed=True,
             rate=rate,
         )
-        report, cpu = self._load(server, plan)
-        self.recorded += report.answered
-        return _sample(report, cpu)
 
     def reads(self, server: Server, plan: Plan) -> Sample:
         """One stretch of requests that write nothing."""

@@ -40,10 +40,11 @@ class Plan(msgspec.Struct, frozen=True):
     keyed: bool = False  # with an Idempotency-Key of its own per request
     rate: float = 0  # requests due a second, at random instants; 0: each connection sends as soon as it can
     then: str = ""  # path of a second POST about the {id} that was answered: the two count as one
+    may_refuse: bool = False  # whether 429 and 503 that say when to come again are answers too, counted apart
 
 
 class Report(msgspec.Struct, frozen=True):
-    done: int  # answered in the measured time
+    done: int  # answered in the measured time, refusals apart
     answered: int  # all, warm-up and the last ones included
     seconds: float
     mean_us: float
@@ -51,7 +52,9 @@ class Report(msgspec.Struct, frozen=True):
     p99_us: float
     cpu_us: int  # of this process in the measured time
     statuses: dict[str, int]
-    first_bad: str | None  # an answer that was not 2xx
+    first_bad: str | None  # an answer that nobody may get
+    refused: int = 0  # told to come again in the measured time
+    refused_p99_us: float = 0.0
 
 
 class _Connection(asyncio.Protocol):
@@ -82,8 +85,8 @@ class _Connection(asyncio.Protocol):
             at = data.lower().find(b"\r\ncontent-length:", 0, end)
             length = int(data[at + 17 : data.find(b"\r\n", at + 17)]) if at >= 0 else 0
             self._left = length - (len(data) - end - 4)
-            if self._status[:1] != b"2" and self._load.first_bad is None:
-                self._load.first_bad = data.decode(errors="replace")[:2000]
+            if self._status[:1] != b"2" and not self._load.refused(self._status, data[:end].lower()):
+                self._load.first_bad = self._load.first_bad or data.decode(errors="replace")[:2000]
             self._said = data[end + 4 :] if self._load.follows else b""
         else:
             self._left -= len(data)
@@ -121,9 +124,10 @@ class _Load:
         self._then = _pieces(msgspec.structs.replace(plan, path=plan.then, body="{}"))
         self._number = 0
         self._latencies: list[float] = []
+        self._refusals: list[float] = []  # how long each of them took
         self._count = 0
         self._statuses: Counter[bytes] = Counter()
-        self._idle: list[_Connection] = []
+        self._idle: deque[_Connection] = deque()  # used in turns: a server closes one that says nothing
         self._overdue: deque[float] = (
             deque()
         )  # instants at which a request was due that no connection could send
@@ -151,8 +155,8 @@ class _Load:
                 self._overdue.append(due)
                 due += self._random.expovariate(self._plan.rate)
             while self._overdue and self._idle:
-                self.free(self._idle.pop())
-            await asyncio.sleep(0.0005)
+                self.free(self._idle.popleft())
+            await asyncio.sleep(max(0.001, due - time.perf_counter()))  # uvloop takes less than 1 ms for none
 
     def follow_up(self, said: bytes) -> bytes:
         """The second request, about what the first answer names: `{"id":"…` is how it begins."""
@@ -172,7 +176,12 @@ class _Load:
         self._count += 1
         self._statuses[status] += 1
         if self.measuring:
-            self._latencies.append(time.perf_counter() - sent)
+            taken = self._latencies if status[:1] == b"2" else self._refusals
+            taken.append(time.perf_counter() - sent)
+
+    def refused(self, status: bytes, head: bytes) -> bool:
+        """Whether an answer tells to come again, where that may be told."""
+        return self._plan.may_refuse and status in (b"429", b"503") and b"\r\nretry-after:" in head
 
     async def run(self) -> Report:
         plan, loop = self._plan, asyncio.get_running_loop()
@@ -194,7 +203,7 @@ class _Load:
             for connection in self._idle:
                 connection.end()
         await asyncio.wait_for(ends, LAST_S)
-        taken = sorted(self._latencies)
+        taken, refused = sorted(self._latencies), sorted(self._refusals)
         return Report(
             done=len(taken),
             answered=self._count,
@@ -205,6 +214,8 @@ class _Load:
             cpu_us=int(used * 1e6),
             statuses={status.decode(): count for status, count in self._statuses.items()},
             first_bad=self.first_bad,
+            refused=len(refused),
+            refused_p99_us=percentile(refused, 0.99) * 1e6,
         )
 
 

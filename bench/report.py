@@ -18,6 +18,7 @@ RESULTS = HERE / "results.json"
 TABLE = HERE / "RESULTS.md"
 SWEEPS = HERE / "SWEEPS.md"
 GROWTH = HERE / "GROWTH.md"
+FAIR = HERE / "FAIR.md"
 HEADLINE = (
     "purchase_http_over_baseline",
     "purchase_http_hot_over_baseline",
@@ -120,10 +121,54 @@ def growth_headline(found: Mapping[str, float]) -> str:
     return "growth " + " ".join(f"{name}={found[name]:.2f}" for name in names)
 
 
+def write_fair(found: Mapping[str, float], cluster: Cluster) -> None:
+    """The same of programs beside each other and of too much work: results.json and FAIR.md."""
+    _keep(found)
+    FAIR.write_text(_fair_page(found, cluster))
+
+
+def fair_headline(found: Mapping[str, float]) -> str:
+    """One plain line of figures."""
+    names = ("victim_p99_flooded", "overload_accepted_over_most", "overload_accepted_p99_ms")
+    return "fair " + " ".join(f"{name}={found[name]:.2f}" for name in names)
+
+
 def _keep(found: Mapping[str, float]) -> None:
     known = msgspec.json.decode(RESULTS.read_bytes(), type=dict[str, float]) if RESULTS.exists() else {}
     known |= {name: float(f"{value:.4g}") for name, value in found.items()}
     RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(known, order="sorted"), indent=2) + b"\n")
+
+
+def _fair_page(found: Mapping[str, float], cluster: Cluster) -> str:
+    offered, accepted, refused = (found[f"flood_{name}_per_s"] for name in ("offered", "accepted", "refused"))
+    most, much, done = (found[f"overload_{name}_per_s"] for name in ("most", "offered", "accepted"))
+    return "\n".join(
+        [
+            "# Programs beside each other, and too much work",
+            "",
+            f'Made by `make bench ARGS="fair"` on {datetime.now(UTC):%Y-%m-%d}: {_machine()}.',
+            _made_with(cluster),
+            "",
+            "What is measured and how: [docs/speed.md](../docs/speed.md#programs-beside-each-other-and-too-much-work).",
+            "",
+            "| work | figure | goal | p50 | p99 |",
+            "|---|---|---|---|---|",
+            f"| purchases, 50 a second | – | – | {found['victim_alone_p50_ms']:.1f} ms "
+            f"| {found['victim_alone_p99_ms']:.1f} ms |",
+            f"| the same beside another program's flood: {offered:,.0f}/s, of which {accepted:,.0f}/s were served and "
+            f"{refused:,.0f}/s refused | **{found['victim_p99_flooded']:.2f}** of the p99 without | ≤ 1.5 "
+            f"| {found['victim_flooded_p50_ms']:.1f} ms | {found['victim_flooded_p99_ms']:.1f} ms |",
+            f"| twice as much as can be done: {much:,.0f}/s where {most:,.0f}/s can, of which {done:,.0f}/s were done "
+            f"| **{found['overload_accepted_over_most']:.2f}** of what can | p99 ≤ 2.5 s "
+            f"| {found['overload_accepted_p50_ms']:,.0f} ms | {found['overload_accepted_p99_ms']:,.0f} ms |",
+            "",
+            f"Refusals took {found['flood_refused_p99_ms']:.1f} ms in the flood and "
+            f"{found['overload_refused_p99_ms']:,.0f} ms in the overload (p99).",
+            "",
+            f"`{fair_headline(found)}`",
+            "",
+        ]
+    )
 
 
 def _sweeps_page(found: Mapping[str, float], cluster: Cluster, lots: int) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from bench.clock import BEGINS, Move
 from bench.cluster import cluster
+from bench.fair import TINY, Fair
 from bench.growth import BOUGHT, Growth
 from bench.growth import sized as grown
 from bench.rows import RowsMissing, check
@@ -33,6 +34,12 @@ EXPECTED = (
 
 GROWN = ("growth_over_small", "growth_http_over_small", "verify_over_scan", "verify_s_per_million")
 SWEPT = tuple(f"{name}_over_copy" for name in ("activate", "expire", "review_all", "review_none"))
+FAIR = (
+    "victim_p99_flooded",
+    "flood_accepted_per_s",
+    "overload_accepted_over_most",
+    "overload_accepted_p99_ms",
+)
 
 
 @pytest.mark.proof
@@ -73,3 +80,16 @@ def test_a_program_that_has_grown_is_measured_and_its_copied_books_are_whole() -
         assert growth.figures.values["verify_entries"] == growth.grown.recorded > 56 * BOUGHT
         with pytest.raises(RowsMissing):
             check(ours.servers.superuser_url, GROWN_PROGRAM, growth.grown.recorded + 1)
+
+
+def test_a_flood_and_an_overload_are_measured_and_whatever_was_acknowledged_is_there() -> None:
+    with cluster() as ours:
+        fair = Fair(ours, TINY, say=lambda _: None)
+
+        fair.run()
+
+        assert all(fair.figures[name] > 0 for name in FAIR)
+        assert fair.figures["flood_refused_per_s"] > 0
+        fair.victim.recorded += 1
+        with pytest.raises(RowsMissing):
+            fair.check()

@@ -136,6 +136,8 @@ async def test_who_waited_too_long_is_refused_and_who_waits_at_the_end_is_let_go
         await asyncio.sleep(0.01)
     late = asyncio.create_task(together(ask, program_id, 3))
     await asyncio.sleep(0.25)
+    with pytest.raises(ServerBusy):  # it would wait in vain
+        await asyncio.wait_for(together(ask, program_id, 4), 5)
     go_on.set()
     with pytest.raises(ServerBusy):
         await late

@@ -244,6 +244,22 @@ async def test_whoever_waited_too_long_in_the_queue_is_dropped_before_being_deci
         assert (await shop.send(adjust(5), "k")).balance == {"available": 6}
 
 
+async def test_once_somebody_has_waited_half_of_the_time_whoever_comes_is_told_so_at_once(
+    database: Database,
+) -> None:
+    async with serving(database, queue_ms_max=1_000, lock_timeout_ms=60_000) as runtime:
+        shop = await open_shop(runtime)
+        async with head_held(database, shop.id) as holder:
+            under_way = await waiting_for(holder, shop, database)
+            queued = asyncio.create_task(shop.send(adjust(5)))
+            await asyncio.sleep(0.6)
+            assert (await shop.send(adjust(5), "k")).refused == (503, "busy")
+            assert not queued.done()
+        assert (await under_way).status == 201
+        await queued
+        assert (await shop.send(adjust(5), "k")).status == 201
+
+
 async def test_a_caller_who_leaves_does_not_take_the_command_along(
     runtime: Runtime, database: Database
 ) -> None:

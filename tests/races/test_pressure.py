@@ -5,16 +5,19 @@ import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 
+from loyalty.base.database import reading
+from loyalty.embedded import Servers
 from loyalty.members.types import Identifier, IdentifierKind
 from loyalty.posting.commands import Adjust, Answer, Enrol, MemberRef
 from loyalty.posting.pipe import BatchSeen
 from loyalty.posting.runtime import Runtime
-from tests.conftest import Database
+from tests.conftest import Database, fresh_database
 from tests.isolation.dump import Link
 from tests.laws import checks
 from tests.laws.shop import Shop, open_shop, serving
@@ -113,6 +116,64 @@ async def test_a_program_that_floods_takes_turns_with_the_others(database: Datab
         )
         assert len(waited) >= 5
         assert max(waited) <= 3  # the one under way, the flood's turn, and its own
+
+
+async def test_a_program_with_many_lanes_takes_turns_as_one(servers: Servers) -> None:
+    """Eight lanes of a program wait for the one connection: a lone command of another is next after one of them."""
+    with fresh_database() as database:
+        async with serving(database, pool_size=2, cells=8, queue_ms_max=60_000) as runtime:
+            shop, quiet = await open_shop(runtime, CONFIGURATION), await open_shop(runtime, CONFIGURATION)
+            many, someone = await enrolled(shop, 40), (await enrolled(quiet, 1))[0]
+            batches: list[BatchSeen] = []
+            runtime.pipe.observe = batches.append
+            flood = [
+                asyncio.create_task(shop.send(Adjust(many[n % 40], "points", 1, "x"))) for n in range(3_000)
+            ]
+            waited: list[int] = []
+            while not all(task.done() for task in flood):
+                before = len(batches)
+                assert (await quiet.send(Adjust(someone, "points", 1, "x"))).status == 201
+                waited.append(len(batches) - before)
+            assert statuses([task.result() for task in flood]) == {201: 3_000}
+        print(f"\n{len(waited)} lone commands during {len(batches)} batches; until an answer: {max(waited)}")
+        assert len(waited) >= 5
+        assert max(waited) <= 3  # the one under way, the flood's turn, and its own
+
+
+async def enrolled(shop: Shop, members: int) -> list[MemberRef]:
+    answers = await asyncio.gather(
+        *(shop.send(Enrol((Identifier(IdentifierKind.CARD, f"C{n:04}"),))) for n in range(members))
+    )
+    return [MemberRef(id=UUID(json.loads(answer.body)["id"])) for answer in answers]
+
+
+@pytest.mark.parametrize("kind", ["engine", "road"])
+async def test_a_program_that_floods_with_reads_takes_turns_with_the_others(
+    runtime: Runtime, kind: str
+) -> None:
+    shop, quiet = await open_shop(runtime, CONFIGURATION), await open_shop(runtime, CONFIGURATION)
+    done = 0
+
+    async def look(program: UUID) -> None:
+        nonlocal done
+        if kind == "road":
+            await runtime.now(program)
+        else:
+            async with reading(runtime.engine, program) as connection:
+                await connection.execute(text("SELECT count(*) FROM members"))
+        done += 1
+
+    flood = [asyncio.create_task(look(shop.program)) for _ in range(400)]
+    await asyncio.sleep(0)
+    waited: list[int] = []
+    while not all(task.done() for task in flood):
+        before = done
+        await look(quiet.program)
+        waited.append(done - before)
+    await asyncio.gather(*flood, return_exceptions=True)  # on a slow machine some are told to come again
+    print(f"\n{len(waited)} looks of one program during 400 of another; until an answer: {max(waited)}")
+    assert len(waited) >= 5
+    assert max(waited) <= 100  # a handful, unless a connection is opened meanwhile; without turns all of them
 
 
 # --- callers who go -------------------------------------------------------------------------

@@ -28,10 +28,11 @@ from loyalty.web import metrics, status
 from loyalty.web.serve import listen
 from loyalty.web.status import Board, judged
 from tests.conftest import HOME, Database
+from tests.posting.live import head_held, until_blocked
 from tests.races.client import Client, Reply, Unknown
 from tests.races.proxy import relayed
 from tests.web.test_refusals import is_problem
-from tests.web.world import CONFIGURATION, World, enrol, long_work, new_shop, opened, receipt
+from tests.web.world import CONFIGURATION, World, enrol, long_work, new_shop, opened, parsed, receipt
 
 
 async def test_health_tells_living_started_and_ready(world: World) -> None:
@@ -273,7 +274,8 @@ def _command_of(pid: str) -> bytes:
 class Served:
     """The program in processes of its own."""
 
-    def __init__(self, database: Database, processes: int, **more: str) -> None:
+    def __init__(self, database: Database, processes: int, *, first: str = "", **more: str) -> None:
+        """`first` is done in a lone process before it serves; `more` are variables."""
         self.port = free_port()
         environ = {name: value for name, value in os.environ.items() if not name.startswith("LOYALTY_")}
         environ |= {
@@ -285,7 +287,7 @@ class Served:
             "LOYALTY_HOME": os.environ[HOME],
         } | more
         code = (
-            "import sys; from loyalty.base.settings import from_process; from loyalty.web.serve import serve;"
+            f"{first}\nimport sys; from loyalty.base.settings import from_process; from loyalty.web.serve import serve;"
             " sys.exit(serve(from_process()))"
         )
         self.process = subprocess.Popen(
@@ -389,37 +391,35 @@ async def test_processes_that_die_without_their_database_come_back_with_it(datab
 async def test_a_server_that_is_told_to_end_answers_whom_it_has_accepted(database: Database) -> None:
     async with opened(database) as world:
         key = world.shop.keys["pos"]
-    served = Served(database, 1)
+    served = Served(database, 1, first="from loyalty.web import server; server.LAST_S = 20")
     recorded: list[str] = []
-    lost = 0
+    told_so: list[bool] = []  # by tills whose next call finds nobody: whether the last answer said so
 
-    async def till() -> None:
-        nonlocal lost
-        client = Client(served.port, key)
+    async def till(pause_s: float) -> None:
+        client, closes = Client(served.port, key), False
         try:
             while True:
                 body = receipt()
                 reply = await client.post("/v1/purchases", body, idempotency_key=uuid4().hex)
-                assert reply.status in (201, 503), reply
-                if reply.status == 201:
-                    recorded.append(body["external_id"])
+                assert reply.status == 201, reply
+                recorded.append(body["external_id"])
+                closes = reply.headers.get("connection") == "close"
+                await asyncio.sleep(pause_s)
         except ConnectionRefusedError:
-            pass
-        except Unknown:
-            lost += 1  # the connection ended between two requests
+            told_so.append(closes)
         finally:
             await client.close()
 
     try:
         await served.ready()
-        tills = [asyncio.create_task(till()) for _ in range(16)]
+        tills = [asyncio.create_task(till(n * 0.01)) for n in range(16)]
         while len(recorded) < 50:
             await asyncio.sleep(0.01)
     finally:
         code, log = await served.end()
     await asyncio.gather(*tills)
     assert code == 0, log
-    assert lost <= 16
+    assert told_so == [True] * 16  # nobody's line was cut
     assert "incident" not in log
     async with opened(database) as world:
         reader = world.with_key(key)
@@ -427,6 +427,35 @@ async def test_a_server_that_is_told_to_end_answers_whom_it_has_accepted(databas
             reply = await reader.get(f"/v1/purchases?source=store-12-pos&external_id={external_id}")
             assert reply.status == 200
         await world.hang_up()
+
+
+async def test_whoever_cannot_be_waited_for_is_told_to_come_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody whose body does not arrive, and somebody whose command is under way when the time is up."""
+    for name, seconds in (("LAST_S", 0.1), ("GRACE_S", 1)):
+        monkeypatch.setattr(f"loyalty.web.server.{name}", seconds)
+    async with opened(database) as world:
+        till = world.client("pos")
+        head = (
+            "POST /v1/{} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n"
+            f"Authorization: Bearer {world.shop.keys['pos']}\r\nIdempotency-Key: k\r\n\r\n"
+        )
+        slow = [
+            asyncio.create_task(world.raw(head.format(what).encode(), within_s=20))
+            for what in ("quotes", "purchases")
+        ]
+        async with head_held(database, world.shop.program_id) as holder:
+            waiting = asyncio.create_task(till.post("/v1/purchases", receipt(), idempotency_key="w"))
+            await until_blocked(database, holder)
+            world.end()
+            reply = await waiting
+        told = [parsed(await one) for one in slow]
+        await world.hang_up()
+    for one, code in zip((*told, reply), ("shutting_down", *["outcome_unknown"] * 2), strict=True):
+        assert is_problem(one, 503, code)["retryable"]
+        assert one.headers["connection"] == "close"
+        assert one.headers["retry-after"] == "1"
 
 
 def test_two_installations_never_share_a_port() -> None:

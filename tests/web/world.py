@@ -5,7 +5,7 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -95,6 +95,7 @@ class World:
     shop: Shop
     other: Shop
     log: list[str]
+    end: Callable[[], None]  # as SIGTERM does
 
     clients: list[Client] = field(default_factory=list)
 
@@ -162,11 +163,15 @@ async def opened(database: Database, **settings: Any) -> AsyncIterator[World]:
     while not server.started:
         assert not serving.done(), serving.result()
         await asyncio.sleep(0.01)
+
+    def end() -> None:
+        server.should_exit = True
+
     try:
         (runtime,) = runtimes
-        yield World(wanted.port, app, runtime, await new_shop(runtime), await new_shop(runtime), log)
+        yield World(wanted.port, app, runtime, await new_shop(runtime), await new_shop(runtime), log, end)
     finally:
-        server.should_exit = True
+        end()
         await serving
 
 

@@ -1,7 +1,8 @@
 """Connections and the two frames around a database visit: one that writes, one that reads.
 
-Both say which program they are for in their first statement; row-level security shows nothing else. The commit
-sits here. What the database refuses for reasons of the moment becomes a refusal that may be tried again.
+Both say which program they are for in their first statement; row-level security shows nothing else. Programs take
+turns for the connections. The commit sits here. What the database refuses for reasons of the moment becomes a refusal
+that may be tried again.
 """
 
 import contextlib
@@ -17,8 +18,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import Pool, QueuePool
 
 from loyalty.base.errors import Busy
+from loyalty.base.turns import NoTurn, Turns
 
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 5_000
@@ -34,6 +37,7 @@ _UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:work, 0))")
 
 # The same pool seen as read-only snapshots.
 _snapshots: WeakKeyDictionary[AsyncEngine, AsyncEngine] = WeakKeyDictionary()
+_turns: WeakKeyDictionary[Pool, Turns] = WeakKeyDictionary()
 
 
 class ServerBusy(Busy):
@@ -99,7 +103,7 @@ async def transaction(engine: AsyncEngine, program_id: UUID) -> AsyncGenerator[A
 
     Raises: Busy when the database cannot just now.
     """
-    async with _visit(engine, writes=True) as connection:
+    async with _visit(engine, program_id, writes=True) as connection:
         await connection.exec_driver_sql(_SET_PROGRAM, (str(program_id),))
         yield connection
 
@@ -116,7 +120,7 @@ async def reading(
     if snapshot is None:
         snapshot = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         _snapshots[engine] = snapshot
-    async with _visit(snapshot, writes=False) as connection:
+    async with _visit(snapshot, program_id, writes=False) as connection:
         await connection.exec_driver_sql(_SET_READING, (str(program_id), str(timeout_ms)))
         yield connection
 
@@ -127,7 +131,7 @@ async def shared(engine: AsyncEngine, *, writes: bool = True) -> AsyncGenerator[
 
     Raises: Busy when the database cannot just now.
     """
-    async with _visit(engine, writes=writes) as connection:
+    async with _visit(engine, None, writes=writes) as connection:
         yield connection
 
 
@@ -138,7 +142,8 @@ async def alone(engine: AsyncEngine, work: str) -> AsyncGenerator[bool, None]:
     It saves doing the same twice; what must not happen twice rests on rows. Raises: Busy.
     """
     names = {"work": work}
-    async with _visit(engine.execution_options(isolation_level="AUTOCOMMIT"), writes=False) as connection:
+    autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+    async with _visit(autocommit, None, writes=False) as connection:
         got = (await connection.execute(_TRY_LOCK, names)).scalar_one()
         try:
             yield got
@@ -148,15 +153,17 @@ async def alone(engine: AsyncEngine, work: str) -> AsyncGenerator[bool, None]:
 
 
 @contextlib.asynccontextmanager
-async def _visit(engine: AsyncEngine, *, writes: bool) -> AsyncGenerator[AsyncConnection, None]:
+async def _visit(
+    engine: AsyncEngine, program_id: UUID | None, *, writes: bool
+) -> AsyncGenerator[AsyncConnection, None]:
     connected = committing = False
     try:
-        async with engine.connect() as connection:
+        async with _turns_of(engine).turn(program_id, POOL_TIMEOUT_S), engine.connect() as connection:
             connected = True
             yield connection
             committing = writes
             await connection.commit()
-    except PoolTimeout:
+    except (NoTurn, PoolTimeout):
         raise ServerBusy from None
     except OSError as error:
         if connected:
@@ -169,6 +176,16 @@ async def _visit(engine: AsyncEngine, *, writes: bool) -> AsyncGenerator[AsyncCo
         if committing and isinstance(refusal, DatabaseUnavailable):
             raise OutcomeUnknown from error
         raise refusal from error
+
+
+def _turns_of(engine: AsyncEngine) -> Turns:
+    """The turns that programs take for the connections of an engine's pool."""
+    pool = engine.sync_engine.pool
+    turns = _turns.get(pool)
+    if turns is None:
+        assert isinstance(pool, QueuePool), "make_engine makes no other"
+        turns = _turns[pool] = Turns(pool.size())
+    return turns
 
 
 def refusal_of(error: DBAPIError, *, writes: bool = False) -> Busy | None:

@@ -37,11 +37,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str | None = None  # role without ownership, used by the running program
     owner_database_url: str | None = None  # role that owns the schema, used by migrations alone
     superuser_database_url: str | None = None  # only to create roles and database at the first set-up
+    database_wait_s: int = 60  # how long a server or worker waits at its start until PostgreSQL is there
     redis_url: str | None = None
     secret_key: bytes | None = None  # HMAC key of fingerprints, cursors and tokens
     secret_key_previous: bytes | None = None  # still accepted when reading, never used to write
     cells: int = 1  # constant of the deployment once data is there
     pool_size: int = 4  # connections per process
+    program_requests_per_s: int | None = None  # of one program, at each process; None: no quota
     queue_max: int = 2_000  # commands waiting in one lane
     queue_bytes_max: int = 16 * 1024 * 1024
     queue_ms_max: int = 2_000
@@ -155,6 +157,7 @@ VARIABLES: Mapping[str, Variable] = {
     "database_url": Variable(_DATABASE, _DATABASE_FORM, secret=True),
     "owner_database_url": Variable(_DATABASE, _DATABASE_FORM, secret=True),
     "superuser_database_url": Variable(_DATABASE, _DATABASE_FORM, secret=True),
+    "database_wait_s": _whole(0, 86_400),
     "redis_url": Variable(
         _url("redis", "rediss", "unix", path_required=False), "redis://:password@host:6379/0", secret=True
     ),
@@ -162,6 +165,7 @@ VARIABLES: Mapping[str, Variable] = {
     "secret_key_previous": Variable(_secret, _SECRET_FORM, secret=True),
     "cells": _whole(1, 64),
     "pool_size": _whole(1, 64),
+    "program_requests_per_s": _whole(1, 1_000_000),
     "queue_max": _whole(1, 1_000_000),
     "queue_bytes_max": _whole(64 * 1024, 1024**3),
     "queue_ms_max": _whole(1, 60_000),

@@ -49,11 +49,15 @@ class Together:
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = _Queue()
-        if len(queue.waiting) >= self._waiting_max:
-            raise ServerBusy
         loop = asyncio.get_running_loop()
+        waiting = queue.waiting
+        # Half of the longest wait is behind the first: whoever comes now would wait in vain.
+        if len(waiting) >= self._waiting_max or (
+            waiting and loop.time() - waiting[0][1] > self._waiting_s_max / 2
+        ):
+            raise ServerBusy
         answer: asyncio.Future[A] = loop.create_future()
-        queue.waiting.append((question, loop.time(), answer))
+        waiting.append((question, loop.time(), answer))
         if queue.visits < AT_ONCE:
             queue.visits += 1
             self._spawn(self._visit(key, queue))

@@ -4,15 +4,18 @@ Data goes to stdout, talk to stderr, so that every reading command can stand in 
 """
 
 import asyncio
+import logging
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -26,6 +29,11 @@ if TYPE_CHECKING:
     from loyalty.operating.desk import Desk, DeskError
 
 T = TypeVar("T")
+
+_PAUSE_S = (0.1, 5.0)  # first and longest pause before a database that is not there yet is tried again
+
+# A line on stderr, in the form of the process's log where that has been set up.
+_log = logging.getLogger("loyalty.start")
 
 
 class Exit(IntEnum):
@@ -91,8 +99,54 @@ def bars(title: str, phases: Mapping[str, str]) -> "Generator[Progress | None]":
 
 def unreachable(what: str, url: str, error: BaseException) -> str:
     """Why a server does not answer, with what to try."""
-    reason = str(error).split("\n")[0] or type(error).__name__
+    reason = _reason(error)
     return f"{what} at {mask_url(url)} does not answer ({reason}): is it running, are address and password right?"
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).split("\n")[0] or type(error).__name__
+
+
+async def until_reachable(url: str, within_s: float) -> bool:
+    """Wait until PostgreSQL takes connections; false when SIGTERM came before that.
+
+    Raises: CommandError when the time is up; at once for what does not pass by itself, such as a wrong password.
+    """
+    loop = asyncio.get_running_loop()
+    waiting = loop.create_task(_reachable(url, within_s))
+    loop.add_signal_handler(signal.SIGTERM, waiting.cancel)
+    try:
+        await waiting
+    except asyncio.CancelledError:
+        return False
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+    return True
+
+
+async def _reachable(url: str, within_s: float) -> None:
+    import asyncpg  # much to import for a command that needs no database
+
+    from loyalty.posting.store import may_be_run_again
+
+    place = urlsplit(url)
+    until, pause_s, told = time.monotonic() + within_s, _PAUSE_S[0], ""
+    while True:
+        try:
+            await (await asyncpg.connect(url, timeout=5)).close()
+            break
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            now = time.monotonic()
+            if not may_be_run_again(error) or now >= until:
+                raise CommandError(unreachable("PostgreSQL", url, error)) from error
+            why = _reason(error)
+        if why != told:
+            told = why
+            _log.warning("Waiting for PostgreSQL at %s:%s: %s", place.hostname, place.port or 5432, why)
+        await asyncio.sleep(min(pause_s, until - now))
+        pause_s = min(pause_s * 2, _PAUSE_S[1])
+    if told:
+        _log.warning("PostgreSQL at %s:%s is there", place.hostname, place.port or 5432)
 
 
 async def need_schema(url: str) -> None:

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from loyalty.base.logs import configure_logs
 from loyalty.base.settings import Settings, from_process, production_faults
-from loyalty.cli.frame import CommandError, Exit, follow_parent, need_schema, unreachable
+from loyalty.cli.frame import CommandError, Exit, follow_parent, need_schema, unreachable, until_reachable
 from loyalty.embedded import EmbeddedError, provide
 from loyalty.web.serve import serve as serve_api
 
@@ -33,11 +33,14 @@ def serve(*, with_parent: Annotated[bool, Parameter(show=False, negative="")] = 
         follow_parent()
     try:
         with provide(settings) as complete:
+            url = complete.database_url
+            if url is not None and not asyncio.run(until_reachable(url, settings.database_wait_s)):
+                return Exit.OK  # told to end before there was anything to serve from
             if settings.environment == "production":
                 _refuse_unsafe(complete)
-            if complete.database_url is None or complete.secret_key is None:
+            if url is None or complete.secret_key is None:
                 raise CommandError("LOYALTY_DATABASE_URL or LOYALTY_SECRET_KEY is not set", Exit.USAGE)
-            asyncio.run(need_schema(complete.database_url))
+            asyncio.run(need_schema(url))
             return serve_api(complete)
     except EmbeddedError as error:
         raise CommandError(str(error)) from error

@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from loyalty.base.logs import configure_logs
 from loyalty.base.settings import from_process
-from loyalty.cli.frame import CommandError, Exit, follow_parent, need_schema
+from loyalty.cli.frame import CommandError, Exit, follow_parent, need_schema, until_reachable
 from loyalty.embedded import EmbeddedError, provide
 from loyalty.jobs.worker import work
 
@@ -30,6 +30,8 @@ def worker(*, with_parent: Annotated[bool, Parameter(show=False, negative="")] =
         follow_parent()
 
     async def run(database_url: str) -> None:
+        if not await until_reachable(database_url, settings.database_wait_s):
+            return  # told to end before there was anything to work on
         await need_schema(database_url)
         stop = asyncio.Event()
         for signum in (signal.SIGTERM, signal.SIGINT):

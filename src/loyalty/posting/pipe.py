@@ -25,6 +25,7 @@ from loyalty.base.database import DatabaseUnavailable, OutcomeUnknown, ServerBus
 from loyalty.base.errors import Busy, LawBroken, LoyaltyError
 from loyalty.base.ids import Ids
 from loyalty.base.problems import render, retry_headers
+from loyalty.base.turns import NoTurn, Turns
 from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier
 from loyalty.posting import store
@@ -163,7 +164,8 @@ def _told(error: BaseException | None) -> dict[str, object]:
 
 
 class Pipe:
-    """The lanes of one process. One batch of a lane is written at a time; lanes take turns for connections."""
+    """The lanes of one process. One batch of a lane is written at a time; lanes take turns for connections,
+    program by program."""
 
     def __init__(
         self,
@@ -182,7 +184,7 @@ class Pipe:
         self._clock = clock
         self._histories = histories
         self._cells = cells
-        self._slots = asyncio.Semaphore(slots)
+        self._slots = Turns(slots)
         self._queue_max = queue_max
         self._queue_bytes_max = queue_bytes_max
         self._queue_s_max = queue_ms_max / 1000
@@ -225,6 +227,11 @@ class Pipe:
         """Commands waiting now, in all lanes."""
         return sum(len(queue.waiting) for queue in self._queues.values())
 
+    def full(self, program_id: UUID) -> bool:
+        """Whether a command of the program would be refused now, whichever lane it is for."""
+        queues = (self._queues.get((program_id, (cell,))) for cell in range(self._cells))
+        return all(queue is not None and self._is_full(queue) for queue in queues)
+
     def met(self, program_id: UUID) -> bool:
         """Whether another process writes to a lane of the program just now, as far as this one has noticed."""
         return self._time() - self._met.get(program_id, -MET_S) < MET_S
@@ -243,11 +250,20 @@ class Pipe:
         if queue is None:
             queue = self._queues[lane] = _Queue()
             self._spawn(self._drain(lane, queue))
-        elif len(queue.waiting) >= self._queue_max or queue.bytes >= self._queue_bytes_max:
+        elif self._is_full(queue):
             return False
         queue.waiting.append(waiting)
         queue.bytes += waiting.submission.size
         return True
+
+    def _is_full(self, queue: _Queue) -> bool:
+        """Whether too much waits already, or has waited so long that whoever comes now would wait in vain."""
+        waiting = queue.waiting
+        return (
+            len(waiting) >= self._queue_max
+            or queue.bytes >= self._queue_bytes_max
+            or (bool(waiting) and self._time() - waiting[0].since > self._queue_s_max / 2)
+        )
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -259,7 +275,7 @@ class Pipe:
         batch: list[_Waiting] = []
         try:
             while queue.waiting or queue.ahead:
-                async with self._slots:
+                async with self._slots.turn(lane[0]):
                     decided: _Decided | None = None
                     if queue.ahead is not None:
                         ahead, queue.ahead = queue.ahead, None
@@ -332,8 +348,9 @@ class Pipe:
             return cell_of(ref.id, self._cells)
         assert ref.identifier is not None
         try:
-            found = await store.cell_of_identifier(self._pool, program_id, ref.identifier)
-        except Busy:
+            async with self._slots.turn(program_id, store.ACQUIRE_S):
+                found = await store.cell_of_identifier(self._pool, program_id, ref.identifier)
+        except (Busy, NoTurn):
             found = None
         return self._lane_of(ref.identifier) if found is None else found
 

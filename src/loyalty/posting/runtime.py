@@ -12,10 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from loyalty.base.canonical import Digests
 from loyalty.base.clock import Clock, RealClock
-from loyalty.base.database import make_engine
+from loyalty.base.database import ServerBusy, make_engine
 from loyalty.base.paging import Cursors
 from loyalty.base.settings import Settings
 from loyalty.base.together import Together
+from loyalty.base.turns import NoTurn, Turns
 from loyalty.posting import store
 from loyalty.posting.balances import BalancesNow
 from loyalty.posting.configuration import History
@@ -40,10 +41,26 @@ class Runtime:
     pipe: Pipe
     glances: Glances
     balances_now: BalancesNow
+    turns: Turns  # of looks that share no visit with others
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self, program_id: UUID) -> AsyncGenerator[store.Connection, None]:
+        """A connection of the road for a look of a request's own, for which programs take turns.
+
+        Raises: ServerBusy, DatabaseUnavailable.
+        """
+        try:
+            async with (
+                self.turns.turn(program_id, store.ACQUIRE_S),
+                store.snapshot(self.pool, program_id) as connection,
+            ):
+                yield connection
+        except NoTurn:
+            raise ServerBusy from None
 
     async def history(self, program_id: UUID) -> History:
         """The program's configurations as of now, for reads. Raises: ProgramNotFound."""
-        async with store.snapshot(self.pool, program_id) as connection:
+        async with self.snapshot(program_id) as connection:
             history = await self.histories.refresh(connection, program_id)
         if history.empty:
             raise ProgramNotFound
@@ -51,7 +68,8 @@ class Runtime:
 
     async def now(self, program_id: UUID) -> datetime:
         """The program's instant: the real one, or its sandbox clock's."""
-        return await store.program_now(self.pool, program_id) or self.clock.now()
+        async with self.snapshot(program_id) as connection:
+            return await store.program_now(connection, program_id) or self.clock.now()
 
 
 @contextlib.asynccontextmanager
@@ -110,6 +128,7 @@ async def open_runtime(settings: Settings, *, clock: Clock | None = None) -> Asy
                     pipe,
                     Glances(*reading),
                     BalancesNow(*reading),
+                    Turns(max(1, settings.pool_size // 2)),
                 )
             finally:
                 await pipe.stop()

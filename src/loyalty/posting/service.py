@@ -19,7 +19,6 @@ from loyalty.ledger.rollforward import RollForward
 from loyalty.ledger.tables import accounts, blocks, decisions, entries, postings
 from loyalty.ledger.types import Redate
 from loyalty.members.cells import cell_of
-from loyalty.posting import store
 from loyalty.posting.book import Pin, Proposal
 from loyalty.posting.commands import MemberRef, ReceiptName
 from loyalty.posting.detail import COUNTERPART
@@ -271,7 +270,7 @@ async def kept_pin(
         who = (named.kind.value, named.value, None, None)
     else:
         who = (None, None, id, None if id is None else cell_of(id, runtime.settings.cells))
-    async with store.snapshot(runtime.pool, program_id) as connection:
+    async with runtime.snapshot(program_id) as connection:
         row = await connection.fetchrow(_PIN, program_id, *who, scope, key)
     if row is None:
         return None, False

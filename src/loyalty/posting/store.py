@@ -661,12 +661,9 @@ async def cell_of_identifier(pool: asyncpg.Pool, program_id: UUID, identifier: I
         )
 
 
-async def program_now(pool: asyncpg.Pool, program_id: UUID) -> datetime | None:
+async def program_now(connection: Connection, program_id: UUID) -> datetime | None:
     """A sandbox program's clock; None for a live one."""
-    async with snapshot(pool, program_id) as connection:
-        return await connection.fetchval(
-            "SELECT now_at FROM sandbox_clocks WHERE program_id = $1", program_id
-        )
+    return await connection.fetchval("SELECT now_at FROM sandbox_clocks WHERE program_id = $1", program_id)
 
 
 # --- writing --------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from loyalty.access.types import InvalidCredential, Principal
 from loyalty.base.canonical import canonical
 from loyalty.base.clock import random62
 from loyalty.base.collector import no_collection
-from loyalty.base.database import DatabaseUnavailable, OutcomeUnknown
+from loyalty.base.database import DatabaseUnavailable, OutcomeUnknown, ServerBusy
 from loyalty.base.errors import Fault, LoyaltyError
 from loyalty.base.forms import FAULTS_MAX, faults_of
 from loyalty.base.ids import Ids
@@ -36,11 +36,13 @@ from loyalty.members.identifiers import parse_member_path
 from loyalty.members.types import MemberNotFound
 from loyalty.posting.commands import Actor, Answer, Command, Idempotency, MemberRef, Submission
 from loyalty.posting.runtime import Runtime
+from loyalty.posting.types import ShuttingDown
 from loyalty.web import strict
 from loyalty.web.exchange import Exchange
 from loyalty.web.guard import EXCHANGE, incident, refusal, send_answer
 from loyalty.web.metrics import Metrics
 from loyalty.web.query import NoQuery, parameters_of, read_query
+from loyalty.web.quota import Quota
 from loyalty.web.status import Board
 from loyalty.web.types import (
     BATCH_MAX,
@@ -54,6 +56,7 @@ from loyalty.web.types import (
     MalformedBody,
     MalformedRequest,
     ThingNotFound,
+    TooManyRequests,
     UnsupportedMediaType,
 )
 
@@ -117,6 +120,8 @@ class Door:
         self.ids = Ids(runtime.clock.now_ms, random62)
         self.board = Board(runtime, self.schema)
         self.hashing = Hashing(2)  # each takes a processor and 16 MiB for its time
+        per_s = runtime.settings.program_requests_per_s
+        self._quota = None if per_s is None else Quota(per_s)
         self._authenticator = Authenticator(runtime.engine)
 
     def close(self) -> None:
@@ -138,6 +143,12 @@ class Door:
             raise InvalidCredential
         assert self._authenticator is not None
         return await self._authenticator(authorization[7:].decode("ascii"), self.runtime.clock.now())
+
+    def admit(self, program_id: UUID) -> None:
+        """Count a request of a program. Raises: TooManyRequests when it is above its quota."""
+        if self._quota is not None and not self._quota.take(program_id, monotonic()):
+            self.metrics.note_above_quota(program_id)
+            raise TooManyRequests(per_s=self._quota.per_s)
 
     async def region(self, program_id: UUID) -> str:
         """The country of a program's phone numbers without prefix, read again every few seconds."""
@@ -312,7 +323,10 @@ class Endpoint:
         headers = exchange.headers
         if self.permission is not Access.PUBLIC:
             principal = call.principal = await door.principal(headers.get(b"authorization"))
+            door.admit(principal.program_id)
             principal.require(self.permission)
+            if self.hot and self.keyed and door.runtime.pipe.full(principal.program_id):
+                raise ServerBusy  # it would be told so anyway: the earlier, the cheaper for those who are served
         arguments: dict[str, Any] = {}
         if self.parts:
             for name, kind in self.parts.items():
@@ -485,6 +499,8 @@ async def answered(
         if isinstance(error, OutcomeUnknown) and endpoint.method == "GET":
             error = DatabaseUnavailable()  # what may have been written is a line of the audit log
         return refusal(error, exchange)
+    except asyncio.CancelledError:  # only at our end, of what has taken too long to wait for
+        return refusal(OutcomeUnknown() if endpoint.keyed else ShuttingDown(), exchange)
     except Exception:
         return incident(exchange)
 

@@ -23,10 +23,12 @@ class Exchange:
         "write",
     )
 
-    def __init__(self, request_id: str, method: str, write: Write | None = None) -> None:
+    def __init__(
+        self, request_id: str, method: str, write: Write | None = None, arrived_ns: int | None = None
+    ) -> None:
         self.request_id = request_id
         self.method = method
-        self.started_ns = perf_counter_ns()
+        self.started_ns = perf_counter_ns() if arrived_ns is None else arrived_ns
         self.headers: dict[bytes, bytes] = {}
         self.route = "-"  # the template, never the path: a path may name a member
         self.program_id: UUID | None = None

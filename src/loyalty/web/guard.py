@@ -33,6 +33,7 @@ from loyalty.web.types import HostNotServed, IncompleteBody, InternalError, Malf
 
 # Keys in an ASGI scope.
 EXCHANGE = "loyalty.exchange"  # of the Exchange
+ARRIVED_NS = "loyalty.arrived_ns"  # of when the first byte came, by perf_counter_ns
 WRITE = "loyalty.write"  # of what our own server offers to send an answer with
 
 HEADER_BYTES_MAX = 32 * 1024
@@ -89,7 +90,8 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.application(scope, receive, send)
             return
-        exchange = Exchange(f"{self._prefix}{next(self._count):x}", scope["method"], scope.get(WRITE))
+        name = f"{self._prefix}{next(self._count):x}"
+        exchange = Exchange(name, scope["method"], scope.get(WRITE), scope.get(ARRIVED_NS))
         scope[EXCHANGE] = exchange
 
         async def send_noted(message: Message) -> None:
@@ -191,14 +193,24 @@ _JSON_LINES, _PROBLEM_LINES = (_LINES + b"%s: %s\r\n" % header for header in (_J
 
 
 def _sent_at_once(answer: Answer, exchange: Exchange) -> bool:
-    """Send an answer without headers of its own by the server's short way, if there is one; whether it was sent."""
-    if exchange.write is None or answer.headers or not answer.body or answer.status == 413:
+    """Send an answer by the server's short way, if there is one; whether it was sent.
+
+    Of those with headers of their own only what is to be sent again goes this way: of that there may be a flood.
+    """
+    if exchange.write is None or not answer.body or answer.status == 413:
         return False
+    more = b"idempotent-replayed: true\r\n" if answer.replayed else b""
+    if answer.headers:
+        own = {name.lower(): value for name, value in answer.headers.items()}
+        after = own.pop("retry-after", None)
+        if after is None or not own.keys() <= {"content-type"}:
+            return False
+        more = b"retry-after: %s\r\n" % after.encode()
     lines = b"%sx-request-id: %s\r\ncontent-length: %d\r\n%s" % (
         _PROBLEM_LINES if answer.status >= 400 else _JSON_LINES,
         exchange.request_id.encode(),
         len(answer.body),
-        b"idempotent-replayed: true\r\n" if answer.replayed else b"",
+        more,
     )
     if not exchange.write(answer.status, lines, answer.body):
         return False

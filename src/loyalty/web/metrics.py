@@ -58,6 +58,12 @@ class Metrics:
         self._commands = Counter(
             "loyalty_commands", "Commands answered.", ("kind", "outcome"), registry=self.registry
         )
+        self._above_quota = Counter(
+            "loyalty_above_quota",
+            "Requests refused because their program sent more than its quota.",
+            ("program",),
+            registry=self.registry,
+        )
         self._batches = Histogram(
             "loyalty_batch_commands", "Commands written in one batch.", buckets=_SIZES, registry=self.registry
         )
@@ -88,6 +94,7 @@ class Metrics:
         # Finding a labelled child costs more than counting on it.
         self._by_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._by_command: dict[tuple[str, str], Counter] = {}
+        self._by_program: dict[UUID, Counter] = {}
 
     def _shared(self, name: str, words: str, labels: tuple[str, ...] = ()) -> Gauge:
         """A figure of the installation: of several processes the last to look is right."""
@@ -142,6 +149,13 @@ class Metrics:
         counter = self._by_command.get((kind, outcome))
         if counter is None:
             counter = self._by_command[kind, outcome] = self._commands.labels(kind, outcome)
+        counter.inc()
+
+    def note_above_quota(self, program_id: UUID) -> None:
+        """Count a request that was refused because its program sent too many."""
+        counter = self._by_program.get(program_id)
+        if counter is None:
+            counter = self._by_program[program_id] = self._above_quota.labels(str(program_id))
         counter.inc()
 
     def note_batch(self, commands: int, waiting: int) -> None:

@@ -35,6 +35,7 @@ from loyalty.web.types import (
     Problem,
     ThingNotFound,
     TooDeep,
+    TooManyRequests,
     UnknownParameter,
     UnsupportedMediaType,
 )
@@ -43,7 +44,14 @@ JSON = dict[str, Any]
 
 _SCHEMAS = "#/components/schemas/"
 _ALWAYS = (MalformedRequest, HostNotServed, UnknownParameter, InternalError)
-_WITH_CREDENTIAL = (InvalidCredential, NotAllowed, ServerBusy, DatabaseUnavailable)
+_WITH_CREDENTIAL = (
+    InvalidCredential,
+    NotAllowed,
+    TooManyRequests,
+    ServerBusy,
+    DatabaseUnavailable,
+    ShuttingDown,
+)
 _WITH_BODY = (
     MalformedBody,
     InvalidEncoding,
@@ -59,7 +67,6 @@ _WITH_KEY = (
     IdempotencyKeyInvalid,
     IdempotencyKeyReused,
     OutcomeUnknown,
-    ShuttingDown,
     Incident,
 )
 _WITH_QUERY = (DuplicateParameter, InvalidParameter)
@@ -78,6 +85,7 @@ _STATUS_WORDS = {
     413: "The body is too large.",
     415: "The body is in a form that is not read.",
     422: "The body can be read but is wrong; `errors` names every fault.",
+    429: "More requests than the program may send; send it again after `Retry-After` seconds.",
     500: "Our fault; the incident is recorded under the request id.",
     503: "Not now; send the same request again after `Retry-After` seconds.",
 }

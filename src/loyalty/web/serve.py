@@ -143,7 +143,7 @@ class _Supervisor:
     def _end(self, children: list[BaseProcess]) -> None:
         for child in children:
             child.terminate()
-        until = time.monotonic() + GRACE_S + 10
+        until = time.monotonic() + GRACE_S + 12  # and for the commands that wait, and to hang up
         for child in children:
             child.join(max(0.0, until - time.monotonic()))
             if child.is_alive():

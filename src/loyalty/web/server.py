@@ -5,32 +5,41 @@
 A request whose head or body does not arrive in time is cut off by closing its connection; others are not disturbed.
 """
 
+import asyncio
 import contextlib
 import json
 import re
 import signal
+import socket
 import threading
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
+from time import perf_counter_ns
 from typing import Any, cast
 
 import httptools
 import uvicorn
 from litestar.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from loyalty.base.problems import MEDIA_TYPE, render
 from loyalty.base.settings import Settings
-from loyalty.web.guard import WRITE
+from loyalty.web.guard import ARRIVED_NS, WRITE
 from loyalty.web.types import MalformedRequest
 
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_SECONDS_MAX = 10.0
 BODY_SECONDS_MAX = 30.0
 KEEP_ALIVE_S = 30
-GRACE_S = 15
+LAST_S = 0.5  # at our end: for what is on its way over connections that are kept
+GRACE_S = 15  # then: for answers
 BACKLOG = 2_048  # connections that wait to be accepted
 
+AT_ONCE = 16  # requests that are begun before the loop looks around
+
+_LOOK_S = 0.02
 
 _UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
 
@@ -45,8 +54,54 @@ def _without_upgrade(data: bytes) -> bytes:
     return _UPGRADE.sub(b"x-upgra", head) + end + body
 
 
+class Entrance:
+    """Requests that have arrived are begun a few at a time, and in between the loop looks at the database.
+
+    Else of a thousand that arrive together each would be looked at before the next answer of the database is, and
+    whoever was accepted would get nowhere. Credentials take turns, so that a flood under one keeps no other waiting.
+    """
+
+    def __init__(self) -> None:
+        self._left = AT_ONCE  # how many more may begin before the loop looks around
+        self._waiting: dict[bytes, deque[Callable[[], None]]] = {}  # in the order of the turns
+
+    def arrive(self, headers: Iterable[tuple[bytes, bytes]], begin: Callable[[], None]) -> None:
+        """Call `begin` when it is its turn, which mostly is now."""
+        if self._left:
+            self._begin(begin)
+        else:
+            credential = next((value for name, value in headers if name == b"authorization"), b"")
+            self._waiting.setdefault(credential, deque()).append(begin)
+
+    def _begin(self, begin: Callable[[], None]) -> None:
+        if self._left == AT_ONCE:
+            asyncio.get_running_loop().call_soon(self._go_on)
+        self._left -= 1
+        begin()
+
+    def _go_on(self) -> None:
+        self._left = AT_ONCE
+        while self._left and self._waiting:
+            credential = next(iter(self._waiting))
+            waiting = self._waiting.pop(credential)
+            begin = waiting.popleft()
+            if waiting:
+                self._waiting[credential] = waiting  # behind the others
+            self._begin(begin)
+
+
+class State(ServerState):
+    """What the connections of a server share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entrance = Entrance()
+
+
 class Protocol(HttpToolsProtocol):
     """One connection."""
+
+    server_state: State
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -54,10 +109,12 @@ class Protocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_body = False  # also of a request that was answered before all of it came
         self._refused = False  # what came is no request: nothing more is read
+        self._ending = False  # the next answer is the connection's last
 
     def on_message_begin(self) -> None:
         self._since = self.loop.time()
         super().on_message_begin()
+        cast("dict[str, Any]", self.scope)[ARRIVED_NS] = perf_counter_ns()
 
     def on_headers_complete(self) -> None:
         self._head_bytes = 0
@@ -68,7 +125,16 @@ class Protocol(HttpToolsProtocol):
             raise httptools.HttpParserError  # what follows would be read as another request
         self._in_body = True
         super().on_headers_complete()
+        if self._ending:
+            self.cycle.keep_alive = False
         cast("dict[str, Any]", self.scope)[WRITE] = partial(_write, self.cycle)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        def begin() -> None:
+            if not cycle.disconnected:  # who has gone meanwhile is not waited for
+                super(Protocol, self)._start_asgi_task(cycle, app)
+
+        self.server_state.entrance.arrive(cast("dict[str, Any]", cycle.scope)["headers"], begin)
 
     def on_message_complete(self) -> None:
         self._since = None
@@ -85,6 +151,12 @@ class Protocol(HttpToolsProtocol):
         super().data_received(data)
         if in_head and self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
             self.send_400_response("The request's head is too large.")
+
+    def end(self) -> None:
+        """Tell whoever is answered from now on that the connection ends with that answer."""
+        self._ending = True
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def close_if_slow(self, now: float) -> None:
         """Close the connection when its present request has taken too long to arrive."""
@@ -145,12 +217,32 @@ def _write(cycle: RequestResponseCycle, status: int, lines: bytes, body: bytes) 
 class Server(uvicorn.Server):
     """One server process; ends with everyone answered, and quietly."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.server_state: State = State()
+
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, Protocol):
-                    connection.close_if_slow(connection.loop.time())
+            for connection in self._connections():
+                connection.close_if_slow(connection.loop.time())
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no new connection; on old ones, answer what comes for a moment more, and say that it is the last.
+
+        A connection that is closed while a request is on its way would leave its sender without an answer.
+        """
+        for listening in (*self.servers, *(sockets or ())):
+            listening.close()
+        for connection in self._connections():
+            connection.end()
+        for _ in range(round(LAST_S / _LOOK_S)):
+            if self.server_state.connections:
+                await asyncio.sleep(_LOOK_S)
+        await super().shutdown(sockets)
+
+    def _connections(self) -> list[Protocol]:
+        return [one for one in self.server_state.connections if isinstance(one, Protocol)]
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -14,6 +14,7 @@ from loyalty.base.errors import (
     NotFound,
     Refused,
     TooLarge,
+    TooMany,
 )
 
 
@@ -194,6 +195,14 @@ class LocationNotAllowed(Forbidden):
     title: ClassVar[str] = "This credential is bound to other locations."
     remedy: ClassVar[str] = (
         "Send a `location` that the key is bound to, or use a key that is bound to this one."
+    )
+
+
+class TooManyRequests(TooMany):
+    code: ClassVar[str] = "too_many_requests"
+    title: ClassVar[str] = "The program sends more requests than it may."
+    remedy: ClassVar[str] = (
+        "Send no more than `per_s` a second: it is the setting `LOYALTY_PROGRAM_REQUESTS_PER_S`."
     )
 
 
