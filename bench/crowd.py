@@ -39,7 +39,7 @@ OWN = {
     "lots": "id", "entries": "id", "postings": "entry_id", "decisions": "id", "activities": "id",
     "activity_keys": "activity_id", "idempotency_records": "decision_id", "engagement_events": "id", "blocks": "id",
 }  # fmt: skip
-AT_ONCE = 64  # copies of a block in one COPY a table
+AT_ONCE = 16  # copies of a block in one COPY a table: more would hold gigabytes of text
 LINKS = 2  # tables that are written at one moment
 
 _ID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
