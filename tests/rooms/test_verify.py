@@ -5,6 +5,7 @@ import base64
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -120,6 +121,51 @@ async def test_a_program_is_verified_without_seeing_another(
     )
     assert (await check(pool, mine)).intact
     assert not (await check(pool, other)).intact
+
+
+async def test_an_instant_that_is_none_is_named_and_breaks_nothing(
+    runtime: Runtime, pool: Any, superuser: Any
+) -> None:
+    """PostgreSQL keeps instants that Python cannot say, before its first year and for ever."""
+    traffic = await a_month(runtime)
+    program = traffic.program
+    columns = await superuser.fetch(
+        """SELECT c.relname AS table, a.attname AS column FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+           WHERE a.atttypid = 'timestamptz'::regtype AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+             AND EXISTS (SELECT FROM pg_attribute p WHERE p.attrelid = c.oid AND p.attname = 'program_id')
+           ORDER BY 1, 2"""
+    )
+    fallen, silent = list[str](), set[str]()
+    strange = cycle(("infinity", "0044-03-15 BC", "-infinity"))
+    for table, column in columns:
+        where = f"{table} SET {column} = $1 WHERE program_id = $2 AND ctid = $3"
+        row = await superuser.fetchrow(
+            f"SELECT ctid, {column} FROM {table} WHERE program_id = $1 ORDER BY {column} LIMIT 1", program
+        )
+        if row is None:
+            continue
+        at = await superuser.fetchval(
+            f"UPDATE {table} SET {column} = '{next(strange)}' WHERE program_id = $1 AND ctid = $2 RETURNING ctid",
+            program, row[0],
+        )  # fmt: skip
+        try:
+            if (await check(pool, traffic)).intact:
+                silent.add(f"{table}.{column}")
+        except Exception as error:
+            fallen.append(f"{table}.{column}: {error!r}")
+        await superuser.execute(f"UPDATE {where}", row[1], program, at)
+    assert not fallen, "\n".join(fallen)
+    # What tells when something was written down belongs to no invariant; when a tier is looked at next is a check
+    # of `also`.
+    assert silent == {
+        "audit_log.at",
+        "configurations.published_at",
+        "engagement_events.occurred_at",
+        "engagement_events.recorded_at",
+        "idempotency_records.created_at",
+        "standings.next_review_at",
+    }
+    assert (await check(pool, traffic)).intact
 
 
 # --- the command line ---------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ T = TypeVar("T")
 # The checks, in the order in which they are made, and the invariants that each proves.
 PROVES: Mapping[str, tuple[str, ...]] = {
     "lanes": ("I15",),
+    "instants": ("I15",),
     "chain": ("I13", "I15", "I17", "I18", "I20"),
     "accounts": ("I1", "I2", "I3", "I6", "I7", "I8"),
     "limits": ("I22",),
