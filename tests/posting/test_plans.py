@@ -135,6 +135,29 @@ async def test_the_auditor_reads_each_row_a_few_times_in_tables_never_analysed(d
     } == {}
 
 
+async def test_a_program_that_came_since_the_last_count_is_read_like_any_other(database: Database) -> None:
+    async with superuser(database) as link, serving(database, pool_size=1) as runtime:
+        for table in await link.fetch(_TABLES):
+            await link.execute(f"ALTER TABLE {table[0]} SET (autovacuum_enabled = off)")
+        old = await open_shop(runtime)
+        others = [f"6035551{number:06d}" for number in range(MEMBERS)]
+        for shop in (old, await open_shop(runtime)):
+            await shop.together(*(enrol(other) for other in others))
+            for _ in range(2):
+                await shop.together(*(purchase(uuid4().hex, of=other) for other in others))
+            if shop is old:
+                await link.execute("ANALYZE")  # it is all that there is
+        before = await _read(link, runtime)
+        report = await verify(runtime.pool.acquire, shop.id)
+        after = await _read(link, runtime)
+    assert report.intact
+    assert report.figures.entries >= 2 * MEMBERS
+    most = OFTEN * report.figures.postings
+    assert {
+        index: more for index, read in after.items() if (more := read - before.get(index, 0)) > most
+    } == {}
+
+
 async def test_every_read_of_the_road_names_its_rows_whatever_was_counted(database: Database) -> None:
     async with superuser(database) as link, serving(database, pool_size=1) as runtime:
         for table in await link.fetch(_TABLES):
