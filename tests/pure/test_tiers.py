@@ -278,6 +278,30 @@ def test_a_tier_by_hand_holds_to_its_end_and_what_is_earned_counts_behind_it() -
     assert member.is_given("platinum").is_given(None).tier == "gold"
 
 
+@pytest.mark.parametrize("grace_days", [0, 5])
+@pytest.mark.parametrize(
+    ("period", "hours"),
+    [
+        (Calendar(CalendarUnit.QUARTER, lasts=0), 24),
+        (Calendar(CalendarUnit.QUARTER, lasts=0), 15),
+        (Anniversary(months=3, lasts=1), 24),
+        (RollingWindow(days=30), 15),  # its next review is that of the next midnight
+    ],
+)
+def test_what_ends_by_hand_takes_nothing_along_that_stays_until_the_next_review(
+    period: Period, hours: int, grace_days: int
+) -> None:
+    """What went back is seen at the review, not because somebody was once given a tier for some days."""
+    on, bought, back = ladder(period=period, grace_days=grace_days), date(2026, 5, 4), date(2026, 5, 8)
+    given = Member(on).spends(700, bought).is_given("silver", midnight(back, BERLIN) + timedelta(hours=hours))
+    other = Member(on).spends(700, bought)
+    for member in (given, other):
+        member.goes_to(back, 0).spends(-700, bought, late=back).goes_to(back, hours)
+    assert given.standing == other.standing
+    assert given.tier == "gold"
+    assert given.goes_to(date(2027, 5, 4)).moves == other.goes_to(date(2027, 5, 4)).moves
+
+
 def test_by_invitation_nothing_is_earned() -> None:
     member = Member(ladder(metric=Invitation())).spends(10**9, date(2026, 5, 4))
     assert (member.tier, member.is_given("gold").tier) == (None, "gold")

@@ -127,7 +127,7 @@ def adopt(
     """
     look = _Look(ladder, days, standing.joined_on, zone)
     held = None if before is None else effective(before, standing)
-    changed, _ = look.review_at(replace(standing, falls_at=None), instant)
+    changed, _ = look.review_at(replace(standing, falls_at=None), instant, anew=True)
     holds = effective(ladder, changed)
     if holds == held:
         return replace(changed, since=standing.since), ()
@@ -259,19 +259,31 @@ class _Look:
             moves += made
         return standing, tuple(moves)
 
-    def review_at(self, standing: Standing, due: datetime) -> Reviewed:
-        """One review at its instant, the beginning of a local day or the end of what was given by hand."""
+    def review_at(self, standing: Standing, due: datetime, *, anew: bool = False) -> Reviewed:
+        """One review at its instant, the beginning of a local day or the end of what was given by hand.
+
+        `anew`: what is earned is judged at any instant, as on a ladder that takes another one's place.
+        """
         ladder, on = self.ladder, local_date(due, self.zone)
-        held, carried = place(ladder, standing.earned), self.carrying(on)
         why, changed = Why.REVIEWED, standing
         if standing.manual is not None and standing.manual.until is not None and standing.manual.until <= due:
             why, changed = Why.ENDED, replace(changed, manual=None)
-        falls_on = changed.falls_at and local_date(changed.falls_at, self.zone)
-        held, falls_on = self._reviewed(held, falls_on, carried, on)
-        falls_at = falls_on and midnight(falls_on, self.zone)
-        changed = replace(changed, earned=at(ladder, held), falls_at=falls_at)
-        changed = self.scheduled(self._for_ever(changed, on), due)
-        return self.moved(_effective(ladder, standing), changed, due, why)
+        if anew or standing.falls_at == due or self._judges(due, on):
+            falls_on = changed.falls_at and local_date(changed.falls_at, self.zone)
+            held, falls_on = self._reviewed(place(ladder, changed.earned), falls_on, self.carrying(on), on)
+            falls_at = falls_on and midnight(falls_on, self.zone)
+            changed = self._for_ever(replace(changed, earned=at(ladder, held), falls_at=falls_at), on)
+        return self.moved(_effective(ladder, standing), self.scheduled(changed, due), due, why)
+
+    def _judges(self, instant: datetime, on: date) -> bool:
+        """Whether what is earned is judged at an instant: as a day begins, and where periods count, the first of one.
+
+        What ends amid a period, given by hand, takes nothing along that stays until the next review.
+        """
+        by_periods = isinstance(self.period, Calendar | Anniversary)
+        if by_periods and not isinstance(self.ladder.metric, TenureMonths):
+            on = window(self.period, self.joined_on, on).first
+        return instant == midnight(on, self.zone)
 
     def qualify(
         self, standing: Standing, now: datetime, *, returned: bool = False, again: Standing | None = None
