@@ -2,7 +2,8 @@
 
 `drop_next_commit()` lets the next COMMIT through to the server and then cuts the connection before the server's
 answer comes back: the one case in which nobody can know whether the work is there. `hold_next_commit()` keeps the
-next COMMIT back: all its work is done under the head, and nobody sees it yet.
+next COMMIT back: all its work is done under the head, and nobody sees it yet. While `going` is cleared PostgreSQL
+seems to stand still: whatever is sent is kept back, and no line ends.
 """
 
 import asyncio
@@ -19,6 +20,8 @@ class Proxy:
         self._armed = 0
         self._gate: asyncio.Event | None = None
         self.holding = asyncio.Event()
+        self.going = asyncio.Event()
+        self.going.set()
         self.cut = 0
         self.refusing = False  # new connections end at once, as if nobody were there
         self.port = 0
@@ -68,6 +71,7 @@ class Proxy:
         down: "asyncio.Task[None]",
     ) -> None:
         while data := await reader.read(65536):
+            await self.going.wait()
             last = self._armed > 0 and b"COMMIT" in data
             if last:
                 self._armed -= 1

@@ -201,6 +201,24 @@ async def test_without_a_database_the_status_says_so(database: Database) -> None
         await world.hang_up()
 
 
+async def test_while_the_database_stands_still_the_status_says_so(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "WAIT_S", 0.2)
+    monkeypatch.setattr(status, "LOOK_S", 0.0)
+    async with relayed(database.app_url) as (url, relay), opened(replace(database, app_url=url)) as world:
+        anybody = world.client("nobody")
+        relay.going.clear()
+        async with asyncio.timeout(5):
+            for _ in range(2):
+                assert (await anybody.get("/status")).json["database"] == "away"
+        relay.going.set()
+        async with asyncio.timeout(5):
+            while (await anybody.get("/status")).json["database"] != "ready":
+                pass
+        await world.hang_up()
+
+
 def test_the_status_says_what_is_not_well() -> None:
     now = datetime(2026, 5, 4, 12, tzinfo=UTC)
     ago = timedelta(seconds=600), timedelta(days=2)

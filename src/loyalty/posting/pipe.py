@@ -69,6 +69,7 @@ REST = 32  # batches decided under the head alone, once another process was seen
 MET_S = 1.0  # how long another process that was seen to write is taken to go on
 TAKEN_MAX = 5  # times a lone command may find a key taken by another lane between reading and writing
 RETRY_S = 2.0  # how long a batch is run again after a lost connection, a deadlock or the like
+LOOK_S = 0.25  # between two looks for those who waited too long
 
 Cells = tuple[int, ...]
 Lane = tuple[UUID, Cells]
@@ -193,6 +194,7 @@ class Pipe:
             UUID, float
         ] = {}  # when another process was last seen to write between two of our batches
         self._tasks: set[asyncio.Task[None]] = set()
+        self._look: asyncio.TimerHandle | None = None  # the next one for those who waited too long
         self._closing = False
         self.observe = observe
         # Ids need chance to be unique, not to be secret.
@@ -244,6 +246,8 @@ class Pipe:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        if self._look is not None:
+            self._look.cancel()
 
     def _enqueue(self, lane: Lane, waiting: _Waiting) -> bool:
         queue = self._queues.get(lane)
@@ -254,7 +258,18 @@ class Pipe:
             return False
         queue.waiting.append(waiting)
         queue.bytes += waiting.submission.size
+        if self._look is None:
+            self._look = asyncio.get_running_loop().call_later(LOOK_S, self._dismiss)
         return True
+
+    def _dismiss(self) -> None:
+        """Refuse who waited too long, though the batch before them is held up: the database may stand still."""
+        self._look, now = None, self._time()
+        for queue in self._queues.values():
+            while queue.waiting and self._too_late(queue.waiting[0], now):
+                self._next(queue).refuse(ServerBusy())
+        if self._queues:
+            self._look = asyncio.get_running_loop().call_later(LOOK_S, self._dismiss)
 
     def _is_full(self, queue: _Queue) -> bool:
         """Whether too much waits already, or has waited so long that whoever comes now would wait in vain."""
@@ -312,15 +327,22 @@ class Pipe:
             alone = isinstance(queue.waiting[0].submission.command, _ALONE)
             if alone and batch:
                 break
-            waiting = queue.waiting.popleft()
-            queue.bytes -= waiting.submission.size
-            if now - waiting.since > self._queue_s_max:
+            waiting = self._next(queue)
+            if self._too_late(waiting, now):
                 waiting.refuse(ServerBusy())
             else:
                 batch.append(waiting)
                 if alone:
                     break
         return batch
+
+    def _next(self, queue: _Queue) -> _Waiting:
+        waiting = queue.waiting.popleft()
+        queue.bytes -= waiting.submission.size
+        return waiting
+
+    def _too_late(self, waiting: _Waiting, now: float) -> bool:
+        return now - waiting.since > self._queue_s_max
 
     async def _hint(self, submission: Submission) -> Cells:
         """The lanes a command most likely needs; `decide` asks for others when it is wrong."""

@@ -20,6 +20,7 @@ from loyalty.posting.runtime import Runtime
 
 LOOK_S = 5.0  # between two looks at the database
 WORK_S = 30.0  # between two looks at what is due, which cost more
+WAIT_S = 3.0  # for a look: a database that stands still says nothing at all
 DUE_S_MAX = 600
 LAWS_S_MAX = 2 * 86_400  # the laws are checked every night: one may be missed
 
@@ -49,6 +50,7 @@ class Board:
         self._runtime = runtime
         self._schema = schema
         self._turn = asyncio.Lock()
+        self._looking: asyncio.Task[Status] | None = None
         self._status: tuple[Status, float] | None = None  # with the moment of the look
         self._work: tuple[Totals, float] | None = None
 
@@ -56,9 +58,18 @@ class Board:
         """The status, LOOK_S old at most."""
         async with self._turn:
             if self._status is None or monotonic() - self._status[1] >= LOOK_S:
-                status = await self._look()
+                status = await self._looked()
                 self._status = status, monotonic()
             return self._status[0]
+
+    async def _looked(self) -> Status:
+        """A look, or that there is none to be had; one that is late is waited for next time, and no other begun."""
+        look = self._looking = self._looking or asyncio.create_task(self._look())
+        done, _ = await asyncio.wait([look], timeout=WAIT_S)
+        if not done:
+            return judged(self._runtime.clock.now(), None, "away", None)
+        self._looking = None
+        return look.result()
 
     async def _look(self) -> Status:
         now = self._runtime.clock.now()
