@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -242,6 +244,27 @@ async def test_whoever_waited_too_long_in_the_queue_is_dropped_before_being_deci
                 assert (await shop.send(adjust(5), "k")).refused == (503, "busy")
         assert (await under_way).status == 201
         assert (await shop.send(adjust(5), "k")).balance == {"available": 6}
+
+
+async def test_a_database_that_stands_still_keeps_nobody_longer_than_a_statement_may_take(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loyalty.posting.runtime.PATIENCE_S", 0.2)
+    for limit in ("ACQUIRE_S", "ABANDON_S"):
+        monkeypatch.setattr(store, limit, 0.2)
+    async with superuser(database) as link, serving(database, statement_timeout_ms=1_000) as runtime:
+        shop = await open_shop(runtime)
+        road = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"
+        backends = [pid for (pid,) in await link.fetch(road, store.CONNECTION_SETTINGS["application_name"])]
+        for pid in backends:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(10):
+                await shop.send(adjust(5), "k")  # on another connection, or it is told to come again
+        finally:
+            for pid in backends:
+                os.kill(pid, signal.SIGCONT)
+        assert (await shop.send(adjust(5), "k")).balance == {"available": 5}
 
 
 async def test_once_somebody_has_waited_half_of_the_time_whoever_comes_is_told_so_at_once(

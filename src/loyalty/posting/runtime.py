@@ -26,6 +26,8 @@ from loyalty.posting.pipe import Pipe
 from loyalty.programs.service import deployment_cells
 from loyalty.programs.types import ProgramNotFound
 
+PATIENCE_S = 5.0  # for a server that should have ended a statement by itself
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -91,7 +93,7 @@ async def open_runtime(settings: Settings, *, clock: Clock | None = None) -> Asy
             max_size=settings.pool_size,
             max_inactive_connection_lifetime=0,
             timeout=5,  # to connect
-            command_timeout=settings.statement_timeout_ms / 1000 + 5,
+            command_timeout=settings.statement_timeout_ms / 1000 + PATIENCE_S,
             server_settings={
                 **store.CONNECTION_SETTINGS,
                 "lock_timeout": str(settings.lock_timeout_ms),

@@ -7,6 +7,7 @@ planner from turning the join round), changes are upserts, which always go by th
 connections of the road switch sequential scans, hash and merge joins off.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from datetime import date, datetime
@@ -49,6 +50,7 @@ from loyalty.tiers.types import Day, Manual, Standing, Step
 
 GENESIS = bytes(32)
 ACQUIRE_S = 2.0  # how long a free connection is waited for
+ABANDON_S = 2.0  # how long a rollback may take
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -132,11 +134,18 @@ def _begin(program_id: UUID, cells: Sequence[int]) -> str:
 
 
 async def abandon(connection: Connection) -> None:
-    """Give the heads back without a trace; a lost connection has done so itself."""
+    """Give the heads back without a trace; a lost connection has done so itself.
+
+    A server that stands still does not hear it: the connection is cut, and whoever waits for an answer is not kept.
+    """
     with contextlib.suppress(
-        asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError
+        asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError
     ):
-        await connection.execute("ROLLBACK")
+        try:
+            async with asyncio.timeout(ABANDON_S):
+                await connection.execute("ROLLBACK")
+        except TimeoutError:
+            connection.terminate()
 
 
 async def bound(connection: Connection, transaction_ms: int) -> None:
