@@ -245,6 +245,7 @@ A_DECISION = f"id = (SELECT id FROM decisions {OF} AND kind = 'purchase' ORDER B
 A_HOLD = f"id = (SELECT id FROM holds {OF} AND state = 'open' ORDER BY id LIMIT 1)"
 AN_ACCOUNT = f"id = (SELECT id FROM accounts {OF} AND available > 0 ORDER BY id LIMIT 1)"
 NOBODY = "'ffffffff-ffff-7fff-bfff-000000000001'"
+AN_END = f"(SELECT last_position FROM blocks {OF} AND number = 20)"  # position of the last event of a block
 NEWEST = f"number = (SELECT max(number) FROM blocks {OF})"
 
 
@@ -416,6 +417,52 @@ TAMPERED = {
         remove("engagement_events", f"position = (SELECT max(position) FROM engagement_events {OF})"),
         "engagement_events",
         "missing",
+    ),
+    "events of which there are none": (
+        change("blocks", "last_position = 2000000000", NEWEST),
+        "engagement_events",
+        "block 145 has events up to 2000000000",
+    ),
+    "two events of neighbouring blocks": (
+        change(
+            "engagement_events", f"position = 2 * {AN_END} + 1 - position", f"position - {AN_END} IN (0, 1)"
+        ),
+        "engagement_events",
+        "of another block",
+    ),
+    "an event put into the next block": (
+        change(
+            "blocks",
+            "last_position = last_position - (number = 20)::int, first_position = first_position - (number = 21)::int",
+            "number IN (20, 21)",
+        ),
+        "engagement_events",
+        "of another block",
+    ),
+    "an account of nobody": (
+        copy(
+            "accounts",
+            AN_ACCOUNT,
+            id=NOBODY,
+            owner_id=NOBODY,
+            seq="0",
+            available="0",
+            pending="0",
+            held="0",
+            debt="0",
+            active_at="NULL",
+            next_due_at="NULL",
+            first_entry_id="NULL",
+            last_entry_id="NULL",
+        ),
+        "accounts",
+        "nothing opened it",
+    ),
+    "a counter of nobody": (
+        f"INSERT INTO counters (program_id, cell, owner_id, rule_id, period, points)"
+        f" SELECT $1, 0, {NOBODY}, 'rule', '2026', 0",
+        "counters",
+        "counted none",
     ),
     "more of a stock promised than there is": (
         change("reservations", "quantity = 99, ends_at = '2099-01-01'", "true"),

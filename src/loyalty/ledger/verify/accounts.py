@@ -495,6 +495,8 @@ class AccountReader:
     def _compare(self, account: _Account) -> None:
         row = account.row
         key: dict[str, object] = {"id": account.id, "owner_id": row["owner_id"]}
+        if not account.seq:
+            self._broken(account.id, "accounts", key, "has no entries: nothing opened it")
         if row["seq"] != account.seq:
             self._broken(
                 account.id, "accounts", key, f"counts {row['seq']} entries; the last is {account.seq}"
