@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
-import msgspec
 
 from loyalty.base.ids import NIL
 from loyalty.ledger.chain import FORMAT, GENESIS, micros, pack_block
 from loyalty.ledger.verify.desk import Heard, hear, read_detail
 from loyalty.ledger.verify.frame import (
     BY_HAND,
+    UNREADABLE,
     Connect,
     Counted,
     Notes,
@@ -161,6 +161,7 @@ class LaneReader:
         self.recorded_at: datetime | None = None
         self.config_number = 0
         self.position = 0
+        self.ended = False  # all was read and noted
         self._missing: set[UUID] = set()  # accounts that were named
         self._sums: Counted = {}  # not noted yet
 
@@ -184,6 +185,7 @@ class LaneReader:
             progress(self.number - before)
             rows = await upcoming
         self._note_sums()
+        self.ended = True
         if self.number < until:
             self._broken("blocks", {"number": until}, f"is gone: the lane ends at block {self.number}")
         if self.recorded_at is None:
@@ -367,12 +369,12 @@ class LaneReader:
                 if place % _TURN == 0:
                     await asyncio.sleep(0)
             parts[0] = pack_block(
-                format,
+                format & 0xFFFF,  # what no block has becomes bytes that none has, and no error
                 self.program_id,
-                self.cell,
+                self.cell & 0xFFFF,
                 number,
                 instant,
-                config,
+                config & 0xFFFF_FFFF,
                 None if closes_on is None else closes_on.isoformat(),
                 previous,
                 place - first,
@@ -436,18 +438,17 @@ class LaneReader:
             )
         try:
             detail = read_detail(text)
-        except msgspec.MsgspecError:
+            if detail.content_sha256 is not None and kind in ("purchase", "return"):
+                self._compare_content(activity_id, contents, detail.content_sha256)
+            if detail.counted or detail.used:
+                count_in(self._sums, member_id, detail)
+            if detail.stocked:
+                stock_in(stocks, detail)
+            if detail.enrolled or detail.stood or kind in BY_HAND:
+                said = Heard(id, kind, member_id, occurred_at, recorded_at, answer_status, detail)
+                hear(self.notes, self.cell, said)
+        except UNREADABLE:
             self._broken("decisions", {"id": id}, "has a detail that cannot be read")
-            return
-        if detail.content_sha256 is not None and kind in ("purchase", "return"):
-            self._compare_content(activity_id, contents, detail.content_sha256)
-        if detail.counted or detail.used:
-            count_in(self._sums, member_id, detail)
-        if detail.stocked:
-            stock_in(stocks, detail)
-        if detail.enrolled or detail.stood or kind in BY_HAND:
-            said = Heard(id, kind, member_id, occurred_at, recorded_at, answer_status, detail)
-            hear(self.notes, self.cell, said)
 
     def _compare_content(self, activity_id: UUID, contents: dict[UUID, bytes | None], noted: str) -> None:
         """What a purchase was told is kept apart, until retention removes it, and bears the noted digest."""

@@ -18,6 +18,7 @@ from loyalty.ledger.verify.frame import (
     Key,
     Notes,
     count_in,
+    read,
     read_changes,
     snapshot,
     stream,
@@ -206,7 +207,12 @@ class _HeldDetail(msgspec.Struct, frozen=True):
 
 
 _held = msgspec.json.Decoder(_HeldDetail).decode
-_deadlines = msgspec.json.Decoder(tuple[Deadline, ...]).decode
+_decode_deadlines = msgspec.json.Decoder(tuple[Deadline, ...]).decode
+
+
+def _deadlines(text: str) -> tuple[Deadline, ...]:
+    """A hold's deadlines; none where they cannot be read: every hold has one."""
+    return read(_decode_deadlines, text, ())
 
 
 class Returned(msgspec.Struct, frozen=True):
