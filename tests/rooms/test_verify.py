@@ -8,7 +8,7 @@ from datetime import timedelta
 from itertools import cycle
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
@@ -18,10 +18,13 @@ import pytest_asyncio
 from loyalty.cli.frame import Exit
 from loyalty.cli.main import run
 from loyalty.ledger import tables
-from loyalty.ledger.verify import Report, verify
+from loyalty.ledger.verify import Connect, Report, verify
 from loyalty.ledger.verify.checkpoint import checkpoints, from_lines, to_lines
+from loyalty.ledger.verify.frame import snapshot
 from loyalty.ledger.verify.report import PROVES
+from loyalty.posting.reviews import reviews
 from loyalty.posting.runtime import Runtime
+from loyalty.posting.store import OF_THE_MOMENT
 from tests.conftest import Database
 from tests.laws.shop import serving
 from tests.rooms.forger import hash_of
@@ -168,6 +171,128 @@ async def test_an_instant_that_is_none_is_named_and_breaks_nothing(
     assert (await check(pool, traffic)).intact
 
 
+# Values that the tables take and no books have, by column. Each is to be named by its own table, or by the one behind
+# the arrow.
+STRANGE = {
+    "blocks.closes_on": ("290000-01-01", "4713-01-01 BC"),
+    "blocks.config_number": ("-2147483648",),
+    "blocks.format": ("-32768",),
+    "configurations.rewards": ("1e400", "[null]"),
+    "configurations.ruleset": ("{}", "1e400", "[1.5]"),
+    "configurations.settings": ("{}", "1e400", '{"zone": "Europe"}', '{"zone": "\\ud800"}'),
+    "configurations.tier_sets": ("{}", "[null]"),
+    "engagement_events.data": ('{"amount_minor": "\\ud800"}', '{"amount_minor": "x"}', "[1]"),
+    "entries.redates": ("{}", "1e400", "[null]", "[1.5]", '[{"lot_id": "x"}]', '[{"lot_id": "\\ud800"}]'),
+    "holds.deadlines": ("{}", "1e400", "[null]", "[1.5]"),
+    "holds.parts": ("[null]", "[1.5]", '[["\\ud800", 1]]'),
+    "member_days.day": ("290000-01-01", "4713-01-01 BC"),
+    "redemptions.parts": ('["\\ud800"]',),
+    "returns.taken": ("{}", "1e400", "[null]", "[1.5]"),
+    "standings.joined_on": ("290000-01-01", "4713-01-01 BC"),
+    "standings.manual": ("1e400",),
+    # What the tables take once their checks are gone.
+    "decisions.detail": ("no JSON", '{"note": {"proposal": 1}, "counted": [["a", "b", 1e30]]}'),
+    "entries.kind→postings": ("gift",),
+    "postings.source": ("nowhere",),
+    "postings.target": ("nowhere",),
+}
+
+SOME_ROW = {
+    "engagement_events": "type = 'loyalty.purchase.recorded'",
+    "entries": "kind = 'earn'",
+    "holds": "state = 'open'",
+}
+
+
+async def test_a_value_that_no_books_have_is_named_and_ends_no_other_check(
+    runtime: Runtime, pool: Any, superuser: Any
+) -> None:
+    traffic = await a_month(runtime)
+    for table in ("decisions", "entries", "postings"):
+        for (name,) in await superuser.fetch(
+            "SELECT conname FROM pg_constraint WHERE conrelid = $1::text::regclass AND contype = 'c'", table
+        ):
+            await superuser.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+    unnamed, fallen = set[str](), set[str]()
+    for which, values in STRANGE.items():
+        column, _, named = which.partition("→")
+        table, name = column.split(".")
+        type = await superuser.fetchval(
+            "SELECT format_type(atttypid, atttypmod) FROM pg_attribute"
+            " WHERE attrelid = $1::text::regclass AND attname = $2",
+            table, name,
+        )  # fmt: skip
+        for value in values:
+            was, *at = await superuser.fetchrow(
+                f"SELECT {name}::text, tableoid, ctid FROM {table} {OF} AND {SOME_ROW.get(table, 'true')}"
+                " ORDER BY tableoid, ctid LIMIT 1",
+                traffic.program,
+            )
+            put = f"UPDATE {table} SET {name} = $2::text::{type} {OF} AND (tableoid, ctid) = ($3, $4)"
+            at = await superuser.fetchrow(f"{put} RETURNING tableoid, ctid", traffic.program, value, *at)
+            try:
+                report = await check(pool, traffic, also=(reviews,))
+            except Exception as error:
+                fallen.add(f"{column} = {value}: {error!r}")
+            else:
+                if (named or table) not in {finding.table for finding in report.findings}:
+                    unnamed.add(f"{column} = {value}")
+            await superuser.execute(put, traffic.program, was, *at)
+    assert not fallen, "\n".join(fallen)
+    assert not unnamed, "\n".join(unnamed)
+    assert (await check(pool, traffic)).intact
+
+
+async def test_what_one_check_breaks_on_hides_nothing_from_the_others(
+    runtime: Runtime, pool: Any, superuser: Any
+) -> None:
+    traffic = await a_month(runtime)
+    for statement in (
+        change("blocks", "closes_on = '290000-01-01'", "number = 20"),
+        change("accounts", "available = available + 1", AN_ACCOUNT),
+        change("counters", "points = points + 1", "true"),
+    ):
+        await superuser.execute(statement, traffic.program)
+    report = await check(pool, traffic)
+    told = [(finding.check, finding.table) for finding in report.findings]
+    # Counters are compared with a chain that was read to its end, and here it was not.
+    assert told == [("values", "blocks"), ("chain", "programs"), ("accounts", "accounts")]
+    assert report.lanes == ()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError,
+        TimeoutError,
+        asyncpg.QueryCanceledError,
+        asyncpg.ClientConfigurationError,
+        asyncpg.DiskFullError,
+    ],
+)
+async def test_an_outage_is_no_finding(runtime: Runtime, pool: Any, error: type[Exception]) -> None:
+    traffic = await a_month(runtime)
+
+    async def struck(*_: Any) -> None:
+        raise error("struck")
+
+    with pytest.raises(error):
+        await check(pool, traffic, also=(struck,))
+
+
+async def test_a_lost_connection_is_no_finding(runtime: Runtime, superuser: Any, database: Database) -> None:
+    traffic = await a_month(runtime)
+
+    async def cut(connect: Connect, program_id: UUID, _: Any) -> None:
+        async with snapshot(connect, program_id) as connection:
+            await superuser.execute("SELECT pg_terminate_backend($1)", connection.get_server_pid())
+            await connection.fetch("SELECT FROM decisions")
+
+    async with asyncpg.create_pool(database.app_url, min_size=1, max_size=2) as pool:
+        with pytest.raises(OF_THE_MOMENT):
+            await check(pool, traffic, also=(cut,))
+
+
 # --- the command line ---------------------------------------------------------------------------------------------
 
 
@@ -245,6 +370,7 @@ A_DECISION = f"id = (SELECT id FROM decisions {OF} AND kind = 'purchase' ORDER B
 A_HOLD = f"id = (SELECT id FROM holds {OF} AND state = 'open' ORDER BY id LIMIT 1)"
 AN_ACCOUNT = f"id = (SELECT id FROM accounts {OF} AND available > 0 ORDER BY id LIMIT 1)"
 NOBODY = "'ffffffff-ffff-7fff-bfff-000000000001'"
+AN_END = f"(SELECT last_position FROM blocks {OF} AND number = 20)"  # position of the last event of a block
 NEWEST = f"number = (SELECT max(number) FROM blocks {OF})"
 
 
@@ -416,6 +542,52 @@ TAMPERED = {
         remove("engagement_events", f"position = (SELECT max(position) FROM engagement_events {OF})"),
         "engagement_events",
         "missing",
+    ),
+    "events of which there are none": (
+        change("blocks", "last_position = 2000000000", NEWEST),
+        "engagement_events",
+        "block 145 has events up to 2000000000",
+    ),
+    "two events of neighbouring blocks": (
+        change(
+            "engagement_events", f"position = 2 * {AN_END} + 1 - position", f"position - {AN_END} IN (0, 1)"
+        ),
+        "engagement_events",
+        "of another block",
+    ),
+    "an event put into the next block": (
+        change(
+            "blocks",
+            "last_position = last_position - (number = 20)::int, first_position = first_position - (number = 21)::int",
+            "number IN (20, 21)",
+        ),
+        "engagement_events",
+        "of another block",
+    ),
+    "an account of nobody": (
+        copy(
+            "accounts",
+            AN_ACCOUNT,
+            id=NOBODY,
+            owner_id=NOBODY,
+            seq="0",
+            available="0",
+            pending="0",
+            held="0",
+            debt="0",
+            active_at="NULL",
+            next_due_at="NULL",
+            first_entry_id="NULL",
+            last_entry_id="NULL",
+        ),
+        "accounts",
+        "nothing opened it",
+    ),
+    "a counter of nobody": (
+        f"INSERT INTO counters (program_id, cell, owner_id, rule_id, period, points)"
+        f" SELECT $1, 0, {NOBODY}, 'rule', '2026', 0",
+        "counters",
+        "counted none",
     ),
     "more of a stock promised than there is": (
         change("reservations", "quantity = 99, ends_at = '2099-01-01'", "true"),

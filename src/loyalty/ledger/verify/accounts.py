@@ -16,7 +16,7 @@ from loyalty.base.ids import NIL
 from loyalty.ledger.expiry import ACTIVITIES, idle_end
 from loyalty.ledger.postings import LEGAL
 from loyalty.ledger.types import Bucket, EntryKind, Redate
-from loyalty.ledger.verify.frame import Connect, snapshot, stream
+from loyalty.ledger.verify.frame import UNREADABLE, Connect, read, snapshot, stream, zone_of
 from loyalty.ledger.verify.report import Figures, Findings
 
 CHUNK_ACCOUNTS = 1_000
@@ -66,7 +66,6 @@ _LEGAL = {
     (kind.value, source.value, target.value) for kind, moves in LEGAL.items() for source, target in moves
 }
 
-_ZONE = "SELECT settings ->> 'zone' FROM configurations WHERE program_id = $1 ORDER BY number DESC LIMIT 1"
 _ISSUES = ("issued", "transferred")
 _ACTIVE = {kind.value for kind in ACTIVITIES}
 
@@ -127,7 +126,7 @@ class _Hold:
         """Whether there was so much to be taken or given back."""
         # What one decision captured and what it gave back of the rest end the hold together, as captured.
         if decision_id != self.decision_id or self.state != "captured":
-            self.state = _ENDED[kind]
+            self.state = _ENDED.get(kind, kind)  # another kind is named where it moves points
         self.decision_id, self.last_at = decision_id, at
         self.left[lot_id] = self.left.get(lot_id, 0) - points
         if kind == "capture":
@@ -206,7 +205,7 @@ class AccountReader:
         after: tuple[UUID, str] | None = (NIL, "")
         while after is not None:
             async with snapshot(self.connect, self.program_id) as connection:
-                self.zone = ZoneInfo(await connection.fetchval(_ZONE, self.program_id) or "UTC")
+                self.zone = await zone_of(connection, self.program_id) or self.zone
                 after = await self._chunk(connection, after, progress)
 
     def _broken(self, account_id: UUID, table: str, key: dict[str, object], what: str) -> None:
@@ -283,10 +282,7 @@ class AccountReader:
                     entry_id = id
                     stored = (pending, available, held, debt)
                     if redates:
-                        for redate in _redates(redates):
-                            lot = self._lot(lots, account, redate.lot_id, id)
-                            lot.redates.append(redate)
-                            lot.arrive(occurred_at)
+                        self._redate(account, lots, id, occurred_at, redates)
                 if lot_id is not None:
                     assert account is not None
                     lot = self._lot(lots, account, lot_id, id)
@@ -306,6 +302,17 @@ class AccountReader:
             self._compare_balance(account, entry_id, stored)
         return lots, holds
 
+    def _redate(
+        self, account: _Account, lots: dict[UUID, _Lot], entry_id: UUID, occurred_at: datetime, text: str
+    ) -> None:
+        redates = read(_redates, text, None)
+        if redates is None:
+            self._entry_broken(account, entry_id, "gives new dates that cannot be read")
+        for redate in redates or ():
+            lot = self._lot(lots, account, redate.lot_id, entry_id)
+            lot.redates.append(redate)
+            lot.arrive(occurred_at)
+
     def _move(
         self,
         account: _Account,
@@ -320,6 +327,8 @@ class AccountReader:
         if (kind, source, target) not in _LEGAL:
             what = f"{kind} cannot move {source} to {target}"
             self._broken(account.id, "postings", {"entry_id": entry_id}, what)
+            if not {source, target} <= _INDEX.keys():
+                return
         outof, into = _INDEX[source], _INDEX[target]
         figures = lot.figures
         figures[outof] -= points
@@ -423,7 +432,7 @@ class AccountReader:
                 self._broken(account_id, "holds", key, "holds points that no entry set aside")
                 continue
             account = accounts[known.account_id]
-            said = (account_id, points, captured, state, ended_at, held_at, _parts(parts))
+            said = (account_id, points, captured, state, ended_at, held_at, read(_parts, parts, None))
             if said != known.stored() or (owner_id, currency) != (
                 account.row["owner_id"],
                 account.row["points_currency"],
@@ -495,6 +504,8 @@ class AccountReader:
     def _compare(self, account: _Account) -> None:
         row = account.row
         key: dict[str, object] = {"id": account.id, "owner_id": row["owner_id"]}
+        if not account.seq:
+            self._broken(account.id, "accounts", key, "has no entries: nothing opened it")
         if row["seq"] != account.seq:
             self._broken(
                 account.id, "accounts", key, f"counts {row['seq']} entries; the last is {account.seq}"
@@ -533,7 +544,7 @@ class AccountReader:
                 continue
             try:
                 end = idle_end(account.slides, EntryKind(kind), occurred_at, self.zone)
-            except msgspec.MsgspecError:
+            except UNREADABLE:
                 continue  # no policy: the chain's reader names the lot
             if end is not None and (account.idles_at is None or end > account.idles_at):
                 account.idles_at = end

@@ -9,12 +9,11 @@ import msgspec
 
 from loyalty.base.calendar import local_date
 from loyalty.base.ids import NIL
-from loyalty.ledger.verify.frame import Connect, snapshot
+from loyalty.ledger.verify.frame import Connect, read, snapshot, zone_of
 from loyalty.ledger.verify.report import Findings
 
 CHUNK = 500  # members in one snapshot
 
-_ZONE = "SELECT settings ->> 'zone' FROM configurations WHERE program_id = $1 ORDER BY number DESC LIMIT 1"
 _MEMBERS = """
 SELECT id FROM members WHERE program_id = $1 AND cell = $2 AND id > $3 ORDER BY id LIMIT $4
 """
@@ -77,10 +76,9 @@ async def days(connect: Connect, program_id: UUID, cell: int, findings: Findings
     while after is not None:
         async with snapshot(connect, program_id) as connection:
             if zone is None:
-                name = await connection.fetchval(_ZONE, program_id)
-                if name is None:
+                zone = await zone_of(connection, program_id)
+                if zone is None:
                     return
-                zone = ZoneInfo(name)
             rows = await connection.fetch(_MEMBERS, program_id, cell, after, CHUNK)
             members = [id for (id,) in rows]
             bought = await connection.fetch(_BOUGHT, program_id, cell, members)
@@ -105,7 +103,8 @@ def _summed(bought: Sequence[Any], zone: ZoneInfo) -> dict[tuple[UUID, Any], _Da
             awards = _awarded(detail).awards
         except msgspec.MsgspecError:
             continue  # named with the chain
-        parts = _taken(taken) if taken else []
+        # What cannot be read of returns is named with them.
+        parts = read(_taken, taken, list[list[int]]()) if taken else []
         for index, award in enumerate(awards):
             left = award.points - sum(part[index] for part in parts if index < len(part))
             day.points[award.points_currency] = day.points.get(award.points_currency, 0) + left

@@ -11,7 +11,18 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from loyalty.ledger.verify.frame import BY_HAND, COMES, STOOD, Changes, Connect, Notes, snapshot, stream
+from loyalty.ledger.verify.frame import (
+    BY_HAND,
+    COMES,
+    STOOD,
+    UNREADABLE,
+    Changes,
+    Connect,
+    Notes,
+    read,
+    snapshot,
+    stream,
+)
 from loyalty.ledger.verify.report import Findings
 
 _NEWER = f"""
@@ -85,11 +96,13 @@ class Heard(NamedTuple):
     detail: Detail
 
 
+_manual = msgspec.json.Decoder(dict[str, Any]).decode
+_NEVER_GIVEN = dict[str, Any]()  # no decision gives a tier so
 read_detail = msgspec.json.Decoder(Detail).decode  # raises MsgspecError when the detail cannot be read
 
 
 def hear(notes: Notes, cell: int, said: Heard) -> None:
-    """Note what a decision says of a row beside the ledger, if it is about one."""
+    """Note what a decision says of a row beside the ledger, if it is about one. Raises UNREADABLE of a strange note."""
     detail = said.detail
     note: Any = detail.note
     if detail.enrolled or (said.kind == "enrol" and said.answer_status == 201):  # 200: it was there
@@ -143,10 +156,10 @@ class DeskReader:
                 for id, kind, member_id, occurred_at, recorded_at, status, text in page:
                     try:
                         detail = read_detail(text)
-                    except msgspec.MsgspecError:
+                        said = Heard(id, kind, member_id, occurred_at, recorded_at, status, detail)
+                        hear(self.notes, self.cell, said)
+                    except UNREADABLE:
                         continue  # named with its decision
-                    said = Heard(id, kind, member_id, occurred_at, recorded_at, status, detail)
-                    hear(self.notes, self.cell, said)
             async for page in stream(connection, _PROPOSALS, *lane):
                 self._compare("proposals", [(str(row["id"]), dict(row)) for row in page])
             async for page in stream(connection, _FREEZES, *lane):
@@ -160,7 +173,7 @@ class DeskReader:
                 standings: list[tuple[str, object]] = []
                 for member_id, tier_set, judged_by, *held in page:
                     earned, since, lifetime, manual, falls_at = held
-                    given = None if manual is None else msgspec.json.decode(manual)
+                    given = None if manual is None else read(_manual, manual, _NEVER_GIVEN)
                     stood = _Stood(tier_set, judged_by, earned, since, lifetime, given, falls_at)
                     standings.append((f"{member_id} {tier_set}", stood))
                 self._compare("standings", standings)

@@ -6,10 +6,13 @@ One snapshot lasts as long as one range of blocks or one chunk of accounts, so t
 import asyncio
 import contextlib
 import sqlite3
+import ssl
+import struct
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import msgspec
@@ -17,7 +20,18 @@ import msgspec
 Connect = Callable[[], AbstractAsyncContextManager[Any]]  # gives asyncpg connections: a pool's `acquire`
 Progress = Callable[[str, int, int], None]  # phase, done, of how many
 
+T = TypeVar("T")
+U = TypeVar("U")
+
 PAGE = 2_000  # rows handled before others get a turn
+
+# What Python, the decoders and the database say of a value that no books have (of a zone "Europe", that it is a
+# directory). Anything else is no fault of a row: an outage, a full disk, a statement that takes too long.
+UNREADABLE = (
+    ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, IsADirectoryError,
+    struct.error, asyncpg.DataError,
+)  # fmt: skip
+OF_THE_CONNECTION = (ssl.SSLError, asyncpg.InterfaceError)  # though some of them are ValueErrors too
 
 _BEGIN = """
 SELECT set_config('loyalty.program', $1, true), set_config('statement_timeout', '120s', true),
@@ -48,6 +62,32 @@ async def stream(
     while rows := await cursor.fetch(PAGE):
         yield rows
         await asyncio.sleep(0)
+
+
+def read(decode: Callable[[str], T], text: str, otherwise: U) -> T | U:
+    """What a column says; `otherwise` where it cannot be read, so that it is like nothing that was decided."""
+    try:
+        return decode(text)
+    except UNREADABLE:
+        return otherwise
+
+
+class _Settings(msgspec.Struct):
+    zone: str
+
+
+_SETTINGS = "SELECT settings::text FROM configurations WHERE program_id = $1 ORDER BY number DESC LIMIT 1"
+_settings = msgspec.json.Decoder(_Settings).decode
+
+
+async def zone_of(connection: asyncpg.Connection, program_id: UUID) -> ZoneInfo | None:
+    """The program's zone, None before its first configuration; UTC where that cannot be read, and so is named."""
+    settings = await connection.fetchval(_SETTINGS, program_id)
+    return None if settings is None else read(_zone, settings, ZoneInfo("UTC"))
+
+
+def _zone(settings: str) -> ZoneInfo:
+    return ZoneInfo(_settings(settings).zone)
 
 
 Ids = tuple[UUID, UUID]  # a range of ids: above the first, up to the second
@@ -87,12 +127,15 @@ TELLING = (
 )
 
 
+Change = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]  # of a figure: any number of them can be summed
+
+
 class Changes(msgspec.Struct, frozen=True):
     """What a decision's detail says of figures that stand outside the chain."""
 
-    counted: tuple[tuple[str, str, int], ...] = ()  # against caps of its member: rule, period, points
-    used: tuple[tuple[UUID, str, str, int], ...] = ()  # against other limits: whose, which, period, points
-    stocked: tuple[tuple[str, int], ...] = ()  # reward, by how much its stock changed
+    counted: tuple[tuple[str, str, Change], ...] = ()  # against caps of its member: rule, period, points
+    used: tuple[tuple[UUID, str, str, Change], ...] = ()  # against other limits: whose, which, period, points
+    stocked: tuple[tuple[str, Change], ...] = ()  # reward, by how much its stock changed
 
 
 read_changes = msgspec.json.Decoder(Changes).decode  # raises MsgspecError when the detail cannot be read

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
-import msgspec
 
 from loyalty.base.ids import NIL
 from loyalty.ledger.chain import FORMAT, GENESIS, micros, pack_block
 from loyalty.ledger.verify.desk import Heard, hear, read_detail
 from loyalty.ledger.verify.frame import (
     BY_HAND,
+    UNREADABLE,
     Connect,
     Counted,
     Notes,
@@ -92,14 +92,21 @@ _CONTENTS = """
 SELECT id, convert_to(content::text, 'UTF8')
 FROM activities WHERE program_id = $1 AND cell = $2 AND id > $3 AND id <= $4
 """
+# $5: the first positions of blocks; $6: the last id before them, and theirs.
 _EVENTS = """
-SELECT count(*), count(DISTINCT position), coalesce(bool_and(id > $5 AND id <= $6), true)
-FROM engagement_events WHERE program_id = $1 AND cell = $2 AND position BETWEEN $3 AND $4
+SELECT count(*), count(DISTINCT position),
+       min(position) FILTER (WHERE (id > ($6::uuid[])[block] AND id <= ($6::uuid[])[block + 1]) IS NOT TRUE)
+FROM (
+    SELECT id, position, width_bucket(position, $5::bigint[]) AS block
+    FROM engagement_events WHERE program_id = $1 AND cell = $2 AND position BETWEEN $3 AND $4) e
 """
+# The first position that no event has, or several: events are counted, not positions, of which a block may claim any
+# number.
 _MISSING_EVENT = """
-SELECT p FROM generate_series($3::bigint, $4::bigint) p
-WHERE (SELECT count(*) FROM engagement_events WHERE program_id = $1 AND cell = $2 AND position = p) <> 1
-ORDER BY p LIMIT 1
+SELECT coalesce(min(least(position, place)) FILTER (WHERE position <> place), $3::bigint + count(*))
+FROM (
+    SELECT position, $3::bigint + row_number() OVER (ORDER BY position) - 1 AS place
+    FROM engagement_events WHERE program_id = $1 AND cell = $2 AND position BETWEEN $3 AND $4) e
 """
 _NEWEST = """
 SELECT number, last_id, last_position FROM blocks WHERE program_id = $1 AND cell = $2 ORDER BY number DESC LIMIT 1
@@ -126,7 +133,7 @@ class _Range(NamedTuple):
     # Of accounts that are not there: how many entries they have, and the first.
     accountless: list[tuple[UUID, int, UUID]]
     contents: dict[UUID, bytes | None]  # of activities: what they were told, while it is kept
-    events: tuple[int, int | None, bool]
+    events: tuple[int, int | None, int | None]
 
 
 class LaneReader:
@@ -154,6 +161,7 @@ class LaneReader:
         self.recorded_at: datetime | None = None
         self.config_number = 0
         self.position = 0
+        self.ended = False  # all was read and noted
         self._missing: set[UUID] = set()  # accounts that were named
         self._sums: Counted = {}  # not noted yet
 
@@ -177,6 +185,7 @@ class LaneReader:
             progress(self.number - before)
             rows = await upcoming
         self._note_sums()
+        self.ended = True
         if self.number < until:
             self._broken("blocks", {"number": until}, f"is gone: the lane ends at block {self.number}")
         if self.recorded_at is None:
@@ -227,23 +236,29 @@ class LaneReader:
                     for (id,) in await connection.fetch(_ACCOUNTLESS, *who, *ids)
                 ],
                 contents=dict(map(tuple, await connection.fetch(_CONTENTS, *who, *ids))),
-                events=await self._events(connection, ids, position + 1, blocks[-1]["last_position"]),
+                events=await self._events(connection, blocks, last_id, position + 1),
             )
 
     async def _events(
-        self, connection: asyncpg.Connection, ids: tuple[UUID, UUID], first: int, last: int
-    ) -> tuple[int, int | None, bool]:
-        """Events at these positions: how many, the first position that is wrong, whether ids are in place."""
+        self, connection: asyncpg.Connection, blocks: list[Any], last_id: UUID, first: int
+    ) -> tuple[int, int | None, int | None]:
+        """Events of blocks from position `first` on: how many, and the first positions that are not there once, or have
+        the id of another block.
+        """
+        last = blocks[-1]["last_position"]
         if last < first:
-            return 0, None, True
-        who = (self.program_id, self.cell)
-        row = await connection.fetchrow(_EVENTS, *who, first, last, *ids)
+            return 0, None, None
+        where = (self.program_id, self.cell, first, last)
+        firsts = [block["first_position"] for block in blocks]
+        row = await connection.fetchrow(
+            _EVENTS, *where, firsts, [last_id, *(block["last_id"] for block in blocks)]
+        )
         assert row is not None
-        count, distinct, in_place = row
+        count, distinct, misplaced = row
         wrong = None
         if count != last - first + 1 or distinct != count:
-            wrong = await connection.fetchval(_MISSING_EVENT, *who, first, last)
-        return count, wrong, in_place
+            wrong = await connection.fetchval(_MISSING_EVENT, *where)
+        return count, wrong, misplaced
 
     async def _check(self, rows: _Range) -> None:
         """Recompute one range and compare."""
@@ -287,16 +302,16 @@ class LaneReader:
             self._broken("entries", {"id": entry_id}, "was not recorded at the instant of its block")
 
     def _check_events(self, rows: _Range) -> None:
-        _, wrong, in_place = rows.events
-        if wrong is not None:
-            self._broken("engagement_events", {"position": wrong}, "is missing or there twice")
-        elif not in_place:
-            key: dict[str, object] = {"position": self.position + 1}
-            self._broken("engagement_events", key, "or one soon after it bears an id of another block")
+        _, wrong, misplaced = rows.events
+        if misplaced is not None:
+            self._broken("engagement_events", {"position": misplaced}, "bears an id of another block")
         for block in rows.blocks:
             first, last = block["first_position"], block["last_position"]
+            if wrong is not None and self.position < wrong <= last:
+                what = f"is missing or there twice: block {block['number']} has events up to {last}"
+                self._broken("engagement_events", {"position": wrong}, what)
             if first != self.position + 1 or last < self.position:
-                key = {"number": block["number"]}
+                key: dict[str, object] = {"number": block["number"]}
                 self._broken(
                     "blocks", key, f"counts its events from {first}, but {self.position} came before"
                 )
@@ -354,12 +369,12 @@ class LaneReader:
                 if place % _TURN == 0:
                     await asyncio.sleep(0)
             parts[0] = pack_block(
-                format,
+                format & 0xFFFF,  # what no block has becomes bytes that none has, and no error
                 self.program_id,
-                self.cell,
+                self.cell & 0xFFFF,
                 number,
                 instant,
-                config,
+                config & 0xFFFF_FFFF,
                 None if closes_on is None else closes_on.isoformat(),
                 previous,
                 place - first,
@@ -423,18 +438,17 @@ class LaneReader:
             )
         try:
             detail = read_detail(text)
-        except msgspec.MsgspecError:
+            if detail.content_sha256 is not None and kind in ("purchase", "return"):
+                self._compare_content(activity_id, contents, detail.content_sha256)
+            if detail.counted or detail.used:
+                count_in(self._sums, member_id, detail)
+            if detail.stocked:
+                stock_in(stocks, detail)
+            if detail.enrolled or detail.stood or kind in BY_HAND:
+                said = Heard(id, kind, member_id, occurred_at, recorded_at, answer_status, detail)
+                hear(self.notes, self.cell, said)
+        except UNREADABLE:
             self._broken("decisions", {"id": id}, "has a detail that cannot be read")
-            return
-        if detail.content_sha256 is not None and kind in ("purchase", "return"):
-            self._compare_content(activity_id, contents, detail.content_sha256)
-        if detail.counted or detail.used:
-            count_in(self._sums, member_id, detail)
-        if detail.stocked:
-            stock_in(stocks, detail)
-        if detail.enrolled or detail.stood or kind in BY_HAND:
-            said = Heard(id, kind, member_id, occurred_at, recorded_at, answer_status, detail)
-            hear(self.notes, self.cell, said)
 
     def _compare_content(self, activity_id: UUID, contents: dict[UUID, bytes | None], noted: str) -> None:
         """What a purchase was told is kept apart, until retention removes it, and bears the noted digest."""

@@ -18,6 +18,7 @@ from loyalty.ledger.verify.frame import (
     Key,
     Notes,
     count_in,
+    read,
     read_changes,
     snapshot,
     stream,
@@ -206,7 +207,12 @@ class _HeldDetail(msgspec.Struct, frozen=True):
 
 
 _held = msgspec.json.Decoder(_HeldDetail).decode
-_deadlines = msgspec.json.Decoder(tuple[Deadline, ...]).decode
+_decode_deadlines = msgspec.json.Decoder(tuple[Deadline, ...]).decode
+
+
+def _deadlines(text: str) -> tuple[Deadline, ...]:
+    """A hold's deadlines; none where they cannot be read: every hold has one."""
+    return read(_decode_deadlines, text, ())
 
 
 class Returned(msgspec.Struct, frozen=True):
@@ -264,7 +270,7 @@ class LinkReader:
             until: Key | None = tuple(rows[-1])[:3] if len(rows) == CHUNK else None  # type: ignore[assignment]
             counted = self.notes.counters(cell, after, until)
             for owner_id, period, rule_id, points in rows:
-                decided = counted.pop((owner_id.bytes, period, rule_id), 0)
+                decided = counted.pop((owner_id.bytes, period, rule_id), None)
                 if decided != points:
                     self._counter_broken(cell, (owner_id, period, rule_id), points, decided)
             for (owner, period, rule_id), decided in counted.items():
@@ -273,13 +279,13 @@ class LinkReader:
             self.figures.counters += len(rows)
             after = until
 
-    def _counter_broken(self, cell: int, counter: Key, points: int, decided: int) -> None:
+    def _counter_broken(self, cell: int, counter: Key, points: int, decided: int | None) -> None:
         owner_id, period, rule_id = counter
         self.findings.add(
             ("counters", owner_id),
             "counters",
             {"cell": cell, "owner_id": owner_id, "rule_id": rule_id, "period": period},
-            f"says {points} points, but decisions counted {decided}",
+            f"says {points} points, but decisions counted {'none' if decided is None else decided}",
         )
 
     async def _catch_up(self, connection: asyncpg.Connection, cell: int, last_id: UUID) -> UUID:

@@ -76,12 +76,12 @@ _ENTRY = " || ".join(
         _instant("e.occurred_at"),
         _id("e.corrects_entry_id"),
         *(f"int8send(e.{figure})" for figure in ("pending", "available", "held", "debt")),
-        _short("CASE WHEN e.redates IS NULL THEN 0 ELSE json_array_length(e.redates) END"),
+        _short("CASE json_typeof(e.redates) WHEN 'array' THEN json_array_length(e.redates) ELSE 0 END"),
         _short("coalesce(l.number, 0)"),
         _short("coalesce(p.number, 0)"),
         f"CASE WHEN e.cause IS NULL THEN '\\xffff' ELSE {_word('e.cause')} END",
-        f"CASE WHEN e.redates IS NULL THEN '' ELSE coalesce((SELECT string_agg({_REDATE}, '' ORDER BY r.place)"
-        " FROM json_array_elements(e.redates) WITH ORDINALITY r(one, place)), '') END",
+        f"CASE json_typeof(e.redates) WHEN 'array' THEN coalesce((SELECT string_agg({_REDATE}, '' ORDER BY r.place)"
+        " FROM json_array_elements(e.redates) WITH ORDINALITY r(one, place)), '') ELSE '' END",
         "coalesce(l.packed, '')",
         "coalesce(p.packed, '')",
     )

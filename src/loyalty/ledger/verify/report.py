@@ -11,15 +11,18 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from loyalty.ledger.verify.frame import OF_THE_CONNECTION, UNREADABLE
+
 PER_SUBJECT = 3  # findings told of one account, or of one table of a lane; the rest is counted
 TOLD_MAX = 500
+_WORDS = 200  # characters told of an error
 
 T = TypeVar("T")
 
 # The checks, in the order in which they are made, and the invariants that each proves.
 PROVES: Mapping[str, tuple[str, ...]] = {
     "lanes": ("I15",),
-    "instants": ("I15",),
+    "values": ("I15",),
     "chain": ("I13", "I15", "I17", "I18", "I20"),
     "accounts": ("I1", "I2", "I3", "I6", "I7", "I8"),
     "limits": ("I22",),
@@ -96,13 +99,26 @@ class Findings:
 
     def __init__(self) -> None:
         self.broken = 0
+        self.unended = False  # some check broke on what it read
         self._told: list[Finding] = []
         self._of: dict[object, int] = {}
 
-    async def during(self, check: str, work: Awaitable[T]) -> T:
-        """What `work` gives; what it finds is of this check, whatever others are made meanwhile by other tasks."""
+    async def during(self, check: str, work: Awaitable[T]) -> T | None:
+        """What `work` gives; what it finds is of this check, whatever others are made meanwhile by other tasks.
+
+        That it broke on what it read is a finding too, so that the other checks are still made.
+        """
         _CHECK.set(check)
-        return await work
+        try:
+            return await work
+        except OF_THE_CONNECTION:
+            raise
+        except UNREADABLE as error:
+            self.unended = True
+            said = f"{type(error).__name__}: {error}".partition("\n")[0][:_WORDS]
+            what = f"could not be ended: {said}"
+            self.add(("unended", check), "programs", {"check": check}, what)
+            return None
 
     def add(
         self, subject: object, table: str, key: dict[str, object], what: str, *, check: str | None = None
