@@ -1,6 +1,7 @@
 """The long words of the Makefile: what they are told, what they refuse, and what they leave behind."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -163,6 +164,11 @@ def test_what_was_skipped_is_no_proof(proof: ModuleType, tmp_path: Path) -> None
     assert proof.line(shares, 7) == (
         "proof: seed 7; laws 2 tests 61 s, sim 0 tests 1 s NO TEST WAS RUN, web 1 test 3 s FAILED"
     )
+
+
+def test_the_guide_names_all_shares(proof: ModuleType) -> None:
+    told = (ROOT / "docs" / "proof.md").read_text("utf-8").partition("The shares are ")[2].partition(".")[0]
+    assert re.findall("`([a-z]+)`", told) == proof.shares()
 
 
 def test_help_names_the_shares_and_nonsense_is_refused(

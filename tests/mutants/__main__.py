@@ -1,7 +1,7 @@
 """`make mutants`: planted bugs, each to be caught; one plain line of figures at the end.
 
 make mutants                                                                  all of them
-make mutants ONLY="points expire an instant late,a month's end"               whose names hold one of these pieces
+make mutants ONLY="a hold that ran out,the oldest lot"                        whose names hold one of these pieces
 make mutants ARGS="hold lapse"                                                whose names hold one of these words
 """
 
