@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 
 from tests import words
+from tests.laws.side_by_side import same
 from tests.mutants.__main__ import chosen
 from tests.mutants.bugs import ALONE, BUGS
 from tests.mutants.hunt import Hunted, report
@@ -135,6 +136,15 @@ def test_the_figures_of_planted_bugs_count_what_was_caught_and_how() -> None:
         "noticed_without_a_bug": [],
         "seconds": 10.3,
     }
+
+
+def test_a_law_that_fails_tells_what_the_program_said_and_what_the_model_said() -> None:
+    same({"points": 5}, {"points": 5}, "member 2")
+    with pytest.raises(AssertionError) as failed:
+        same({"points": 5}, {"points": 6}, "member", 2)
+    assert str(failed.value) == (
+        "member 2\n  the program said {'points': 5}\n  the model says   {'points': 6}"
+    )
 
 
 def test_one_is_one() -> None:
