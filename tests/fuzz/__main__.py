@@ -6,6 +6,7 @@ make fuzz REQUESTS=100000 SEED=7
 import asyncio
 import sys
 
+from bench.ending import ends_when_told
 from tests.conftest import claim_home, fresh_database, leave_home, start_servers
 from tests.fuzz.figures import faults, line, report
 from tests.fuzz.run import run
@@ -17,6 +18,7 @@ REQUESTS = 100_000
 def main() -> int:
     told = Told("fuzz")
     seed, requests = told.seed(), told.number("REQUESTS", REQUESTS, least=1)
+    ends_when_told()
     claim_home()
     try:
         redis_url = start_servers().redis_url

@@ -7,6 +7,7 @@ make sim SEED=41 ONLY=3,17,40 KIND=alone        what a failure named: only these
 import sys
 import time
 
+from bench.ending import ends_when_told
 from tests.conftest import claim_home, leave_home, start_servers
 from tests.sim.figures import lacking, line, report, table, whole
 from tests.sim.seeds import KINDS, Job, simulate
@@ -19,6 +20,7 @@ OPERATIONS = 200
 def main() -> int:
     told = Told("sim")
     jobs, workers = asked(told), told.number("WORKERS", 2, least=1)
+    ends_when_told()
     began = time.monotonic()
     claim_home()
     try:
