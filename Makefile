@@ -26,10 +26,10 @@ check: setup ## style, types, direction of imports
 test: setup ## every test except the long evidence, on real servers
 	$(PY) -m pytest -q -n $(WORKERS) $(ARGS)
 
-proof: setup ## the long evidence, with seeds and the time of each share (SEED=… SIZE=…)
+proof: setup ## the long evidence, with seeds and the time of each share (SEED=… SIZE=… ARGS=share)
 	@$(PY) scripts/proof $(ARGS)
 
-sim: setup ## seeded shops against the model, with faults (SEEDS=200 FAULTS=50 SEED= OPS=200; ONLY= KIND= of a failure)
+sim: setup ## seeded shops against the model, with faults (SEEDS=200 SEED= OPS=200; FAULTS= crowds, else a quarter of SEEDS; ONLY= KIND= of a failure)
 	@$(PY) -m tests.sim
 
 drill: setup ## everything that may break, broken under load (SEEDS=3 SEED= ONLY=postgres_stopped,disk_full)
@@ -38,7 +38,7 @@ drill: setup ## everything that may break, broken under load (SEEDS=3 SEED= ONLY
 fuzz: setup ## generated, spoilt and forged requests against a server of its own (REQUESTS=100000 SEED=)
 	@$(PY) -m tests.fuzz
 
-mutants: setup ## planted bugs, each to be caught by a test
+mutants: setup ## planted bugs, each to be caught by a test (ONLY=pieces of names,with commas)
 	@$(PY) -m tests.mutants $(ARGS)
 
 bench: setup ## speed, as ratios to what the same machine can do

@@ -9,12 +9,14 @@ done.
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from bench import growth, profile, report, sweeps
 from bench.baseline import BaselineBroken
 from bench.clock import Move
 from bench.cluster import Cluster, NotDurable, cluster
 from bench.crowd import NotCopied
+from bench.ending import ends_when_told
 from bench.fair import QUOTA_PER_S, Fair, FairVoid
 from bench.fair import sized as fairly_sized
 from bench.http import HttpBroken
@@ -24,9 +26,12 @@ from bench.run import ROWS, SIZES, Bench, Void
 from bench.sweeps import SweepBroken
 from bench.world import LEAST_KEPT
 
+SIZE = "small"
+
 
 def main() -> int:
-    arguments = _arguments()
+    arguments = asked(sys.argv[1:])
+    ends_when_told()
     try:
         with cluster() as ours:
             print(", ".join(f"{name} = {value}" for name, value in ours.settings.items()), file=sys.stderr)
@@ -93,11 +98,12 @@ def _fair(ours: Cluster, quota_per_s: int) -> int:
     return 0
 
 
-def _arguments() -> argparse.Namespace:
+def asked(words: Sequence[str]) -> argparse.Namespace:
+    """What the command line says. What would be taken no notice of is refused."""
     parser = argparse.ArgumentParser(
         prog="python -m bench", description="Speed, as ratios on the same machine."
     )
-    parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--size", choices=SIZES, help=f"of the rows and of profiles; {SIZE} unless told")
     parser.add_argument(
         "--only", action="append", choices=ROWS, help="this row alone, again for more; writes no files"
     )
@@ -122,7 +128,17 @@ def _arguments() -> argparse.Namespace:
         help="requests a second; with another one it writes no files",
     )
     parser.set_defaults(profile=None)
-    return parser.parse_args()
+    arguments = parser.parse_args(words)
+    command = arguments.command
+    if arguments.only and command:
+        parser.error(f"--only names rows: {command} has none")
+    if arguments.size and command not in (None, "profile"):
+        has = next(
+            (f"has --{name}" for name in ("lots", "members", "quota") if name in arguments), "has one size"
+        )
+        parser.error(f"--size is of rows and profiles: {command} {has}")
+    arguments.size = arguments.size or SIZE
+    return arguments
 
 
 if __name__ == "__main__":

@@ -5,30 +5,24 @@ make drill SEEDS=1 SEED=7 ONLY=postgres_stopped  one of them again; several are 
 """
 
 import asyncio
-import json
 import logging
-import os
-import secrets
 import sys
 import time
-from pathlib import Path
-from typing import Any
 
+from bench.ending import ends_when_told
 from tests.conftest import claim_home, leave_home
 from tests.drills.drill import Result, perform
 from tests.drills.figures import line, progress, report
 from tests.drills.troubles import DRILLS, Drill
+from tests.words import Told, keep
 
-PROOF = Path(__file__).parents[2] / "proof"
+SEEDS = 3
 
 
 def main() -> int:
-    told: Any = os.environ.get
-    first, many = int(told("SEED") or secrets.randbelow(2**31)), int(told("SEEDS") or 3)
-    drills = chosen(told("ONLY") or "")
-    if not drills:
-        print(f"drill: there are {', '.join(drill.name for drill in DRILLS)}")
-        return 2
+    told = Told("drill")
+    first, many, drills = told.seed(), told.number("SEEDS", SEEDS, least=1), chosen(told)
+    ends_when_told()
     logging.getLogger("loyalty.embedded").setLevel(logging.ERROR)  # that a server was killed is our own doing
     began = time.monotonic()
     results: list[Result] = []
@@ -43,17 +37,17 @@ def main() -> int:
     finally:
         leave_home()
     seconds = time.monotonic() - began
-    PROOF.mkdir(exist_ok=True)
-    (PROOF / "drill.json").write_text(json.dumps(report(results, seconds), indent=2) + "\n", "utf-8")
+    good = not any(result.failure for result in results) and not all(result.left_out for result in results)
+    keep("drill", report(results, seconds), whole=good and len(drills) == len(DRILLS) and many >= SEEDS)
     print(line(results, seconds))
-    return 1 if any(result.failure for result in results) or all(result.left_out for result in results) else 0
+    return 0 if good else 1
 
 
-def chosen(names: str) -> list[Drill]:
-    """The drills of these names, all without any; none when a name is unknown."""
-    wanted = names.split(",") if names else [drill.name for drill in DRILLS]
-    found = [drill for drill in DRILLS if drill.name in wanted]
-    return found if len(found) == len(wanted) else []
+def chosen(told: Told) -> list[Drill]:
+    """The drills that ONLY names, all without it."""
+    names = told.pieces("ONLY")
+    told.known(names, [drill.name for drill in DRILLS])
+    return [drill for drill in DRILLS if drill.name in names or not names]
 
 
 if __name__ == "__main__":

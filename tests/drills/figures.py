@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tests.drills.drill import Result
+from tests.words import counted
 
 
 def progress(result: Result) -> str:
@@ -25,7 +26,7 @@ def line(results: Sequence[Result], seconds: float) -> str:
     left_out = sorted({f"{result.drill} ({result.left_out})" for result in results if result.left_out})
     seeds = sorted({result.seed for result in results})
     parts = [
-        f"{len({result.drill for result in played})} drills × {len(seeds)} seeds from {seeds[0]}",
+        f"{counted(len({result.drill for result in played}), 'drill')} × {counted(len(seeds), 'seed')} from {seeds[0]}",
         f"{sum(result.answers for result in played):,} acknowledged",
         f"{sum(result.unknown for result in played):,} outcomes unknown",
         f"{sum(result.refused for result in played):,} told to come again",

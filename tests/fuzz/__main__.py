@@ -4,22 +4,21 @@ make fuzz REQUESTS=100000 SEED=7
 """
 
 import asyncio
-import json
-import os
-import secrets
 import sys
-from pathlib import Path
 
+from bench.ending import ends_when_told
 from tests.conftest import claim_home, fresh_database, leave_home, start_servers
 from tests.fuzz.figures import faults, line, report
 from tests.fuzz.run import run
+from tests.words import Told, keep
 
-PROOF = Path(__file__).parents[2] / "proof"
+REQUESTS = 100_000
 
 
 def main() -> int:
-    seed = int(os.environ.get("SEED") or secrets.randbelow(2**31))
-    requests = int(os.environ.get("REQUESTS") or 100_000)
+    told = Told("fuzz")
+    seed, requests = told.seed(), told.number("REQUESTS", REQUESTS, least=1)
+    ends_when_told()
     claim_home()
     try:
         redis_url = start_servers().redis_url
@@ -27,9 +26,8 @@ def main() -> int:
             outcome = asyncio.run(run(database, redis_url, seed, requests, rulesets=requests // 5))
     finally:
         leave_home()
-    PROOF.mkdir(exist_ok=True)
-    (PROOF / "fuzz.json").write_text(json.dumps(report(outcome), indent=2) + "\n", "utf-8")
     wrong = faults(outcome)
+    keep("fuzz", report(outcome), whole=not wrong and requests >= REQUESTS)
     for fault in wrong:
         print(f"fuzz: {fault}\n")
     print(line(outcome))

@@ -2,14 +2,20 @@
 
 import os
 import random
+from collections import Counter
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from loyalty.embedded import Servers
 from tests.conftest import Database
 from tests.fuzz import mutations
+from tests.fuzz import run as running
 from tests.fuzz.figures import faults, line
-from tests.fuzz.run import WITHOUT_GENERATED, run
+from tests.fuzz.run import EVERYBODY, FULL_TURN, WITHOUT_GENERATED, Outcome, generated, run
+from tests.fuzz.town import Town
+from tests.fuzz.traffic import Tally
 
 SEED = int(os.environ.get("PROOF_SEED", "7"))
 SIZE = int(os.environ.get("PROOF_SIZE", "1"))
@@ -22,6 +28,44 @@ async def test_nothing_spoilt_or_forged_is_answered_but_as_the_contract_says(
     outcome = await run(database, servers.redis_url, SEED, 8_000 * SIZE, WITHOUT_GENERATED)
     print(f"\n{line(outcome)}")
     assert faults(outcome) == []
+
+
+@pytest.mark.parametrize(
+    ("requests", "sent", "turns"),
+    [
+        (0, 0, 0),
+        (601, 750, 5),  # as many short turns as it takes
+        (FULL_TURN, 3 * 4_700, 3),
+        (EVERYBODY, 8 * 4_700, 8),  # all seven roles, and one again
+    ],
+)
+async def test_no_more_is_generated_than_was_asked_for_and_a_turn(
+    requests: int, sent: int, turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered: Counter[tuple[str, str, int]] = Counter()
+
+    async def let_loose(port: int, key: str, place: Path, *arguments: str) -> tuple[int, str]:
+        answered["GET", "/v1/members", 200] += 4_700 if any("coverage" in one for one in arguments) else 150
+        return 0, ""
+
+    async def served(town: Town) -> Counter[tuple[str, str, int]]:
+        return answered.copy()
+
+    monkeypatch.setattr(running, "let_loose", let_loose)
+    monkeypatch.setattr(running, "served", served)
+    outcome = Outcome(SEED, Tally())
+    await generated(cast("Town", AnyTown()), SEED, requests, outcome)
+    assert (outcome.tally.sent["generated"], outcome.rounds) == (sent, turns)
+
+
+class AnyTown:
+    """A town of which nothing is asked but to be there."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self
+
+    def __getitem__(self, role: str) -> str:
+        return role
 
 
 def test_the_same_seed_spoils_the_same_bytes() -> None:

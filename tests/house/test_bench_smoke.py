@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from bench.__main__ import asked
 from bench.clock import BEGINS, Move
 from bench.cluster import cluster
 from bench.fair import TINY, Fair
@@ -40,6 +41,20 @@ FAIR = (
     "overload_accepted_over_most",
     "overload_accepted_p99_ms",
 )
+
+
+def test_what_would_be_taken_no_notice_of_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert asked([]).size == "small"
+    assert asked(["--size", "tiny", "profile", "pipe"]).size == "tiny"
+    for words, said in (
+        ("--size tiny growth", "--size is of rows and profiles: growth has --members"),
+        ("--size tiny clock", "--size is of rows and profiles: clock has one size"),
+        ("--only pipe sweeps", "--only names rows: sweeps has none"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            asked(words.split())
+        assert ended.value.code == 2
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.proof

@@ -46,10 +46,15 @@ def test_every_setting_has_a_variable_and_every_variable_a_setting() -> None:
 
 def test_all_faults_are_told_at_once_each_with_variable_value_and_expected_form() -> None:
     faults = faults_of(
-        LOYALTY_PORT="http", LOYALTY_CELLS="65", LOYALTY_LOG_FORMAT="xml", LOYALTY_POOLSIZE="3"
+        LOYALTY_PORT="http",
+        LOYALTY_CELLS="65",
+        LOYALTY_LOG_FORMAT="xml",
+        LOYALTY_POOLSIZE="3",
+        LOYALTY_QUOTA="3",
     )
     assert faults == [
         "LOYALTY_POOLSIZE is not a setting: did you mean LOYALTY_POOL_SIZE?",
+        "LOYALTY_QUOTA is not a setting",
         "LOYALTY_PORT = 'http': expected a whole number from 1 to 65,535",
         "LOYALTY_CELLS = '65': expected a whole number from 1 to 64",
         "LOYALTY_LOG_FORMAT = 'xml': expected json or text",

@@ -282,6 +282,13 @@ ages = st.one_of(
 points = st.integers(1, 300) | st.sampled_from((1, 5_000, 2**53 - 1))
 
 
+def same(said: Any, meant: Any, *about: object) -> None:
+    """What the program says is what the model says; else both are told, with what it is about."""
+    if said != meant:
+        lines = (" ".join(map(str, about)), f"the program said {said}", f"the model says   {meant}")
+        raise AssertionError("\n  ".join(filter(None, lines)))
+
+
 class SteadyClock:
     """Real time that is the same in every run: an example that fails must fail again."""
 
@@ -434,21 +441,21 @@ class Commands(RuleBasedStateMachine):
             self.sent.append((submission, answer.status, answer.body))
         match expected:
             case No(status=status, code=code, reasons=reasons):
-                assert (answer.status, body.get("code"), answer.replayed) == (status, code, False)
+                same((answer.status, body.get("code"), answer.replayed), (status, code, False), name, body)
                 if reasons is not None:
-                    assert [one["reason"] for one in body["reasons"]] == reasons
+                    same([one["reason"] for one in body["reasons"]], reasons, name, body)
                     world.seen.update(f"{name}, {reason}" for reason in reasons)
                 self.accepted += code in RECORDED_REFUSALS
                 world.seen[f"{name} {code}"] += 1
             case Again(answer=first):
-                assert (answer.status, answer.body, answer.replayed) == (200, self.answers[first], True)
+                same((answer.status, answer.body, answer.replayed), (200, self.answers[first], True), name)
                 world.seen[f"{name} again"] += 1
             case None if written_already(name, body):
                 vars(self.model).update(pickle.loads(self.before))  # it was written by another command
                 world.seen[f"{name} nothing_due"] += 1
             case None:
-                assert answer.status in (200, 201, 202), body
-                assert not answer.replayed
+                accepted = answer.status if answer.status in (200, 201, 202) else "accepted"
+                same((answer.status, answer.replayed), (accepted, False), name, body)
                 self.answers.append(answer.body)
                 if name in ONCE:
                     self.made.append((submission.command, name, about))
@@ -464,14 +471,14 @@ class Commands(RuleBasedStateMachine):
         world = self.world
         broken = world.run(checks.broken(world.link))
         assert not broken, broken
-        assert self.decisions("<>") == self.accepted
+        same(self.decisions("<>"), self.accepted, "decisions")
         for number in range(len(self.ids)):
             read = {
                 b.points_currency: (b.pending, b.available, b.held, b.debt)
                 for b in self.read(number).balances
             }
             meant = {code: self.model.balance(number, code) for code in CURRENCIES}
-            assert read == meant, (number, read, meant)
+            same(read, meant, f"member {number}")
 
     def decisions(self, counterparts: str) -> int:
         """How many decisions there are, without or with nothing but what other lanes have of them."""
@@ -512,7 +519,8 @@ class Commands(RuleBasedStateMachine):
     def look_back(self, n: int) -> None:
         """An answer about the past never changes, whatever was recorded since."""
         member, as_of, recorded_by, balances = self.past[n % len(self.past)]
-        assert self.read(member, as_of=as_of, recorded_by=recorded_by).balances == balances
+        read = self.read(member, as_of=as_of, recorded_by=recorded_by).balances
+        same(read, balances, f"member {member} as of {as_of}, known at {recorded_by}")
 
     @rule(n=st.integers(0, NOBODY - 1), limit=st.integers(1, 7))
     def read_the_statement(self, n: int, limit: int) -> None:
@@ -543,22 +551,22 @@ class Commands(RuleBasedStateMachine):
             for line in reversed([line for line in lines if line.points_currency == code]):
                 changes = (line.pending_change, line.available_change, line.held_change, line.debt_change)
                 held = [before + change for before, change in zip(held, changes, strict=True)]
-                assert held == [line.pending, line.available, line.held, line.debt]
+                same([line.pending, line.available, line.held, line.debt], held, line)
                 assert line.words
-            assert tuple(held) == self.model.balance(n % len(self.ids), code)
+            same(tuple(held), self.model.balance(n % len(self.ids), code), f"the statement in {code}")
 
     def teardown(self) -> None:
         """The auditor finds nothing."""
         report = self.world.run(verify(self.world.auditor.acquire, self.shop.program, also=(reviews,)))
         assert report.intact, report.findings
-        assert report.figures.decisions == self.accepted + self.decisions("=")
+        same(report.figures.decisions, self.accepted + self.decisions("="), "decisions verified")
 
     def holds_what_the_model_says(self, member: int, answer: JSON) -> None:
         said = {
             b["points_currency"]: (b["pending"], b["available"], b["held"], b["debt"])
             for b in answer["balances"]
         }
-        assert said == {code: self.model.balance(member, code) for code in CURRENCIES}
+        same(said, {code: self.model.balance(member, code) for code in CURRENCIES}, f"member {member}")
 
     def number(self, n: int) -> int:
         """One of the members there are, mostly one who is not erased, or one who never will be."""
@@ -754,19 +762,22 @@ class Commands(RuleBasedStateMachine):
     def earned(self, purchase: Any, body: JSON) -> None:
         """The answer says what the model gave; a member enrolled on the way is new to us."""
         if purchase.member is None:
-            assert (body["member_id"], body["earned"]) == (None, [])
+            same((body["member_id"], body["earned"]), (None, []))
             return
         if purchase.member == len(self.ids):
             self.ids.append(UUID(body["member_id"]))
         assert UUID(body["member_id"]) == self.ids[purchase.member]
-        assert [(e["points_currency"], *credit(e)) for e in body["earned"]] == [
+        earned = [
             (code, lot.points, state(lot), lot.activates, lot.expires and lot.ends)
             for (code, _), lot in purchase.lots.items()
         ]
-        assert [(UUID(c["hold_id"]), c["points"], c["released"], c["expired"]) for c in body["captured"]] == [
+        same([(e["points_currency"], *credit(e)) for e in body["earned"]], earned, "earned", body)
+        captured = [
             (self.holds[hold.number], sum(points for _, points in parts), back, over)
             for hold, parts, back, over in purchase.paid
         ]
+        told = [(UUID(c["hold_id"]), c["points"], c["released"], c["expired"]) for c in body["captured"]]
+        same(told, captured, "captured", body)
         self.holds_what_the_model_says(purchase.member, body)
         self.stands_as_in_the_model(purchase.member, body["standing"])
 
@@ -775,7 +786,7 @@ class Commands(RuleBasedStateMachine):
             (s["tier_set"], s["tier"], s["counted"], s["next_tier"], s["missing"], s["to_keep"])
             for s in standing
         ]
-        assert said == self.model.standing(self.model.members[member])
+        same(said, self.model.standing(self.model.members[member]), f"the standing of member {member}")
         for one in said:
             self.world.seen[f"stands {'on a tier' if one[1] else 'below'}"] += 1
 
@@ -842,10 +853,11 @@ class Commands(RuleBasedStateMachine):
         """The answer says what the model says went back."""
         purchase, amount, points = found
         if purchase is None:
-            assert (body["purchase_id"], body["revoked"], body["amount_minor"]) == (None, [], None)
+            same((body["purchase_id"], body["revoked"], body["amount_minor"]), (None, [], None))
             return
-        assert {one["points_currency"]: one["points"] + one["forgiven"] for one in body["revoked"]} == points
-        assert (body["amount_minor"], body["complete"]) == (amount, not any(purchase.left))
+        revoked = {one["points_currency"]: one["points"] + one["forgiven"] for one in body["revoked"]}
+        same(revoked, points, "revoked", body)
+        same((body["amount_minor"], body["complete"]), (amount, not any(purchase.left)), "gone", body)
         if purchase.member is not None:
             self.holds_what_the_model_says(purchase.member, body)
 
@@ -963,9 +975,9 @@ class Commands(RuleBasedStateMachine):
             self.answers += [bytes(parts["returned"]), bytes(parts["purchase"])]
             self.activities[name] = UUID(body["purchase"]["id"])
             returned, purchase = found
-            assert {
-                one["points_currency"]: one["points"] + one["forgiven"] for one in body["returned"]["revoked"]
-            } == returned[2]
+            gone = body["returned"]["revoked"]
+            revoked = {one["points_currency"]: one["points"] + one["forgiven"] for one in gone}
+            same(revoked, returned[2], "revoked", body)
             self.earned(purchase, body["purchase"])
 
     @rule(name=receipts)
@@ -1042,12 +1054,8 @@ class Commands(RuleBasedStateMachine):
         return hold.number
 
     def is_as_in_the_model(self, hold: Hold, body: JSON) -> None:
-        assert (body["state"], body["points"], body["held"], body["captured"]) == (
-            hold.state,
-            hold.points,
-            hold.held,
-            hold.captured,
-        )
+        said = (body["state"], body["points"], body["held"], body["captured"])
+        same(said, (hold.state, hold.points, hold.held, hold.captured), "the hold", body)
         assert UUID(body["id"]) == self.holds[hold.number]
         assert datetime.fromisoformat(body["lapses_at"]) == hold.lapses
         ended = body["ended_at"]
@@ -1118,7 +1126,7 @@ class Commands(RuleBasedStateMachine):
         if body is not None:
             hold, parts, back, over = result
             taken = sum(points for _, points in parts)
-            assert (body["taken"], body["released"], body["expired"]) == (taken, back, over)
+            same((body["taken"], body["released"], body["expired"]), (taken, back, over))
             self.is_as_in_the_model(hold, body)
 
     @precondition(lambda self: self.holds)
@@ -1131,7 +1139,7 @@ class Commands(RuleBasedStateMachine):
         if body is not None:
             hold, back, over = result
             if back is not None:
-                assert (body["released"], body["expired"]) == (back, over)
+                same((body["released"], body["expired"]), (back, over))
             self.is_as_in_the_model(hold, body)
 
     @rule(
@@ -1205,9 +1213,9 @@ class Commands(RuleBasedStateMachine):
         for view, hold in zip(self.world.run(views()), self.model.holds, strict=True):
             over = hold.state == "open" and hold.lapses <= self.model.now
             expected = ("lapsed", 0, hold.lapses) if over else (hold.state, hold.held, hold.ended)
-            assert (view.state.value, view.held, view.ended_at) == expected
-            assert (view.captured, view.lapses_at, view.points) == (hold.captured, hold.lapses, hold.points)
-            assert (view.reward, view.quantity or 0) == (hold.reward, hold.quantity)
+            same((view.state.value, view.held, view.ended_at), expected)
+            same((view.captured, view.lapses_at, view.points), (hold.captured, hold.lapses, hold.points))
+            same((view.reward, view.quantity or 0), (hold.reward, hold.quantity))
 
     # --- points without a purchase ------------------------------------------------------------------------------
 
@@ -1257,7 +1265,7 @@ class Commands(RuleBasedStateMachine):
     def proposed(self, proposal: int | None, body: JSON | None) -> None:
         """A proposal is made, nothing has moved."""
         if body is not None and proposal is not None:
-            assert (proposal, body["state"], body["balances"]) == (len(self.proposals), "proposed", [])
+            same((proposal, body["state"], body["balances"]), (len(self.proposals), "proposed", []))
             self.proposals.append(UUID(body["id"]))
 
     @rule(n=some_member, code=st.sampled_from(CURRENCIES), by=st.sampled_from(ACTORS))
@@ -1386,7 +1394,7 @@ class Commands(RuleBasedStateMachine):
         command = commands.TransferPoints(self.ref(giver), self.ref(taker), code, many, self.told_of(proof))
         fee, body = self.step(command, "transfer", giver, taker, code, many, by, proof, **sender(by))
         if body is not None:
-            assert (body["points"], body["fee"]) == (many, fee)
+            same((body["points"], body["fee"]), (many, fee))
             self.holds_what_the_model_says(giver, body)
 
     def to_give(self, giver: int, code: str) -> int:
@@ -1539,7 +1547,7 @@ class Commands(RuleBasedStateMachine):
         money = terms.get("money_minor", 0) * found.quantity
         if found.reward is None:
             money = points * terms["each_minor"] // terms["points"]
-        assert (body["points"], body["money_minor"], body["reward"]) == (points, money, found.reward)
+        same((body["points"], body["money_minor"], body["reward"]), (points, money, found.reward))
         stored = self.world.run(
             self.world.link.fetchval("SELECT parts FROM redemptions WHERE id = $1", self.redeemed[-1])
         )
@@ -1661,7 +1669,7 @@ class Commands(RuleBasedStateMachine):
         if body is None:
             return None
         self.holds.append(UUID(body["id"]))
-        assert (body["reward"], body["quantity"]) == (id, quantity)
+        same((body["reward"], body["quantity"]), (id, quantity))
         self.is_as_in_the_model(hold, body)
         return hold.number
 
@@ -1703,7 +1711,7 @@ class Commands(RuleBasedStateMachine):
             self.world.seen["redeemed from a hold" if hold.reward is None else "redeemed as promised"] += 1
             captured = said[1]["captured"]
             assert UUID(captured["hold_id"]) == asked
-            assert (captured["points"], hold.state) == (said[1]["points"], "captured")
+            same((captured["points"], hold.state), (said[1]["points"], "captured"))
 
     @rule(
         n=st.integers(0, NOBODY - 1),
@@ -1791,7 +1799,7 @@ class Commands(RuleBasedStateMachine):
         if body is not None:
             found, lost = result
             late = body["expired"] + body["reinstated"]
-            assert (body["expired"], body["points"]) == (lost, sum(part for _, part in found.parts))
+            same((body["expired"], body["points"]), (lost, sum(part for _, part in found.parts)))
             self.world.seen.update(
                 {f"cancel_redemption, {w}": 1 for w in ("expired", "reinstated") if body[w]}
             )
@@ -1807,7 +1815,7 @@ class Commands(RuleBasedStateMachine):
         command = commands.ChangeStock(which, "delivery", to, 0 if to is not None else by)
         after, body = self.step(command, "stock", which, to, by)
         if body is not None:
-            assert (body["stock"], body["reserved"]) == (after, self.model.kept_back(which))
+            same((body["stock"], body["reserved"]), (after, self.model.kept_back(which)))
 
     # --- the program itself -----------------------------------------------------------------------------------
 
@@ -1902,7 +1910,7 @@ class Commands(RuleBasedStateMachine):
         found, body = self.step(command, "give_tier", number, tier_set, tier, until)
         if body is not None:
             (meant,) = [one for one in found if one[0] == tier_set]
-            assert (body["standing"]["tier"], body["standing"]["counted"]) == (meant[1], meant[2])
+            same((body["standing"]["tier"], body["standing"]["counted"]), (meant[1], meant[2]))
 
     @rule(back=st.integers(0, 2))
     def close_day(self, back: int) -> None:
@@ -1918,7 +1926,7 @@ class Commands(RuleBasedStateMachine):
         submission, status, body = self.sent[n % len(self.sent)]
         before = self.trace()
         answer = self.send(submission)
-        assert (answer.status, answer.body, answer.replayed) == (status, body, True)
+        same((answer.status, answer.body, answer.replayed), (status, body, True))
         assert before == self.trace(), "a replay left a trace"
         self.world.seen["repeat replayed"] += 1
 
@@ -1943,7 +1951,7 @@ class Commands(RuleBasedStateMachine):
         )
         before = self.trace()
         answer = self.send(other)
-        assert (answer.status, json.loads(answer.body)["code"]) == (422, "idempotency_key_reused")
+        same((answer.status, json.loads(answer.body)["code"]), (422, "idempotency_key_reused"))
         assert before == self.trace(), "a refusal left a trace"
         self.world.seen["reuse refused"] += 1
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.mutants.bugs import ALONE, BUGS, CROWD, Bug
 
@@ -77,6 +77,23 @@ def line(hunted: Sequence[Hunted], seconds: float) -> str:
     seeds = f"; {len(needed)} by seeds: median {median(needed):g}, at most {max(needed)}" if needed else ""
     missed = "".join(f"; NOT caught: {one.what}" for one in hunted if not one.caught)
     return f"mutants: {len(caught)}/{len(hunted)} caught{seeds}; {seconds:.0f} s{missed}"
+
+
+def report(hunted: Sequence[Hunted], alarms: Sequence[str], seconds: float) -> dict[str, Any]:
+    """The same for machines, bug by bug."""
+    return {
+        "bugs": len(hunted),
+        "caught": sum(one.caught for one in hunted),
+        "caught_by_seeds": sum(one.caught and one.seed is not None for one in hunted),
+        "missed": [one.what for one in hunted if not one.caught],
+        "noticed_without_a_bug": list(alarms),
+        "seconds": round(seconds, 1),
+        "results": [
+            {"bug": one.what, "by": BUGS[one.what].by, "seed": one.seed, "caught": one.caught}
+            | {"seconds": round(one.seconds, 1)}
+            for one in hunted
+        ],
+    }
 
 
 def _hunt(what: str, first: int, many: int) -> Hunted:

@@ -62,6 +62,39 @@ RUNBOOK = blocks()
 PUT_BACK, TO_INSTANT, START = RUNBOOK["Put it back"]
 
 
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [
+        (name, b)
+        for some in RUNBOOK.values()
+        for b in some
+        for name in ("BACKUP", "INSTANT", "PGDATA")
+        if f"${name}" in b
+    ],
+)
+def test_a_block_that_lacks_what_it_needs_does_nothing(name: str, block: str, tmp_path: Path) -> None:
+    """Typed without `set -u`, by somebody who has forgotten to say where or when."""
+    given = {
+        "BACKUP": str(tmp_path / "b"),
+        "INSTANT": "2026-05-04 12:00:00+00",
+        "PGDATA": str(tmp_path / "p"),
+    }
+    del given[name]
+    (tmp_path / "loyalty").write_text("#!/bin/sh\n")  # the only command there is: no other is come to
+    (tmp_path / "loyalty").chmod(0o755)
+    done = subprocess.run(
+        ["/bin/bash", "-c", block],
+        cwd=tmp_path,
+        env=given | {"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=10,
+    )
+    assert done.returncode != 0
+    assert f"{name}: parameter null or not set" in done.stderr
+    assert "command not found" not in done.stderr
+
+
 @dataclass
 class Operator:
     """Somebody at a terminal, with the runbook open."""

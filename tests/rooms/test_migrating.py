@@ -125,6 +125,22 @@ async def test_the_plan_tells_what_would_run_and_what_it_locks(
         assert " ".join(printed.split()) in told.out and bool(printed) == bool(told.out)
 
 
+async def test_an_older_revision_is_refused_because_the_schema_only_goes_up(
+    database: Database,
+    redis_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in environ(database, redis_url, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    assert await asyncio.to_thread(run, ["migrate", "--to", BEFORE_LAST]) == Exit.FAILED
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert f"The schema is at {migrations.head()} and only goes up" in told.err
+    assert await asyncio.to_thread(run, ["migrate", "--to", migrations.head()]) == Exit.OK
+
+
 # --- killed, and two at once --------------------------------------------------------------------------------------
 
 

@@ -1,40 +1,32 @@
 """`make sim`: many seeds on several cores, one plain line of figures at the end, the shortest story of what failed.
 
-make sim SEEDS=200 SEED=7 OPS=200 FAULTS=50     seeds 7 … 206 alone, 50 of them with crowds and faults too
+make sim SEEDS=200 SEED=7 OPS=200 FAULTS=50     seeds 7 … 206 alone, the first 50 of them with crowds and faults too
 make sim SEED=41 ONLY=3,17,40 KIND=alone        what a failure named: only these operations of one seed
 """
 
-import json
-import os
-import secrets
 import sys
 import time
-from pathlib import Path
-from typing import Any
 
+from bench.ending import ends_when_told
 from tests.conftest import claim_home, leave_home, start_servers
-from tests.sim.figures import lacking, line, report, table
-from tests.sim.seeds import Job, simulate
+from tests.sim.figures import lacking, line, report, table, whole
+from tests.sim.seeds import KINDS, Job, simulate
+from tests.words import Told, keep
 
-PROOF = Path(__file__).parents[2] / "proof"
+SEEDS = 200
+OPERATIONS = 200
 
 
 def main() -> int:
-    told: Any = os.environ.get
-    first = int(told("SEED") or secrets.randbelow(2**31))
-    many = int(told("OPS") or 200)
-    only = tuple(map(int, told("ONLY").split(","))) if told("ONLY") else ()
-    if kind := told("KIND"):
-        jobs = [Job(kind, first + n, many, only) for n in range(int(told("SEEDS") or 1))]
-    else:
-        jobs = [Job("alone", first + n, many, only) for n in range(int(told("SEEDS") or 200))]
-        jobs += [Job("crowd", first + n, many * 3 // 10, only) for n in range(int(told("FAULTS") or 50))]
+    told = Told("sim")
+    jobs, workers = asked(told), told.number("WORKERS", 2, least=1)
+    ends_when_told()
     began = time.monotonic()
     claim_home()
     try:
         start_servers()
         results = []
-        for result in simulate(jobs, int(told("WORKERS") or 2)):
+        for result in simulate(jobs, workers):
             results.append(result)
             if result.failure:
                 print(f"\n{result.failure.story()}\n", flush=True)
@@ -42,16 +34,30 @@ def main() -> int:
         leave_home()
     seconds = time.monotonic() - began
     missing = lacking(results)
-    PROOF.mkdir(exist_ok=True)
-    (PROOF / "sim.json").write_text(
-        json.dumps(report(results, first, seconds, missing), indent=2) + "\n", "utf-8"
-    )
+    good = not missing and not any(result.failure for result in results)
+    figures = report(results, jobs[0].seed, seconds, missing)
+    keep("sim", figures, whole=good and whole(results))
     if len(jobs) > 1:
         print(table(results))
     for what in missing:
         print(f"sim: not reached: {what}")
-    print(line(results, first, seconds))
-    return 1 if missing or any(result.failure for result in results) else 0
+    print(line(results, jobs[0].seed, seconds))
+    return 0 if good else 1
+
+
+def asked(told: Told) -> list[Job]:
+    """The seeds that are to be run: of one kind, or shops alone and a quarter as many crowds."""
+    first, many, only = told.seed(), told.number("OPS", OPERATIONS, least=1), told.numbers("ONLY")
+    if kind := told.environ.get("KIND"):
+        told.known([kind], list(KINDS))
+        return [Job(kind, first + n, many, only) for n in range(told.number("SEEDS", 1, least=1))]
+    seeds = told.number("SEEDS", SEEDS)
+    faults = told.number("FAULTS", seeds // 4)
+    if not seeds and not faults:
+        told.refuse("SEEDS=0 and no FAULTS: nothing would be run")
+    alone = [Job("alone", first + n, many, only) for n in range(seeds)]
+    # Of an operation in a crowd there is much more to be seen.
+    return alone + [Job("crowd", first + n, max(1, many * 3 // 10), only) for n in range(faults)]
 
 
 if __name__ == "__main__":

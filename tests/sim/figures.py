@@ -11,6 +11,7 @@ from typing import Any
 from tests.laws import model, side_by_side
 from tests.sim.schedule import STATES
 from tests.sim.seeds import Result
+from tests.words import counted
 
 # Of so many commands each operation is accepted one at least and refused one at least; every refusal code that the
 # model knows is seen in runs of ALL_CODES commands.
@@ -49,10 +50,20 @@ OPERATIONS = _words(side_by_side, "step", 1)
 CODES = _words(model, "No", 1) | _words(model, "__init__", 1) | _words(model, "count", 3)
 
 
+def whole(results: Sequence[Result]) -> bool:
+    """Is the run so long that everything must be reached?"""
+    return _kept(results, "alone") >= ALL_CODES and _kept(results, "crowd") >= ALL_FAULTS
+
+
+def _kept(results: Sequence[Result], kind: str) -> int:
+    """Commands whose answers are kept: all but those that came while the clock was moving."""
+    return sum(result.commands for result in results if result.job.kind == kind)
+
+
 def lacking(results: Sequence[Result]) -> list[str]:
     """What a run of this size should have reached and did not."""
     seen: Counter[str] = sum((result.seen for result in results if result.job.kind == "alone"), Counter())
-    commands = sum(result.commands for result in results if result.job.kind == "alone")
+    commands = _kept(results, "alone")
     accepted, refused, codes = _by_operation(seen)
     missing = [
         f"{name} accepted {accepted[name]} times, of {commands} commands"
@@ -66,13 +77,16 @@ def lacking(results: Sequence[Result]) -> list[str]:
     ]
     if commands >= ALL_CODES:
         missing += [f"a refusal with {code}" for code in sorted(CODES) if not codes[code]]
-    crowds = [result for result in results if result.job.kind == "crowd"]
-    if sum(result.commands for result in crowds) >= ALL_FAULTS:
-        met: Counter[str] = sum((result.seen for result in crowds), Counter())
+    if _kept(results, "crowd") >= ALL_FAULTS:
+        met: Counter[str] = sum((result.seen for result in results if result.job.kind == "crowd"), Counter())
         missing += [f"the fault: {fault}" for fault in FAULTS if not met[f"fault {fault}"]]
     if commands >= 1_000 and accepted.total() < SHARE_ACCEPTED * commands:
         missing.append(f"{SHARE_ACCEPTED:.0%} accepted: {accepted.total()} of {commands}")
     return missing
+
+
+def _again(seen: Counter[str]) -> int:
+    return sum(seen[f"{name} again"] for name in OPERATIONS)
 
 
 def _by_operation(seen: Counter[str]) -> tuple[Counter[str], Counter[str], Counter[str]]:
@@ -114,7 +128,7 @@ def line(results: Sequence[Result], seed: int, seconds: float) -> str:
     """The figures in one plain line."""
     seen: Counter[str] = sum((result.seen for result in results), Counter())
     accepted, refused, codes = _by_operation(seen)
-    commands = sum(result.commands for result in results)
+    again = _again(seen)
     failed = sum(result.failure is not None for result in results)
     parts = [f"seed {seed}"]
     for kind in ("alone", "crowd"):
@@ -122,14 +136,15 @@ def line(results: Sequence[Result], seed: int, seconds: float) -> str:
         if times:
             parts.append(f"{len(times)} {kind} (median {median(times):.2f} s)")
     parts += [
-        f"{commands} commands",
+        counted(accepted.total() + refused.total() + again, "command"),
         f"{accepted.total()} accepted",
         f"{refused.total()} refused with {len(codes)} of {len(CODES)} codes",
+        f"{again} answered again",
     ]
     faults = sum(times for what, times in seen.items() if what.startswith("fault "))
     points = sum(what.startswith("crash ") for what in seen)
     if faults:
-        parts.append(f"{faults} faults at {points} places")
+        parts.append(f"{counted(faults, 'fault')} at {counted(points, 'place')}")
     return f"sim: {', '.join(parts)}; {failed} failed, {seconds:.0f} s"
 
 
@@ -143,7 +158,7 @@ def report(results: Sequence[Result], seed: int, seconds: float, missing: list[s
         "seconds": round(seconds, 1),
         "seeds": dict(Counter(result.job.kind for result in results)),
         "seconds_per_seed": {"median": round(median(times), 3), "max": round(times[-1], 3)},
-        "commands": sum(result.commands for result in results),
+        "commands": accepted.total() + refused.total() + _again(seen),
         "operations": sum(result.operations for result in results),
         "accepted": dict(sorted(accepted.items())),
         "refused": dict(sorted(refused.items())),

@@ -105,6 +105,7 @@ async def test_figures_say_what_is_due_in_the_whole_installation(
 ) -> None:
     monkeypatch.setattr(metrics, "LOOK_S", 0.01)
     measured = metrics.Metrics(metrics.AccessLog("json"))
+    assert b"loyalty_broken_findings" not in measured.text()  # nobody has looked yet
     auditor = world.client("auditor", await new_shop(world.runtime))
     await auditor.post("/v1/verification-runs", None, idempotency_key="due")
     watching = asyncio.create_task(measured.watch(world.runtime))

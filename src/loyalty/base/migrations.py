@@ -46,6 +46,12 @@ def pending(url: str) -> list[tuple[str, str]]:
     return [(script.revision, " ".join((script.module.__doc__ or "").split())) for script in waiting][::-1]
 
 
+def behind(url: str) -> list[str]:
+    """The revisions that the database has left behind: older than the one it is at."""
+    scripts = ScriptDirectory.from_config(configuration())
+    return [script.revision for script in scripts.iterate_revisions(current(url) or "base", "base")][1:]
+
+
 def upgrade(owner_url: str, revision: str = "head") -> str:
     """Bring the database up to `revision` and return it; two at once run one after the other.
 

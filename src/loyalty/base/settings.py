@@ -295,11 +295,13 @@ def _find(environ: Mapping[str, str], key: str, faults: list[str]) -> tuple[str,
 
 
 def _unknown(environ: Mapping[str, str]) -> list[str]:
-    known = {PREFIX + name.upper() + suffix for name in VARIABLES for suffix in ("", "_FILE")}
+    # Without what all begin with, or everything would be near everything.
+    known = {name.upper() + suffix for name in VARIABLES for suffix in ("", "_FILE")}
     faults: list[str] = []
-    for key in sorted(key for key in environ if key.startswith(PREFIX) and key not in known):
-        close = difflib.get_close_matches(key, known, n=1)
-        faults.append(f"{key} is not a setting" + (f": did you mean {close[0]}?" if close else ""))
+    for name in sorted({key.removeprefix(PREFIX) for key in environ if key.startswith(PREFIX)} - known):
+        close = difflib.get_close_matches(name, known, n=1)
+        meant = f": did you mean {PREFIX}{close[0]}?" if close else ""
+        faults.append(f"{PREFIX}{name} is not a setting{meant}")
     return faults
 
 

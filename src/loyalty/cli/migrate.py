@@ -23,7 +23,7 @@ def migrate(*, to: str = "head", plan: bool = False) -> None:
     Parameters
     ----------
     to
-        Stop at this revision instead of the newest.
+        Stop at this revision instead of the newest. The schema only goes up.
     plan
         Only list what would run, with what each migration locks.
     """
@@ -47,6 +47,11 @@ def _run(settings: Settings, to: str) -> None:
     try:
         if settings.superuser_database_url and settings.database_url:
             asyncio.run(provision(settings.superuser_database_url, owner_url, settings.database_url))
+        if to in migrations.behind(owner_url):
+            raise CommandError(
+                f"The schema is at {migrations.current(owner_url)} and only goes up: what was there at {to} comes back "
+                "from a backup made before"
+            )
         print(migrations.upgrade(owner_url, to))
     except AlembicError as error:
         raise CommandError(f"The migration cannot run: {error}") from error

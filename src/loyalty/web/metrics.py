@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cached_property
 from time import perf_counter_ns
 from uuid import UUID
 
@@ -79,9 +80,6 @@ class Metrics:
             ("work",),
         )
         self._runs = self._shared("loyalty_runs", "Runs of all programs.", ("kind", "state"))
-        self._broken = self._shared(
-            "loyalty_broken_findings", "What the last verifications of the live programs found broken."
-        )
         self._verified = {
             figure: self._shared(f"loyalty_verification_{figure}", words, ("program",))
             for figure, words in (
@@ -95,6 +93,13 @@ class Metrics:
         self._by_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._by_command: dict[tuple[str, str], Counter] = {}
         self._by_program: dict[UUID, Counter] = {}
+
+    @cached_property
+    def _broken(self) -> Gauge:
+        """Not there before anything was looked at: its 0 would say that all is well."""
+        return self._shared(
+            "loyalty_broken_findings", "What the last verifications of the live programs found broken."
+        )
 
     def _shared(self, name: str, words: str, labels: tuple[str, ...] = ()) -> Gauge:
         """A figure of the installation: of several processes the last to look is right."""
