@@ -368,7 +368,7 @@ def _decoded(shape: type[T], raw: bytes) -> T:
     if not strict.may_hide_characters(raw):
         return fitted(shape, value)
     if issubclass(shape, Batch):
-        value = _set_apart(value)
+        return fitted(shape, *_set_apart(value))
     return fitted(shape, value, strict.character_faults(value))
 
 
@@ -378,17 +378,20 @@ class _Spoilt(msgspec.Struct, frozen=True):
     value: Any
 
 
-def _set_apart(value: Any) -> Any:
-    """The `value` of a batch, spoilt items marked: nobody looks for faults in them until their turn comes."""
+def _set_apart(value: Any) -> tuple[Any, list[Fault]]:
+    """The `value` of a batch, spoilt items marked, and the faults beside them.
+
+    Nobody looks for all faults of an item until its turn comes.
+    """
     match value:
-        case {"items": [*items]} if len(items) > BATCH_MAX:
-            return value | {"items": [None] * len(items)}  # refused for their number: no turn will come
         case {"items": [*items]}:
-            return value | {
-                "items": [_Spoilt(item) if strict.character_faults(item, 1) else item for item in items]
-            }
+            faults = strict.character_faults(value | {"items": []})
+            if len(items) > BATCH_MAX:  # refused for their number: no turn will come
+                return value | {"items": [None] * len(items)}, faults
+            marked = [_Spoilt(item) if strict.character_faults(item, 1) else item for item in items]
+            return value | {"items": marked}, faults
         case _:
-            return value
+            return value, strict.character_faults(value)
 
 
 def fitted(shape: type[T], value: Any, known: Sequence[Fault] = ()) -> T:
