@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -358,6 +359,29 @@ async def test_several_processes_share_a_port_their_figures_and_a_quiet_end(data
         code, log = await served.end()
     assert code == 0, log
     assert '"route":"/health/live"' in log
+
+
+async def test_who_goes_without_reading_what_was_asked_for_is_no_incident(database: Database) -> None:
+    """Of requests that came in one stretch, the first ones: those behind them are the connection's latest."""
+    served = Served(database, 1)
+    loop = asyncio.get_running_loop()
+    try:
+        await served.ready()
+        for reset in (False, True):
+            with socket.socket() as gone:
+                gone.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+                gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", reset, 0))
+                gone.setblocking(False)
+                await loop.sock_connect(gone, ("127.0.0.1", served.port))
+                await loop.sock_sendall(gone, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
+                await asyncio.sleep(0.5)  # as many answers as find room are on their way
+            await asyncio.sleep(0.2)
+        assert (await served.ask("/health/live")).status == 200
+    finally:
+        code, log = await served.end()
+    assert code == 0, log
+    assert '"/openapi.json"' in log
+    assert "incident" not in log and "Traceback" not in log, log
 
 
 async def test_a_process_that_dies_is_started_again(database: Database) -> None:

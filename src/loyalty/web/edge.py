@@ -40,6 +40,7 @@ from loyalty.posting.types import ShuttingDown
 from loyalty.web import strict
 from loyalty.web.exchange import Exchange
 from loyalty.web.guard import EXCHANGE, incident, refusal, send_answer
+from loyalty.web.large import LARGE, LargeBodies
 from loyalty.web.metrics import Metrics
 from loyalty.web.query import NoQuery, parameters_of, read_query
 from loyalty.web.quota import Quota
@@ -64,7 +65,6 @@ Handler = Callable[..., Awaitable[Answer]]
 T = TypeVar("T")
 
 REGION_TRUST_S = 5.0
-LARGE = 64 * 1024  # bytes of a body
 
 _ENCODER = msgspec.json.Encoder()
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -120,6 +120,7 @@ class Door:
         self.ids = Ids(runtime.clock.now_ms, random62)
         self.board = Board(runtime, self.schema)
         self.hashing = Hashing(2)  # each takes a processor and 16 MiB for its time
+        self.large = LargeBodies(runtime.settings.body_bytes_max, wait_s=runtime.settings.queue_ms_max / 1000)
         per_s = runtime.settings.program_requests_per_s
         self._quota = None if per_s is None else Quota(per_s)
         self._authenticator = Authenticator(runtime.engine)
@@ -338,18 +339,38 @@ class Endpoint:
                 arguments["query"] = parameters
         if self.keyed:
             call.key = _idempotency_key(headers)
-        if self.csv:
-            _check_media(headers, _CSV)
-            arguments["body"] = await _read(receive, headers, PART_BYTES_MAX)
-        elif self.body is not None:
-            raw = await _read(receive, headers, door.runtime.settings.body_bytes_max)
-            call.size = len(raw)
-            if raw or not self.body_optional:
-                _check_media(headers, _JSON)
-                arguments["body"] = decode(self.body, raw)
+        if self.body is not None:
+            limit = door.runtime.settings.body_bytes_max
+            if self.csv:
+                _check_media(headers, _CSV)
+                limit = PART_BYTES_MAX
+            declared = _declared(headers, limit)
+            if declared is not None and declared <= LARGE:
+                arguments["body"] = self._said(call, await _read(receive, limit))
             else:
-                arguments["body"] = self.body()
+                arguments["body"] = await self._said_at_length(call, receive, limit, declared)
         return await self.handler(call, **arguments)
+
+    def _said(self, call: Call, raw: bytes) -> Any:
+        """What a body says."""
+        if self.csv:
+            return raw
+        call.size = len(raw)
+        if not raw and self.body_optional:
+            return self.body()
+        _check_media(call.exchange.headers, _JSON)
+        return decode(self.body, raw)
+
+    async def _said_at_length(self, call: Call, receive: Receive, limit: int, declared: int | None) -> Any:
+        """What a body says that is large, or may be. Raises: ServerBusy where there is no room for it, or no turn."""
+        large = call.door.large
+        with large.room(call.program_id) as hold:
+            hold(declared or 0)
+            raw = await _read(receive, limit, hold)
+            if self.csv or len(raw) <= LARGE:
+                return self._said(call, raw)
+            async with large.turn(call.principal):
+                return self._said(call, raw)
 
 
 def decode(shape: type[T], raw: bytes) -> T:
@@ -368,7 +389,7 @@ def _decoded(shape: type[T], raw: bytes) -> T:
     if not strict.may_hide_characters(raw):
         return fitted(shape, value)
     if issubclass(shape, Batch):
-        value = _set_apart(value)
+        return fitted(shape, *_set_apart(value))
     return fitted(shape, value, strict.character_faults(value))
 
 
@@ -378,17 +399,20 @@ class _Spoilt(msgspec.Struct, frozen=True):
     value: Any
 
 
-def _set_apart(value: Any) -> Any:
-    """The `value` of a batch, spoilt items marked: nobody looks for faults in them until their turn comes."""
+def _set_apart(value: Any) -> tuple[Any, list[Fault]]:
+    """The `value` of a batch, spoilt items marked, and the faults beside them.
+
+    Nobody looks for all faults of an item until its turn comes.
+    """
     match value:
-        case {"items": [*items]} if len(items) > BATCH_MAX:
-            return value | {"items": [None] * len(items)}  # refused for their number: no turn will come
         case {"items": [*items]}:
-            return value | {
-                "items": [_Spoilt(item) if strict.character_faults(item, 1) else item for item in items]
-            }
+            faults = strict.character_faults(value | {"items": []})
+            if len(items) > BATCH_MAX:  # refused for their number: no turn will come
+                return value | {"items": [None] * len(items)}, faults
+            marked = [_Spoilt(item) if strict.character_faults(item, 1) else item for item in items]
+            return value | {"items": marked}, faults
         case _:
-            return value
+            return value, strict.character_faults(value)
 
 
 def fitted(shape: type[T], value: Any, known: Sequence[Fault] = ()) -> T:
@@ -462,14 +486,20 @@ def _check_media(headers: dict[bytes, bytes], wanted: re.Pattern[bytes]) -> None
         raise UnsupportedMediaType("A compressed body is not read here.")
 
 
-async def _read(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
-    """The whole body. Raises: BodyTooLarge as soon as that is known, IncompleteBody, MalformedRequest."""
+def _declared(headers: dict[bytes, bytes], limit: int) -> int | None:
+    """How many bytes the body has, as far as its sender says. Raises: BodyTooLarge, MalformedRequest."""
     declared = headers.get(b"content-length")
-    if declared is not None:
-        if not declared.isdigit():
-            raise MalformedRequest("Content-Length is no number.")
-        if len(declared) > 15 or int(declared) > limit:
-            _too_large(limit)
+    if declared is None:
+        return None
+    if not declared.isdigit():
+        raise MalformedRequest("Content-Length is no number.")
+    if len(declared) > 15 or int(declared) > limit:
+        _too_large(limit)
+    return int(declared)
+
+
+async def _read(receive: Receive, limit: int, hold: Callable[[int], None] | None = None) -> bytes:
+    """The whole body; `hold` is told of each part. Raises: BodyTooLarge as soon as that is known, IncompleteBody."""
     parts: list[bytes] = []
     size, more = 0, True
     while more:
@@ -479,6 +509,8 @@ async def _read(receive: Receive, headers: dict[bytes, bytes], limit: int) -> by
         size += len(message["body"])
         if size > limit:
             _too_large(limit)
+        if hold is not None:
+            hold(size)
         parts.append(message["body"])
         more = message["more_body"]
     return parts[0] if len(parts) == 1 else b"".join(parts)

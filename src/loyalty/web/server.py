@@ -110,6 +110,14 @@ class Protocol(HttpToolsProtocol):
         self._in_body = False  # also of a request that was answered before all of it came
         self._refused = False  # what came is no request: nothing more is read
         self._ending = False  # the next answer is the connection's last
+        self._serving: RequestResponseCycle | None = None  # `cycle` is the latest that came
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # uvicorn tells the latest request alone; the one that is served may stand before it, and wait to write.
+        if self._serving is not None and not self._serving.response_complete:
+            self._serving.disconnected = True
+            self._serving.message_event.set()
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         self._since = self.loop.time()
@@ -130,6 +138,8 @@ class Protocol(HttpToolsProtocol):
         cast("dict[str, Any]", self.scope)[WRITE] = partial(_write, self.cycle)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._serving = cycle
+
         def begin() -> None:
             if not cycle.disconnected:  # who has gone meanwhile is not waited for
                 super(Protocol, self)._start_asgi_task(cycle, app)
