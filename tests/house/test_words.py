@@ -156,7 +156,7 @@ def test_a_share_of_which_no_test_was_run_has_failed(
 ) -> None:
     monkeypatch.setenv("SEED", "7")
     monkeypatch.setenv("SIZE", "")
-    assert proof.main(["mutants", "--", "-k", "no such test"]) == 1
+    assert proof.main(["mutants", "--", "-k", "nosuchtest"]) == 1
     assert "NO TEST WAS RUN" in capfd.readouterr().out.splitlines()[-1]
     written = json.loads((kept / "proof-try.json").read_text())
     assert (written["seed"], written["size"]) == (7, 1)
