@@ -21,6 +21,7 @@ class Proxy:
         self.holding = asyncio.Event()
         self.cut = 0
         self.refusing = False  # new connections end at once, as if nobody were there
+        self.refused = 0
         self.port = 0
         self._lines: set[asyncio.Task[None]] = set()
 
@@ -40,6 +41,7 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refusing:
+            self.refused += 1
             writer.close()
             return
         task = asyncio.current_task()
