@@ -91,7 +91,7 @@ def bars(title: str, phases: Mapping[str, str]) -> "Generator[Progress | None]":
 
 def unreachable(what: str, url: str, error: BaseException) -> str:
     """Why a server does not answer, with what to try."""
-    from loyalty.posting.patience import reason  # much to import for a command that needs no database
+    from loyalty.web.patience import reason  # much to import for a command that needs no database
 
     why = reason(error)
     return (
@@ -119,7 +119,7 @@ async def until_reachable(url: str, within_s: float) -> bool:
 async def _reachable(url: str, within_s: float) -> None:
     import asyncpg  # much to import for a command that needs no database
 
-    from loyalty.posting.patience import once_reachable
+    from loyalty.web.patience import once_reachable
 
     async def reach() -> None:
         await (await asyncpg.connect(url, timeout=5)).close()

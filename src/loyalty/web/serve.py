@@ -29,11 +29,11 @@ from loyalty.base.errors import Busy
 from loyalty.base.logs import configure_logs
 from loyalty.base.settings import Settings
 from loyalty.embedded.system import refuse_taken
-from loyalty.posting.patience import once_reachable, reason
 from loyalty.posting.runtime import Runtime, open_runtime
 from loyalty.posting.store import OF_THE_MOMENT
 from loyalty.web.app import make_app
 from loyalty.web.metrics import SHARED
+from loyalty.web.patience import once_reachable, reason
 from loyalty.web.server import BACKLOG, GRACE_S, make_server
 
 log = structlog.stdlib.get_logger("loyalty.serve")
