@@ -24,6 +24,7 @@ class Proxy:
         self.going.set()
         self.cut = 0
         self.refusing = False  # new connections end at once, as if nobody were there
+        self.refused = 0
         self.port = 0
         self._lines: set[asyncio.Task[None]] = set()
 
@@ -43,6 +44,7 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refusing:
+            self.refused += 1
             writer.close()
             return
         task = asyncio.current_task()

@@ -31,7 +31,7 @@ from loyalty.web.status import Board, judged
 from tests.conftest import HOME, Database
 from tests.posting.live import head_held, until_blocked
 from tests.races.client import Client, Reply, Unknown
-from tests.races.proxy import relayed
+from tests.races.proxy import Proxy, relayed
 from tests.web.test_refusals import is_problem
 from tests.web.world import CONFIGURATION, World, enrol, long_work, new_shop, opened, parsed, receipt
 
@@ -404,6 +404,54 @@ async def test_a_process_that_dies_is_started_again(database: Database) -> None:
     assert "process_ended" in log
 
 
+async def until_refused(relay: Proxy, times: int) -> None:
+    async with asyncio.timeout(30):
+        while relay.refused < times:
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_a_server_whose_database_goes_away_while_it_starts_waits_for_it(
+    database: Database, processes: int
+) -> None:
+    async with relayed(database.app_url) as (url, relay):
+        relay.refusing = True
+        served = Served(database, processes, LOYALTY_DATABASE_URL=url)
+        try:
+            await until_refused(relay, 5 * processes)
+            assert served.process.poll() is None
+            relay.refusing = False
+            await served.ready()
+        finally:
+            code, log = await served.end()
+        assert code == 0, log
+        assert "Traceback" not in log and "process_ended" not in log, log
+        assert f"Waiting for PostgreSQL at 127.0.0.1:{relay.port}: " in log
+        assert "is there" in log
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_a_server_whose_database_does_not_come_ends_with_a_line(
+    database: Database, processes: int
+) -> None:
+    async with relayed(database.app_url) as (url, relay):
+        relay.refusing = True
+        served = Served(
+            database, processes, LOYALTY_DATABASE_URL=url, LOYALTY_DATABASE_WAIT_S="6"
+        )  # so long lives who served
+        _, log = await asyncio.to_thread(served.process.communicate, None, 40)
+        assert served.process.returncode == 1
+        assert "Traceback" not in log.decode(), log
+        assert 1 <= log.count(b"database_away") <= processes
+        served = Served(database, processes, LOYALTY_DATABASE_URL=url)
+        await until_refused(relay, relay.refused + 5 * processes)
+        began = asyncio.get_running_loop().time()
+        code, text = await served.end()
+        assert code == 0, text
+        assert asyncio.get_running_loop().time() - began < 5
+        assert "Traceback" not in text and "Waiting for" in text, text
+
+
 @pytest.mark.proof
 async def test_processes_that_die_without_their_database_come_back_with_it(database: Database) -> None:
     async with relayed(database.app_url) as (url, relay):
@@ -428,7 +476,7 @@ async def test_processes_that_die_without_their_database_come_back_with_it(datab
         finally:
             code, log = await served.end()
     assert code == 0, log
-    assert log.count("process_ended") > 2
+    assert log.count("process_ended") == 1, "who took its place waited"
 
 
 async def test_a_server_that_is_told_to_end_answers_whom_it_has_accepted(database: Database) -> None:

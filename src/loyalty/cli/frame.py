@@ -4,18 +4,15 @@ Data goes to stdout, talk to stderr, so that every reading command can stand in 
 """
 
 import asyncio
-import logging
 import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -29,11 +26,6 @@ if TYPE_CHECKING:
     from loyalty.operating.desk import Desk, DeskError
 
 T = TypeVar("T")
-
-_PAUSE_S = (0.1, 5.0)  # first and longest pause before a database that is not there yet is tried again
-
-# A line on stderr, in the form of the process's log where that has been set up.
-_log = logging.getLogger("loyalty.start")
 
 
 class Exit(IntEnum):
@@ -99,12 +91,12 @@ def bars(title: str, phases: Mapping[str, str]) -> "Generator[Progress | None]":
 
 def unreachable(what: str, url: str, error: BaseException) -> str:
     """Why a server does not answer, with what to try."""
-    reason = _reason(error)
-    return f"{what} at {mask_url(url)} does not answer ({reason}): is it running, are address and password right?"
+    from loyalty.web.patience import reason  # much to import for a command that needs no database
 
-
-def _reason(error: BaseException) -> str:
-    return str(error).split("\n")[0] or type(error).__name__
+    why = reason(error)
+    return (
+        f"{what} at {mask_url(url)} does not answer ({why}): is it running, are address and password right?"
+    )
 
 
 async def until_reachable(url: str, within_s: float) -> bool:
@@ -127,26 +119,15 @@ async def until_reachable(url: str, within_s: float) -> bool:
 async def _reachable(url: str, within_s: float) -> None:
     import asyncpg  # much to import for a command that needs no database
 
-    from loyalty.posting.store import may_be_run_again
+    from loyalty.web.patience import once_reachable
 
-    place = urlsplit(url)
-    until, pause_s, told = time.monotonic() + within_s, _PAUSE_S[0], ""
-    while True:
-        try:
-            await (await asyncpg.connect(url, timeout=5)).close()
-            break
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            now = time.monotonic()
-            if not may_be_run_again(error) or now >= until:
-                raise CommandError(unreachable("PostgreSQL", url, error)) from error
-            why = _reason(error)
-        if why != told:
-            told = why
-            _log.warning("Waiting for PostgreSQL at %s:%s: %s", place.hostname, place.port or 5432, why)
-        await asyncio.sleep(min(pause_s, until - now))
-        pause_s = min(pause_s * 2, _PAUSE_S[1])
-    if told:
-        _log.warning("PostgreSQL at %s:%s is there", place.hostname, place.port or 5432)
+    async def reach() -> None:
+        await (await asyncpg.connect(url, timeout=5)).close()
+
+    try:
+        await once_reachable(reach, url, within_s)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise CommandError(unreachable("PostgreSQL", url, error)) from error
 
 
 async def need_schema(url: str) -> None:

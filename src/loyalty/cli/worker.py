@@ -32,10 +32,10 @@ def worker(*, with_parent: Annotated[bool, Parameter(show=False, negative="")] =
     async def run(database_url: str) -> None:
         if not await until_reachable(database_url, settings.database_wait_s):
             return  # told to end before there was anything to work on
-        await need_schema(database_url)
         stop = asyncio.Event()
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+        await need_schema(database_url)
         await work(complete, stop)
 
     try:

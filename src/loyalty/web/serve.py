@@ -4,6 +4,7 @@ Each process listens on its own socket (SO_REUSEPORT), so that the kernel spread
 started again. SIGTERM or SIGINT ends them all gracefully: what was accepted is answered first.
 """
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -11,24 +12,35 @@ import socket
 import tempfile
 import threading
 import time
+from contextlib import AsyncExitStack, nullcontext
+from ctypes import c_bool
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import RawValue
 from types import FrameType
 
 import structlog
+import uvloop
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from loyalty.base.collector import settle_collector
+from loyalty.base.errors import Busy
 from loyalty.base.logs import configure_logs
 from loyalty.base.settings import Settings
 from loyalty.embedded.system import refuse_taken
+from loyalty.posting.runtime import Runtime, open_runtime
+from loyalty.posting.store import OF_THE_MOMENT
 from loyalty.web.app import make_app
 from loyalty.web.metrics import SHARED
+from loyalty.web.patience import once_reachable, reason
 from loyalty.web.server import BACKLOG, GRACE_S, make_server
 
 log = structlog.stdlib.get_logger("loyalty.serve")
 
+AWAY = 69  # exit code of a process whose database did not come in time
+
+_LOOK_S = 0.05  # whether we are told to end, while the database is waited for
 _SHORT_LIFE_S = 5.0  # a process that ends sooner has not started properly
 _FAILURES_MAX = 3  # of processes that never served: something is set wrong
 _PAUSE_MAX_S = 15.0
@@ -41,7 +53,7 @@ def serve(settings: Settings) -> int:
     """
     configure_logs(settings.log_format)
     if settings.processes == 1:
-        return _work(settings, alone=True)
+        return min(1, _work(settings))  # AWAY speaks to a supervisor
     return _supervise(settings)
 
 
@@ -62,20 +74,55 @@ def listen(settings: Settings) -> socket.socket:
     return bound
 
 
-def _work(settings: Settings, *, alone: bool) -> int:
-    """One server process, start to end."""
-    app = make_app(settings)
+def _work(settings: Settings, started: c_bool | None = None) -> int:
+    """One server process, start to end; its exit code, AWAY when the database did not come.
+
+    One of several tells by `started` that it has begun.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(settings, started))
+
+
+async def _serve(settings: Settings, started: c_bool | None) -> int:
+    # Opened before the server starts: a database that has gone since it was looked for is waited for once more.
+    opened: asyncio.Future[Runtime] = asyncio.get_running_loop().create_future()
+    app = make_app(settings, runtime=lambda _settings: nullcontext(opened.result()))
     server = make_server(app, settings)
     bound = listen(settings)
-    if alone and settings.metrics_port is not None:
+    if started is None and settings.metrics_port is not None:
         start_http_server(settings.metrics_port, settings.host, app.metrics.registry)
-    log.info("serving", host=settings.host, port=settings.port, pid=os.getpid())
-    settle_collector()
-    server.run(sockets=[bound])
+    with server.capture_signals():
+        async with AsyncExitStack() as stack:
+            opening = asyncio.create_task(_open(settings, stack))
+            while not opening.done():
+                await asyncio.wait({opening}, timeout=_LOOK_S)
+                if server.should_exit:
+                    opening.cancel()
+            try:
+                opened.set_result(await opening)
+            except asyncio.CancelledError:
+                return 0  # told to end before there was anything to serve from
+            except (Busy, *OF_THE_MOMENT) as error:
+                log.error("database_away", reason=reason(error))
+                return AWAY
+            log.info("serving", host=settings.host, port=settings.port, pid=os.getpid())
+            settle_collector()
+            if started is not None:
+                started.value = True
+            await server.serve(sockets=[bound])
     return 0 if server.started else 1
 
 
-def _child(settings: Settings) -> None:
+async def _open(settings: Settings, stack: AsyncExitStack) -> Runtime:
+    assert settings.database_url is not None
+    return await once_reachable(
+        lambda: stack.enter_async_context(open_runtime(settings)),
+        settings.database_url,
+        settings.database_wait_s,
+    )
+
+
+def _child(settings: Settings, started: c_bool) -> None:
     configure_logs(settings.log_format)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -85,7 +132,7 @@ def _child(settings: Settings) -> None:
         os.kill(os.getpid(), signal.SIGTERM)  # nobody is left to tell us when to stop
 
     threading.Thread(target=follow, daemon=True).start()
-    raise SystemExit(_work(settings, alone=False))
+    raise SystemExit(_work(settings, started))
 
 
 def _supervise(settings: Settings) -> int:
@@ -106,20 +153,24 @@ class _Supervisor:
         self._context = multiprocessing.get_context("spawn")
         self._stopping = False
         self._failures = 0  # short lives, one after the other
-        self._served = False  # some process has lived longer
+        self._started = RawValue(c_bool, False)  # some process has begun to serve; no lock that dies with one
+        self._served = False  # and one has lived longer
+        self._away = False  # the last that ended had waited for its database long enough
 
     def run(self) -> int:
         before = {one: signal.signal(one, self._stop) for one in (signal.SIGTERM, signal.SIGINT)}
         children = {self._start(): time.monotonic() for _ in range(self._settings.processes)}
         starts: list[float] = []  # when to start others in the place of those that ended
         try:
-            while not self._stopping and (self._served or self._failures < _FAILURES_MAX):
+            while not self._stopping and not self._in_vain():
                 wait([child.sentinel for child in children], timeout=0.5)
                 now = time.monotonic()
-                self._served = self._served or any(now - born >= _SHORT_LIFE_S for born in children.values())
+                lasting = any(now - born >= _SHORT_LIFE_S for born in children.values())
+                self._served = self._served or (lasting and self._started.value)
                 for child in [child for child in children if not child.is_alive()]:
                     short = now - children.pop(child) < _SHORT_LIFE_S
                     self._failures = self._failures + 1 if short else 0
+                    self._away = child.exitcode == AWAY
                     # Without its database no process starts: the others go on, and this one is tried again.
                     starts.append(now + min(2.0**self._failures - 1, _PAUSE_MAX_S))
                     log.error("process_ended", pid=child.pid, exit_code=child.exitcode)
@@ -133,9 +184,13 @@ class _Supervisor:
         return 0 if self._stopping else 1
 
     def _start(self) -> BaseProcess:
-        child = self._context.Process(target=_child, args=(self._settings,))
+        child = self._context.Process(target=_child, args=(self._settings, self._started))
         child.start()
         return child
+
+    def _in_vain(self) -> bool:
+        """Whether nothing will come of trying again."""
+        return not self._served and (self._away or self._failures >= _FAILURES_MAX)
 
     def _stop(self, _signal: int, _frame: FrameType | None) -> None:
         self._stopping = True
