@@ -105,16 +105,18 @@ async def test_every_header_names_the_tables_that_somebody_may_wait_for(servers:
     assert len([revision for revision, (_, taken) in seen.items() if taken]) > 5
 
 
-async def test_the_plan_tells_what_would_run_and_what_it_locks(
-    database: Database,
-    redis_url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    migrations.downgrade(database.owner_url, BEFORE_LAST)
+@pytest.fixture
+def told_where(database: Database, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`loyalty migrate` in this process finds the module's database."""
     for name, value in environ(database, redis_url, tmp_path).items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("told_where")
+async def test_the_plan_tells_what_would_run_and_what_it_locks(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrations.downgrade(database.owner_url, BEFORE_LAST)
     for line, printed in (
         (["migrate", "--plan"], revisions()[migrations.head()]),
         (["migrate"], f"{migrations.head()}\n"),
@@ -125,15 +127,10 @@ async def test_the_plan_tells_what_would_run_and_what_it_locks(
         assert " ".join(printed.split()) in told.out and bool(printed) == bool(told.out)
 
 
+@pytest.mark.usefixtures("told_where")
 async def test_an_older_revision_is_refused_because_the_schema_only_goes_up(
-    database: Database,
-    redis_url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name, value in environ(database, redis_url, tmp_path).items():
-        monkeypatch.setenv(name, value)
     assert await asyncio.to_thread(run, ["migrate", "--to", BEFORE_LAST]) == Exit.FAILED
     told = capsys.readouterr()
     assert told.out == ""

@@ -106,17 +106,13 @@ async def verify(
                 await check("reviews", more(connect, program_id, findings))
             step(1)
 
-        async def all_checks() -> list[LaneFigures | None]:
-            await check("lanes", strays(connect, program_id, findings))
-            ends, _ = await _both(chains(), beside())
-            if checkpoint is not None:
-                compared = checkpoint_files.compare(connect, program_id, checkpoint, findings, figures)
-                await check("checkpoint", compared)
-            if findings.unended:
-                await check("values", values(connect, program_id, findings))
-            return ends
-
-        ends = await all_checks()
+        await check("lanes", strays(connect, program_id, findings))
+        ends, _ = await _both(chains(), beside())
+        if checkpoint is not None:
+            compared = checkpoint_files.compare(connect, program_id, checkpoint, findings, figures)
+            await check("checkpoint", compared)
+        if findings.unended:
+            await check("values", values(connect, program_id, findings))
     finally:
         notes.close()
     return Report(
