@@ -31,7 +31,8 @@ ORDER BY owner_id, points_currency LIMIT $5
 _MOVES = """
 SELECT e.account_id, e.seq, e.id, e.decision_id, e.kind, e.occurred_at, e.corrects_entry_id, e.redates::text,
        e.pending, e.available, e.held, e.debt, p.lot_id, p.points, p.source, p.target
-FROM entries e LEFT JOIN postings p ON p.program_id = e.program_id AND p.cell = e.cell AND p.entry_id = e.id
+FROM entries e LEFT JOIN LATERAL (
+    SELECT * FROM postings WHERE program_id = $1 AND cell = $2 AND entry_id = e.id OFFSET 0) p ON true
 WHERE e.program_id = $1 AND e.cell = $2 AND e.account_id = ANY($3::uuid[])
 ORDER BY e.account_id, e.seq, e.id, p.position
 """

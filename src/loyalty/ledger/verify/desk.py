@@ -28,7 +28,8 @@ from loyalty.ledger.verify.report import Findings
 _NEWER = f"""
 SELECT d.id, d.kind, d.member_id, CASE d.kind WHEN 'import_member' THEN d.occurred_at END, b.recorded_at,
        d.answer_status, d.detail
-FROM decisions d JOIN blocks b ON b.program_id = $1 AND b.cell = $2 AND b.number = d.block_number
+FROM decisions d, LATERAL (
+    SELECT recorded_at FROM blocks WHERE program_id = $1 AND cell = $2 AND number = d.block_number OFFSET 0) b
 WHERE d.program_id = $1 AND d.cell = $2 AND d.id > $3 AND (d.kind IN {BY_HAND} OR {COMES} OR {STOOD}) ORDER BY d.id
 """
 _PROPOSALS = """

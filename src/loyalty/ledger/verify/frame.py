@@ -33,13 +33,16 @@ UNREADABLE = (
 )  # fmt: skip
 OF_THE_CONNECTION = (ssl.SSLError, asyncpg.InterfaceError)  # though some of them are ValueErrors too
 
+# Sets of rows are joined by hash. Taken for small, as all of a program's are, they were compared pair by pair
+# (docs/decisions/programs-are-not-counted.md). What is to be looked up row by row says so: LATERAL, OFFSET 0.
 _BEGIN = """
 SELECT set_config('loyalty.program', $1, true), set_config('statement_timeout', '120s', true),
        set_config('idle_in_transaction_session_timeout', '120s', true), set_config('jit', 'off', true),
        set_config('max_parallel_workers_per_gather', '0', true), set_config('work_mem', '16MB', true),
-       set_config('enable_memoize', 'off', true),
+       set_config('enable_memoize', 'off', true), set_config('enable_nestloop', 'off', true),
        set_config('enable_seqscan', 'on', true), set_config('enable_hashjoin', 'on', true),
-       set_config('enable_mergejoin', 'on', true), set_config('plan_cache_mode', 'auto', true)
+       set_config('enable_mergejoin', 'on', true), set_config('enable_sort', 'on', true),
+       set_config('plan_cache_mode', 'auto', true)
 """
 
 

@@ -61,7 +61,7 @@ ORDER BY id
     "postings": """
 SELECT entry_id, entry_id FROM postings c WHERE program_id = $1 AND cell = $2 AND entry_id > $3 AND entry_id <= $4
    AND NOT EXISTS (
-    SELECT FROM entries e WHERE e.program_id = $1 AND e.cell = $2 AND e.id = c.entry_id)
+    SELECT FROM entries e WHERE e.program_id = $1 AND e.cell = $2 AND e.id > $3 AND e.id <= $4 AND e.id = c.entry_id)
 ORDER BY entry_id
 """,
 }
@@ -69,7 +69,8 @@ ORDER BY entry_id
 _MISPLACED = """
 SELECT * FROM (
     SELECT p.entry_id, p.position, row_number() OVER (PARTITION BY p.entry_id ORDER BY p.position) - 1 AS place
-    FROM entries e JOIN postings p ON p.program_id = $1 AND p.cell = $2 AND p.entry_id = e.id
+    FROM entries e, LATERAL (
+        SELECT entry_id, position FROM postings WHERE program_id = $1 AND cell = $2 AND entry_id = e.id OFFSET 0) p
     WHERE e.program_id = $1 AND e.cell = $2 AND e.id > $3 AND e.id <= $4 AND e.decision_id = $5) found
 WHERE position <> place ORDER BY entry_id, position
 """

@@ -42,8 +42,9 @@ WITH chunk AS MATERIALIZED (
     WHERE program_id = $1 AND (scope, key) > ($2, $3) ORDER BY scope, key LIMIT $4
 )
 SELECT (SELECT count(*) FROM chunk), (SELECT ROW(scope, key) FROM chunk ORDER BY scope DESC, key DESC LIMIT 1),
-       ARRAY(SELECT ROW(c.scope, c.key) FROM chunk c LEFT JOIN decisions d
-                ON d.program_id = $1 AND d.cell = c.decision_cell AND d.id = c.decision_id
+       ARRAY(SELECT ROW(c.scope, c.key) FROM chunk c LEFT JOIN LATERAL (
+                SELECT id, answer_status FROM decisions
+                WHERE program_id = $1 AND cell = c.decision_cell AND id = c.decision_id OFFSET 0) d ON true
              WHERE c.decision_id IS NOT NULL AND (d.id IS NULL OR c.status NOT IN (d.answer_status, 200)))
 """
 # In the order of activities, whose decisions lie beside each other; one that does not is looked up.

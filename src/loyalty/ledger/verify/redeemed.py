@@ -36,8 +36,10 @@ SELECT c.id, CASE
          c.id, c.changed_at)
     THEN 'is ' || c.state || ', but the decision that made it so says otherwise' END
 FROM chunk c
-LEFT JOIN decisions d ON d.program_id = $1 AND d.cell = c.cell AND d.id = c.decision_id
-LEFT JOIN decisions s ON s.program_id = $1 AND s.cell = c.cell AND s.id = c.changed_by
+LEFT JOIN LATERAL (
+    SELECT * FROM decisions WHERE program_id = $1 AND cell = c.cell AND id = c.decision_id OFFSET 0) d ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM decisions WHERE program_id = $1 AND cell = c.cell AND id = c.changed_by OFFSET 0) s ON true
 ORDER BY c.id
 """
 _RESERVATIONS = """
