@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from loyalty.embedded.system import free_port
+from tests.conftest import HOME
 from tests.races.client import Client, Unknown
 
 SECRET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="  # one for all processes of a test
@@ -24,7 +25,8 @@ class Api:
     def __init__(self, environ: Mapping[str, str], *, command: Sequence[str | Path] = SERVE) -> None:
         self.port = free_port()
         self._command = command
-        self.log = Path(tempfile.mkstemp(prefix="loyalty-api-", suffix=".log")[1])
+        # In the home of this run, where there is one, and gone with it.
+        self.log = Path(tempfile.mkstemp(prefix="loyalty-api-", suffix=".log", dir=os.environ.get(HOME))[1])
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LOYALTY_")}
         self._environ = (
             kept | {"LOYALTY_SECRET_KEY": SECRET} | dict(environ) | {"LOYALTY_PORT": str(self.port)}

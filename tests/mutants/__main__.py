@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from bench.ending import ends_when_told
 from tests.conftest import claim_home, leave_home, start_servers
 from tests.mutants.bugs import BUGS
 from tests.mutants.hunt import Hunted, false_alarms, hunt, line, remember, report
@@ -18,6 +19,7 @@ from tests.words import Told, counted, keep
 def main(words: Sequence[str]) -> int:
     told = Told("mutants")
     wanted = chosen(told, [*words, *told.pieces("ONLY")])
+    ends_when_told()
     began = time.monotonic()
     claim_home()
     try:
