@@ -5,7 +5,7 @@ Source: docs/ledger.md, "Roll-forward".
 """
 
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from uuid import UUID
@@ -119,6 +119,19 @@ class RollForward(Struct, frozen=True):
         return found
 
 
+class Movements(Struct, frozen=True):
+    """What a roll-forward is made of."""
+
+    at: datetime
+    periods: Sequence[str]  # their names
+    moved: Sequence[Moved]
+    accounts: Mapping[str, int]
+
+    def rolled(self) -> RollForward:
+        """All of it, summed up."""
+        return RollForward(self.at, roll(self.moved, self.periods), self.accounts)
+
+
 def first_days(first_on: date, last_on: date, by: RoundUp) -> list[date]:
     """The day on which each period begins, from the one that holds `first_on` to the one that holds `last_on`."""
     found = [period_start(first_on, by)]
@@ -150,9 +163,9 @@ def owned(account: Account) -> int:
 
 def roll(moved: Iterable[Moved], periods: Sequence[str]) -> tuple[Period, ...]:
     """By points currency every one of `periods`, those in which nothing moved among them."""
-    sums: dict[str, list[Counter[str]]] = {}
+    sums = defaultdict[str, defaultdict[int, Counter[str]]](lambda: defaultdict(Counter))
     for one in moved:
-        mine = sums.setdefault(one.points_currency, [Counter() for _ in periods])[one.place]
+        mine = sums[one.points_currency][one.place]
         net = ((one.target in _WITH_MEMBERS) - (one.source in _WITH_MEMBERS)) * one.points
         mine["net"] += net
         mine["owed"] += ((one.source is Bucket.DEFICIT) - (one.target is Bucket.DEFICIT)) * one.points
@@ -162,10 +175,11 @@ def roll(moved: Iterable[Moved], periods: Sequence[str]) -> tuple[Period, ...]:
     return tuple(_rolled(sums, periods))
 
 
-def _rolled(sums: Mapping[str, Sequence[Counter[str]]], periods: Sequence[str]) -> Iterator[Period]:
-    for code in sorted(sums):
+def _rolled(sums: Mapping[str, Mapping[int, Counter[str]]], periods: Sequence[str]) -> Iterator[Period]:
+    for code, moved in sorted(sums.items()):
         opening = owed = 0
-        for name, mine in zip(periods, sums[code], strict=True):
+        for place, name in enumerate(periods):
+            mine = moved.get(place) or Counter[str]()
             closing, owed = opening + mine["net"], owed + mine["owed"]
             columns = {column: mine[column] for column in COLUMNS}
             yield Period(

@@ -19,7 +19,6 @@ from loyalty.ledger import rollforward, store
 from loyalty.ledger.asof import held_then, replay, settle_here
 from loyalty.ledger.expiry import expiring, last_day_on
 from loyalty.ledger.postings import apply
-from loyalty.ledger.rollforward import RollForward
 from loyalty.ledger.settle import next_due, settle
 from loyalty.ledger.statement import figures, line, newest_first
 from loyalty.ledger.types import (
@@ -213,10 +212,10 @@ async def statement(
     return Statement(tuple(taken), (dict(before) if before else {}) | bounds)
 
 
-async def roll_forward(
+async def movements(
     connection: AsyncConnection, program_id: UUID, cells: int, zone: ZoneInfo, now: datetime, by: RoundUp
-) -> RollForward:
-    """All members' points from the first movement to `now`, by local month or day.
+) -> rollforward.Movements:
+    """All that moved members' points from the first movement to `now`, by local month or day.
 
     What is due and not yet written counts as if it were. Needs: a snapshot in which nothing is later than `now`.
     """
@@ -236,7 +235,7 @@ async def roll_forward(
                 accounts[account.points_currency] += rollforward.owned(account) - before
             after = due[-1].account.id if len(due) == _TOGETHER else None
     names = [on.isoformat()[: 7 if by is RoundUp.MONTH else 10] for on in days]
-    return RollForward(now, rollforward.roll(moved, names), dict(accounts))
+    return rollforward.Movements(now, names, moved, accounts)
 
 
 def _unwritten(

@@ -297,7 +297,8 @@ async def roll_forward(runtime: Runtime, program_id: UUID, by: RoundUp) -> RollF
     async with reading(runtime.engine, program_id, timeout_ms=_ALL_ENTRIES_MS) as connection:
         now = await runtime.now(program_id)  # asked behind the snapshot: nothing in it is later
         zone = history.at(now).zone
-        return await ledger.roll_forward(connection, program_id, runtime.settings.cells, zone, now, by)
+        found = await ledger.movements(connection, program_id, runtime.settings.cells, zone, now, by)
+    return found.rolled()
 
 
 def _purchases(program_id: UUID) -> "Select[*tuple[Any, ...]]":
