@@ -895,7 +895,8 @@ class Model:
             part = min(points, lot.expired)
             if part:
                 lot.expired, lot.available, points = lot.expired - part, lot.available + part, points - part
-                lot.arrived, lot.expires = max(lot.arrived, self.now), max(lot.ends, end)
+                assert lot.expires is not None  # of which points have ended, and which slides no more
+                lot.arrived, lot.expires = max(lot.arrived, self.now), max(lot.expires, end)
         self.settle(lots)
         self.repay(lots)
 
