@@ -19,6 +19,7 @@ from uuid import UUID
 
 import msgspec
 
+from loyalty.base.together import Together
 from loyalty.posting.commands import Answer
 from loyalty.posting.histories import Histories
 from loyalty.posting.pipe import Pipe
@@ -199,6 +200,7 @@ class Crowd:
             gated,
             runtime.clock,
             Histories(),
+            Together(waiting_max=0, waiting_ms_max=0),  # asks where members live, if there are lanes
             cells=1,
             slots=3,
             queue_max=64,

@@ -25,7 +25,8 @@ from loyalty.base.database import DatabaseUnavailable, OutcomeUnknown, ServerBus
 from loyalty.base.errors import Busy, LawBroken, LoyaltyError
 from loyalty.base.ids import Ids
 from loyalty.base.problems import render, retry_headers
-from loyalty.base.turns import NoTurn, Turns
+from loyalty.base.together import Together
+from loyalty.base.turns import Turns
 from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier
 from loyalty.posting import store
@@ -173,6 +174,7 @@ class Pipe:
         pool: asyncpg.Pool,
         clock: Clock,
         histories: Histories,
+        together: Together,
         *,
         cells: int,
         slots: int,
@@ -184,6 +186,7 @@ class Pipe:
         self._pool = pool
         self._clock = clock
         self._histories = histories
+        self._together = together
         self._cells = cells
         self._slots = Turns(slots)
         self._queue_max = queue_max
@@ -370,11 +373,13 @@ class Pipe:
             return cell_of(ref.id, self._cells)
         assert ref.identifier is not None
         try:
-            async with self._slots.turn(program_id, store.ACQUIRE_S):
-                found = await store.cell_of_identifier(self._pool, program_id, ref.identifier)
-        except (Busy, NoTurn):
+            found: int | None = await self._together(self._homes, program_id, ref.identifier)
+        except Busy:
             found = None
         return self._lane_of(ref.identifier) if found is None else found
+
+    async def _homes(self, program_id: UUID, identifiers: Sequence[Identifier]) -> list[int | None]:
+        return await store.cells_of_identifiers(self._pool, program_id, identifiers)
 
     def _lane_of(self, identifier: Identifier) -> int:
         """Where a stranger is enrolled: whoever else sends the same identifier now meets him in one lane."""

@@ -106,17 +106,18 @@ async def open_runtime(settings: Settings, *, clock: Clock | None = None) -> Asy
             reset=store.left_clean,
         ) as pool:
             histories = Histories()
+            together = Together(waiting_max=settings.queue_max, waiting_ms_max=settings.queue_ms_max)
             pipe = Pipe(
                 pool,
                 clock,
                 histories,
+                together,
                 cells=settings.cells,
                 slots=max(1, settings.pool_size - 1),  # one is left for quotes and reads
                 queue_max=settings.queue_max,
                 queue_bytes_max=settings.queue_bytes_max,
                 queue_ms_max=settings.queue_ms_max,
             )
-            together = Together(waiting_max=settings.queue_max, waiting_ms_max=settings.queue_ms_max)
             reading = (pool, clock, histories, together, settings.cells)
             try:
                 yield Runtime(

@@ -659,15 +659,20 @@ async def snapshot(pool: asyncpg.Pool, program_id: UUID) -> AsyncGenerator[Conne
         raise
 
 
-async def cell_of_identifier(pool: asyncpg.Pool, program_id: UUID, identifier: Identifier) -> int | None:
-    """Where the owner of an identifier lives, without a head: a hint."""
+async def cells_of_identifiers(
+    pool: asyncpg.Pool, program_id: UUID, identifiers: Sequence[Identifier]
+) -> list[int | None]:
+    """Where the owners of identifiers live, in their order, without a head: a hint; None for nobody's."""
     async with snapshot(pool, program_id) as connection:
-        return await connection.fetchval(
-            "SELECT cell FROM identifiers WHERE program_id = $1 AND kind = $2 AND value = $3",
+        rows = await connection.fetch(
+            "SELECT i.cell FROM unnest($2::text[], $3::text[]) WITH ORDINALITY u(kind, value, place)"
+            " LEFT JOIN LATERAL (SELECT cell FROM identifiers WHERE program_id = $1 AND kind = u.kind"
+            "   AND value BETWEEN u.value AND u.value ORDER BY value OFFSET 0) i ON true ORDER BY u.place",
             program_id,
-            identifier.kind.value,
-            identifier.value,
+            [one.kind.value for one in identifiers],
+            [one.value for one in identifiers],
         )
+    return [row[0] for row in rows]
 
 
 async def program_now(connection: Connection, program_id: UUID) -> datetime | None:
