@@ -37,6 +37,7 @@ standings = Table(
         "program_id",
         "cell",
         "next_review_at",
+        "member_id",
         postgresql_where=text("next_review_at IS NOT NULL"),
     ),
 )
