@@ -49,6 +49,7 @@ class Size:
     others: int
     turns: int
     stretch: Stretch
+    before: int  # seconds that the grown program is bought in before the turns
     connections: int = CONNECTIONS
     submitters: int = SUBMITTERS
 
@@ -56,10 +57,10 @@ class Size:
 def sized(members: int) -> Size:
     """Long turns where the figures are kept, short ones for a try, and none to speak of for a test."""
     if members >= LEAST_KEPT:
-        return Size(members, FEW, MEMBERS, 5, Stretch(1.0, 12))
+        return Size(members, FEW, MEMBERS, 5, Stretch(1.0, 12), 120)
     if members >= 1_000:
-        return Size(members, FEW, MEMBERS, 3, Stretch(1.0, 4))
-    return Size(members, 8, 20, 1, Stretch(0.1, 1), connections=4, submitters=4)
+        return Size(members, FEW, MEMBERS, 3, Stretch(1.0, 4), 8)
+    return Size(members, 8, 20, 1, Stretch(0.1, 1), 1, connections=4, submitters=4)
 
 
 @dataclass
@@ -104,8 +105,14 @@ class Growth(Contest):
             pipe.prepare()
 
     def row_purchases(self) -> None:
-        """The road, without HTTP and with it, over all members of the one and of the others."""
+        """The road, without HTTP and with it, over all members of the one and of the others.
+
+        What was just written is neither in memory nor in the log since a checkpoint: that state is measured by itself.
+        """
         size, run = self.size, (self.size.submitters, self.size.stretch)
+        cold = partial(self.grown.run, size.submitters, Stretch(0, size.stretch.seconds))
+        self._in_turns({"growth_cold_pipe": cold}, 1)
+        self.grown.run(size.submitters, Stretch(0, size.before))
         with ExitStack() as stack:
             server = stack.enter_context(Site.opened(self.cluster, GROWN_PROGRAM).served(2))
             small, small_served = (
