@@ -3,7 +3,7 @@
 At a new year all tiers of a program may fall due at once. The index by instant alone gave all of them for each chunk,
 to be sorted.
 
-Locks: standings against writes while the index is made, some seconds for a million members, then for a moment whole.
+Locks: standings against writes while the index is made, some seconds for a million of them, then whole, for a moment.
 """
 
 from alembic import op

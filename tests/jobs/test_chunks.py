@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from loyalty.base.database import reading
 from loyalty.base.ids import NIL
 from loyalty.jobs.store import due_standings
-from loyalty.ledger.store import accounts_after
+from loyalty.ledger.store import accounts_after, due
 from loyalty.posting.runtime import Runtime
 from tests.conftest import Database
 from tests.posting.live import StandingClock, open_shop, serving, superuser
@@ -23,8 +23,8 @@ INSERT INTO standings (program_id, cell, member_id, tier_set, joined_on, next_re
 SELECT $1, 0, gen_random_uuid(), 'status', '2026-01-01', $2, 1 FROM generate_series(1, $3)
 """
 ACCOUNTS = """
-INSERT INTO accounts (program_id, cell, id, owner_id, points_currency, seq, pending, available, held, debt)
-SELECT $1, 0, gen_random_uuid(), gen_random_uuid(), 'points', 0, 0, 1, 0, 0 FROM generate_series(1, $2)
+INSERT INTO accounts (program_id, cell, id, owner_id, points_currency, seq, pending, available, held, debt, next_due_at)
+SELECT $1, 0, gen_random_uuid(), gen_random_uuid(), 'points', 0, 0, 1, 0, 0, $3 FROM generate_series(1, $2)
 """
 
 
@@ -57,7 +57,7 @@ async def test_members_who_are_due_at_one_instant(runtime: Runtime, database: Da
 async def test_accounts_of_a_lane(runtime: Runtime, database: Database) -> None:
     shop = await open_shop(runtime)
     async with superuser(database) as link:
-        await link.execute(ACCOUNTS, shop.id, MANY)
+        await link.execute(ACCOUNTS, shop.id, MANY, None)
     found, after = 0, NIL
     for _ in range(3):
         async with reading(runtime.engine, shop.id) as connection:
@@ -65,4 +65,18 @@ async def test_accounts_of_a_lane(runtime: Runtime, database: Database) -> None:
             some = await accounts_after(connection, shop.id, 0, "points", after, CHUNK)
             assert await read(connection, "accounts") - before <= 2 * CHUNK
         found, after = found + len(some), some[-1].account.id
+    assert found == 3 * CHUNK
+
+
+async def test_accounts_on_which_something_is_due(runtime: Runtime, database: Database) -> None:
+    shop = await open_shop(runtime)
+    async with superuser(database) as link:
+        await link.execute(ACCOUNTS, shop.id, MANY, NOW)
+    found, after = 0, None
+    for _ in range(3):
+        async with reading(runtime.engine, shop.id) as connection:
+            before = await read(connection, "accounts")
+            some = await due(connection, shop.id, 0, NOW, after, CHUNK)
+            assert await read(connection, "accounts") - before <= 2 * CHUNK
+        found, after = found + len(some), (NOW, some[-1].account.id)
     assert found == 3 * CHUNK

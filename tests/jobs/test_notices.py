@@ -22,10 +22,22 @@ from loyalty.posting.reviews import reviews
 from loyalty.posting.runtime import Runtime
 from loyalty.programs.service import list_programs
 from loyalty.programs.types import Notices as Policy
-from loyalty.programs.types import Rolling
+from loyalty.programs.types import Inactivity, Rolling
 from tests.conftest import Database
 from tests.posting.live import LiveShop, StandingClock, count, open_shop, serving, superuser
-from tests.posting.shop import ANN, BOB, NOW, adjust, card, hold, imported, ladder, program, purchase
+from tests.posting.shop import (
+    ANN,
+    BOB,
+    NOW,
+    adjust,
+    card,
+    hold,
+    imported,
+    ladder,
+    program,
+    purchase,
+    reinstate,
+)
 
 MONTH = Rolling(days=31)  # what is earned today is good for thirty days more
 DAY = timedelta(days=1)
@@ -87,6 +99,28 @@ async def test_each_night_tells_what_ends_so_many_days_on(
         102: [("tier.falling", "2027-03-31", 30, 30)],  # 22:00 UTC: it falls with the first of April
     }
     assert await place(database, shop) == ((NOW + 139 * DAY).date(), None)
+    await whole(runtime, shop)
+
+
+async def test_of_points_that_were_given_back_the_new_end_is_told(
+    runtime: Runtime, database: Database, clock: StandingClock
+) -> None:
+    """Of a lot of which points have ended activity puts off nothing any more."""
+    shop = await open_shop(runtime, expiry=Inactivity(days=30), reinstate_days=10, reinstated_days=20)
+    await shop.done(adjust(100))
+    clock.at = NOW + 31 * DAY
+    await settle_due(runtime)
+    await shop.done(reinstate(40), purchase("R-1", 5_000, at=clock.at))
+    nights = dict[int, list[tuple[str, str, int, int]]]()
+    for day in range(31, 52):
+        clock.at = NOW + day * DAY
+        before = await told(database, shop)
+        await tell_ahead(runtime)
+        nights[day] = (await told(database, shop))[len(before) :]
+    assert {day: night for day, night in nights.items() if night} == {
+        31: [("points.expiring", "2027-01-09", 30, 19), ("points.expiring", "2027-01-19", 30, 29)],
+        43: [("points.expiring", "2027-01-09", 7, 7)],
+    }
     await whole(runtime, shop)
 
 

@@ -388,6 +388,15 @@ async def test_a_program_says_what_is_in_force_and_what_is_scheduled(world: Worl
     assert (refused.status, refused.json["code"]) == (422, "effective_in_past")
 
 
+async def test_a_birthday_has_come_by_the_programs_day(world: World) -> None:
+    """Late in the evening by UTC it is tomorrow in Berlin."""
+    shop = await new_shop(world.runtime, clock_at=datetime(2026, 6, 1, 22, 30, tzinfo=UTC))
+    desk = world.client("support", shop)
+    for day, status in (("2026-06-02", 201), ("2026-06-03", 422)):
+        body = {"identifiers": [{"kind": "external", "value": day}], "profile": {"birthday_on": day}}
+        assert (await desk.post("/v1/members", body, idempotency_key=uuid4().hex)).status == status
+
+
 async def test_only_a_sandbox_has_a_clock_that_moves(world: World) -> None:
     live = await world.client("admin").post(
         "/v1/clock/advance", {"to": "2027-01-01T00:00:00Z"}, idempotency_key=uuid4().hex

@@ -25,6 +25,10 @@ def worker(*, with_parent: Annotated[bool, Parameter(show=False, negative="")] =
         End when standard input is closed.
     """
     settings = from_process()
+    if settings.pool_size < 2:
+        raise CommandError(
+            "LOYALTY_POOL_SIZE=1: a worker needs 2, one to hold its turn and one to work", Exit.USAGE
+        )
     configure_logs(settings.log_format)
     if with_parent:
         follow_parent()

@@ -232,7 +232,8 @@ async def members_to_notify(
     give points another end; and of each ladder a standing that is to be reviewed before `until`, or that was not yet
     found on the ladder in force, by one of its numbers. The last is None when there are no more members.
     """
-    # Nothing ends on an account before something is due on it, so most lots are not looked at.
+    # Nothing ends on an account before something is due on it, so most lots are not looked at. Which of them activity
+    # puts off is `Lot.sliding` once more.
     # Accounts and lots are asked for in the order of an index, and sorting is made dear: a database that has not
     # counted its rows yet takes another index and reads the whole lane for each member.
     await connection.execute(text("SET LOCAL enable_sort = off"))
@@ -246,7 +247,8 @@ async def members_to_notify(
         "    WHERE program_id = :program AND cell = :cell AND owner_id = m.id ORDER BY points_currency OFFSET 0) a"
         "   WHERE a.next_due_at <= :latest AND (a.next_due_at <= :now OR EXISTS ("
         "    SELECT FROM (SELECT"
-        "     CASE WHEN slides IS NULL THEN expires_at ELSE greatest(expires_at, a.idles_at) END AS ends"
+        "     CASE WHEN slides IS NULL OR expired > 0 OR expires_at IS DISTINCT FROM issued_expires_at THEN expires_at"
+        "      ELSE greatest(expires_at, a.idles_at) END AS ends"
         "     FROM lots WHERE program_id = :program AND cell = :cell AND account_id = a.id AND is_open"
         "     ORDER BY vintage_at OFFSET 0) l,"
         "    unnest(CAST(:after_at AS timestamptz[]), CAST(:to_at AS timestamptz[])) u(after, upto)"

@@ -226,14 +226,17 @@ async def movements(
     for cell in range(cells):
         moved += await store.moved(connection, program_id, cell, begins)
         accounts.update(await store.owned(connection, program_id, cell))
-        after: UUID | None = NIL
-        while after is not None:
+        after: tuple[datetime, UUID] | None = None
+        more = True
+        while more:
             due = await store.due(connection, program_id, cell, now, after, _TOGETHER)
+            more = len(due) == _TOGETHER
             for account, open_lots, open_holds in due:
+                assert account.next_due_at is not None, "it was found by it"
+                after = account.next_due_at, account.id
                 before = rollforward.owned(account)
                 moved += rollforward.unwritten(account, open_lots, open_holds, now, begins)
                 accounts[account.points_currency] += rollforward.owned(account) - before
-            after = due[-1].account.id if len(due) == _TOGETHER else None
     names = [on.isoformat()[: 7 if by is RoundUp.MONTH else 10] for on in days]
     return rollforward.Movements(now, names, moved, accounts)
 

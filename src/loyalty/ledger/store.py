@@ -9,7 +9,20 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ARRAY, Column, ColumnElement, Row, and_, any_, func, literal, select, text
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    ColumnElement,
+    Row,
+    and_,
+    any_,
+    func,
+    literal,
+    select,
+    text,
+    true,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.base.rows import columns
@@ -167,18 +180,26 @@ async def open_holds(
 
 
 async def due(
-    connection: AsyncConnection, program_id: UUID, cell: int, now: datetime, after: UUID, limit: int
+    connection: AsyncConnection,
+    program_id: UUID,
+    cell: int,
+    now: datetime,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
 ) -> list[Held]:
-    """Up to `limit` accounts on which something is due at `now`, by id behind `after`, with open lots and holds."""
+    """Up to `limit` accounts on which something is due at `now`, the longest due first, with open lots and holds.
+
+    `after`: since when something is due on the last one, and its id.
+    """
     query = (
         select(*_STORED_ACCOUNT)
         .where(
             accounts.c.program_id == program_id,
             accounts.c.cell == cell,
             accounts.c.next_due_at <= now,
-            accounts.c.id > after,
+            true() if after is None else tuple_(accounts.c.next_due_at, accounts.c.id) > after,
         )
-        .order_by(accounts.c.id)
+        .order_by(accounts.c.next_due_at, accounts.c.id)
         .limit(limit)
     )
     found = {row.id: Held(Account(*row), {}, []) for row in await connection.execute(query)}

@@ -9,6 +9,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from loyalty.access.roles import Permission
+from loyalty.base.calendar import local_date
 from loyalty.base.database import reading, transaction
 from loyalty.base.errors import Fault
 from loyalty.base.paging import InvalidCursor
@@ -236,7 +237,8 @@ async def erase_member(call: Call, member: MemberRef, body: wire.Nothing) -> Ans
 
 
 async def _profile(call: Call, body: wire.ProfileBody, attributes: dict[str, Any]) -> Profile:
-    today = (await call.runtime.now(call.program_id)).date()
+    now = await call.runtime.now(call.program_id)
+    today = local_date(now, (await call.runtime.history(call.program_id)).at(now).zone)
     whole = Profile(body.name, body.locale, body.birthday_on, attributes)
     try:
         return normalise_profile(whole, today, "/profile")
