@@ -21,8 +21,8 @@ from loyalty.posting.commands import EraseMember, Notify, Publish
 from loyalty.posting.reviews import reviews
 from loyalty.posting.runtime import Runtime
 from loyalty.programs.service import list_programs
-from loyalty.programs.types import Notices as Policy
 from loyalty.programs.types import Inactivity, Rolling
+from loyalty.programs.types import Notices as Policy
 from tests.conftest import Database
 from tests.posting.live import LiveShop, StandingClock, count, open_shop, serving, superuser
 from tests.posting.shop import (

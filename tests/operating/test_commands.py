@@ -94,6 +94,7 @@ def test_a_program_stays_of_its_kind(shell: Shell, sandbox: str, tmp_path: Path)
         (("clock", "advance", "--days", "1e300"), Exit.USAGE),
         (("clock", "advance", "9999-12-31T23:59:59Z"), Exit.REFUSED),
         (("keys", "create", "--role", "pos", "--days", "99999999"), Exit.USAGE),
+        (("keys", "create", "--role", "pos", "--days", "0"), Exit.USAGE),
         (("program", "publish", JOURNEY, "--effective-at", "9999-12-31T23:59:59Z"), Exit.REFUSED),
     ],
     ids=lambda given: " ".join(given) if isinstance(given, tuple) else "",
@@ -103,6 +104,13 @@ def test_instants_beyond_all_calendars_are_refused(
 ) -> None:
     shell(*line, "--program", sandbox, ends=ends)
     assert shell.json("program", "show", "--program", sandbox)["number"] == 1
+
+
+def test_a_worker_with_one_connection_is_told_that_it_could_do_nothing(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOYALTY_POOL_SIZE", "1")
+    assert "a worker needs 2" in shell("worker", ends=Exit.USAGE)
 
 
 def test_no_sandbox_begins_beyond_all_calendars(shell: Shell) -> None:
