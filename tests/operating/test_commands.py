@@ -94,7 +94,7 @@ def test_a_program_stays_of_its_kind(shell: Shell, sandbox: str, tmp_path: Path)
         (("clock", "advance", "--days", "1e300"), Exit.USAGE),
         (("clock", "advance", "9999-12-31T23:59:59Z"), Exit.REFUSED),
         (("keys", "create", "--role", "pos", "--days", "99999999"), Exit.USAGE),
-        (("keys", "create", "--role", "pos", "--days", "0"), Exit.USAGE),
+        (("staff", "token", "01900000-0000-7000-8000-000000000001", "--days", "0"), Exit.USAGE),
         (("program", "publish", JOURNEY, "--effective-at", "9999-12-31T23:59:59Z"), Exit.REFUSED),
     ],
     ids=lambda given: " ".join(given) if isinstance(given, tuple) else "",

@@ -147,8 +147,8 @@ async def need_schema(url: str) -> None:
 
 def lifetime(days: int) -> timedelta:
     """So many days for a credential. Raises: CommandError."""
-    if not 1 <= days <= 36_500:
-        raise CommandError("--days goes from 1 to 36500", Exit.USAGE)
+    if abs(days) > 36_500:
+        raise CommandError("--days goes up to 36500", Exit.USAGE)
     return timedelta(days=days)
 
 
