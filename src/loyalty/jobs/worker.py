@@ -29,7 +29,7 @@ from loyalty.jobs.ladders import changed_ladders
 from loyalty.jobs.laws import check_laws
 from loyalty.jobs.moves import moves_left
 from loyalty.jobs.notices import tell_ahead
-from loyalty.jobs.purge import purge_idempotency, purge_lines, purge_notices, purge_parts
+from loyalty.jobs.purge import purge_everything
 from loyalty.jobs.works import WORKS
 from loyalty.posting.runtime import Runtime, open_runtime
 
@@ -207,11 +207,9 @@ async def ask_for_law_checks(context: Context) -> None:
 
 async def purge_old_rows(context: Context) -> None:
     """Remove what has had its time."""
-    runtime: Runtime = context["runtime"]
-    records, notices = await purge_idempotency(runtime), await purge_notices(runtime)
-    lines, parts = await purge_lines(runtime), await purge_parts(runtime)
-    if records or notices or lines or parts:
-        log.info("purged", idempotency_records=records, notices=notices, lines=lines, import_parts=parts)
+    gone = await purge_everything(context["runtime"])
+    if any(gone.values()):
+        log.info("purged", **gone)
 
 
 def _sweep(sweep: Callable[[Context], Awaitable[None]], **at: set[int]) -> Any:
