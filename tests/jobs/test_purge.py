@@ -2,7 +2,7 @@
 themselves are known for ever.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -39,14 +39,20 @@ async def runtime(database: Database) -> AsyncIterator[Runtime]:
         yield runtime
 
 
-async def write(desk: Desk, program_id: UUID, count: int, age: timedelta) -> None:
+async def write(
+    desk: Desk,
+    program_id: UUID,
+    count: int,
+    age: timedelta,
+    scopes: Callable[[int], UUID] = lambda _: uuid4(),
+) -> None:
     async with transaction(desk.runtime.engine, program_id) as connection:
         statement = text(
             "INSERT INTO idempotency_records (program_id, scope, key, fingerprint, created_at, status, refusal)"
             " VALUES (:program, :scope, :key, '', :at, 409, '{}')"
         )
         rows = [
-            {"program": program_id, "scope": uuid4(), "key": f"k{n}", "at": desk.now() - age}
+            {"program": program_id, "scope": scopes(n), "key": f"{age.days:02}{n}", "at": desk.now() - age}
             for n in range(count)
         ]
         await connection.execute(statement, rows)
@@ -74,6 +80,24 @@ async def test_every_program_is_looked_through_in_chunks_of_any_size(desk: Desk)
         await write(desk, program, 10, timedelta(days=31))
     assert await purge_idempotency(desk.runtime, chunk=5) == 20
     assert [await left(desk, program) for program in programs] == young
+
+
+@pytest.mark.parametrize("step", [0, 1], ids=["of one scope", "of many scopes"])
+async def test_a_look_goes_on_where_the_last_one_ended_and_begins_anew_at_the_end(
+    desk: Desk, step: int
+) -> None:
+    program = await desk.create_program(ProgramKind.LIVE, SHOP)
+    young = await left(desk, program)
+    await write(desk, program, 20, timedelta(), lambda n: UUID(int=100 + n * step))
+    await write(desk, program, 5, timedelta(days=31), lambda n: UUID(int=100 + (20 + n) * step))
+    assert await purge_idempotency(desk.runtime, chunk=2, share=10) == 0
+    for _ in range(3):
+        await purge_idempotency(desk.runtime, chunk=2, share=10)
+    assert await left(desk, program) == young + 20
+    await write(desk, program, 5, timedelta(days=32), lambda n: UUID(int=n))
+    for _ in range(3):
+        await purge_idempotency(desk.runtime, chunk=2, share=10)
+    assert await left(desk, program) == young + 20
 
 
 async def test_the_database_keeps_a_record_for_its_days_whoever_asks(desk: Desk, clock: HandClock) -> None:

@@ -23,22 +23,31 @@ log = structlog.get_logger()
 
 KEPT = timedelta(days=30)
 CHUNK = 5_000
+SHARE = 2_000_000  # records of one program, in an hour
 PARTS_KEPT = timedelta(days=7)  # of an import that nothing is done with
-LINES = "lines"  # the place of the work
+LINES, RECORDS = "lines", "records"  # the places of the work
 
 
-async def purge_idempotency(runtime: Runtime, chunk: int = CHUNK) -> int:
-    """Delete every record older than KEPT by real time, and return how many there were."""
+async def purge_idempotency(runtime: Runtime, chunk: int = CHUNK, share: int = SHARE) -> int:
+    """Delete records older than KEPT by real time, and return how many there were.
+
+    About `share` records of each program are looked at; the next look goes on where this one ends.
+    """
     before = runtime.clock.now() - KEPT
 
     async def purge(program_id: UUID) -> int:
-        gone = 0
-        after: tuple[UUID, str] | None = None
+        gone = looked_at = 0
+        async with reading(runtime.engine, program_id) as connection:
+            _, began = await store.place(connection, program_id, 0, RECORDS) or (None, None)
+        after = None if began is None else (began, "")
         while True:
             async with transaction(runtime.engine, program_id) as connection:
                 some, after = await store.purge_records(connection, program_id, before, after, chunk)
-            gone += some
-            if after is None:
+                scope = None if after is None else after[0]
+                await store.put_place(connection, program_id, 0, RECORDS, None, scope)
+            gone, looked_at = gone + some, looked_at + chunk
+            # A place names a scope and no key: ended in the scope in which it began, a share would never come further.
+            if scope is None or (looked_at >= share and scope != began):
                 return gone
 
     return await in_every_program(runtime, "records_not_purged", purge)
