@@ -144,3 +144,28 @@ async def test_who_stops_gives_everything_back(desk: Desk, gate: Gate) -> None:
     async with shared(desk.runtime.engine) as connection:
         found = [await get_run(connection, run.program_id, run.id) for run in asked]
     assert {(run.state, run.tries) for run in found} == {(RunState.QUEUED, 0)}
+
+
+async def test_a_sweep_begins_when_the_last_is_over_and_its_time_has_come(crew: Crew) -> None:
+    begun: Counter[str] = Counter()
+    may_end = asyncio.Event()
+
+    async def often(_: Runtime) -> None:
+        begun["often"] += 1
+        await may_end.wait()
+
+    async def hourly(_: Runtime) -> None:
+        begun["hourly"] += 1
+
+    async def look() -> None:
+        crew.sweep(often)
+        crew.sweep(hourly, every_s=3_600)
+        await asyncio.sleep(0.01)
+
+    await look()
+    await look()
+    assert begun == {"often": 1, "hourly": 1}
+    may_end.set()
+    await asyncio.sleep(0.01)
+    await look()
+    assert begun == {"often": 2, "hourly": 1}

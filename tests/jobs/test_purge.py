@@ -2,17 +2,23 @@
 themselves are known for ever.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
+from structlog.testing import capture_logs
 
-from loyalty.base.database import transaction
-from loyalty.jobs.purge import KEPT, purge_idempotency, purge_lines
+from loyalty.base.calendar import local_date
+from loyalty.base.database import DatabaseUnavailable, transaction
+from loyalty.jobs import purge
+from loyalty.jobs.purge import KEPT, PURGES, purge_everything, purge_idempotency, purge_lines, purge_notices
 from loyalty.ledger.verify import verify
 from loyalty.operating.desk import Desk
 from loyalty.posting.commands import AdvanceClock
@@ -33,14 +39,20 @@ async def runtime(database: Database) -> AsyncIterator[Runtime]:
         yield runtime
 
 
-async def write(desk: Desk, program_id: UUID, count: int, age: timedelta) -> None:
+async def write(
+    desk: Desk,
+    program_id: UUID,
+    count: int,
+    age: timedelta,
+    scopes: Callable[[int], UUID] = lambda _: uuid4(),
+) -> None:
     async with transaction(desk.runtime.engine, program_id) as connection:
         statement = text(
             "INSERT INTO idempotency_records (program_id, scope, key, fingerprint, created_at, status, refusal)"
             " VALUES (:program, :scope, :key, '', :at, 409, '{}')"
         )
         rows = [
-            {"program": program_id, "scope": uuid4(), "key": f"k{n}", "at": desk.now() - age}
+            {"program": program_id, "scope": scopes(n), "key": f"{age.days:02}{n}", "at": desk.now() - age}
             for n in range(count)
         ]
         await connection.execute(statement, rows)
@@ -70,6 +82,24 @@ async def test_every_program_is_looked_through_in_chunks_of_any_size(desk: Desk)
     assert [await left(desk, program) for program in programs] == young
 
 
+@pytest.mark.parametrize("step", [0, 1], ids=["of one scope", "of many scopes"])
+async def test_a_look_goes_on_where_the_last_one_ended_and_begins_anew_at_the_end(
+    desk: Desk, step: int
+) -> None:
+    program = await desk.create_program(ProgramKind.LIVE, SHOP)
+    young = await left(desk, program)
+    await write(desk, program, 20, timedelta(), lambda n: UUID(int=100 + n * step))
+    await write(desk, program, 5, timedelta(days=31), lambda n: UUID(int=100 + (20 + n) * step))
+    assert await purge_idempotency(desk.runtime, chunk=2, share=10) == 0
+    for _ in range(3):
+        await purge_idempotency(desk.runtime, chunk=2, share=10)
+    assert await left(desk, program) == young + 20
+    await write(desk, program, 5, timedelta(days=32), lambda n: UUID(int=n))
+    for _ in range(3):
+        await purge_idempotency(desk.runtime, chunk=2, share=10)
+    assert await left(desk, program) == young + 20
+
+
 async def test_the_database_keeps_a_record_for_its_days_whoever_asks(desk: Desk, clock: HandClock) -> None:
     """A worker whose clock is a year ahead would make retries new requests."""
     program = await desk.create_program(ProgramKind.LIVE, SHOP)
@@ -78,6 +108,62 @@ async def test_the_database_keeps_a_record_for_its_days_whoever_asks(desk: Desk,
     clock.ahead = timedelta(days=365)
     assert await purge_idempotency(desk.runtime) == 0
     assert await left(desk, program) == before
+
+
+@pytest.mark.parametrize("trouble", [DatabaseUnavailable(), OverflowError("too many")])
+async def test_what_cannot_be_removed_keeps_nothing_else_from_its_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    async def fails(_: Runtime) -> int:
+        raise trouble
+
+    program = await desk.create_program(ProgramKind.LIVE, SHOP)
+    await write(desk, program, 5, timedelta(days=31))
+    monkeypatch.setattr(purge, "PURGES", {"first": fails, **PURGES, "last": fails})
+    with capture_logs() as said:
+        assert (await purge_everything(desk.runtime))["idempotency_records"] == 5
+    assert [(one["event"], one["what"]) for one in said] == [("not_purged", "first"), ("not_purged", "last")]
+
+
+# --- notices ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5, 100])
+async def test_notices_of_days_that_have_passed_go_in_chunks_of_any_size(desk: Desk, chunk: int) -> None:
+    program = await desk.create_program(ProgramKind.LIVE, SHOP)
+    today = local_date(desk.now(), ZoneInfo(SHOP.settings.zone))
+    told = text(
+        "INSERT INTO notices (program_id, cell, member_id, kind, about, day, days_before, decision_id)"
+        " VALUES (:program, :cell, :member, 'points', 'points', :day, 7, :member)"
+    )
+    rows = [
+        {"program": program, "cell": cell, "member": member, "day": today + timedelta(days=n)}
+        for cell in range(3)
+        for member in (uuid4(), uuid4())
+        for n in (-2, -1, 0, 1)
+    ]
+    async with transaction(desk.runtime.engine, program) as connection:
+        await connection.execute(told, rows)
+    with each_delete(desk.runtime) as sizes:
+        assert await purge_notices(desk.runtime, chunk) == 12
+    assert max(sizes) <= chunk + 4
+    async with transaction(desk.runtime.engine, program) as connection:
+        query = text("SELECT min(day), count(*) FROM notices WHERE program_id = :program")
+        assert tuple((await connection.execute(query, {"program": program})).one()) == (today, 12)
+
+
+@contextmanager
+def each_delete(runtime: Runtime) -> Iterator[list[int]]:
+    """How many notices each statement of the block removes."""
+    sizes: list[int] = []
+
+    def note(_connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("DELETE FROM notices"):
+            sizes.append(cursor.rowcount)
+
+    event.listen(runtime.engine.sync_engine, "after_cursor_execute", note)
+    yield sizes
+    event.remove(runtime.engine.sync_engine, "after_cursor_execute", note)
 
 
 # --- lines of purchases -------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 import redis
 from sqlalchemy import text
 
-from loyalty.base.database import reading, shared
+from loyalty.base.database import reading, shared, transaction
 from loyalty.base.settings import Settings
 from loyalty.embedded import Valkey
 from loyalty.embedded.system import locked, open_home
@@ -149,6 +149,24 @@ async def test_a_worker_without_valkey_ends_when_it_is_told_to(
     monkeypatch.setattr(worker, "WORKS", WORKS)
     async with working(msgspec.structs.replace(desk.runtime.settings, redis_url=NOBODY)):
         assert (await done(desk, run)).tries == 1, "an orderly stop is no try"
+
+
+async def test_without_valkey_old_rows_go_too(desk: Desk) -> None:
+    program = await desk.create_program(ProgramKind.LIVE, SHOP)
+    old = text(
+        "INSERT INTO idempotency_records (program_id, scope, key, fingerprint, created_at, status, refusal)"
+        " VALUES (:program, :program, 'old', '', :at, 409, '{}')"
+    )
+    async with transaction(desk.runtime.engine, program) as connection:
+        await connection.execute(old, {"program": program, "at": desk.now() - timedelta(days=31)})
+    query = text("SELECT count(*) FROM idempotency_records WHERE program_id = :program AND key = 'old'")
+    without = msgspec.structs.replace(desk.runtime.settings, redis_url=NOBODY)
+    async with working(without), asyncio.timeout(20):
+        left = 1
+        while left:
+            await asyncio.sleep(0.05)
+            async with reading(desk.runtime.engine, program) as connection:
+                left = (await connection.execute(query, {"program": program})).scalar_one()
 
 
 def packed(**more: Any) -> bytes:

@@ -21,6 +21,8 @@ RUNS_MAX = 10  # at once
 SHARE = 2  # of them, of one program
 _HANG_UP_S = 10
 
+Sweep = Callable[[Runtime], Awaitable[None]]
+
 
 class Crew:
     """Runs that are being done, and the sweeps of a worker without Valkey."""
@@ -30,7 +32,7 @@ class Crew:
         self._works = works
         self._runs: dict[UUID, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sweep: asyncio.Task[None] | None = None
+        self._sweeps: dict[Sweep, tuple[float, asyncio.Task[None]]] = {}  # when it began, and its end
 
     async def look(self) -> None:
         """Begin runs that wait, as far as there is room for them."""
@@ -44,10 +46,14 @@ class Crew:
                 self._runs[run.id] = run
                 self._begin(self._do(run))
 
-    def sweep(self, sweep: Callable[[Runtime], Awaitable[None]]) -> None:
-        """Begin a sweep, unless the last one is still at it."""
-        if self._sweep is None or self._sweep.done():
-            self._sweep = self._begin(sweep(self._runtime))
+    def sweep(self, sweep: Sweep, every_s: float = 0) -> None:
+        """Begin a sweep, unless it is still at it or last began less than `every_s` ago."""
+        now = asyncio.get_running_loop().time()
+        if sweep in self._sweeps:
+            began, task = self._sweeps[sweep]
+            if not task.done() or now - began < every_s:
+                return
+        self._sweeps[sweep] = now, self._begin(sweep(self._runtime))
 
     async def stop(self) -> None:
         """End at once: runs are given back, what a sweep has not done is found by the next."""

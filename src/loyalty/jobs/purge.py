@@ -4,35 +4,50 @@ purchases after the days of their program's policy, and files that were left. Na
 In chunks, each its own short transaction, in the order of the key, so that nobody waits for it.
 """
 
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from uuid import UUID
 
+import structlog
+
 from loyalty.base.calendar import local_date
 from loyalty.base.database import reading, transaction
+from loyalty.base.errors import LoyaltyError
 from loyalty.base.ids import NIL
 from loyalty.jobs import store
 from loyalty.jobs.imports import store as files
 from loyalty.jobs.programs import in_every_program
 from loyalty.posting.runtime import Runtime
 
+log = structlog.get_logger()
+
 KEPT = timedelta(days=30)
 CHUNK = 5_000
+SHARE = 2_000_000  # records of one program, in an hour
 PARTS_KEPT = timedelta(days=7)  # of an import that nothing is done with
-LINES = "lines"  # the place of the work
+LINES, RECORDS = "lines", "records"  # the places of the work
 
 
-async def purge_idempotency(runtime: Runtime, chunk: int = CHUNK) -> int:
-    """Delete every record older than KEPT by real time, and return how many there were."""
+async def purge_idempotency(runtime: Runtime, chunk: int = CHUNK, share: int = SHARE) -> int:
+    """Delete records older than KEPT by real time, and return how many there were.
+
+    About `share` records of each program are looked at; the next look goes on where this one ends.
+    """
     before = runtime.clock.now() - KEPT
 
     async def purge(program_id: UUID) -> int:
-        gone = 0
-        after: tuple[UUID, str] | None = None
+        gone = looked_at = 0
+        async with reading(runtime.engine, program_id) as connection:
+            _, began = await store.place(connection, program_id, 0, RECORDS) or (None, None)
+        after = None if began is None else (began, "")
         while True:
             async with transaction(runtime.engine, program_id) as connection:
                 some, after = await store.purge_records(connection, program_id, before, after, chunk)
-            gone += some
-            if after is None:
+                scope = None if after is None else after[0]
+                await store.put_place(connection, program_id, 0, RECORDS, None, scope)
+            gone, looked_at = gone + some, looked_at + chunk
+            # A place names a scope and no key: ended in the scope in which it began, a share would never come further.
+            if scope is None or (looked_at >= share and scope != began):
                 return gone
 
     return await in_every_program(runtime, "records_not_purged", purge)
@@ -81,13 +96,40 @@ async def _lane(runtime: Runtime, program_id: UUID, cell: int, days: int, chunk:
         gone, after = gone + some, last
 
 
-async def purge_notices(runtime: Runtime) -> int:
+async def purge_notices(runtime: Runtime, chunk: int = CHUNK) -> int:
     """Forget what members were told of days that have passed; returns how many notices there were."""
 
     async def purge(program_id: UUID) -> int:
         now = await runtime.now(program_id)
         today = local_date(now, (await runtime.history(program_id)).now.zone)
-        async with transaction(runtime.engine, program_id) as connection:
-            return await store.purge_notices(connection, program_id, today)
+        gone = 0
+        after: tuple[int, UUID] | None = None
+        while True:
+            async with transaction(runtime.engine, program_id) as connection:
+                some, after = await store.purge_notices(connection, program_id, today, after, chunk)
+            gone += some
+            if after is None:
+                return gone
 
     return await in_every_program(runtime, "notices_not_purged", purge)
+
+
+PURGES: Mapping[str, Callable[[Runtime], Awaitable[int]]] = {
+    "idempotency_records": purge_idempotency,
+    "notices": purge_notices,
+    "lines": purge_lines,
+    "import_parts": purge_parts,
+}
+
+
+async def purge_everything(runtime: Runtime) -> dict[str, int]:
+    """How many went of each kind; a purge that fails is logged and left, for the next hour's comes to it again."""
+    gone: dict[str, int] = {}
+    for what, purge in PURGES.items():
+        try:
+            gone[what] = await purge(runtime)
+        except LoyaltyError as error:
+            log.warning("not_purged", what=what, code=error.code)
+        except Exception:
+            log.exception("not_purged", what=what)
+    return gone

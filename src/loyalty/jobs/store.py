@@ -370,10 +370,28 @@ async def run_counts(connection: AsyncConnection) -> dict[tuple[str, str], int]:
     return {(kind, state): count for kind, state, count in await connection.execute(query)}
 
 
-async def purge_notices(connection: AsyncConnection, program_id: UUID, before: date) -> int:
-    """Delete what was told of days before this one."""
-    query = text("DELETE FROM notices WHERE program_id = :program AND day < :before")
-    return (await connection.execute(query, {"program": program_id, "before": before})).rowcount
+async def purge_notices(
+    connection: AsyncConnection, program_id: UUID, before: date, after: tuple[int, UUID] | None, chunk: int
+) -> tuple[int, tuple[int, UUID] | None]:
+    """Delete what was told of days before this one, among the next `chunk` notices behind a lane and member.
+
+    And among the others of the last member, who has few. Returns how many went, and the lane and member of the last
+    looked at; None at the end.
+    """
+    cell, member = after or (0, NIL)
+    given = {"program": program_id, "cell": cell, "member": member, "chunk": chunk, "before": before}
+    query = text(
+        "SELECT cell, member_id FROM notices WHERE program_id = :program AND (cell, member_id) > (:cell, :member)"
+        " ORDER BY cell, member_id OFFSET :chunk - 1 LIMIT 1"
+    )
+    row = (await connection.execute(query, given)).one_or_none()
+    last = None if row is None else (row.cell, row.member_id)
+    delete = "DELETE FROM notices WHERE program_id = :program AND (cell, member_id) > (:cell, :member)"
+    if last is not None:
+        delete += " AND (cell, member_id) <= (:last_cell, :last_member)"
+        given |= {"last_cell": last[0], "last_member": last[1]}
+    delete += " AND day < :before"
+    return (await connection.execute(text(delete), given)).rowcount, last
 
 
 async def purge_lines(

@@ -29,7 +29,7 @@ from loyalty.jobs.ladders import changed_ladders
 from loyalty.jobs.laws import check_laws
 from loyalty.jobs.moves import moves_left
 from loyalty.jobs.notices import tell_ahead
-from loyalty.jobs.purge import purge_idempotency, purge_lines, purge_notices, purge_parts
+from loyalty.jobs.purge import purge_everything
 from loyalty.jobs.works import WORKS
 from loyalty.posting.runtime import Runtime, open_runtime
 
@@ -39,6 +39,7 @@ QUEUE = "loyalty:jobs"
 _LOST = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError, TimeoutError)
 _PAUSE_S = (0.5, 15.0)  # first and longest pause before Valkey is tried again
 _SWEEP_TIMEOUT_S = 600
+_PURGE_EVERY_S = 3_600  # without Valkey; with it arq knows the hour
 _HANG_UP_S = 10
 _CONNECT_S = 1.0
 # Also of results that are an exception: arq would tell of each that it cannot be packed.
@@ -74,6 +75,7 @@ async def _look_on(runtime: Runtime, crew: Crew, valkey: str) -> NoReturn:
             log.warning("valkey_not_understood", error=type(error).__name__, again_in_s=pause_s)
         await crew.look()
         crew.sweep(look_everywhere)
+        crew.sweep(purge_and_tell, every_s=_PURGE_EVERY_S)
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 2, _PAUSE_S[1])
 
@@ -145,7 +147,7 @@ def make_worker(runtime: Runtime, crew: Crew, pool: ArqRedis) -> Worker:
 
 
 async def look_everywhere(runtime: Runtime) -> None:
-    """One look at everything but runs, without Valkey: what is due is done here and now."""
+    """One look at everything but runs and old rows, without Valkey: what is due is done here and now."""
     try:
         await settle_due(runtime)
         await tell_ahead(runtime)
@@ -157,6 +159,13 @@ async def look_everywhere(runtime: Runtime) -> None:
         log.warning("look_failed", code=error.code)
     except Exception:  # whatever it is, the worker lives on
         log.exception("look_failed")
+
+
+async def purge_and_tell(runtime: Runtime) -> None:
+    """Remove what has had its time."""
+    gone = await purge_everything(runtime)
+    if any(gone.values()):
+        log.info("purged", **gone)
 
 
 # --- what arq calls ---------------------------------------------------------------------------------------
@@ -207,11 +216,7 @@ async def ask_for_law_checks(context: Context) -> None:
 
 async def purge_old_rows(context: Context) -> None:
     """Remove what has had its time."""
-    runtime: Runtime = context["runtime"]
-    records, notices = await purge_idempotency(runtime), await purge_notices(runtime)
-    lines, parts = await purge_lines(runtime), await purge_parts(runtime)
-    if records or notices or lines or parts:
-        log.info("purged", idempotency_records=records, notices=notices, lines=lines, import_parts=parts)
+    await purge_and_tell(context["runtime"])
 
 
 def _sweep(sweep: Callable[[Context], Awaitable[None]], **at: set[int]) -> Any:
