@@ -1,7 +1,9 @@
 """Tiers of members whom nobody touches: reviewed by the sweep, and placed by a run where ladders came in force."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -15,6 +17,7 @@ from loyalty.jobs.service import get_run
 from loyalty.jobs.types import RunKind, RunState
 from loyalty.jobs.works import WORKS
 from loyalty.ledger.verify import verify
+from loyalty.ledger.verify.report import Findings
 from loyalty.posting.commands import Publish
 from loyalty.posting.configuration import Configuration, History, Published
 from loyalty.posting.reviews import reviews
@@ -96,6 +99,28 @@ async def test_a_run_places_everybody_on_a_ladder_that_came_in_force(
     assert await changed_ladders(runtime) == 1
     assert await run_all(runtime) == [{"members": 7, "changed": 7}]
     assert (await verify(runtime.pool.acquire, shop.id, also=(reviews,))).intact
+
+
+async def test_a_verification_of_tiers_reads_each_configuration_once_however_many_members_there_are(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loyalty.posting.reviews.CHUNK", 3)
+    shop = await open_shop(runtime, members=CARDS, tier_sets=(ladder(),))
+    await shop.done(Publish(program(tier_sets=(ladder(grace_days=5),))))
+    read_after: list[int] = []
+
+    def note(query: Any) -> None:
+        if "FROM configurations" in query.query:
+            read_after.append(query.args[1])
+
+    @contextlib.asynccontextmanager
+    async def connect() -> AsyncIterator[Any]:
+        async with runtime.pool.acquire() as link:
+            with link.query_logger(note):
+                yield link
+
+    await reviews(connect, shop.id, Findings())
+    assert read_after == [0, 2, 2]
 
 
 def test_the_last_configuration_that_changed_a_ladder_is_the_one_to_run_for() -> None:
