@@ -3,7 +3,7 @@
 from collections import Counter
 from datetime import timedelta
 from random import Random
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from msgspec.structs import replace
@@ -12,8 +12,7 @@ from loyalty.insight.ahead import plan as planning
 from loyalty.insight.ahead import store
 from loyalty.insight.ahead.plan import plan
 from loyalty.insight.ahead.types import TierPlan
-from loyalty.jobs.ladders import place_everybody
-from loyalty.jobs.types import Run, RunKind, RunState
+from loyalty.jobs.ladders import Place, place_all
 from loyalty.ledger.verify import verify
 from loyalty.posting.commands import EraseMember, Publish
 from loyalty.posting.configuration import Configuration
@@ -40,9 +39,7 @@ def told(of: TierPlan) -> Steps:
 async def placed(runtime: Runtime, database: Database, shop: LiveShop, wanted: Configuration) -> Steps:
     """What comes of publishing."""
     published = await shop.done(Publish(wanted))
-    at = runtime.clock.now()
-    run = Run(shop.id, uuid4(), RunKind.TIERS, RunState.RUNNING, 1, at, at, None, {}, None, None)
-    await place_everybody(runtime, run, lambda _: None)
+    await place_all(runtime, shop.id, Place())
     async with superuser(database) as link:
         query = """
             SELECT tier_set, before, after FROM tier_moves

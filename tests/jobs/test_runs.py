@@ -1,7 +1,8 @@
 """A run is done once it is asked for: claimed by one worker, taken over from a dead one, given up in the end."""
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,8 @@ from loyalty.jobs.runs import TRIES_MAX, Report, Work, execute, keep, waiting_ru
 from loyalty.jobs.service import get_run, queue_run
 from loyalty.jobs.types import Run, RunKind, RunNotFound, RunState
 from loyalty.jobs.works import WORKS
+from loyalty.ledger.verify import Report as Verified
+from loyalty.ledger.verify import verify
 from loyalty.ledger.verify.frame import Connect
 from loyalty.operating.desk import Desk
 from loyalty.posting.runtime import Runtime
@@ -199,6 +202,27 @@ async def test_a_lost_connection_of_work_with_a_thread_of_its_own_is_no_try(
     await do(desk, run)
     done = await again(desk, run)
     assert (done.state, done.tries) == (RunState.SUCCEEDED, 1)
+
+
+async def test_work_with_a_thread_of_its_own_keeps_its_connections_from_one_snapshot_to_the_next(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await queued(desk, await desk.create_program(ProgramKind.LIVE, SHOP))
+    seen: list[int] = []
+
+    async def noted(connect: Connect, program: UUID, **more: Any) -> Verified:
+        @contextlib.asynccontextmanager
+        async def noting() -> AsyncIterator[Any]:
+            async with connect() as link:
+                seen.append(link.get_server_pid())
+                yield link
+
+        return await verify(noting, program, **more)
+
+    monkeypatch.setattr(works, "verify", noted)
+    await do(desk, run)
+    assert (await again(desk, run)).state is RunState.SUCCEEDED
+    assert len(set(seen)) <= 2 < len(seen)
 
 
 async def test_work_that_breaks_is_tried_three_times_and_has_then_failed(desk: Desk) -> None:

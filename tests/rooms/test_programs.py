@@ -60,7 +60,9 @@ async def test_the_first_start_fixes_the_number_of_cells(engine: AsyncEngine) ->
         await deployment_cells(engine, 4)
 
 
-async def test_configurations_are_loaded_in_order_and_from_a_number_on(engine: AsyncEngine) -> None:
+async def test_configurations_are_loaded_in_order_from_a_number_on_and_no_more_than_wanted(
+    engine: AsyncEngine,
+) -> None:
     program_id = await new_program(engine)
     assert await _load(engine, program_id) == []
     async with transaction(engine, program_id) as connection:
@@ -80,8 +82,11 @@ async def test_configurations_are_loaded_in_order_and_from_a_number_on(engine: A
     assert [(row.number, row.effective_at) for row in loaded] == [(n, later(days=n)) for n in (1, 2, 3)]
     assert (loaded[0].settings, loaded[0].ruleset) == ('{"name":"Café"}', '{"rules":[]}')
     assert [row.number for row in await _load(engine, program_id, after=1)] == [2, 3]
+    assert [row.number for row in await _load(engine, program_id, after=1, limit=1)] == [2]
 
 
-async def _load(engine: AsyncEngine, program_id: UUID, after: int = 0) -> list[store.PublishedRow]:
+async def _load(
+    engine: AsyncEngine, program_id: UUID, after: int = 0, limit: int = 9
+) -> list[store.PublishedRow]:
     async with reading(engine, program_id) as connection:
-        return await store.load_published(connection, program_id, after)
+        return await store.load_published(connection, program_id, after, limit)

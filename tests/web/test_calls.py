@@ -383,6 +383,12 @@ async def test_a_program_says_what_is_in_force_and_what_is_scheduled(world: Worl
     program = await manager.get("/v1/program")
     assert (program.json["configuration"], program.headers["etag"]) == (3, '"3"')
     assert program.json["scheduled"] == [{"number": 2, "effective_at": later}]
+    assert (await manager.get(f"{path}/2")).json["number"] == 2
+    assert (await manager.get(f"{path}/4")).json["code"] == "configuration_not_found"
+    first = (await manager.get(f"{path}?limit=2")).json
+    rest = (await manager.get(f"{path}?limit=2&cursor={first['next_cursor']}")).json
+    assert [[one["number"] for one in page["data"]] for page in (first, rest)] == [[1, 2], [3]]
+    assert rest["next_cursor"] is None
     past = wanted | {"effective_at": "2020-01-01T00:00:00Z"}
     refused = await manager.post(path, past, idempotency_key=uuid4().hex)
     assert (refused.status, refused.json["code"]) == (422, "effective_in_past")

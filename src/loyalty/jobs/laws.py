@@ -41,7 +41,8 @@ async def _program(runtime: Runtime, program_id: UUID, *, live: bool) -> int:
                 return 0
             given = {"asked_on": asked_on, "closed": closed.isoformat()}
             for name, value in given.items():
-                if await store.asked_for(connection, program_id, RunKind.VERIFICATION, name, value):
+                kind = RunKind.VERIFICATION
+                if await store.asked_for(connection, program_id, kind, name, value) is not None:
                     return 0
         async with transaction(runtime.engine, program_id) as connection:
             ids = Ids(runtime.clock.now_ms, random62)

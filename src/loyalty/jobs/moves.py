@@ -16,7 +16,7 @@ from loyalty.base.ids import NIL
 from loyalty.jobs import store
 from loyalty.jobs.days import close_days_of, first_open
 from loyalty.jobs.due import settle_program
-from loyalty.jobs.ladders import place_all
+from loyalty.jobs.ladders import Place, place_all
 from loyalty.jobs.notices import WORK as NOTICES
 from loyalty.jobs.notices import horizons, standing_on, tell_program, tell_some
 from loyalty.jobs.programs import in_every_program
@@ -119,7 +119,7 @@ async def _place(runtime: Runtime, program_id: UUID, history: History, now: date
             connection, program_id, runtime.settings.cells, standing_on(history, now)
         )
     if unplaced:
-        await place_all(runtime, program_id, _untold)
+        await place_all(runtime, program_id, Place())
 
 
 async def _next_due(
@@ -151,7 +151,3 @@ async def step(runtime: Runtime, program_id: UUID, command: AdvanceClock | Close
     code = await refused(runtime, program_id, command, f"move: {command}")
     if code not in (None, "day_closed"):  # a worker's closing of days may have come to it first
         raise stopped(f"{command} is refused", [code])
-
-
-def _untold(_: dict[str, Any]) -> None:
-    """What a move says of itself is where the clock stands."""

@@ -295,14 +295,16 @@ async def put_place(
 
 async def asked_for(
     connection: AsyncConnection, program_id: UUID, kind: RunKind, name: str, value: int | str
-) -> bool:
-    """Whether there is a run of this kind that was given this."""
-    query = select(runs.c.id).where(
+) -> Run | None:
+    """The newest run of this kind that was given this; None: there is none."""
+    query = select(*columns(runs, Run)).where(
         runs.c.program_id == program_id,
         runs.c.kind == kind,
         runs.c.input[name].as_string() == str(value),
     )
-    return (await connection.execute(query.limit(1))).first() is not None
+    query = query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(1)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else struct(row, Run)
 
 
 async def take_up(connection: AsyncConnection, program_id: UUID, run_id: UUID) -> None:

@@ -2,8 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import asyncpg
@@ -78,16 +77,11 @@ async def _apart(
             raise _Stopped
         report({"phase": phase, "done": done, "total": total})
 
-    @asynccontextmanager
-    async def connect() -> AsyncGenerator[asyncpg.Connection]:
-        link = await asyncpg.connect(runtime.settings.database_url, server_settings={"timezone": "UTC"})
-        try:
-            yield link
-        finally:
-            await link.close()
-
     async def done() -> Any:
-        return await work(connect, progress)
+        # One connection for all snapshots, not one for each; a second for what is read side by side.
+        url, utc = runtime.settings.database_url, {"timezone": "UTC"}
+        async with asyncpg.create_pool(url, min_size=1, max_size=2, server_settings=utc) as pool:
+            return await work(pool.acquire, progress)
 
     try:
         return msgspec.to_builtins(await asyncio.to_thread(lambda: asyncio.run(done())), str_keys=True)

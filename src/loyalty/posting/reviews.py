@@ -17,6 +17,7 @@ from loyalty.ledger.verify.frame import Connect, snapshot
 from loyalty.ledger.verify.report import Findings
 from loyalty.posting import store
 from loyalty.posting.configuration import History
+from loyalty.posting.histories import Histories
 from loyalty.tiers.review import due_next
 from loyalty.tiers.types import Day, Standing
 
@@ -46,10 +47,11 @@ _INSTANT = timedelta(microseconds=1)
 
 async def reviews(connect: Connect, program_id: UUID, findings: Findings) -> None:
     """Every standing is due when its days say so; those of the erased never are."""
+    histories = Histories()
     after: tuple[int, UUID] | None = (-1, NIL)
     while after is not None:
         async with snapshot(connect, program_id) as connection:
-            history = History(await store.published(connection, program_id, 0))
+            history = await histories.refresh(connection, program_id)
             if not history.laddered:
                 return
             now = await connection.fetchval(_NOW, program_id)

@@ -59,8 +59,10 @@ async def sandbox_clock(connection: AsyncConnection, program_id: UUID) -> Sandbo
     return None if row is None else SandboxClock(*row)
 
 
-async def load_published(connection: AsyncConnection, program_id: UUID, after: int = 0) -> list[PublishedRow]:
-    """The program's configurations numbered above `after`, in the order of their numbers."""
+async def load_published(
+    connection: AsyncConnection, program_id: UUID, after: int, limit: int
+) -> list[PublishedRow]:
+    """The program's first `limit` configurations numbered above `after`, in the order of their numbers."""
     c = configurations.c
     query = (
         select(
@@ -74,6 +76,7 @@ async def load_published(connection: AsyncConnection, program_id: UUID, after: i
         )
         .where(c.program_id == program_id, c.number > after)
         .order_by(c.number)
+        .limit(limit)
     )
     return [PublishedRow(*row) for row in await connection.execute(query)]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import UUID
 
 from msgspec import Struct
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 from sqlalchemy import text
 
 from loyalty.access.roles import Role
@@ -23,6 +23,7 @@ from loyalty.posting.places import tiers
 from loyalty.posting.runtime import Runtime
 
 _OPERATOR = Actor("operator", NIL, Role.ADMIN)
+_ALL_LOTS_MS = 120_000  # the figures are summed over every lot of the program
 
 # Summed before they are joined: whatever the planner knows of fresh tables, each one is read once.
 _STORED = text(
@@ -57,10 +58,9 @@ async def totals(runtime: Runtime, program_id: UUID, kind: str) -> list[Total]:
     Order: numbers by value, then other identifiers by text.
     """
     now = await runtime.now(program_id)
-    found: list[Total] = []
-    async with reading(runtime.engine, program_id) as connection:
+    found: list[tuple[UUID, Total]] = []
+    async with reading(runtime.engine, program_id, timeout_ms=_ALL_LOTS_MS) as connection:
         rows = (await connection.execute(_STORED, {"program": program_id, "kind": kind})).all()
-        standings = await tiers(runtime, program_id, [row.member_id for row in rows], _OPERATOR)
         for value, member_id, cell, earned, redeemed, expired in rows:
             late = outstanding = 0
             for account, lots, holds in (await held(connection, program_id, cell, member_id)).values():
@@ -68,9 +68,11 @@ async def totals(runtime: Runtime, program_id: UUID, kind: str) -> list[Total]:
                 settle_here(account, lots, holds, now)
                 late += sum(lot.expired for lot in lots.values()) - before
                 outstanding += account.pending + account.available + account.held
-            tier = next(iter(standings[member_id].values()), None)
-            found.append(Total(value, earned, redeemed, expired + late, outstanding, tier))
-    return sorted(found, key=_place)
+            found.append((member_id, Total(value, earned, redeemed, expired + late, outstanding, None)))
+    # Behind the transaction: it would stand idle for as long as this takes, and be ended for it.
+    standings = await tiers(runtime, program_id, [member_id for member_id, _ in found], _OPERATOR)
+    tiered = [replace(one, tier=next(iter(standings[id].values()), None)) for id, one in found]
+    return sorted(tiered, key=_place)
 
 
 def write_months(path: Path, rolled: RollForward) -> None:

@@ -130,7 +130,9 @@ async def list_configurations(call: Call, query: wire.PageQuery) -> Answer:
     """Every configuration that was ever published, oldest first."""
     after = call.page_start(query.cursor)
     async with reading(call.runtime.engine, call.program_id) as connection:
-        rows = await store.load_published(connection, call.program_id, after=after[0] if after else 0)
+        rows = await store.load_published(
+            connection, call.program_id, after[0] if after else 0, query.limit + 1
+        )
     summaries = [
         ConfigurationSummary(
             row.number,
@@ -141,7 +143,7 @@ async def list_configurations(call: Call, query: wire.PageQuery) -> Answer:
             len(read.rewards),
             len(read.tier_sets),
         )
-        for row in rows[: query.limit + 1]
+        for row in rows
         for read in (_read(row),)
     ]
     return call.page(summaries, query.limit, lambda one: [one.number])
@@ -157,7 +159,7 @@ async def list_configurations(call: Call, query: wire.PageQuery) -> Answer:
 async def read_configuration(call: Call, number: int) -> Answer:
     """One configuration with its settings, rules, rewards and tier sets. It never changes."""
     async with reading(call.runtime.engine, call.program_id) as connection:
-        rows = await store.load_published(connection, call.program_id, after=number - 1)
+        rows = await store.load_published(connection, call.program_id, number - 1, 1)
     if not rows or rows[0].number != number:
         raise ConfigurationNotFound
     row = rows[0]
