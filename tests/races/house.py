@@ -126,7 +126,10 @@ class House:
 
     async def _watch(self) -> bool:
         """True once a connection of the road waits for a lock."""
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FROM heads%'"
+        waiting = """
+            SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%FROM heads%'
+            """
         link = await asyncpg.connect(self.superuser_url)
         try:
             while not await link.fetchval(waiting):
