@@ -25,6 +25,7 @@ from tests.laws import checks
 from tests.races.client import Client, Reply
 
 JSON = dict[str, Any]
+SIZE = int(os.environ.get("PROOF_SIZE") or 1)  # how many times as large a proof is
 
 CONFIGURATION: JSON = {
     "settings": {

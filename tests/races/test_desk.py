@@ -6,10 +6,10 @@ from uuid import uuid4
 import pytest
 
 from tests.conftest import Database
-from tests.races.house import JSON, House, adjustment, opened, told
+from tests.races.house import JSON, SIZE, House, adjustment, opened, told
 
-ROUNDS = pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.proof)])
-MANY_ROUNDS = pytest.mark.parametrize("rounds", [2, pytest.param(75, marks=pytest.mark.proof)])
+ROUNDS = pytest.mark.parametrize("rounds", [2, pytest.param(20 * SIZE, marks=pytest.mark.proof)])
+MANY_ROUNDS = pytest.mark.parametrize("rounds", [2, pytest.param(75 * SIZE, marks=pytest.mark.proof)])
 
 
 @pytest.fixture(scope="module")
