@@ -10,7 +10,6 @@ import hashlib
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -34,6 +33,7 @@ from loyalty.access.service import create_client, create_key
 from loyalty.access.types import ActorKind, Principal
 from loyalty.base.database import make_engine, transaction
 from loyalty.base.ids import Ids
+from loyalty.embedded.system import free_port
 
 CONNECTIONS = 128
 START_S = 30
@@ -129,7 +129,7 @@ def _serving(
     command: list[str], environ: dict[str, str], ready: str, authorization: str | None
 ) -> Iterator[Server]:
     """A server process for the length of a block, ready when `ready` answers 200."""
-    port = _free_port()
+    port = free_port()
     log = open(os.path.join(environ["LOYALTY_HOME"], f"server-{port}.log"), "wb")  # noqa: SIM115 - outlives this line
     process = subprocess.Popen(
         [part.replace("{port}", str(port)) for part in command],
@@ -277,9 +277,3 @@ def _wait_ready(process: "subprocess.Popen[bytes]", url: str, log: str) -> None:
         time.sleep(0.1)
     with open(log, "rb") as file:
         raise HttpBroken(f"the server is not ready; it said:\n{file.read()[-3000:].decode(errors='replace')}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -76,7 +76,3 @@ def in_turns(contenders: dict[str, Callable[[], Sample]], turns: int) -> dict[st
         for name in order:
             samples[name].append(contenders[name]())
     return samples
-
-
-def rates(samples: Sequence[Sample]) -> Figure:
-    return figure([sample.rate for sample in samples])

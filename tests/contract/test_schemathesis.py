@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from tests.conftest import Database
 from tests.web.world import World, opened
 
 SEED = "1"
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -36,7 +39,7 @@ async def let_loose(port: int, key: str, place: Path, *arguments: str) -> tuple[
     """The exit code of Schemathesis and what it told; it keeps notes in `place`."""
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("st"),
-        f"--config-file={Path(__file__).with_name('schemathesis.toml')}",
+        f"--config-file={HERE / 'schemathesis.toml'}",
         "--no-color",
         "run",
         OPENAPI,
@@ -46,6 +49,7 @@ async def let_loose(port: int, key: str, place: Path, *arguments: str) -> tuple[
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=place,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": str(HERE / "hooks.py")},
     )
     told, _ = await process.communicate()
     assert process.returncode is not None

@@ -91,9 +91,14 @@ async def run(
             outcome.part_seconds[part] = time.monotonic() - started
         outcome.served = await served(town)
         await verified(town, outcome)
-        outcome.incidents = town.api.log.read_text("utf-8", "replace").count('"incident"')
+        outcome.incidents = incidents(town.api.log.read_text("utf-8", "replace"))
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def incidents(log: str) -> int:
+    """Lines of a server's log that tell a bug: of the web, or of a decision."""
+    return sum(log.count(f'"event":"{event}"') for event in ("incident", "command_failed"))
 
 
 def judged(seed: int, rulesets: int, outcome: Outcome) -> None:

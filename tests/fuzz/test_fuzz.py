@@ -13,9 +13,10 @@ from tests.conftest import Database
 from tests.fuzz import mutations
 from tests.fuzz import run as running
 from tests.fuzz.figures import faults, line
-from tests.fuzz.run import EVERYBODY, FULL_TURN, WITHOUT_GENERATED, Outcome, generated, run
+from tests.fuzz.run import EVERYBODY, FULL_TURN, WITHOUT_GENERATED, Outcome, generated, incidents, run
 from tests.fuzz.town import Town
 from tests.fuzz.traffic import Tally
+from tests.races.client import Reply
 
 SEED = int(os.environ.get("PROOF_SEED", "7"))
 SIZE = int(os.environ.get("PROOF_SIZE", "1"))
@@ -77,3 +78,14 @@ def test_the_same_seed_spoils_the_same_bytes() -> None:
 
     assert some() == some()
     assert len(set(some())) > 100
+
+
+@pytest.mark.parametrize(("status", "wrong"), [(201, False), (422, False), (503, False), (500, True)])
+def test_a_fault_of_ours_in_one_item_of_a_batch_is_a_complaint(status: int, wrong: bool) -> None:
+    body = b'{"results":[{"index":0,"status":200,"body":{}},{"index":1,"status":%d,"body":{}}]}' % status
+    assert bool(Tally().judge(Reply(200, {}, body), {200})) == wrong
+
+
+def test_a_bug_of_a_decision_is_an_incident_like_one_of_the_web() -> None:
+    log = '{"event":"incident","level":"error"}\n{"incident_id":"1","event":"command_failed"}\n{"event":"started"}'
+    assert incidents(log) == 2

@@ -21,6 +21,7 @@ from typing import Any
 from loyalty.access.keys import make_key
 from loyalty.web.app import describe
 from loyalty.web.edge import Access, Endpoint
+from tests.contract.items import failed
 from tests.fuzz import mutations
 from tests.fuzz.town import Good, Shop, Town
 from tests.races.client import Client, Reply, Unknown
@@ -62,6 +63,8 @@ class Tally:
             self.busy[reply.json["code"]] += 1
         elif reply.status >= 500:
             return f"{reply.status} {reply.body[:300]!r}"
+        if statuses := failed(reply.body):
+            return f"items answered {statuses}: {reply.body[:300]!r}"
         if declared is not None and reply.status not in declared:
             return f"{reply.status} is not in the contract"
         if reply.status < 400:

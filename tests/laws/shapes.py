@@ -11,7 +11,6 @@ TAGS = ("no-points", "organic")
 SKUS = ("A", "B", "C")
 CHANNELS = ("pos", "web")
 LOCATIONS = ("north", "south")
-TENDERS = ("card", "gift")
 
 
 def some(names: tuple[str, ...]) -> st.SearchStrategy[list[str]]:

@@ -290,7 +290,7 @@ def test_the_pipe_takes_back_what_the_deciders_say(database: Database) -> None:
 @pytest.mark.parametrize("sequences", [1_000, pytest.param(20_000, marks=pytest.mark.proof)])
 def test_shares_of_any_award_are_exact_in_any_order(sequences: int) -> None:
     """Each step takes what must be gone by then; never less than 0, never more than there is, all in the end."""
-    chance = Random(int(os.environ.get("SEED") or 5))
+    chance = Random(int(os.environ.get("PROOF_SEED") or 5))
     for _ in range(sequences):
         whole = [
             chance.choice((1, 3, 1_000, 2_500, chance.randint(1, 9_999))) for _ in range(chance.randint(1, 5))

@@ -25,6 +25,7 @@ from tests.laws import checks
 from tests.races.client import Client, Reply
 
 JSON = dict[str, Any]
+SIZE = int(os.environ.get("PROOF_SIZE") or 1)  # how many times as large a proof is
 
 CONFIGURATION: JSON = {
     "settings": {
@@ -126,7 +127,10 @@ class House:
 
     async def _watch(self) -> bool:
         """True once a connection of the road waits for a lock."""
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FROM heads%'"
+        waiting = """
+            SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%FROM heads%'
+            """
         link = await asyncpg.connect(self.superuser_url)
         try:
             while not await link.fetchval(waiting):

@@ -6,9 +6,9 @@ from uuid import uuid4
 import pytest
 
 from tests.conftest import Database
-from tests.races.house import House, adjustment, give_back, opened, payment, purchase, told, wish
+from tests.races.house import SIZE, House, adjustment, give_back, opened, payment, purchase, told, wish
 
-ROUNDS = pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.proof)])
+ROUNDS = pytest.mark.parametrize("rounds", [2, pytest.param(20 * SIZE, marks=pytest.mark.proof)])
 
 
 @pytest.fixture(scope="module")

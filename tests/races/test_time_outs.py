@@ -18,9 +18,9 @@ import pytest
 
 from tests.conftest import Database
 from tests.races.client import Client, Reply, Unknown
-from tests.races.house import JSON, House, give_back, opened, payment, purchase
+from tests.races.house import JSON, SIZE, House, give_back, opened, payment, purchase
 
-ROUNDS = pytest.mark.parametrize("rounds", [1, pytest.param(20, marks=pytest.mark.proof)])
+ROUNDS = pytest.mark.parametrize("rounds", [1, pytest.param(20 * SIZE, marks=pytest.mark.proof)])
 
 
 class Cut(StrEnum):
