@@ -57,15 +57,17 @@ class Theirs(NamedTuple):
 @pytest.fixture(scope="module")
 async def houses(database: Database, redis_url: str) -> AsyncIterator[tuple[House, House]]:
     api = Api(environ(database.app_url, redis_url))
-    await api.start()
-    both = []
-    for configuration in (CONFIGURATION, THEIR_CONFIGURATION):
-        program, key = await open_program(database.app_url, redis_url, configuration)
-        both.append(House(database.app_url, database.superuser_url, program, key, [api]))
-    yield both[0], both[1]
-    for house in both:
-        await house.hang_up()
-    await api.stop()
+    both: list[House] = []
+    try:
+        await api.start()
+        for configuration in (CONFIGURATION, THEIR_CONFIGURATION):
+            program, key = await open_program(database.app_url, redis_url, configuration)
+            both.append(House(database.app_url, database.superuser_url, program, key, [api]))
+        yield both[0], both[1]
+    finally:
+        for house in both:
+            await house.hang_up()
+        await api.stop()
 
 
 async def busy(house: House) -> Theirs:

@@ -34,11 +34,12 @@ async def test_nothing_acknowledged_is_lost_and_nothing_is_doubled(servers: Serv
     program, key = await open_program(servers.database_url, servers.redis_url)
     api = Api(environ(servers.database_url, servers.redis_url))
     house = House(servers.database_url, servers.superuser_url, program, key, [api])
-    await api.start()
-    crowd = Crowd(house, [await house.member(OPENING) for _ in range(MEMBERS)], chance)
-    clients = [asyncio.create_task(crowd.client(api.port)) for _ in range(CLIENTS)]
+    clients: list[asyncio.Task[None]] = []
     at_kills: list[int] = []
     try:
+        await api.start()
+        crowd = Crowd(house, [await house.member(OPENING) for _ in range(MEMBERS)], chance)
+        clients += [asyncio.create_task(crowd.client(api.port)) for _ in range(CLIENTS)]
         for _ in range(kills):
             await asyncio.sleep(chance.uniform(0.3, 1.2))
             at_kills.append(crowd.in_flight)
@@ -48,10 +49,10 @@ async def test_nothing_acknowledged_is_lost_and_nothing_is_doubled(servers: Serv
         crowd.closing = True
         await asyncio.wait_for(asyncio.gather(*clients), 60)
         await nothing_lost(crowd)
-        await house.hang_up()
     finally:
         for client in clients:
             client.cancel()
+        await house.hang_up()
         await api.stop()
     report = await house.whole()
     told = Counter(call.reply.status for call in crowd.calls if call.reply is not None)

@@ -349,10 +349,16 @@ REQUESTS = (
         """,
     ),
     Check(
-        "one receipt has one recorded purchase",
+        "one receipt has one recorded purchase, and one purchase one receipt",
         """
-        SELECT activity_id FROM decisions WHERE kind = 'purchase' AND activity_id IS NOT NULL
-        GROUP BY program_id, activity_id HAVING count(*) > 1
+        WITH bought AS (
+            SELECT program_id, activity_id, count(*) AS times FROM decisions WHERE kind = 'purchase' GROUP BY 1, 2
+        ), named AS (
+            SELECT program_id, activity_id, count(*) AS times, bool_or(state = 'recorded') AS recorded
+            FROM activity_keys WHERE kind = 'purchase' GROUP BY 1, 2
+        )
+        SELECT activity_id FROM bought b FULL JOIN named k USING (program_id, activity_id)
+        WHERE b.times > 1 OR k.times IS DISTINCT FROM 1 OR (k.recorded AND b.times IS NULL)
         """,
     ),
     Check(
@@ -460,9 +466,25 @@ HISTORY = (
         """,
     ),
     Check(
-        "a cap's counter is no more than was granted",
+        "a cap's counter is what awards of its rule gave in its period, less what returns and cancels took of them",
         """
-        SELECT rule_id FROM counters WHERE points < 0
+        WITH gave AS (
+            SELECT d.program_id, d.cell, d.id, d.member_id AS owner_id, c->>0 AS rule_id, c->>1 AS period, n,
+                (w->>'points')::bigint AS points
+            FROM decisions d, json_array_elements(d.detail::json->'counted') c,
+                json_array_elements(d.detail::json->'awards') WITH ORDINALITY AS x (w, n)
+            WHERE w->>'rule_id' = c->>0
+        ), took AS (
+            SELECT d.program_id, (d.detail::json->>'undoes')::uuid AS id, n, sum(t::bigint) AS points
+            FROM decisions d, json_array_elements_text(d.detail::json->'back') WITH ORDINALITY AS x (t, n)
+            GROUP BY 1, 2, 3
+        ), counted AS (
+            SELECT g.program_id, g.cell, owner_id, rule_id, period, sum(g.points - coalesce(t.points, 0)) AS points
+            FROM gave g LEFT JOIN took t USING (program_id, id, n) GROUP BY 1, 2, 3, 4, 5
+        )
+        SELECT rule_id FROM (SELECT * FROM counters WHERE rule_id NOT LIKE '%:%') c
+        FULL JOIN counted USING (program_id, cell, owner_id, rule_id, period)
+        WHERE c.points IS DISTINCT FROM counted.points
         """,
     ),
 )

@@ -439,14 +439,19 @@ async def test_a_server_whose_database_does_not_come_ends_with_a_line(
         served = Served(
             database, processes, LOYALTY_DATABASE_URL=url, LOYALTY_DATABASE_WAIT_S="6"
         )  # so long lives who served
-        _, log = await asyncio.to_thread(served.process.communicate, None, 40)
+        try:
+            _, log = await asyncio.to_thread(served.process.communicate, None, 40)
+        finally:
+            served.process.kill()
         assert served.process.returncode == 1
         assert "Traceback" not in log.decode(), log
         assert 1 <= log.count(b"database_away") <= processes
         served = Served(database, processes, LOYALTY_DATABASE_URL=url)
-        await until_refused(relay, relay.refused + 5 * processes)
-        began = asyncio.get_running_loop().time()
-        code, text = await served.end()
+        try:
+            await until_refused(relay, relay.refused + 5 * processes)
+        finally:
+            began = asyncio.get_running_loop().time()
+            code, text = await served.end()
         assert code == 0, text
         assert asyncio.get_running_loop().time() - began < 5
         assert "Traceback" not in text and "Waiting for" in text, text
