@@ -197,6 +197,7 @@ class _Load:
         await asyncio.wait([ends], timeout=plan.seconds)
         self.measuring, seconds, used = False, time.perf_counter() - started, time.process_time() - cpu
         self.over = True
+        done = len(self._latencies)
         if pace is not None:
             await pace
             self._latencies += [time.perf_counter() - due for due in self._overdue]  # at least
@@ -205,7 +206,7 @@ class _Load:
         await asyncio.wait_for(ends, LAST_S)
         taken, refused = sorted(self._latencies), sorted(self._refusals)
         return Report(
-            done=len(taken),
+            done=done,
             answered=self._count,
             seconds=seconds,
             mean_us=sum(taken) / max(1, len(taken)) * 1e6,

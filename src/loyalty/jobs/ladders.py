@@ -100,9 +100,7 @@ async def place_all(
                 place.after = members[-1]
             else:
                 place.cell, place.after = place.cell + 1, NIL
-        if note is not None:
-            await (
-                note()
-            )  # also when it stops: whoever goes on finds those who were done, and would not count them
+        if note is not None:  # also when it stops: whoever goes on would not count those who were done
+            await note()
         if left:
             raise stopped("not settled", left)
