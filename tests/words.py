@@ -74,6 +74,17 @@ def keep(word: str, figures: Mapping[str, Any], *, whole: bool) -> Path:
     return place
 
 
+def proof_seed(usual: int | None = None) -> int:
+    """The seed that `make proof` gave its tests; without it the usual one, or a new one."""
+    drawn = secrets.randbelow(2**32) if usual is None else usual
+    return int(os.environ.get("PROOF_SEED") or drawn)
+
+
+def proof_size() -> int:
+    """How many times as large a proof is as it usually is."""
+    return int(os.environ.get("PROOF_SIZE") or 1)
+
+
 def counted(number: int, one: str) -> str:
     """`1 seed`, `2 seeds`."""
     return f"{number} {one}{'' if number == 1 else 's'}"

@@ -1,8 +1,6 @@
 """The drills: their list and figures; in the long evidence a few quick ones. `make drill` plays all of them."""
 
 import json
-import os
-import random
 from dataclasses import replace
 
 import pytest
@@ -11,9 +9,9 @@ from tests.drills.__main__ import chosen
 from tests.drills.drill import Result, perform
 from tests.drills.figures import line, progress, report
 from tests.drills.troubles import DRILLS
-from tests.words import Told
+from tests.words import Told, proof_seed
 
-SEED = int(os.environ.get("PROOF_SEED") or random.SystemRandom().randrange(2**31))
+SEED = proof_seed()
 PLAYED = Result(
     "api_killed", 7, in_flight=48, unknown=31, refused=2, answers=1_200, promised=3, served_s=1.24
 )

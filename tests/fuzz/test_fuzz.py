@@ -1,6 +1,5 @@
 """A short piece of `make fuzz`: what is spoilt, forged or from elsewhere is answered as the contract says."""
 
-import os
 import random
 from collections import Counter
 from pathlib import Path
@@ -17,9 +16,10 @@ from tests.fuzz.run import EVERYBODY, FULL_TURN, WITHOUT_GENERATED, Outcome, gen
 from tests.fuzz.town import Town
 from tests.fuzz.traffic import Tally
 from tests.races.client import Reply
+from tests.words import proof_seed, proof_size
 
-SEED = int(os.environ.get("PROOF_SEED", "7"))
-SIZE = int(os.environ.get("PROOF_SIZE", "1"))
+SEED = proof_seed(7)
+SIZE = proof_size()
 
 
 @pytest.mark.proof

@@ -5,7 +5,6 @@ commits over a crash, with commands in flight at the kills and outcomes that nob
 """
 
 import asyncio
-import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,6 +16,7 @@ from tests.kills.api import Api
 from tests.kills.cluster import demand_durability, durable
 from tests.kills.crowd import CLIENTS, MEMBERS, OPENING, Crowd, nothing_lost
 from tests.races.house import House, environ, open_program
+from tests.words import proof_seed
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def servers() -> AsyncIterator[Servers]:
 @pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.proof)])
 async def test_nothing_acknowledged_is_lost_and_nothing_is_doubled(servers: Servers, kills: int) -> None:
     print(f"\n{await demand_durability(servers.superuser_url)}")
-    seed = int(os.environ.get("PROOF_SEED") or random.SystemRandom().randrange(2**32))
+    seed = proof_seed()
     print(f"seed {seed}")
     chance = random.Random(seed)
     program, key = await open_program(servers.database_url, servers.redis_url)

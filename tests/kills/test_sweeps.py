@@ -5,7 +5,6 @@ among all that is due. Valkey is emptied once on the way.
 """
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import AsyncIterator
@@ -23,6 +22,7 @@ from tests.kills.cluster import demand_durability, durable
 from tests.kills.worker import NOON, Worker, lots_due
 from tests.posting.shop import program
 from tests.races.house import House, environ
+from tests.words import proof_seed, proof_size
 
 LOTS = 5  # of each member
 PATIENCE_S = 120  # two intervals of the sweep
@@ -38,16 +38,14 @@ async def servers() -> AsyncIterator[Servers]:
     ("lots", "kills"),
     [
         (3_000, 2),
-        pytest.param(
-            20_000 * int(os.environ.get("PROOF_SIZE") or 1), 20, marks=pytest.mark.proof
-        ),  # SIZE=5 is the record
+        pytest.param(20_000 * proof_size(), 20, marks=pytest.mark.proof),  # SIZE=5 is the record
     ],
 )
 async def test_every_lot_that_is_due_expires_once_however_often_the_worker_is_killed(
     servers: Servers, tmp_path: Path, lots: int, kills: int
 ) -> None:
     print(f"\n{await demand_durability(servers.superuser_url)}")
-    seed = int(os.environ.get("PROOF_SEED") or random.SystemRandom().randrange(2**32))
+    seed = proof_seed()
     print(f"seed {seed}")
     chance = random.Random(seed)
     env = environ(servers.database_url, servers.redis_url)

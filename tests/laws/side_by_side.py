@@ -45,6 +45,7 @@ from tests.isolation import dump
 from tests.laws import checks, shapes
 from tests.laws.model import SYSTEM, Again, Hold, Lot, Model, No
 from tests.laws.shop import JSON, Shop, digest, open_shop, serving
+from tests.words import proof_size
 
 BEGIN = datetime(2026, 3, 6, 17, tzinfo=UTC)  # two days before the clocks of New York jump
 CURRENCIES = ("points", "miles")
@@ -2008,7 +2009,7 @@ def play(database: Database, examples: int, steps: int, cells: int = 1) -> None:
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=examples * int(os.environ.get("PROOF_SIZE", "1")),
+                max_examples=examples * proof_size(),
                 stateful_step_count=steps,
                 phases=QUICK,
                 suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large),

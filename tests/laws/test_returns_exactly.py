@@ -5,7 +5,6 @@ baskets, points partly spent, other rules published between two parts: in memory
 """
 
 import asyncio
-import os
 from collections import Counter
 from fractions import Fraction
 from random import Random
@@ -28,6 +27,7 @@ from tests.laws.shapes import JSON
 from tests.laws.side_by_side import QUICK, publishable
 from tests.posting.live import LiveShop, new_program, serving
 from tests.posting.shop import ANN, NOW, Reply, Shop, adjust, card, enrol, give_back
+from tests.words import proof_seed
 
 CURRENCIES = ("points", "miles")
 TOO_MUCH = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
@@ -290,7 +290,7 @@ def test_the_pipe_takes_back_what_the_deciders_say(database: Database) -> None:
 @pytest.mark.parametrize("sequences", [1_000, pytest.param(20_000, marks=pytest.mark.proof)])
 def test_shares_of_any_award_are_exact_in_any_order(sequences: int) -> None:
     """Each step takes what must be gone by then; never less than 0, never more than there is, all in the end."""
-    chance = Random(int(os.environ.get("PROOF_SEED") or 5))
+    chance = Random(proof_seed(5))
     for _ in range(sequences):
         whole = [
             chance.choice((1, 3, 1_000, 2_500, chance.randint(1, 9_999))) for _ in range(chance.randint(1, 5))

@@ -34,9 +34,10 @@ from tests.kills.api import SECRET, Api
 from tests.kills.cluster import demand_durability
 from tests.kills.test_kills import MEMBERS, Crowd, nothing_lost
 from tests.races.house import House, environ, open_program
+from tests.words import proof_seed, proof_size
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "operations.md").read_text("utf-8")
-ENTRIES = 2_000 * int(os.environ.get("PROOF_SIZE") or 1)
+ENTRIES = 2_000 * proof_size()
 LARGE = 20_000  # from here on `loyalty verify` alone looks at all of it
 CLIENTS = 3
 
@@ -211,7 +212,7 @@ async def ask(url: str, question: str) -> str:
 async def test_the_runbook_gives_everything_back_and_any_instant(operator: Operator) -> None:
     servers = ensure(operator.home)
     print(f"\n{await demand_durability(servers.superuser_url)}")
-    seed = int(os.environ.get("PROOF_SEED") or random.SystemRandom().randrange(2**32))
+    seed = proof_seed()
     print(f"seed {seed}")
     program, key = await open_program(servers.database_url, servers.redis_url)
     api = Api(environ(servers.database_url, servers.redis_url))

@@ -6,7 +6,6 @@ words of the definitions (docs/rules.md), so that equal totals mean something.
 
 import hashlib
 import importlib.util
-import os
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import duckdb
+
+from tests.words import proof_size
 
 ZONE = ZoneInfo("America/New_York")  # the shops' own calendar; the file's instants are UTC without saying so
 
@@ -51,7 +52,7 @@ class Figures(NamedTuple):
 
 def thin(households: int) -> int:
     """One of so many households in the largest runs (SIZE=9 and more), one of nine times as many in every proof."""
-    return households * 9 // min(9, int(os.environ.get("PROOF_SIZE") or 1))
+    return households * 9 // min(9, proof_size())
 
 
 def baskets(where: str, shift: timedelta = timedelta()) -> list[Basket]:

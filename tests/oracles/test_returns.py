@@ -6,7 +6,6 @@ force, and half of the points are spent. Every basket is bought by two people wh
 
 import asyncio
 import importlib.util
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -25,6 +24,7 @@ from tests.conftest import Database
 from tests.oracles.journey import ZONE, whole_shares
 from tests.posting.live import LiveShop, new_program, serving, superuser
 from tests.posting.shop import NOW, adjust, card, enrol, give_back
+from tests.words import proof_seed
 
 pytestmark = pytest.mark.realdata
 
@@ -185,7 +185,7 @@ def with_rules(*rules: Rule) -> Publish:
 
 @pytest.mark.parametrize("many", [50, pytest.param(1_000, marks=pytest.mark.proof)])
 async def test_real_purchases_go_back_in_parts_to_the_point(database: Database, many: int) -> None:
-    seed = int(os.environ.get("PROOF_SEED") or 11)
+    seed = proof_seed(11)
     chosen = baskets(many, seed)
     async with serving(database, queue_ms_max=60_000) as runtime:
         shop = LiveShop(runtime, await new_program(runtime))

@@ -40,13 +40,14 @@ from tests.oracles.content import content, digest
 from tests.posting.live import LiveShop, StandingClock, new_program, serving, superuser
 from tests.posting.test_tiers import DOUBLE
 from tests.races.house import environ
+from tests.words import proof_seed
 
 pytestmark = pytest.mark.realdata
 
 PROGRAM = Path(__file__).parents[2] / "examples" / "programs" / "journey-a.toml"
 FIRST, LAST = date(2017, 1, 1), date(2017, 12, 31)
 END = midnight(LAST + timedelta(days=1), journey.ZONE) - timedelta(microseconds=1)
-SEED = int(os.environ.get("PROOF_SEED") or 20261129)
+SEED = proof_seed(20261129)
 TOGETHER = 256
 POS = Actor("client", UUID(int=1), "pos")
 

@@ -23,9 +23,10 @@ from tests.conftest import HOME
 from tests.kills.api import SECRET, Api
 from tests.laws import checks
 from tests.races.client import Client, Reply
+from tests.words import proof_size
 
 JSON = dict[str, Any]
-SIZE = int(os.environ.get("PROOF_SIZE") or 1)  # how many times as large a proof is
+SIZE = proof_size()
 
 CONFIGURATION: JSON = {
     "settings": {

@@ -5,7 +5,6 @@ finds the points, whatever is decided after it does not, and nothing is in betwe
 """
 
 import asyncio
-import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -25,6 +24,7 @@ from loyalty.programs.types import ProgramKind
 from tests.conftest import Database
 from tests.races.client import Reply
 from tests.races.house import CONFIGURATION, JSON, SIZE, House, adjustment, opened, payment
+from tests.words import proof_seed
 
 RACES = pytest.mark.parametrize("races", [20, pytest.param(500 * SIZE, marks=pytest.mark.proof)])
 AT_ONCE = 10  # members whose points meet one instant
@@ -103,7 +103,7 @@ async def sandbox(database: Database, redis_url: str) -> AsyncIterator[Sandbox]:
         house.program = await desk.create_program(ProgramKind.SANDBOX, configuration, noon)
         client = await desk.client(house.program, "crowd")
         _, house.key = await desk.create_key(house.program, client, Role.ADMIN)
-        seed = int(os.environ.get("PROOF_SEED") or random.SystemRandom().randrange(2**32))
+        seed = proof_seed()
         print(f"\nseed {seed}")
         yield Sandbox(house, desk, noon, random.Random(seed))
 

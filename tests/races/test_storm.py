@@ -5,7 +5,6 @@ transaction stays open, no connection is lost, and no program's setting reaches 
 """
 
 import asyncio
-import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -19,6 +18,7 @@ import pytest
 from tests.conftest import Database
 from tests.races.client import Client, Reply, Unknown
 from tests.races.house import House, adjustment, open_program, opened
+from tests.words import proof_seed
 
 TOGETHER = 40  # callers at a time
 LONGEST_S = 0.06
@@ -67,7 +67,7 @@ async def asked_again(call: Call) -> Reply:
 async def test_whoever_hangs_up_at_any_moment_leaves_nothing_behind_but_its_command(
     house: House, redis_url: str, calls: int
 ) -> None:
-    seed = int(os.environ.get("PROOF_SEED") or random.SystemRandom().randrange(2**32))
+    seed = proof_seed()
     print(f"\nseed {seed}")
     dice = random.Random(seed)
     program, key = await open_program(house.app_url, redis_url, LOYALTY_POOL_SIZE="1")

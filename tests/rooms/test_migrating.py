@@ -28,10 +28,11 @@ from tests.conftest import HOME, Database, fresh_database
 from tests.kills.api import SECRET
 from tests.laws.shop import serving
 from tests.rooms.traffic import a_month
+from tests.words import proof_seed, proof_size
 
 GUARDED = "0006"  # from here on there are tables in use
 BEFORE_LAST = "0022"  # what comes next takes accounts first and lots then
-ROWS = 20_000 * int(os.environ.get("PROOF_SIZE") or 1)
+ROWS = 20_000 * proof_size()
 CLIENTS = 8
 
 TABLES = """
@@ -339,7 +340,7 @@ class Traffic:
 async def test_nobody_waits_longer_than_a_second_for_a_migration_whose_header_does_not_say_so(
     large: Database,
 ) -> None:
-    seed = int(os.environ.get("PROOF_SEED") or random.SystemRandom().randrange(2**32))
+    seed = proof_seed()
     print(f"\nseed {seed}, {ROWS:,} rows more in accounts, lots and activity_keys")
     migrations.downgrade(large.owner_url, GUARDED)
     link = await asyncpg.connect(large.superuser_url)

@@ -1,6 +1,5 @@
 """Seeded shops do what the model says: by themselves in batches, and in a crowd where things go wrong."""
 
-import os
 import time
 
 import pytest
@@ -10,9 +9,10 @@ from tests.sim.crowd import Crowd, Street
 from tests.sim.figures import lacking, line
 from tests.sim.operations import NOT_IN_A_CROWD, operations
 from tests.sim.seeds import Job, Place, simulate
+from tests.words import proof_seed, proof_size
 
-SEED = int(os.environ.get("PROOF_SEED", "7"))
-SIZE = int(os.environ.get("PROOF_SIZE", "1"))
+SEED = proof_seed(7)
+SIZE = proof_size()
 
 
 def play(jobs: list[Job], workers: int) -> None:

@@ -20,9 +20,7 @@ from loyalty.posting.histories import Histories
 _BALANCES = f"""
 WITH who AS MATERIALIZED (
     SELECT u.place, i.cell, i.member_id AS id
-    FROM unnest($2::integer[], $3::text[], $4::text[]) u(place, kind, value), LATERAL (
-        SELECT * FROM identifiers WHERE program_id = $1 AND kind = u.kind AND value BETWEEN u.value AND u.value
-        ORDER BY value OFFSET 0) i
+    FROM unnest($2::integer[], $3::text[], $4::text[]) u(place, kind, value), LATERAL ({store.IDENTIFIED}) i
     UNION ALL SELECT * FROM unnest($5::integer[], $6::smallint[], $7::uuid[])
 )
 SELECT

@@ -180,12 +180,14 @@ DAY = "d.day, d.spend_minor, d.visits, d.points::text"
 # Rows are asked for in the order of the index that is meant, a single one as a range: where sorting is dear, no other
 # index will do. In a young shop the planner believes what was counted when there was next to nothing, and of two
 # indexes that begin alike it takes one that goes through the whole lane for each row.
+IDENTIFIED = (
+    "SELECT * FROM identifiers WHERE program_id = $1 AND kind = u.kind AND value BETWEEN u.value AND u.value"
+    " ORDER BY value OFFSET 0"
+)
 LOAD = f"""
 WITH who AS MATERIALIZED (
     SELECT i.kind, i.value, i.member_id, i.cell
-    FROM unnest($7::text[], $8::text[]) u(kind, value), LATERAL (
-        SELECT * FROM identifiers WHERE program_id = $1 AND kind = u.kind AND value BETWEEN u.value AND u.value
-        ORDER BY value OFFSET 0) i
+    FROM unnest($7::text[], $8::text[]) u(kind, value), LATERAL ({IDENTIFIED}) i
 ), held AS MATERIALIZED (
     SELECT h.* FROM unnest($13::uuid[], $14::smallint[]) u(id, cell), LATERAL (
         SELECT * FROM holds WHERE program_id = $1 AND cell = u.cell AND id = u.id OFFSET 0) h
@@ -666,8 +668,7 @@ async def cells_of_identifiers(
     async with snapshot(pool, program_id) as connection:
         rows = await connection.fetch(
             "SELECT i.cell FROM unnest($2::text[], $3::text[]) WITH ORDINALITY u(kind, value, place)"
-            " LEFT JOIN LATERAL (SELECT cell FROM identifiers WHERE program_id = $1 AND kind = u.kind"
-            "   AND value BETWEEN u.value AND u.value ORDER BY value OFFSET 0) i ON true ORDER BY u.place",
+            f" LEFT JOIN LATERAL ({IDENTIFIED}) i ON true ORDER BY u.place",
             program_id,
             [one.kind.value for one in identifiers],
             [one.value for one in identifiers],
