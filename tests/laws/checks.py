@@ -173,7 +173,8 @@ BALANCES = (
             min(greatest(l.activates_at, l.arrived_at)) FILTER (WHERE l.pending > 0),
             min(greatest(l.expires_at, l.arrived_at, CASE
                     -- What has ended once, or was given another date, slides no more.
-                    WHEN l.slides IS NOT NULL AND l.expired = 0 AND l.expires_at = l.issued_expires_at
+                    WHEN l.slides IS NOT NULL AND l.expires_at = l.issued_expires_at AND NOT EXISTS (
+                        SELECT FROM postings p WHERE p.lot_id = l.id AND p.target = 'expired')
                     THEN a.idles_at END))
                 FILTER (WHERE l.available > 0 AND l.expires_at IS NOT NULL),
             (SELECT min(h.lapses_at) FROM holds h WHERE h.account_id = a.id AND h.state = 'open'))

@@ -76,18 +76,20 @@ class Lot:
     lent: int = 0  # paid for the debt of another lot
     owed: int = 0  # revoked without being there
     dated: datetime | None = None  # its end as it was given first, where it slides
+    over: bool = False  # points of it expired once
 
     @property
     def ends(self) -> datetime:
         if self.slides is None or self.slides.until is None or self.expires is None:
             return self.expires or NEVER
-        if self.expired or self.expires != self.dated:  # it has ended once, or got another date
+        if self.over or self.expires != self.dated:  # it has ended once, or got another date
             return self.expires
         return max(self.expires, self.slides.until)
 
-    def end_for_good(self) -> None:
-        """Points of it expire: what its owner does from now on plays no part in when that was."""
+    def expire(self, points: int) -> None:
+        """So many are over: what its owner does from now on plays no part in when that was."""
         self.expires = None if self.expires is None else self.ends
+        self.expired, self.over = self.expired + points, True
 
     @property
     def turn(self) -> tuple[datetime, datetime, int]:
@@ -381,7 +383,7 @@ class Model:
                 self.end(hold, "released")
             for lot in lots:
                 lot.revoked += lot.pending
-                lot.expired += lot.available
+                lot.expire(lot.available)
                 lot.pending = lot.available = lot.owed = lot.lent = 0
         member.status = "erased"
         self.identifiers = {i: n for i, n in self.identifiers.items() if n != member.number}
@@ -557,8 +559,8 @@ class Model:
                 self.end(lot, "lapsed", at)
                 self.repay(lots)
             elif what == 2:
-                lot.end_for_good()
-                lot.expired, lot.available = lot.expired + lot.available, 0
+                lot.expire(lot.available)
+                lot.available = 0
             else:
                 lot.available, lot.pending, lot.arrived = lot.pending, 0, at
                 if at >= lot.known:
@@ -752,8 +754,8 @@ class Model:
             if lot.ends <= at and hold.grace is not None and hold.grace > at:
                 lot.expires = hold.grace
             if lot.ends <= at:
-                lot.end_for_good()
-                lot.expired, over = lot.expired + points, over + points
+                lot.expire(points)
+                over += points
             else:
                 lot.available, back = lot.available + points, back + points
         hold.parts, hold.state, hold.ended = [], state, at
@@ -1042,7 +1044,7 @@ class Model:
                     self.issued, part, lot.activates, ends, self.now, self.now, lot.earned, available=part
                 )
                 theirs.append(child)
-                if lot.slides is not None and lot.expires == lot.dated and not lot.expired:
+                if lot.slides is not None and lot.expires == lot.dated and not lot.over:
                     child.by, child.dated = lot.by, ends
                     child.slides = taker.idle.setdefault(code, Idle())
                     child.slides.policy = child.slides.policy or literal_eval(lot.by)
@@ -1323,7 +1325,8 @@ class Model:
         for lot, points in parts:
             lot.redeemed -= points
             if erased or (lot.ends <= self.now and not days):
-                lot.expired, lost = lot.expired + points, lost + points
+                lot.expire(points)
+                lost += points
             else:
                 lot.available += points
                 lot.arrived = max(lot.arrived, self.now)

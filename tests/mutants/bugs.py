@@ -708,15 +708,21 @@ EXPIRY = {
     ),
     "points that ended slide on": Bug(
         "ledger/types.py",
-        " and not self.expired",
-        "",
+        "(self.expired or self.was_expired)",
+        "self.was_expired",
         EXPIRING + "what_comes_back_to_points_that_ended_is_lost_whatever_was_done_since",
+    ),
+    "points that ended slide on once a return took them": Bug(
+        "ledger/types.py",
+        "(self.expired or self.was_expired)",
+        "self.expired",
+        EXPIRING + "what_ended_stays_so_though_a_return_takes_back_what_had_expired",
     ),
     "points with a date of their own slide on": Bug(
         "ledger/types.py",
-        " and self.expires_at == self.issued_expires_at",
+        "            and self.expires_at == self.issued_expires_at\n",
         "",
-        EXPIRING + "what_was_given_back_is_good_to_the_day_that_was_told_and_slides_no_more",
+        EXPIRING + "a_hold_with_grace_gives_what_slid_an_end_that_stays",
     ),
     "points given away lose what activity did for them": Bug(
         "ledger/transfers.py",
@@ -1036,10 +1042,16 @@ DATES = {
         "if lot.expires_at == end:",
         "tests/pure/test_ledger_redates.py::test_a_lot_with_dates_of_its_own_keeps_them",
     ),
+    "an older policy is taken for the one that dated a lot": Bug(
+        "posting/decide/redates.py",
+        "history.succession(number, now)",
+        "history.until(now)",
+        "tests/posting/test_redates.py",
+    ),
     "a lot is redated once in its life": Bug(
         "ledger/redates.py",
         "given = lot.expires_at == first_end or any(\n"
-        "        lot.expires_at == _end(one, lot, zone, joined_on) for one in before\n    )",
+        "        lot.expires_at == _end(one, lot, zone, joined_on) for one in since\n    )",
         "given = lot.expires_at == first_end",
         "tests/pure/test_ledger_redates.py::test_a_lot_that_was_redated_before_is_redated_again",
     ),

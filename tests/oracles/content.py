@@ -37,7 +37,7 @@ _CONTENT = {
     "lot": """
         SELECT m.name, a.points_currency, l.vintage_at, l.points, l.issued_activates_at, l.issued_expires_at,
                l.activates_at, l.expires_at, l.arrived_at, l.is_open, l.pending, l.available, l.held, l.redeemed,
-               l.expired, l.revoked, l.transferred, l.deficit
+               l.expired, l.revoked, l.transferred, l.deficit, l.was_expired
         FROM lots l JOIN accounts a ON a.program_id = l.program_id AND a.cell = l.cell AND a.id = l.account_id
         JOIN m ON m.member_id = a.owner_id WHERE l.program_id = $1
     """,

@@ -251,6 +251,18 @@ def test_what_comes_back_to_points_that_ended_is_lost_whatever_was_done_since() 
     assert [left(corner, day) for day in (21, 22)] == [5, 0]
 
 
+def test_what_ended_stays_so_though_a_return_takes_back_what_had_expired() -> None:
+    """The return takes the 60 that expired; no longer expired, they still tell that the rest was over too."""
+    corner = sliding()
+    corner.done(Publish(program(expiry=Inactivity(days=10), pay=PAID, policies={"late_days_max": None})))
+    paid = corner.done(pay(40))
+    after(corner, 12)
+    buy(corner, "R-2")
+    corner.done(give_back(lines={"1": 600}, at=corner.now))
+    corner.done(cancel_redemption(paid))
+    assert corner.balance() == {"available": 5}
+
+
 def test_what_was_set_aside_comes_back_good_where_activity_has_put_its_end_off() -> None:
     corner = sliding()
     held = corner.done(hold(40, minutes=12 * 1_440))
@@ -261,13 +273,15 @@ def test_what_was_set_aside_comes_back_good_where_activity_has_put_its_end_off()
     assert corner.balance() == {"available": 105}
 
 
-def test_a_hold_with_grace_gives_what_slid_a_new_end() -> None:
+def test_a_hold_with_grace_gives_what_slid_an_end_that_stays() -> None:
     corner = sliding(hold_grace_days=5)
     held = corner.done(hold(100, minutes=12 * 1_440))
     after(corner, 12)
     corner.done(release(held["id"]))
     assert corner.balance() == {"available": 100}
-    assert [left(corner, day) for day in (17, 18)] == [100, 0]
+    after(corner, 13)
+    buy(corner, "R-2")
+    assert [left(corner, day) for day in (17, 18)] == [105, 5]
 
 
 def test_opening_points_slide_from_the_end_they_come_with() -> None:

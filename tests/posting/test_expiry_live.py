@@ -157,6 +157,7 @@ async def test_what_goes_back_leaves_whole_books(runtime: Runtime, shop: LiveSho
         ),
         ("UPDATE accounts SET slides = replace(slides, '10', '99')", "accounts", "activity keeps its points"),
         ("UPDATE accounts SET next_due_at = next_due_at + interval '1 day'", "accounts", "is next due"),
+        ("UPDATE lots SET was_expired = NOT was_expired", "lots", "had expired before"),
         ("UPDATE lots SET slides = replace(slides, '10', '99')", "blocks", "its hash is not"),
         ("UPDATE lots SET slides = NULL WHERE slides IS NOT NULL", "blocks", "its hash is not"),
     ],

@@ -6,8 +6,10 @@ from uuid import UUID
 
 from loyalty.posting.commands import Publish, RedateLots
 from loyalty.programs.types import NeverExpires, Rolling, Transfers
+from loyalty.rules.types import Fixed, Rule, Terms
 from tests.posting.shop import (
     ANN,
+    BASE,
     BOB,
     NOW,
     Shop,
@@ -76,6 +78,17 @@ def test_reinstated_points_and_those_of_the_new_policy_stay_as_they_are() -> Non
     before = ends(made)
     assert made.send(redate(made)).refused == (409, "nothing_due")
     assert ends(made) == before
+
+
+def test_points_that_an_older_policy_would_have_dated_alike_keep_the_dates_that_a_rule_gave_them() -> None:
+    """A bonus of 90 days, once the policy's too, but not since: the policy never dated it."""
+    bonus = Rule("bonus", "a bonus", "points", Fixed(30), terms=Terms(QUARTER))
+    made = shop(expiry=QUARTER)
+    made.done(changed(expiry=MONTH))
+    made.done(Publish(program(BASE, bonus, expiry=MONTH)), purchase())
+    made.done(changed(expiry=NeverExpires()))
+    assert made.done(redate(made))["points"] == 10
+    assert ends(made) == ["02-17", "never"]
 
 
 def test_points_that_were_given_away_are_redated_with_the_taker() -> None:

@@ -215,6 +215,7 @@ NOT_HASHED = {
         "activates_at",
         "expires_at",
         "arrived_at",
+        "was_expired",
         *(bucket.value for bucket in Bucket),
     },
 }

@@ -119,3 +119,19 @@ async def test_books_from_before_points_could_slide_are_whole_and_go_on(database
     migrations.upgrade(database.owner_url)
     async with serving(database) as runtime:
         assert (await verify(runtime.pool.acquire, traffic.program)).findings == ()
+
+
+async def test_lots_are_told_from_their_postings_which_had_expired_before(database: Database) -> None:
+    query = "SELECT id FROM lots WHERE was_expired ORDER BY id"
+    async with serving(database) as runtime:
+        traffic = await a_month(runtime)
+        await traffic.cancel("R-1")  # its points had expired
+    link = await asyncpg.connect(database.superuser_url)
+    try:
+        kept = await link.fetch(query)
+        assert len(kept) == 1
+        migrations.downgrade(database.owner_url, "0025")
+        migrations.upgrade(database.owner_url)
+        assert await link.fetch(query) == kept
+    finally:
+        await link.close()

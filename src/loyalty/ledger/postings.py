@@ -124,6 +124,7 @@ def apply(
             left = lot.redeemed
         elif source is Bucket.EXPIRED:
             lot.expired -= points
+            lot.was_expired = True
             left = lot.expired
         elif source is Bucket.DEFICIT:
             lot.deficit -= points

@@ -57,14 +57,14 @@ class Figures(Struct):
 def redated(
     lot: Lot,
     issued: PointsCurrency,
-    before: Iterable[PointsCurrency],
+    since: Iterable[PointsCurrency],
     after: PointsCurrency,
     zone: ZoneInfo,
     joined_on: date,
 ) -> NewDates | None:
     """The lot's dates (activates, expires) by the policy `after`; None: it keeps its own.
 
-    `issued`: the policy by which it was issued; `before`: those that were ever in force, for a lot may have been
+    `issued`: the policy by which it was issued; `since`: those that came in force later, for a lot may have been
     redated before. Only a lot with dates which these gave is changed: what was imported with its own, reinstated, or
     given terms of its own stays. So does a lot that is pending until its new end or later: it would be over before
     it is good. Points neither begin to slide nor cease to.
@@ -76,7 +76,7 @@ def redated(
         return None
     end = _end(after, lot, zone, joined_on)
     given = lot.expires_at == first_end or any(
-        lot.expires_at == _end(one, lot, zone, joined_on) for one in before
+        lot.expires_at == _end(one, lot, zone, joined_on) for one in since
     )
     if lot.expires_at == end or not given:
         return None

@@ -104,6 +104,7 @@ lots = Table(
     Column("transferred", BigInteger, nullable=False),
     Column("deficit", BigInteger, nullable=False),
     Column("slides", WORD),
+    Column("was_expired", Boolean, nullable=False, server_default=text("false")),
     Index("lots_open", "program_id", "cell", "account_id", "vintage_at", postgresql_where=text("is_open")),
     Index("lots_decision", "program_id", "cell", "decision_id"),
     Index(

@@ -92,6 +92,7 @@ class Lot(msgspec.Struct):
     revoked: int = 0
     transferred: int = 0
     deficit: int = 0
+    was_expired: bool = False  # points of it left `expired`: a return took them, or they were given back
 
     @property
     def open(self) -> bool:
@@ -101,7 +102,11 @@ class Lot(msgspec.Struct):
     @property
     def sliding(self) -> bool:
         """Whether activity puts its end off: not once points of it expired or it was given another date."""
-        return self.slides is not None and self.expires_at == self.issued_expires_at and not self.expired
+        return (
+            self.slides is not None
+            and self.expires_at == self.issued_expires_at
+            and not (self.expired or self.was_expired)
+        )
 
 
 class Account(msgspec.Struct):

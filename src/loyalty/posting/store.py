@@ -168,7 +168,8 @@ ACCOUNT = """a.id, a.owner_id, a.points_currency, a.seq, a.pending, a.available,
     a.next_due_at, a.first_entry_id, a.last_entry_id, a.slides, a.idles_at"""
 LOT = """ROW(l.id, l.account_id, l.parent_lot_id, l.issuing_entry_id, l.decision_id, l.points, l.vintage_at,
     l.policy_number, l.issued_activates_at, l.issued_expires_at, l.activates_at, l.expires_at, l.arrived_at,
-    l.slides, l.issued, l.pending, l.available, l.held, l.redeemed, l.expired, l.revoked, l.transferred, l.deficit)"""
+    l.slides, l.issued, l.pending, l.available, l.held, l.redeemed, l.expired, l.revoked, l.transferred, l.deficit,
+    l.was_expired)"""
 HOLD = """ROW(h.id, h.account_id, h.held_at, h.lapses_at, h.parts::text, h.good_until, h.captured, h.state,
     h.ended_at, h.owner_id, h.points_currency, h.points, h.deadlines::text, h.reference, h.till, h.location, h.reward,
     h.quantity, h.priced_by)"""
@@ -749,10 +750,10 @@ _ACCOUNTS_RETIMED = _Part(
 )
 _LOTS = _Part(
     "lots",
-    row="lots_row_2",
+    row="lots_row_3",
     key="program_id, cell, id",
     changes="activates_at, expires_at, arrived_at, is_open, issued, pending, available, held, redeemed, expired, "
-    "revoked, transferred, deficit",
+    "revoked, transferred, deficit, was_expired",
 )
 _HOLDS = _Part(
     "holds",
@@ -1225,6 +1226,7 @@ def _lot_row(program_id: UUID, cell: int, lot: Lot) -> tuple[Any, ...]:
         lot.transferred,
         lot.deficit,
         lot.slides,
+        lot.was_expired,
     )
 
 

@@ -38,8 +38,8 @@ ORDER BY e.account_id, e.seq, e.id, p.position
 """
 _LOTS = """
 SELECT id, account_id, points, parent_lot_id IS NOT NULL, is_open, issued_activates_at, issued_expires_at,
-       activates_at, expires_at, arrived_at, slides, issued, pending, available, held, redeemed, expired, revoked,
-       transferred, deficit
+       activates_at, expires_at, arrived_at, slides, was_expired, issued, pending, available, held, redeemed, expired,
+       revoked, transferred, deficit
 FROM lots WHERE program_id = $1 AND cell = $2
 AND (id = ANY($3::uuid[]) OR account_id = ANY($4::uuid[]) AND is_open)
 """
@@ -95,13 +95,14 @@ _credits = msgspec.json.Decoder(_Credits).decode
 class _Lot:
     """What entries say of one lot."""
 
-    __slots__ = ("account_id", "arrived_at", "child", "figures", "redates", "slides")
+    __slots__ = ("account_id", "arrived_at", "child", "figures", "redates", "slides", "was_expired")
 
     def __init__(self, account_id: UUID) -> None:
         self.account_id = account_id
         self.figures = [0] * _BUCKETS
         self.arrived_at: datetime | None = None
         self.redates: list[Redate] = []
+        self.was_expired = False
         self.child, self.slides = False, None  # as its row says: the chain's reader compares them
 
     def arrive(self, at: datetime) -> None:
@@ -338,6 +339,8 @@ class AccountReader:
         account.figures[into] += points
         if into in _ARRIVES:
             lot.arrive(occurred_at)
+        if outof == _EXPIRED:
+            lot.was_expired = True
         if figures[outof] < 0 and outof not in _MAY_OWE:
             what = f"takes more from {source} than there was"
             self._broken(account.id, "postings", {"entry_id": entry_id}, what)
@@ -445,9 +448,9 @@ class AccountReader:
             self._broken(known.account_id, "holds", {"id": id}, "is missing: an entry set its points aside")
 
     def _compare_lot(self, account: _Account, known: _Lot, row: Any) -> None:
-        id, account_id, points, child, is_open, *dates, arrived_at, slides = row[:11]
+        id, account_id, points, child, is_open, *dates, arrived_at, slides, was_expired = row[:12]
         issued_activates, issued_expires, activates_at, expires_at = dates
-        stored: tuple[int, ...] = row[11:]
+        stored: tuple[int, ...] = row[12:]
         known.child, known.slides = child, slides
         account.may_slide = account.may_slide or slides is not None
         key: dict[str, object] = {"id": id, "account_id": account_id}
@@ -466,6 +469,8 @@ class AccountReader:
         )
         if arrived_at != known.arrived_at:
             self._broken(account.id, "lots", key, "does not say when its points came last")
+        if was_expired != known.was_expired:
+            self._broken(account.id, "lots", key, "does not say whether points of it had expired before")
         pending, available, held = stored[_PENDING], stored[_AVAILABLE], stored[_HELD]
         if is_open != bool(pending or available or held):
             what = (
@@ -480,7 +485,7 @@ class AccountReader:
             account.due = _earlier(account.due, max(activates_at, arrived_at))
         if available and expires_at is not None:
             end = max(expires_at, arrived_at)
-            if known.slides is None or expires_at != issued_expires or stored[_EXPIRED]:
+            if known.slides is None or expires_at != issued_expires or stored[_EXPIRED] or was_expired:
                 account.due = _earlier(account.due, end)
             else:
                 account.sliding = _earlier(account.sliding, end)

@@ -81,13 +81,22 @@ def new_dates(
     """An account's open lots that the policy in force dates otherwise, with their new dates."""
     in_force = history.at(now)
     after = in_force.currencies[points_currency]
-    had = [one.currencies.get(points_currency) for one in history.until(now)]
-    ever = {one.expiry: one for one in had if one is not None}.values()
     found: dict[UUID, NewDates] = {}
-    for lot in lots:
-        if lot.open:
-            issued = history.numbered(lot.policy_number).currencies[points_currency]
-            dates = redated(lot, issued, ever, after, in_force.zone, joined_on)
+    for number, same in _by_policy(lots).items():
+        issued = history.numbered(number).currencies[points_currency]
+        came = [one.currencies.get(points_currency) for one in history.succession(number, now)]
+        since = {one.expiry: one for one in came if one is not None}.values()
+        for lot in same:
+            dates = redated(lot, issued, since, after, in_force.zone, joined_on)
             if dates is not None:
                 found[lot.id] = dates
+    return found
+
+
+def _by_policy(lots: Iterable[Lot]) -> dict[int, list[Lot]]:
+    """Open lots by the configuration whose policies dated them."""
+    found: dict[int, list[Lot]] = {}
+    for lot in lots:
+        if lot.open:
+            found.setdefault(lot.policy_number, []).append(lot)
     return found
