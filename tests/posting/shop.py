@@ -361,7 +361,6 @@ class Shop:
         self.book = Book(
             UUID(int=1), History([]), lanes, clock or NOW, ids, cells, clock and SandboxClock(clock)
         )
-        self._published: list[Published] = []
         self._keys = 0
         if configuration is not None:
             assert self.send(Publish(configuration)).status == 201
@@ -453,8 +452,7 @@ class Shop:
     def _take_configuration(self) -> None:
         """What is published is in force from the next batch on."""
         if self.book.published is not None:
-            self._published.append(Published(*self.book.published, self.book.now))
-            self.book.history = History(self._published)
+            self.book.history = self.book.history.with_more([Published(*self.book.published, self.book.now)])
             self.book.published = None
 
 
