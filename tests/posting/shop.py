@@ -372,7 +372,6 @@ class Shop:
     @now.setter
     def now(self, instant: datetime) -> None:
         self.book.now = instant
-        self.book._reserved.clear()  # a book of the road has one instant for ever
 
     def send(self, command: Command, key: str | None = None, **more: Any) -> Reply:
         """The answer of one command under `key`, or a key of its own; what it needs is found missing."""
@@ -438,6 +437,7 @@ class Shop:
             book.redemptions.setdefault(id, None)
         for reward in keys.stocks:
             book.stocks.setdefault(reward, 0)
+            book.set_aside.setdefault(reward, 0)
         for id in keys.identified:
             book.kinds.setdefault(id, frozenset())
         for id in keys.actors:
