@@ -258,9 +258,15 @@ PIPE = {
     ),
     "what was promised earlier is forgotten behind a batch that changes the stock": Bug(
         "posting/book.py",
-        "in before.reservations.get(reward, {}).items()",
-        "in ()",
+        "self.set_aside[reward] + sum(",
+        "sum(",
         AHEAD + "what_was_promised_earlier_is_kept_behind_a_batch_that_took_of_the_stock",
+    ),
+    "what a batch changes of a promise counts beside what it was": Bug(
+        "posting/book.py",
+        "self.set_aside[reward] -= ",
+        "self.set_aside[reward] -= 0 * ",
+        "tests/posting/test_redeeming_live.py::test_a_promise_that_changes_counts_as_it_is_now",
     ),
     "a refused command leaves its counters": Bug(
         "posting/book.py",
@@ -269,6 +275,12 @@ PIPE = {
     ),
 }
 STORE = {
+    "a promise that the batch before changed is read as it was, too": Bug(
+        "posting/store.py",
+        "for id in book.reservations.get(reward, ())",
+        "for id in ()",
+        AHEAD + "what_the_batch_before_set_aside_of_a_stock_is_promised",
+    ),
     "a cancel is not written": Bug(
         "posting/store.py", "for name in book.cancelled_names\n", "for name in ()\n"
     ),

@@ -361,7 +361,6 @@ class Shop:
         self.book = Book(
             UUID(int=1), History([]), lanes, clock or NOW, ids, cells, clock and SandboxClock(clock)
         )
-        self._published: list[Published] = []
         self._keys = 0
         if configuration is not None:
             assert self.send(Publish(configuration)).status == 201
@@ -373,7 +372,6 @@ class Shop:
     @now.setter
     def now(self, instant: datetime) -> None:
         self.book.now = instant
-        self.book._reserved.clear()  # a book of the road has one instant for ever
 
     def send(self, command: Command, key: str | None = None, **more: Any) -> Reply:
         """The answer of one command under `key`, or a key of its own; what it needs is found missing."""
@@ -439,6 +437,7 @@ class Shop:
             book.redemptions.setdefault(id, None)
         for reward in keys.stocks:
             book.stocks.setdefault(reward, 0)
+            book.set_aside.setdefault(reward, 0)
         for id in keys.identified:
             book.kinds.setdefault(id, frozenset())
         for id in keys.actors:
@@ -453,8 +452,7 @@ class Shop:
     def _take_configuration(self) -> None:
         """What is published is in force from the next batch on."""
         if self.book.published is not None:
-            self._published.append(Published(*self.book.published, self.book.now))
-            self.book.history = History(self._published)
+            self.book.history = self.book.history.with_more([Published(*self.book.published, self.book.now)])
             self.book.published = None
 
 

@@ -115,6 +115,7 @@ def test_a_redemption_names_its_hold_and_what_it_is_for() -> None:
     for command in (redeem(hold_id=id), pay(1, hold_id=id)):
         assert edge_keys([asked(command)], corner.book.history).holds == {UUID(id)}
     corner.book.stocks.clear()
+    corner.book.set_aside.clear()
     for command in (redeem(hold_id=id), hold_reward()):
         assert deep_keys([asked(command)], corner.book).stocks == {"mug"}
     assert needed(corner, redeem(hold_id=id)).keys.stocks == {"mug"}

@@ -9,6 +9,7 @@ from loyalty.base.calendar import CapPeriod
 from loyalty.conditions.types import HasIdentifier, Tenure
 from loyalty.ledger.verify import verify
 from loyalty.members.types import MemberErased, MemberNotFound, MemberStatus
+from loyalty.posting.book import Keys, Work
 from loyalty.posting.catalogue import Shown, catalogue
 from loyalty.posting.commands import ChangeMember, EraseMember, MemberRef, Place
 from loyalty.posting.runtime import Runtime
@@ -23,11 +24,15 @@ from tests.posting.shop import (
     cancel_redemption,
     card,
     enrol,
+    extend,
     fulfil,
+    hold_reward,
     pay,
     redeem,
+    release,
     reward,
     stocked,
+    submission,
 )
 
 MUG = reward(5, stocked=True, member_limit=MemberLimit(2, CapPeriod.DAY), returnable=True)
@@ -64,6 +69,34 @@ async def test_a_crowd_takes_exactly_what_is_there(runtime: Runtime) -> None:
     replies = await shop.together(*(redeem(of=one) for one in MANY))
     assert sorted(reply.status for reply in replies) == [201] * 10 + [409] * 20
     assert (await shop.done(stocked(by=0)))["stock"] == 0
+    report = await verify(runtime.pool.acquire, shop.id)
+    assert report.intact, report.findings
+
+
+async def test_what_is_set_aside_of_a_stock_is_read_as_one_sum(runtime: Runtime) -> None:
+    shop = await open_shop(runtime, rewards=(reward(5, stocked=True),), members=MANY)
+    await shop.done(stocked(40), *(adjust(5, of=one) for one in MANY))
+    await shop.together(*(hold_reward(of=one) for one in MANY))
+
+    def look(work: Work) -> tuple[int, dict[UUID, Any]]:
+        return work.reserved("mug"), work.book.reservations.get("mug", {})
+
+    asked = submission(shop.id, stocked(by=0), "key")
+    assert await runtime.glances([asked], look, lambda _: Keys(stocks={"mug"})) == (len(MANY), {})
+
+
+async def test_a_promise_that_changes_counts_as_it_is_now(runtime: Runtime) -> None:
+    """In the very batch that has read how many are set aside."""
+    shop = await open_shop(runtime, rewards=(reward(5, stocked=True),), members=(ANN, BOB))
+    held = await shop.done(adjust(20), adjust(20, BOB), stocked(2), hold_reward())
+    _, extended, taken, none = await shop.together(
+        stocked(by=0), extend(held["id"], 60), redeem(of=BOB), redeem(of=BOB)
+    )
+    assert (extended.status, taken.status, none.refused) == (200, 201, (409, "reward_unavailable"))
+    _, _, taken, none = await shop.together(
+        stocked(by=0), release(held["id"]), redeem(of=BOB), redeem(of=BOB)
+    )
+    assert (taken.status, none.refused) == (201, (409, "reward_unavailable"))
     report = await verify(runtime.pool.acquire, shop.id)
     assert report.intact, report.findings
 

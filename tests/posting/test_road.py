@@ -66,6 +66,15 @@ async def test_the_life_of_a_member_goes_down_the_road(runtime: Runtime) -> None
     assert (await shop.send(cancel("R-3"))).balance == {}, "nobody owes for her"
 
 
+async def test_what_is_published_leaves_compiled_what_was(runtime: Runtime) -> None:
+    """A long history would be compiled anew for each publication, by every process."""
+    shop = await open_shop(runtime)
+    compiled = (await runtime.history(shop.id)).numbered(1).compiled
+    await shop.done(Publish(program(BASE)), purchase("R-1"))
+    history = await runtime.history(shop.id)
+    assert (history.now.number, history.numbered(1).compiled is compiled) == (2, True)
+
+
 async def test_what_falls_due_is_written_by_whoever_comes_next(runtime: Runtime) -> None:
     shop = await open_shop(runtime, clock_at=NOW, pending_days=10, expiry=Rolling(days=30))
     assert (await shop.send(purchase("R-1"))).balance == {"pending": 10}

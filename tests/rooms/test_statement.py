@@ -206,6 +206,20 @@ async def test_a_late_purchase_shows_as_of_when_it_happened_but_not_as_was_known
     assert (answer.as_of, answer.recorded_by) == (day(3), day(5)), "cut to the lane's last recorded instant"
 
 
+async def test_what_was_known_before_the_last_recorded_instant_never_changes(runtime: Runtime) -> None:
+    """At that instant itself more may come, while a clock stands."""
+    desk = await open_desk(runtime)
+    await desk.buy(0, 2500, day(0))
+    await desk.at(day(5))
+    await desk.buy(0, 1000, day(2))
+    told = (await desk.balances(as_of=day(3))).recorded_by
+    before = day(5) - timedelta(microseconds=1)
+    known = [await desk.points(as_of=day(3), recorded_by=at) for at in (before, told)]
+    await desk.buy(0, 1000, day(2))
+    assert known == [(25, 2), (35, 3)]
+    assert [await desk.points(as_of=day(3), recorded_by=at) for at in (before, told)] == [(25, 2), (45, 4)]
+
+
 async def test_the_future_is_not_told_as_if_it_were_past(runtime: Runtime) -> None:
     desk = await open_desk(runtime)
     await desk.buy(0, 2500, day(0))

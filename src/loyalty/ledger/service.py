@@ -63,7 +63,8 @@ async def balances(
     """What the owner holds, of every points currency; with `as_of` or `recorded_by` what it held then.
 
     `as_of`: what had happened by then (at most `now`); `recorded_by`: as was known then, cut to the last
-    recorded instant of the lane. Asked again with both, the answer stays the same for ever.
+    recorded instant of the lane. Asked again with both, the answer stays the same for ever, once there is a block of
+    a later instant: several may bear the same.
     """
     instant = now if as_of is None else min(as_of, now)
     stored = await store.held(connection, owner.program_id, owner.cell, owner.id)

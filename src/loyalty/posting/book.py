@@ -347,10 +347,10 @@ class Book:
         self.returns: dict[UUID, tuple[Part, ...]] = {}  # by purchase; of every activity that is here
         self.redemptions: dict[UUID, Redemption | None] = {}
         self.stocks: dict[str, int] = {}
-        self.reservations: dict[
-            str, dict[UUID, Reservation]
-        ] = {}  # by reward and hold; of every stock that is here
-        self._reserved: dict[str, int] = {}  # of these, how many are alive
+        # How many of each reward the holds set aside that are not in `reservations`; of every stock that was read.
+        self.set_aside: dict[str, int] = {}
+        # By reward and hold: what this batch, or the one before it, changed.
+        self.reservations: dict[str, dict[UUID, Reservation]] = {}
         self.kinds: dict[UUID, frozenset[str]] = {}  # of identifiers, as stored, by member
         self.proposals: dict[UUID, Proposal | None] = {}
         self.owners: set[UUID] = set()  # of these members all accounts, freezes and the last change were read
@@ -455,10 +455,7 @@ class Book:
         for id, (_, redemption) in before.changed_redemptions.items():
             self.redemptions[id] = redemption
         for reward in before.changed_stocks:
-            # A stock that is known is not read, so all that is promised of it must come along.
             self.stocks[reward] = before.stocks[reward]
-            for hold_id, reservation in before.reservations.get(reward, {}).items():
-                self.reserve(reward, hold_id, reservation)
         for (reward, hold_id), reservation in before.changed_reservations.items():
             self.reserve(reward, hold_id, reservation)
         for lane in before.lanes.values():
@@ -622,22 +619,30 @@ class Book:
         """How many of a reward there are; the program's own lane keeps it."""
         self.need_cells([0])
         if reward not in self.stocks:
-            keys = Keys.none()
-            keys.stocks.add(reward)
-            raise Needs(keys)
+            raise Needs(Keys(stocks={reward}))
         return self.stocks[reward]
 
     def reserved(self, reward: str) -> int:
-        """How many of a reward's stock are set aside now; all that is was read with the stock."""
+        """How many of a reward's stock are set aside now."""
         self.stock(reward)
-        if reward not in self._reserved:
-            self._reserved[reward] = sum(map(self.alive, self.reservations.get(reward, {}).values()))
-        return self._reserved[reward]
+        if reward not in self.set_aside:  # the batch before changed the stock, which is why that is here
+            raise Needs(Keys(stocks={reward}))
+        return self.set_aside[reward] + sum(map(self.alive, self.reservations.get(reward, {}).values()))
+
+    def reservation(self, reward: str, hold_id: UUID) -> Reservation | None:
+        """What a hold sets aside so far: its row says the same as that of its reservation."""
+        changed = self.reservations.get(reward, {}).get(hold_id)
+        hold = self.holds.get(hold_id)
+        if changed is not None or hold is None:
+            return changed
+        assert hold.quantity is not None
+        return Reservation(hold.quantity, hold.ended_at or hold.lapses_at)
 
     def reserve(self, reward: str, hold_id: UUID, reservation: Reservation) -> None:
+        """Needs: the hold as it was, or none of a new one, among `holds`."""
         mine = self.reservations.setdefault(reward, {})
-        if reward in self._reserved:
-            self._reserved[reward] += self.alive(reservation) - self.alive(mine.get(hold_id))
+        if reward in self.set_aside and hold_id not in mine:
+            self.set_aside[reward] -= self.alive(self.reservation(reward, hold_id))
         mine[hold_id] = reservation
 
     def alive(self, reservation: Reservation | None) -> int:
@@ -978,7 +983,7 @@ class Work:
         known = book.reserved(reward)
         for (name, hold_id), mine in self.reservations.items():
             if name == reward:
-                known += book.alive(mine) - book.alive(book.reservations.get(reward, {}).get(hold_id))
+                known += book.alive(mine) - book.alive(book.reservation(reward, hold_id))
         return known
 
     def reserve(self, reward: str, hold_id: UUID, quantity: int, ends_at: datetime) -> None:
@@ -1091,6 +1096,9 @@ class Work:
             elif stored is not None and account.next_due_at != stored.next_due_at:
                 book.retimed_accounts.add(key)  # a hold was extended: no points moved
                 book.accounts[key] = account
+        for key, reservation in self.reservations.items():
+            book.reserve(*key, reservation)  # while its hold is as it was
+            book.changed_reservations[key] = reservation
         for holds in self.holds.values():
             for id, hold in holds.items():
                 if book.holds.get(id) != hold:
@@ -1159,9 +1167,6 @@ class Work:
         for reward, stock in self.stocks.items():
             book.stocks[reward] = stock
             book.changed_stocks.add(reward)
-        for key, reservation in self.reservations.items():
-            book.reserve(*key, reservation)
-            book.changed_reservations[key] = reservation
         book.published = self.published or book.published
         if self.clock is not None:
             book.clock, book.clock_moved = self.clock, True

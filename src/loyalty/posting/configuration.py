@@ -4,6 +4,7 @@ A configuration is immutable once published; a purchase is judged by the one in 
 """
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import pairwise, takewhile
@@ -95,9 +96,8 @@ class History:
     number holds. A plan is so withdrawn or replaced by publishing for its very instant.
     """
 
-    def __init__(self, published: list[Published]) -> None:
-        self._published = published
-        self._loaded = [Loaded(p) for p in published]
+    def __init__(self, published: Iterable[Published], before: Iterable[Loaded] = ()) -> None:
+        self._loaded = [*before, *map(Loaded, published)]
         self._by_instant = sorted(self._loaded, key=lambda one: (one.effective_at, one.number))
         self._effective = [one.effective_at for one in self._by_instant]
         # Plans in whose place another came before their instant did.
@@ -130,7 +130,11 @@ class History:
 
     def planning(self, configuration: Configuration, effective_at: datetime) -> "History":
         """This history as it would be with one more configuration."""
-        return History([*self._published, Published(self.now.number + 1, effective_at, configuration)])
+        return self.with_more([Published(self.now.number + 1, effective_at, configuration)])
+
+    def with_more(self, published: Iterable[Published]) -> "History":
+        """This history with what was published since; what was compiled of it stays so."""
+        return History(published, self._loaded)
 
     def until(self, instant: datetime) -> list[Loaded]:
         """All that came in force by `instant`, in that order; also what was replaced at its very instant."""

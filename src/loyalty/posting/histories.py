@@ -1,16 +1,15 @@
-"""Each program's configurations, compiled once per process; the number read under the head says when they are old."""
+"""Programs' configurations, each compiled once per process; the number read under the head says when they are old."""
 
 from uuid import UUID
 
 from loyalty.posting import store
-from loyalty.posting.configuration import History, Published
+from loyalty.posting.configuration import History
 
 
 class Histories:
     """A cache of `History` by program."""
 
     def __init__(self) -> None:
-        self._published: dict[UUID, list[Published]] = {}
         self._histories: dict[UUID, History] = {}
 
     def known(self, program_id: UUID) -> History | None:
@@ -24,13 +23,9 @@ class Histories:
 
     async def refresh(self, connection: store.Connection, program_id: UUID) -> History:
         """The history with what was published since. Needs: a connection that shows the program's rows."""
-        known = self._published.get(program_id, [])
-        fresh = await store.published(connection, program_id, known[-1].number if known else 0)
-        if not fresh and program_id in self._histories:
-            return self._histories[program_id]
-        published = [*known, *fresh]
-        history = History(published)
-        if published:  # a program without configuration gets one soon: look again next time
-            self._published[program_id] = published
-            self._histories[program_id] = history
+        known = self._histories.get(program_id) or History([])
+        fresh = await store.published(connection, program_id, 0 if known.empty else known.now.number)
+        if not fresh:
+            return known  # a program without configuration gets one soon: look again next time
+        history = self._histories[program_id] = known.with_more(fresh)
         return history

@@ -195,7 +195,7 @@ def deep_keys(submissions: Iterable[Submission], book: Book) -> Keys:
                 keys.redemptions.add((cell_of(command.redemption_id, book.cells), command.redemption_id))
             case _:
                 pass
-    keys.stocks.difference_update(book.stocks)
+    keys.stocks.difference_update(book.set_aside)
     keys.redemptions = {
         key for key in keys.redemptions if key[1] not in book.redemptions and key[0] in book.lanes
     }

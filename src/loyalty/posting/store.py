@@ -34,7 +34,6 @@ from loyalty.posting.book import (
     Notice,
     Pin,
     Proposal,
-    Reservation,
     Stands,
     StoredDecision,
     StoredRecord,
@@ -412,10 +411,12 @@ SELECT
   ARRAY(SELECT ROW(s.reward, s.stock)
         FROM (SELECT unnest($13::text[]) AS reward UNION SELECT reward FROM reds WHERE reward IS NOT NULL) u, LATERAL (
             SELECT * FROM stocks WHERE program_id = $1 AND reward = u.reward OFFSET 0) s),
-  ARRAY(SELECT ROW(v.reward, v.hold_id, v.quantity, v.ends_at)
-        FROM (SELECT unnest($13::text[]) AS reward UNION SELECT reward FROM reds WHERE reward IS NOT NULL) u, LATERAL (
-            SELECT * FROM reservations WHERE program_id = $1 AND reward = u.reward AND ends_at > $20
-            ORDER BY ends_at OFFSET 0) v),
+  ARRAY(SELECT ROW(u.reward, (
+            SELECT sum(quantity) FROM (
+                SELECT quantity FROM reservations
+                WHERE program_id = $1 AND reward = u.reward AND ends_at > $20 AND hold_id <> ALL($32::uuid[])
+                ORDER BY ends_at OFFSET 0) v))
+        FROM unnest($13::text[]) u(reward)),
   ARRAY(SELECT ROW(i.member_id, i.kind)
         FROM unnest($14::uuid[], $15::smallint[]) u(id, cell), LATERAL (
             SELECT * FROM identifiers WHERE program_id = $1 AND cell = u.cell AND member_id = u.id OFFSET 0) i),
@@ -494,6 +495,7 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
         [night for _, night in keys.noticed],
         list(keys.steps),
         [cell_of(id, book.cells) for id in keys.steps],
+        [id for reward in keys.stocks for id in book.reservations.get(reward, ())],
     )
     assert row is not None
     for kind, source, external_id, *held in row[0]:
@@ -537,8 +539,8 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
                 book.stocks.setdefault(reward, 0)
         for reward, stock in row[12]:
             book.stocks.setdefault(reward, stock)
-        for reward, hold_id, *reservation in row[13]:
-            book.reservations.setdefault(reward, {}).setdefault(hold_id, Reservation(*reservation))
+        for reward, quantity in row[13]:
+            book.set_aside.setdefault(reward, quantity or 0)
     kinds: dict[UUID, set[str]] = {id: set() for id in identified}
     for id, kind in row[14]:
         kinds[id].add(kind)

@@ -21,6 +21,7 @@ from loyalty.ledger.verify.desk import DeskReader
 from loyalty.ledger.verify.frame import LAST, Connect, Notes, Progress, snapshot, until
 from loyalty.ledger.verify.lanes import LaneReader
 from loyalty.ledger.verify.links import LinkReader
+from loyalty.ledger.verify.program import ProgramReader
 from loyalty.ledger.verify.redeemed import redemptions, reservations, stocks
 from loyalty.ledger.verify.report import Figures, Finding, Findings, LaneFigures, Report
 from loyalty.ledger.verify.strays import strays
@@ -79,6 +80,10 @@ async def verify(
                 if reader.ended:  # all that its decisions say is noted
                     await check("limits", links.counters(cell, last_id))
                     await check("desk", DeskReader(connect, program_id, cell, notes, findings).read(last_id))
+                    if cell == 0:
+                        program = ProgramReader(connect, program_id, last_id, notes, findings)
+                        await check("lanes", program.clock())
+                        await check("configurations", program.configurations())
                 await check("chain", reader.rows_beyond())
             if all(reader.ended for reader in readers):
                 ends_of = [(one.cell, one.last_id) for one in readers]
@@ -100,7 +105,6 @@ async def verify(
             step(1)
             await check("receipts", links.natural_keys())
             step(1)
-            await check("configurations", links.configurations())
             await check("stocks", reservations(connect, program_id, findings))
             for more in also:
                 await check("reviews", more(connect, program_id, findings))

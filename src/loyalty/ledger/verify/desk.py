@@ -3,21 +3,26 @@
 Each row must say what the newest decision about it says; the chain answers for the decisions.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import asyncpg
 import msgspec
 from msgspec.structs import replace
 
+from loyalty.base.ids import NIL
 from loyalty.ledger.verify.frame import (
     BY_HAND,
     COMES,
+    LAST,
+    PAGE,
     STOOD,
     UNREADABLE,
     Changes,
     Connect,
+    Ids,
     Notes,
     read,
     snapshot,
@@ -25,34 +30,30 @@ from loyalty.ledger.verify.frame import (
 )
 from loyalty.ledger.verify.report import Findings
 
+# Every decision, so that none is looked at twice; its detail and instant where it may tell of such a row.
 _NEWER = f"""
 SELECT d.id, d.kind, d.member_id, CASE d.kind WHEN 'import_member' THEN d.occurred_at END, b.recorded_at,
-       d.answer_status, d.detail
-FROM decisions d, LATERAL (
-    SELECT recorded_at FROM blocks WHERE program_id = $1 AND cell = $2 AND number = d.block_number OFFSET 0) b
-WHERE d.program_id = $1 AND d.cell = $2 AND d.id > $3 AND (d.kind IN {BY_HAND} OR {COMES} OR {STOOD}) ORDER BY d.id
+       d.answer_status, CASE WHEN b.recorded_at IS NOT NULL THEN d.detail END
+FROM decisions d LEFT JOIN LATERAL (
+    SELECT recorded_at FROM blocks
+    WHERE program_id = $1 AND cell = $2 AND number = d.block_number AND (d.kind IN {BY_HAND} OR {COMES} OR {STOOD})
+    OFFSET 0) b ON true
+WHERE d.program_id = $1 AND d.cell = $2 AND d.id > $3 ORDER BY d.id
 """
-_PROPOSALS = """
-SELECT id, kind, member_id, points_currency, points, reason, reference, proposed_by_kind, proposed_by, proposed_at,
-       lapses_at, proposed_in, state, decided_by, decided_at, decided_in
-FROM proposals WHERE program_id = $1 AND cell = $2
+_UNTIL = """
+SELECT {of} FROM {table} WHERE program_id = $1 AND cell = $2 AND {of} > $3 ORDER BY {of} OFFSET $4 LIMIT 1
 """
-_FREEZES = """
-SELECT member_id, points_currency, frozen, reason, since, decision_id
-FROM freezes WHERE program_id = $1 AND cell = $2
+_ROWS = """
+SELECT {of}, {columns} FROM {table} WHERE program_id = $1 AND cell = $2 AND {of} > $3 AND {of} <= $4
 """
-_MEMBERS = "SELECT id, status, enrolled_at, merged_into FROM members WHERE program_id = $1 AND cell = $2"
-_STANDINGS = """
-SELECT member_id, tier_set, judged_by, earned, since, lifetime, manual::text, falls_at
-FROM standings WHERE program_id = $1 AND cell = $2
+_PROPOSAL = """
+kind, member_id, points_currency, points, reason, reference, proposed_by_kind, proposed_by, proposed_at, lapses_at,
+proposed_in, state, decided_by, decided_at, decided_in
 """
-_MOVES = """
-SELECT member_id, tier_set, decision_id, position, at, before, after, why, metric
-FROM tier_moves WHERE program_id = $1 AND cell = $2
-"""
+_FREEZE = "points_currency, frozen, reason, since, decision_id"
+_STANDING = "tier_set, judged_by, earned, since, lifetime, manual::text, falls_at"
+_MOVE = "tier_set, decision_id, position, at, before, after, why, metric"
 _UNLIKE = "does not say what the last decision about it says"
-
-_CHANGES = "SELECT member_id, changed_at FROM member_changes WHERE program_id = $1 AND cell = $2"
 
 
 class _Move(msgspec.Struct, frozen=True):
@@ -137,6 +138,11 @@ def _text(value: Any) -> str:
     return msgspec.json.encode(value, order="sorted").decode()
 
 
+class _Page(NamedTuple):
+    ids: Ids
+    rows: list[Any]
+
+
 class DeskReader:
     """Compares the rows of one lane with what its decisions say."""
 
@@ -148,71 +154,96 @@ class DeskReader:
         self.cell = cell
         self.notes = notes
         self.findings = findings
+        self.last_id = NIL  # of the decisions that were noted
 
     async def read(self, last_id: UUID) -> None:
-        """All rows as one snapshot sees them, with what was decided since the chain's reader passed `last_id`."""
-        async with snapshot(self.connect, self.program_id) as connection:
-            lane = (self.program_id, self.cell)
-            async for page in stream(connection, _NEWER, *lane, last_id):
-                for id, kind, member_id, occurred_at, recorded_at, status, text in page:
-                    try:
-                        detail = read_detail(text)
-                        said = Heard(id, kind, member_id, occurred_at, recorded_at, status, detail)
-                        hear(self.notes, self.cell, said)
-                    except UNREADABLE:
-                        continue  # named with its decision
-            async for page in stream(connection, _PROPOSALS, *lane):
-                self._compare("proposals", [(str(row["id"]), dict(row)) for row in page])
-            async for page in stream(connection, _FREEZES, *lane):
-                rows = [dict(row) for row in page]
-                self._compare(
-                    "freezes", [(f"{row.pop('member_id')} {row['points_currency']}", row) for row in rows]
-                )
-            async for page in stream(connection, _MEMBERS, *lane):
-                self._compare_members(page)
-            async for page in stream(connection, _STANDINGS, *lane):
-                standings: list[tuple[str, object]] = []
-                for member_id, tier_set, judged_by, *held in page:
-                    earned, since, lifetime, manual, falls_at = held
-                    given = None if manual is None else read(_manual, manual, _NEVER_GIVEN)
-                    stood = _Stood(tier_set, judged_by, earned, since, lifetime, given, falls_at)
-                    standings.append((f"{member_id} {tier_set}", stood))
-                self._compare("standings", standings)
-            async for page in stream(connection, _MOVES, *lane):
-                moves = [
-                    (f"{member_id} {tier_set} {decision_id} {position}", _Move(*move))
-                    for member_id, tier_set, decision_id, position, *move in page
-                ]
-                self._compare("tier_moves", moves)
-            async for page in stream(connection, _CHANGES, *lane):
-                self._compare("member_changes", [(str(id), {"changed_at": at}) for id, at in page])
-        for about, key in self.notes.left_said(self.cell):
-            table = "members" if about == "enrolled" else about
-            self._broken(table, key, "is missing: a decision speaks of it")
+        """Compare all rows, a page at a time; `last_id` is the last that the chain's reader saw."""
+        self.last_id = last_id
+        async for page in self._pages("proposals", "id", _PROPOSAL):
+            self._compare("proposals", page, [(str(row["id"]), dict(row)) for row in page.rows])
+        async for page in self._pages("freezes", "member_id", _FREEZE):
+            rows = [dict(row) for row in page.rows]
+            freezes = [(f"{row.pop('member_id')} {row['points_currency']}", row) for row in rows]
+            self._compare("freezes", page, freezes)
+        async for page in self._pages("members", "id", "status, enrolled_at, merged_into"):
+            self._compare_members(page)
+        async for page in self._pages("standings", "member_id", _STANDING):
+            standings: list[tuple[str, object]] = []
+            for member_id, tier_set, judged_by, *held in page.rows:
+                earned, since, lifetime, manual, falls_at = held
+                given = None if manual is None else read(_manual, manual, _NEVER_GIVEN)
+                stood = _Stood(tier_set, judged_by, earned, since, lifetime, given, falls_at)
+                standings.append((f"{member_id} {tier_set}", stood))
+            self._compare("standings", page, standings)
+        async for page in self._pages("tier_moves", "member_id", _MOVE):
+            moves = [
+                (f"{member_id} {tier_set} {decision_id} {position}", _Move(*move))
+                for member_id, tier_set, decision_id, position, *move in page.rows
+            ]
+            self._compare("tier_moves", page, moves)
+        async for page in self._pages("member_changes", "member_id", "changed_at"):
+            self._compare("member_changes", page, [(str(id), {"changed_at": at}) for id, at in page.rows])
 
-    def _compare_members(self, page: list[Any]) -> None:
-        ids = [str(id) for id, *_ in page]
-        statuses = self.notes.take_said(self.cell, "members", ids)
-        enrolled = self.notes.take_said(self.cell, "enrolled", ids)
-        for id, (_, status, enrolled_at, merged_into) in zip(ids, page, strict=True):
-            said = statuses.pop(id, None)
+    async def _pages(self, table: str, of: str, columns: str) -> AsyncGenerator[_Page, None]:
+        """The rows of a table by whose they are, `of`, and all of one member on one page.
+
+        Each page's snapshot first adds what was decided meanwhile, up to what it sees itself.
+        """
+        after = NIL
+        while after != LAST:
+            behind = (self.program_id, self.cell, after)
+            async with snapshot(self.connect, self.program_id) as connection:
+                await self._catch_up(connection)
+                until = (
+                    await connection.fetchval(_UNTIL.format(table=table, of=of), *behind, PAGE - 1) or LAST
+                )
+                query = _ROWS.format(table=table, of=of, columns=columns)
+                rows = await connection.fetch(query, *behind, until)
+            yield _Page((after, until), rows)
+            after = until
+
+    async def _catch_up(self, connection: asyncpg.Connection) -> None:
+        async for page in stream(connection, _NEWER, self.program_id, self.cell, self.last_id):
+            for id, kind, member_id, occurred_at, recorded_at, status, text in page:
+                self.last_id = id
+                if text is None:
+                    continue
+                try:
+                    detail = read_detail(text)
+                    said = Heard(id, kind, member_id, occurred_at, recorded_at, status, detail)
+                    hear(self.notes, self.cell, said)
+                except UNREADABLE:
+                    continue  # named with its decision
+
+    def _compare_members(self, page: _Page) -> None:
+        statuses = self.notes.said_of(self.cell, "members", page.ids)
+        enrolled = self.notes.said_of(self.cell, "enrolled", page.ids)
+        for id, status, enrolled_at, merged_into in page.rows:
+            key = str(id)
+            said = statuses.pop(key, None)
             # No decision tells the status of whom a first purchase enrolled, for one.
             if status != "active" if said is None else said != _text({"status": status}):
-                self._broken("members", id, _UNLIKE)
-            if enrolled.pop(id, None) != enrolled_at.isoformat():
-                self._broken("members", id, "was not enrolled then by any decision")
+                self._broken("members", key, _UNLIKE)
+            if enrolled.pop(key, None) != enrolled_at.isoformat():
+                self._broken("members", key, "was not enrolled then by any decision")
             if merged_into is not None:
-                self._broken("members", id, "is merged into another, which no decision did")
+                self._broken("members", key, "is merged into another, which no decision did")
+        self._name_missing("members", (*enrolled, *statuses))
 
-    def _compare(self, table: str, rows: Sequence[tuple[str, object]]) -> None:
+    def _compare(self, table: str, page: _Page, rows: Sequence[tuple[str, object]]) -> None:
         """`rows`: their keys and what they say."""
-        known = self.notes.take_said(self.cell, table, [key for key, _ in rows])
+        known = self.notes.said_of(self.cell, table, page.ids)
         for key, says in rows:
             said = known.pop(key, None)
             if said is None:
                 self._broken(table, key, "no decision speaks of it")
             elif said != _text(says):
                 self._broken(table, key, _UNLIKE)
+        self._name_missing(table, known)
+
+    def _name_missing(self, table: str, keys: Iterable[str]) -> None:
+        for key in keys:
+            self._broken(table, key, "is missing: a decision speaks of it")
 
     def _broken(self, table: str, key: str, what: str) -> None:
         self.findings.add((table, key), table, {"cell": self.cell, "key": key}, what)

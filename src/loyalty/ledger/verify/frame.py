@@ -8,7 +8,7 @@ import contextlib
 import sqlite3
 import ssl
 import struct
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -117,6 +117,9 @@ BY_HAND = (
     "propose", "approve", "reject", "freeze", "unfreeze", "enrol", "identifier", "change_member", "set_pin", "erase"
 )  # fmt: skip
 
+# Decisions about the program as a whole, in its own lane.
+OF_PROGRAM = ("publish", "advance_clock", "move_clock")
+
 # A member comes with a purchase, as SQL.
 COMES = """strpos(detail, '"enrolled":true') > 0"""
 # A member's tier moves, or how it is held, as SQL.
@@ -181,6 +184,7 @@ class Notes:
             """
         )
         self._stocks: Stocked = {}
+        self._of_program: dict[str, dict[UUID, str | bytes]] = {kind: {} for kind in OF_PROGRAM}
 
     def close(self) -> None:
         self._notes.close()
@@ -212,6 +216,17 @@ class Notes:
     def stocks(self) -> Stocked:
         return dict(self._stocks)
 
+    def decided(self, kind: str, id: UUID, detail: str | bytes) -> None:
+        """A decision about the whole program: of publications, which are few, all are kept, of others the newest."""
+        known = self._of_program[kind]
+        if kind != "publish":
+            known.clear()
+        known[id] = detail
+
+    def of_program(self, kind: str) -> list[tuple[UUID, str | bytes]]:
+        """Ids and details of what was noted so, in the order of ids."""
+        return sorted(self._of_program[kind].items())
+
     def said(self, cell: int, about: str, key: str, says: str) -> None:
         """What the newest decision about a row says of it."""
         self._notes.execute(
@@ -219,19 +234,15 @@ class Notes:
             (cell, about, key, says),
         )
 
-    def take_said(self, cell: int, about: str, keys: Collection[str]) -> dict[str, str]:
-        """The same of some rows, once: what is left over at the end has no row."""
-        places = ", ".join("?" * len(keys))
-        return dict(
-            self._notes.execute(
-                f"DELETE FROM said WHERE cell = ? AND about = ? AND key IN ({places}) RETURNING key, says",
-                (cell, about, *keys),
-            ).fetchall()
-        )
-
-    def left_said(self, cell: int) -> list[tuple[str, str]]:
-        """Tables and keys of rows that decisions speak of and nobody met."""
-        return self._notes.execute("SELECT about, key FROM said WHERE cell = ?", (cell,)).fetchall()
+    def said_of(self, cell: int, about: str, ids: Ids) -> dict[str, str]:
+        """The same by key, of the rows of some members or proposals: their ids begin the keys."""
+        # '!' is the first thing behind an id and the space that may follow it.
+        query = "SELECT key, says FROM said WHERE cell = ? AND about = ? AND key > ?"
+        bounds: list[object] = [cell, about, f"{ids[0]}!"]
+        if ids[1] != LAST:
+            query += " AND key < ?"
+            bounds.append(f"{ids[1]}!")
+        return dict(self._notes.execute(query, bounds).fetchall())
 
     def transferred(self, nets: dict[UUID, int]) -> None:
         """Points that a decision's entries put into `transferred`, less what they took out."""

@@ -18,6 +18,7 @@ from loyalty.ledger.chain import FORMAT, GENESIS, micros, pack_block
 from loyalty.ledger.verify.desk import Heard, hear, read_detail
 from loyalty.ledger.verify.frame import (
     BY_HAND,
+    OF_PROGRAM,
     UNREADABLE,
     Connect,
     Counted,
@@ -437,6 +438,8 @@ class LaneReader:
             self._broken(
                 "decisions", {"id": id}, f"says block {block_number}, but lies among those of {number}"
             )
+        if self.cell == 0 and kind in OF_PROGRAM:
+            self.notes.decided(kind, id, text)
         try:
             detail = read_detail(text)
             if detail.content_sha256 is not None and kind in ("purchase", "return"):

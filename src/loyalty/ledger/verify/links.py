@@ -1,4 +1,4 @@
-"""What stands beside the chain: cap counters, records, natural keys, returns, deadlines of holds, configurations."""
+"""What stands beside the chain: cap counters, records, natural keys, returns, deadlines of holds."""
 
 from datetime import datetime
 from typing import Any
@@ -162,28 +162,6 @@ LEFT JOIN LATERAL (
 ) d ON true
 ORDER BY c.purchase_id, c.id
 """
-_CONFIGURATIONS = """
-SELECT c.number, encode(sha256(convert_to(
-           c.settings::text || c.ruleset::text || coalesce(c.rewards::text, '')
-               || coalesce(c.tier_sets::text, ''), 'UTF8')), 'hex'), c.effective_at
-FROM configurations c WHERE c.program_id = $1 ORDER BY c.number
-"""
-_PUBLISHED = """
-SELECT detail FROM decisions WHERE program_id = $1 AND cell = 0 AND kind = 'publish' ORDER BY id
-"""
-
-
-class Note(msgspec.Struct, frozen=True):
-    """What the decision of a publication says of the configuration."""
-
-    number: int
-    effective_at: datetime
-    sha256: str
-
-
-class PublishDetail(msgspec.Struct, frozen=True):
-    note: Note
-
 
 _AS_PLACED = ("reference", "till", "location", "reward", "quantity", "priced_by")
 
@@ -414,29 +392,6 @@ class LinkReader:
                     self.findings.add("returns", "returns", key, "is not what its decision says was returned")
             self.figures.returns += len(rows)
             after = tuple(rows[-1])[:2] if len(rows) == CHUNK else None  # type: ignore[assignment]
-
-    async def configurations(self) -> None:
-        """Every configuration is the one whose digest its publication noted, in force from the same instant."""
-        async with snapshot(self.connect, self.program_id) as connection:
-            stored = {
-                row[0]: tuple(row)[1:] for row in await connection.fetch(_CONFIGURATIONS, self.program_id)
-            }
-            details = await connection.fetch(_PUBLISHED, self.program_id)
-        for (detail,) in details:
-            try:
-                note = msgspec.json.decode(detail, type=PublishDetail).note
-            except msgspec.MsgspecError:
-                continue  # named with its decision
-            found = stored.pop(note.number, None)
-            if found is None:
-                self._configuration_broken(note.number, "is missing: it was published")
-            elif found != (note.sha256, note.effective_at):
-                self._configuration_broken(note.number, "is not as it was published")
-        for number in stored:
-            self._configuration_broken(number, "was never published")
-
-    def _configuration_broken(self, number: int, what: str) -> None:
-        self.findings.add(("configurations", number), "configurations", {"number": number}, what)
 
     async def natural_keys(self) -> None:
         """Every natural key names a decision that is there and its activity; cancelled is what was cancelled."""

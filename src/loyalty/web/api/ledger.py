@@ -111,9 +111,10 @@ class PurchaseExplanation(Struct, frozen=True):
 async def read_balances(call: Call, member: MemberRef, query: BalancesQuery) -> Answer:
     """What a member holds of every points currency, now or as of an instant.
 
-    `as_of` asks for what had happened by then, `recorded_by` for what was known by then; asked again with both,
-    the answer stays the same for ever. The answer says which instants it used. What is still to come is refused: more
-    may happen until then.
+    `as_of` asks for what had happened by then, `recorded_by` for what was known by then. The answer says which instants
+    it used; asked again with both, it stays the same for ever, once something was recorded later than that: while the
+    clock of a sandbox stands, more may be recorded at the very instant. What is still to come is refused: more may
+    happen until then.
     """
     if query.as_of is None and query.recorded_by is None:
         found = await call.runtime.balances_now(call.program_id, member)
