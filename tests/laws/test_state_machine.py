@@ -12,4 +12,4 @@ def test_program_and_model_agree_on_any_sequence_of_commands(database: Database)
 
 @pytest.mark.proof
 def test_program_and_model_agree_for_minutes(database: Database) -> None:
-    play(database, examples=50, steps=50)
+    play(database, examples=30, steps=40)

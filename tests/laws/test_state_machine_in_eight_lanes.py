@@ -12,4 +12,4 @@ def test_program_and_model_agree_in_eight_lanes(database: Database) -> None:
 
 @pytest.mark.proof
 def test_program_and_model_agree_in_eight_lanes_for_minutes(database: Database) -> None:
-    play(database, examples=25, steps=40, cells=8)
+    play(database, examples=15, steps=30, cells=8)
