@@ -21,7 +21,8 @@ from loyalty.jobs.imports.types import (
     PartInvalid,
     Rejection,
 )
-from loyalty.jobs.types import RunState
+from loyalty.jobs.service import refuse_crowd
+from loyalty.jobs.types import RunKind, RunState, TooManyRuns
 from loyalty.posting.commands import Answer
 from loyalty.web.api import wire
 from loyalty.web.edge import Call, get, post, put, reply
@@ -118,12 +119,13 @@ async def put_import_part(call: Call, import_id: UUID, part: int, query: PartQue
     Permission.IMPORT,
     keyed=True,
     answers={202: ImportView},
-    refusals=(ImportNotFound, ImportStarted, ImportIncomplete),
+    refusals=(ImportNotFound, ImportStarted, ImportIncomplete, TooManyRuns),
 )
 async def start_import(call: Call, import_id: UUID, body: wire.Nothing) -> Answer:
     """Have the file brought in. One whose run has failed is started again and goes on where it was."""
 
     async def start(connection: AsyncConnection) -> tuple[Answer, bytes]:
+        await refuse_crowd(connection, call.program_id, RunKind.IMPORT)
         await service.start_import(
             connection,
             call.program_id,
