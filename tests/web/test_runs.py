@@ -73,6 +73,24 @@ async def test_runs_tell_what_the_guide_says_in_the_form_of_all_answers_and_name
     assert (await manager.get(f"/v1/imports/{import_id}")).json["run_id"] == brought_in
 
 
+async def test_what_was_refused_of_long_work_is_a_new_try_under_the_same_key(world: World) -> None:
+    shop = await new_shop(world.runtime)
+    chief = world.client("chief", shop)
+    import_id = await announced(chief)
+    start = f"/v1/imports/{import_id}/start"
+    is_problem(await chief.post(start, {}, idempotency_key="start"), 409, "import_incomplete")
+    await put(chief, import_id, 1, b"card\n6035550001\n")
+    assert (await chief.post(start, {}, idempotency_key="start")).status == 202
+    plan = await chief.post("/v1/redates", {"points_currency": "points"}, idempotency_key="plan")
+    early = await chief.post(f"/v1/redates/{plan.json['id']}/confirm", UNKNOWN, idempotency_key="confirm")
+    is_problem(early, 409, "redate_plan_unfinished")
+    await long_work(world.runtime)
+    stale = await chief.post(f"/v1/redates/{plan.json['id']}/confirm", UNKNOWN, idempotency_key="confirm")
+    is_problem(stale, 409, "redate_plan_stale")
+    assert not stale.replayed
+
+
+UNKNOWN = {"digest": "0" * 64}
 KINDS = ["/v1/verification-runs", "/v1/forecasts", "/v1/redates", "/v1/program/configurations/plan"]
 
 
