@@ -1,4 +1,4 @@
-"""Runs that ended long ago may be deleted.
+"""Runs that ended long ago may be deleted, and what was rejected of a file that comes once more.
 
 Locks: nothing.
 """
@@ -10,8 +10,8 @@ down_revision = "0025"
 
 
 def upgrade() -> None:
-    op.execute("GRANT DELETE ON runs TO loyalty_app")
+    op.execute("GRANT DELETE ON runs, import_rejections TO loyalty_app")
 
 
 def downgrade() -> None:
-    op.execute("REVOKE DELETE ON runs FROM loyalty_app")
+    op.execute("REVOKE DELETE ON runs, import_rejections FROM loyalty_app")

@@ -64,10 +64,13 @@ async def purge_parts(runtime: Runtime) -> int:
     async def purge(program_id: UUID) -> int:
         async with reading(runtime.engine, program_id) as connection:
             left = await files.left_parts(connection, program_id, before)
+        gone = 0
         for import_id, number in left:
             async with transaction(runtime.engine, program_id) as connection:
-                await files.remove_part(connection, program_id, import_id, number)
-        return len(left)
+                if await files.still_left(connection, program_id, import_id, before):
+                    await files.remove_part(connection, program_id, import_id, number)
+                    gone += 1
+        return gone
 
     return await in_every_program(runtime, "parts_not_purged", purge)
 
