@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import func, select
 
 from loyalty.base.database import reading, transaction
 from loyalty.jobs.imports import service, work
@@ -27,7 +28,7 @@ from loyalty.tiers.types import Lifetime, TenureMonths, Tier
 from tests.conftest import Database
 from tests.isolation import dump
 from tests.jobs.conftest import HandClock
-from tests.posting.live import superuser
+from tests.posting.live import superuser, until_blocked
 from tests.posting.shop import ladder
 
 TENURE = ladder(
@@ -458,6 +459,66 @@ async def test_files_that_are_left_go_after_a_week(desk: Desk, clock: HandClock)
     assert await purge_parts(desk.runtime) > 3
     with pytest.raises(ImportIncomplete):
         await shop.start(import_id)
+
+
+async def test_files_of_a_run_that_waits_stay_however_long(desk: Desk, clock: HandClock) -> None:
+    shop = await opened(desk)
+    import_id = await shop.upload("members", members_file(10), cut=100)
+    run = await shop.start(import_id)
+    clock.ahead = PARTS_KEPT * 2
+    assert await purge_parts(desk.runtime) == 0
+    await shop.work(run)
+    assert (await shop.look(import_id))[0].progress.done == 10
+
+
+async def test_files_of_an_import_that_is_started_while_old_ones_are_removed_stay(
+    desk: Desk, clock: HandClock, database: Database
+) -> None:
+    shop = await opened(desk)
+    import_id = await shop.upload("members", members_file(10), cut=100)
+    clock.ahead = PARTS_KEPT * 2
+    async with transaction(shop.engine, shop.id) as connection:
+        run = await service.start_import(
+            connection, shop.id, import_id, OPERATOR, at=desk.now(), ids=desk.ids
+        )
+        starter = (await connection.execute(select(func.pg_backend_pid()))).scalar_one()
+        purging = asyncio.create_task(purge_parts(desk.runtime))
+        blocked = asyncio.create_task(until_blocked(database, starter))
+        await asyncio.wait({purging, blocked}, return_when=asyncio.FIRST_COMPLETED)
+        blocked.cancel()
+    assert await purging == 0
+    await shop.work(run)
+    assert (await shop.look(import_id))[0].progress.done == 10
+
+
+async def test_a_failed_import_whose_file_went_is_told_anew_from_the_beginning(
+    desk: Desk, clock: HandClock, database: Database
+) -> None:
+    shop = await opened(desk, 500)
+    head, _, rows = lots_file(1_000).partition("\r\n")
+    file = f"{head}\r\nL,N0,stars,1,2026-01-01,2190-12-31\r\n{rows}".encode()
+    import_id = await shop.upload("lots", file, cut=len(file))
+    run = await shop.start(import_id)
+    task = asyncio.create_task(shop.work(run))
+    while (await shop.look(import_id))[0].progress.rows < 200:
+        await asyncio.sleep(0.003)
+    task.cancel()
+    await asyncio.wait({task})
+    async with superuser(database) as link:
+        await link.execute("UPDATE runs SET tries = 3 WHERE id = $1", run.id)
+    await shop.work(run)
+    with pytest.raises(ImportStarted):  # what is left of it is there: it goes on where it was
+        await shop.put(import_id, 1, file)
+    clock.ahead = PARTS_KEPT + timedelta(minutes=1)
+    assert await purge_parts(desk.runtime) == 1
+    with pytest.raises(ImportIncomplete):
+        await shop.start(import_id)
+    await shop.put(import_id, 1, file)
+    await shop.work(await shop.start(import_id))
+    (one, done), shop.last = await shop.look(import_id), import_id
+    assert (done.state, one.progress.rows, one.progress.rejected) == (RunState.SUCCEEDED, 1_001, 1)
+    assert one.progress.unchanged >= 199, "what had come in already"
+    assert [rejection.line for rejection in await shop.rejections()] == [2]
 
 
 async def test_a_standing_since_later_stays_and_one_that_differs_is_told(desk: Desk) -> None:

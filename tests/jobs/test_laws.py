@@ -11,7 +11,7 @@ from loyalty.jobs.days import close_days
 from loyalty.jobs.laws import check_laws
 from loyalty.jobs.overview import totals
 from loyalty.jobs.runs import execute, waiting_runs
-from loyalty.jobs.service import list_runs
+from loyalty.jobs.service import get_run, list_runs
 from loyalty.jobs.types import Run, RunKind
 from loyalty.jobs.works import WORKS
 from loyalty.operating.desk import Desk
@@ -23,7 +23,8 @@ from tests.posting.live import superuser
 
 async def asked(desk: Desk, program: UUID) -> list[Run]:
     async with shared(desk.runtime.engine) as connection:
-        return await list_runs(connection, program, kinds=[RunKind.VERIFICATION], limit=10)
+        listed = await list_runs(connection, program, kinds=[RunKind.VERIFICATION], limit=10)
+        return [await get_run(connection, program, one.id) for one in listed]
 
 
 async def test_one_verification_a_day_however_many_days_were_closed(desk: Desk, clock: HandClock) -> None:

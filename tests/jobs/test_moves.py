@@ -106,7 +106,8 @@ async def test_a_move_that_is_over_says_of_its_progress_what_its_result_says(run
     shop, midnight = await shopped(runtime), datetime(2026, 12, 31, 23, tzinfo=UTC)
     await desk(runtime).advance_clock(shop.id, midnight)
     async with shared(runtime.engine) as connection:
-        last, first = await list_runs(connection, shop.id, kinds=[RunKind.CLOCK], limit=10)
+        listed = await list_runs(connection, shop.id, kinds=[RunKind.CLOCK], limit=10)
+        last, first = [await get_run(connection, shop.id, one.id) for one in listed]
     assert last.result is not None and first.result is not None
     assert (first.result["days"], last.result["days"], last.result["now"]) == (3, 39, "2026-12-31T23:00:00Z")
     for run in (first, last):

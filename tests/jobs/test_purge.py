@@ -16,9 +16,13 @@ from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
 from loyalty.base.calendar import local_date
-from loyalty.base.database import DatabaseUnavailable, transaction
-from loyalty.jobs import purge
+from loyalty.base.database import DatabaseUnavailable, reading, transaction
+from loyalty.jobs import purge, store
+from loyalty.jobs.imports.service import begin_import, look_at_import
+from loyalty.jobs.imports.store import touch
+from loyalty.jobs.imports.types import ImportKind
 from loyalty.jobs.purge import KEPT, PURGES, purge_everything, purge_idempotency, purge_lines, purge_notices
+from loyalty.jobs.types import Run, RunKind, RunState
 from loyalty.ledger.verify import verify
 from loyalty.operating.desk import Desk
 from loyalty.posting.commands import AdvanceClock
@@ -123,6 +127,47 @@ async def test_what_cannot_be_removed_keeps_nothing_else_from_its_time(
     with capture_logs() as said:
         assert (await purge_everything(desk.runtime))["idempotency_records"] == 5
     assert [(one["event"], one["what"]) for one in said] == [("not_purged", "first"), ("not_purged", "last")]
+
+
+# --- runs ---------------------------------------------------------------------------------------------------
+
+
+async def test_runs_go_ninety_days_after_their_end_but_for_those_that_are_still_asked_for(desk: Desk) -> None:
+    program, others = [await desk.create_program(ProgramKind.LIVE, SHOP) for _ in range(2)]
+    made = dict[str, UUID]()
+
+    async def add(name: str, days: int | None, kind: RunKind, state: RunState = RunState.SUCCEEDED) -> None:
+        ended_at = None if days is None else desk.now() - timedelta(days=days)
+        began_at = desk.now() - timedelta(days=days or 300, seconds=60)
+        run = Run(program, desk.ids(), kind, state, 1, began_at, began_at, ended_at, {}, None, None)
+        made[name] = run.id
+        await store.add(connection, run)
+
+    async with transaction(desk.runtime.engine, program) as connection:
+        for days in range(100, 92, -1):
+            await add(f"old {days}", days, RunKind.VERIFICATION)
+        await add("young", 89, RunKind.VERIFICATION)
+        await add("its last", 88, RunKind.VERIFICATION)
+        await add("waits", None, RunKind.VERIFICATION, RunState.QUEUED)
+        await add("only one that failed", 200, RunKind.VERIFICATION, RunState.FAILED)
+        await add("ladders", 200, RunKind.TIERS)  # or everybody would be placed once more
+        for name, days in (("of the import", 100), ("of another", 100), ("imported", 95)):
+            await add(name, days, RunKind.IMPORT)
+        one = await begin_import(connection, program, ImportKind.LOTS, "crm", at=desk.now(), ids=desk.ids)
+        await touch(connection, program, one.id, desk.now(), made["of the import"])
+        at = desk.now() - timedelta(days=100)
+        other = Run(others, desk.ids(), RunKind.TIERS, RunState.FAILED, 1, at, at, at, {}, None, None)
+        await store.add(connection, other)
+    gone = (await purge_everything(desk.runtime)).get("runs")
+    async with reading(desk.runtime.engine, program) as connection:
+        left = {run.id for run in await store.some_runs(connection, program, list(made.values()))}
+        assert await store.some_runs(connection, others, [other.id]) == [other]
+        assert (await look_at_import(connection, program, one.id)).state == "succeeded"
+    assert {name for name, id in made.items() if id not in left} == {
+        *(f"old {days}" for days in range(100, 92, -1)),
+        "of another",
+    }
+    assert gone == 9
 
 
 # --- notices ------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from loyalty.base.database import ServerBusy, shared
 from loyalty.jobs import runs, store, works
 from loyalty.jobs.runs import TRIES_MAX, Report, Work, execute, keep, waiting_runs
-from loyalty.jobs.service import get_run, queue_run
+from loyalty.jobs.service import get_run, list_runs, queue_run
 from loyalty.jobs.types import Run, RunKind, RunNotFound, RunState
 from loyalty.jobs.works import WORKS
 from loyalty.ledger.verify import Report as Verified
@@ -51,6 +51,25 @@ async def test_a_verification_run_ends_with_the_report_of_its_program(desk: Desk
     assert done.result is not None
     assert (done.result["intact"], done.result["broken"]) == (True, 0)
     assert done.ended_at is not None
+
+
+async def test_lists_tell_what_a_run_is_about_and_why_it_failed_and_nothing_long(desk: Desk) -> None:
+    program, at, long = uuid4(), desk.now(), {"figures": [0] * 1_000}
+    told = [
+        (RunKind.IMPORT, RunState.SUCCEEDED, {"import_id": "i"}, long),
+        (RunKind.REDATE, RunState.FAILED, {"plan": "p"}, {"code": "gave_up"}),
+        (RunKind.TIER_PLAN, RunState.QUEUED, {"configuration": long}, None),
+    ]
+    async with shared(desk.runtime.engine) as connection:
+        for kind, state, given, result in told:
+            run = Run(program, desk.ids(), kind, state, 1, at, at, at, given, None, result)
+            await store.add(connection, run)
+        listed = await list_runs(connection, program, kinds=list(RunKind), limit=9)
+    assert {run.kind: (run.input, run.result) for run in listed} == {
+        RunKind.IMPORT: ({"import_id": "i"}, None),
+        RunKind.REDATE: ({"plan": "p"}, {"code": "gave_up"}),
+        RunKind.TIER_PLAN: ({}, None),
+    }
 
 
 async def test_two_workers_at_once_do_a_run_once(desk: Desk) -> None:

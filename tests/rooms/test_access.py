@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from loyalty.access import service
 from loyalty.access.authenticate import TRUST_S, Authenticator
+from loyalty.access.keys import make_key
 from loyalty.access.roles import Role
 from loyalty.access.types import (
     ActorKind,
@@ -178,6 +179,28 @@ async def test_many_callers_with_one_key_ask_the_database_once(engine: AsyncEngi
     assert len({principal for principal in told[1:] if isinstance(principal, Principal)}) == 1
     assert len(asked) == 1
     event.remove(engine.sync_engine, "before_cursor_execute", count)
+
+
+async def test_however_many_strangers_knock_a_key_waits_for_few_visits(database: Database) -> None:
+    lone = make_engine(database.app_url, 1)
+    by = await new_operator(lone)
+    _, token = await new_key(lone, by)
+    authenticate, visits = Authenticator(lone), 0
+
+    def count(*_: object) -> None:
+        nonlocal visits
+        visits += 1
+
+    async with shared(lone):  # until all of them wait
+        event.listen(lone.sync_engine, "checkout", count)
+        strangers = [asyncio.create_task(authenticate(make_key("lk", chance())[0], NOW)) for _ in range(300)]
+        asking = asyncio.create_task(authenticate(token, NOW))
+        await asyncio.sleep(0)
+    assert (await asking).program_id == by.program_id
+    assert visits <= 10
+    told = await asyncio.gather(*strangers, return_exceptions=True)
+    assert {type(one) for one in told} == {InvalidCredential}
+    await lone.dispose()
 
 
 async def test_what_is_remembered_is_bounded(engine: AsyncEngine) -> None:

@@ -123,6 +123,7 @@ async def test_a_row_for_another_program_cannot_be_written(app: AsyncEngine, tab
         "UPDATE job_places SET after = NULL",
         "DELETE FROM member_pins",
         "DELETE FROM notices",
+        "DELETE FROM import_rejections",
         "DELETE FROM idempotency_records",
     ],
 )

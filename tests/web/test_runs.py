@@ -5,10 +5,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
 from loyalty.web.api.operations import PROGRESS
-from tests.races.client import Reply
+from tests.races.client import Client, Reply
 from tests.web.test_import_guide import announced, put
-from tests.web.world import World, long_work, new_shop
+from tests.web.test_refusals import is_problem
+from tests.web.world import CONFIGURATION, World, long_work, new_shop
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "jobs.md").read_text()
 ROW = re.compile(r"^\| (.*`) \| (`.*`): ", re.MULTILINE)
@@ -64,5 +67,53 @@ async def test_runs_tell_what_the_guide_says_in_the_form_of_all_answers_and_name
         assert set(run["progress"]) == {"at", *documented()[kind]}
         assert run["import_id"] == (import_id if kind == "import" else None)
         assert run["plan_id"] == (plan if kind == "redate" else None)
-    assert "read_to" not in told["import"]["result"]
-    assert (await manager.get(f"/v1/imports/{import_id}")).json["run_id"] == told["import"]["id"]
+        assert "result" not in run
+    brought_in = told["import"]["id"]
+    assert "read_to" not in (await admin.get(f"/v1/runs/{brought_in}")).json["result"]
+    assert (await manager.get(f"/v1/imports/{import_id}")).json["run_id"] == brought_in
+
+
+async def test_what_was_refused_of_long_work_is_a_new_try_under_the_same_key(world: World) -> None:
+    shop = await new_shop(world.runtime)
+    chief = world.client("chief", shop)
+    import_id = await announced(chief)
+    start = f"/v1/imports/{import_id}/start"
+    is_problem(await chief.post(start, {}, idempotency_key="start"), 409, "import_incomplete")
+    await put(chief, import_id, 1, b"card\n6035550001\n")
+    assert (await chief.post(start, {}, idempotency_key="start")).status == 202
+    plan = await chief.post("/v1/redates", {"points_currency": "points"}, idempotency_key="plan")
+    early = await chief.post(f"/v1/redates/{plan.json['id']}/confirm", UNKNOWN, idempotency_key="confirm")
+    is_problem(early, 409, "redate_plan_unfinished")
+    await long_work(world.runtime)
+    stale = await chief.post(f"/v1/redates/{plan.json['id']}/confirm", UNKNOWN, idempotency_key="confirm")
+    is_problem(stale, 409, "redate_plan_stale")
+    assert not stale.replayed
+
+
+UNKNOWN = {"digest": "0" * 64}
+KINDS = ["/v1/verification-runs", "/v1/forecasts", "/v1/redates", "/v1/program/configurations/plan"]
+
+
+@pytest.mark.parametrize("path", [*KINDS, "/v1/imports"])
+async def test_of_each_kind_ten_runs_wait_and_then_no_more_are_taken(world: World, path: str) -> None:
+    shop = await new_shop(world.runtime)
+    admin, other = world.client("admin", shop), world.client("admin")
+    body = {"/v1/redates": {"points_currency": "points"}, KINDS[-1]: CONFIGURATION}.get(path, {})
+
+    async def ask(by: Client, n: int) -> Reply:
+        if path != "/v1/imports":
+            return await by.post(path, body, idempotency_key=f"{path} {n}")
+        import_id = await announced(by)
+        await put(by, import_id, 1, b"card\n6035550001\n")
+        return await by.post(f"{path}/{import_id}/start", body, idempotency_key=f"{path} {n}")
+
+    asked = [await ask(admin, n) for n in range(10)]
+    assert {reply.status for reply in asked} == {202}
+    refused = await ask(admin, 10)
+    problem = is_problem(refused, 429, "too_many_runs")
+    assert (problem["waiting_max"], problem["retryable"], refused.headers["retry-after"]) == (10, True, "10")
+    if path != "/v1/imports":
+        assert (await ask(admin, 0)).body == asked[0].body  # what was asked before is told again
+    assert (await ask(other, 0)).status == 202
+    await long_work(world.runtime)
+    assert (await ask(admin, 10)).status == 202

@@ -4,6 +4,7 @@
 behind them: every other statement on them names its program. Lists are in the order of ids, which is of making.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -149,9 +150,10 @@ async def revoke_token(connection: AsyncConnection, program_id: UUID, token_id: 
     )
 
 
-async def key_by_hash(connection: AsyncConnection, hash: bytes) -> Found | None:
-    """The key with this hash, of whatever program."""
+async def keys_by_hash(connection: AsyncConnection, hashes: Sequence[bytes]) -> dict[bytes, Found]:
+    """The keys with these hashes, of whatever program, by hash."""
     query = select(
+        api_keys.c.hash,
         api_keys.c.id,
         api_keys.c.program_id,
         api_keys.c.client_id.label("owner_id"),
@@ -159,22 +161,21 @@ async def key_by_hash(connection: AsyncConnection, hash: bytes) -> Found | None:
         api_keys.c.locations,
         api_keys.c.expires_at,
         api_keys.c.revoked_at,
-    ).where(api_keys.c.hash == hash)
-    row = (await connection.execute(query)).one_or_none()
-    return None if row is None else struct(row, Found)
+    ).where(api_keys.c.hash.in_(hashes))
+    return {row.hash: struct(row, Found) for row in await connection.execute(query)}
 
 
-async def token_by_hash(connection: AsyncConnection, hash: bytes) -> Found | None:
-    """The staff token with this hash, of whatever program."""
+async def tokens_by_hash(connection: AsyncConnection, hashes: Sequence[bytes]) -> dict[bytes, Found]:
+    """The staff tokens with these hashes, of whatever program, by hash."""
     query = select(
+        staff_tokens.c.hash,
         staff_tokens.c.id,
         staff_tokens.c.program_id,
         staff_tokens.c.staff_id.label("owner_id"),
         staff_tokens.c.expires_at,
         staff_tokens.c.revoked_at,
-    ).where(staff_tokens.c.hash == hash)
-    row = (await connection.execute(query)).one_or_none()
-    return None if row is None else struct(row, Found)
+    ).where(staff_tokens.c.hash.in_(hashes))
+    return {row.hash: struct(row, Found) for row in await connection.execute(query)}
 
 
 async def add_audit_entry(connection: AsyncConnection, program_id: UUID, entry: AuditEntry) -> None:

@@ -40,7 +40,7 @@ class Overview(Struct, frozen=True):
     standings: Due  # with a review
     days: Due  # that ended and are not closed
     notices: Due  # days of which members are still to be told
-    runs: tuple[Run, ...]  # waiting, running, and the last that failed
+    runs: tuple[Run, ...]  # waiting, running, and the last that failed, as lists show them
     closed_on: date | None
     closed_at: datetime | None
     told_on: date | None
@@ -80,11 +80,7 @@ async def overview(runtime: Runtime, program: Program) -> Overview:
             undone += await store.page(
                 connection, id, kinds=list(RunKind), state=state, before=None, limit=limit
             )
-        verified = await store.page(
-            connection, id, kinds=[RunKind.VERIFICATION], state=RunState.SUCCEEDED, before=None, limit=1
-        )
-    last = verified[0] if verified else None
-    told = {} if last is None or last.result is None else last.result
+        last = await store.last_verified(connection, id)
 
     def days(first: date, until: date, since: datetime) -> Due:
         count = max(0, (until - first).days)
@@ -105,16 +101,12 @@ async def overview(runtime: Runtime, program: Program) -> Overview:
         closed_at=closed_at,
         told_on=untold - _DAY,
         verified_at=None if last is None else last.ended_at,
-        verified_seconds=None if last is None else _took(last),
-        verified_entries=told.get("figures", {}).get("entries"),
-        broken=told.get("broken"),
+        verified_seconds=None
+        if last is None
+        else max(0.0, (last.ended_at - last.started_at).total_seconds()),
+        verified_entries=None if last is None else last.entries,
+        broken=None if last is None else last.broken,
     )
-
-
-def _took(run: Run) -> float | None:
-    if run.started_at is None or run.ended_at is None:
-        return None
-    return max(0.0, (run.ended_at - run.started_at).total_seconds())
 
 
 async def overviews(runtime: Runtime, programs: Sequence[Program]) -> list[Overview]:

@@ -1,5 +1,6 @@
-"""Removes what has had its time: idempotency records after thirty days, notices of days that have passed, lines of
-purchases after the days of their program's policy, and files that were left. Natural keys and books stay for ever.
+"""Removes what has had its time: idempotency records after thirty days, runs after ninety, notices of days that have
+passed, lines of purchases after the days of their program's policy, and files that were left. Natural keys and books
+stay for ever.
 
 In chunks, each its own short transaction, in the order of the key, so that nobody waits for it.
 """
@@ -25,6 +26,9 @@ KEPT = timedelta(days=30)
 CHUNK = 5_000
 SHARE = 2_000_000  # records of one program, in an hour
 PARTS_KEPT = timedelta(days=7)  # of an import that nothing is done with
+RUNS_KEPT = timedelta(
+    days=90
+)  # since they ended; above KEPT, so that no answer that is repeated names one that is gone
 LINES, RECORDS = "lines", "records"  # the places of the work
 
 
@@ -60,12 +64,31 @@ async def purge_parts(runtime: Runtime) -> int:
     async def purge(program_id: UUID) -> int:
         async with reading(runtime.engine, program_id) as connection:
             left = await files.left_parts(connection, program_id, before)
+        gone = 0
         for import_id, number in left:
             async with transaction(runtime.engine, program_id) as connection:
-                await files.remove_part(connection, program_id, import_id, number)
-        return len(left)
+                if await files.still_left(connection, program_id, import_id, before):
+                    await files.remove_part(connection, program_id, import_id, number)
+                    gone += 1
+        return gone
 
     return await in_every_program(runtime, "parts_not_purged", purge)
+
+
+async def purge_runs(runtime: Runtime, chunk: int = CHUNK) -> int:
+    """Delete runs that ended longer than RUNS_KEPT ago, and return how many there were."""
+    before = runtime.clock.now() - RUNS_KEPT
+
+    async def purge(program_id: UUID) -> int:
+        gone = 0
+        while True:
+            async with transaction(runtime.engine, program_id) as connection:
+                some = await store.purge_runs(connection, program_id, before, chunk)
+            gone += some
+            if some < chunk:
+                return gone
+
+    return await in_every_program(runtime, "runs_not_purged", purge)
 
 
 async def purge_lines(runtime: Runtime, chunk: int = CHUNK) -> int:
@@ -119,6 +142,7 @@ PURGES: Mapping[str, Callable[[Runtime], Awaitable[int]]] = {
     "notices": purge_notices,
     "lines": purge_lines,
     "import_parts": purge_parts,
+    "runs": purge_runs,
 }
 
 

@@ -10,7 +10,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from loyalty.base.database import transaction
 from loyalty.base.ids import Ids
 from loyalty.jobs import store
-from loyalty.jobs.types import Run, RunKind, RunNotFound, RunState
+from loyalty.jobs.types import Run, RunKind, RunNotFound, RunState, TooManyRuns
+
+WAITING_MAX = 10  # runs of a kind that were asked for over the API, in one program
+
+
+async def refuse_crowd(connection: AsyncConnection, program_id: UUID, kind: RunKind) -> None:
+    """Take no more long work of a kind than a worker comes to in a while; some that ask at once may all find room.
+
+    Raises: TooManyRuns.
+    """
+    if await store.queued(connection, program_id, kind) >= WAITING_MAX:
+        raise TooManyRuns(kind=kind, waiting_max=WAITING_MAX)
 
 
 async def queue_run(
@@ -59,7 +70,7 @@ async def list_runs(
     before: tuple[datetime, UUID] | None = None,
     limit: int,
 ) -> list[Run]:
-    """A program's runs, newest first; behind `before` (created, id)."""
+    """A program's runs, newest first, as lists show them; behind `before` (created, id)."""
     return await store.page(connection, program_id, kinds=kinds, state=state, before=before, limit=limit)
 
 

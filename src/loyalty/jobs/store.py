@@ -9,21 +9,37 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, and_, cast, func, or_, select, text, tuple_, update
+from sqlalchemy import DateTime, and_, case, cast, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.base.ids import NIL
 from loyalty.base.rows import columns, struct, values
+from loyalty.base.schema import DOCUMENT
 from loyalty.jobs.tables import job_places, runs
-from loyalty.jobs.types import Run, RunKind, RunState
+from loyalty.jobs.types import Run, RunKind, RunState, Verified
 
+# What lists need of a run: an input may be a whole configuration, a result a year's figures.
+_IN_LISTS = {
+    "input": case(
+        (runs.c.kind.in_([RunKind.IMPORT, RunKind.REDATE]), runs.c.input), else_=cast({}, DOCUMENT)
+    ),
+    "result": case((runs.c.state == RunState.FAILED, runs.c.result)),
+}
 _LAST_SIGN = func.greatest(cast(runs.c.progress.op("->>")("at"), DateTime(timezone=True)), runs.c.started_at)
 
 
 async def add(connection: AsyncConnection, run: Run) -> None:
     """Write a new run; one that is there already stays as it is."""
     await connection.execute(upsert(runs).on_conflict_do_nothing(), values(run))
+
+
+async def queued(connection: AsyncConnection, program_id: UUID, kind: RunKind) -> int:
+    """How many runs of a kind wait for a worker."""
+    query = select(func.count()).where(
+        runs.c.program_id == program_id, runs.c.kind == kind, runs.c.state == RunState.QUEUED
+    )
+    return (await connection.execute(query)).scalar_one()
 
 
 async def some_runs(connection: AsyncConnection, program_id: UUID, run_ids: Sequence[UUID]) -> list[Run]:
@@ -336,14 +352,34 @@ async def page(
     before: tuple[datetime, UUID] | None,
     limit: int,
 ) -> list[Run]:
-    """Runs of a program, newest first."""
-    query = select(*columns(runs, Run)).where(runs.c.program_id == program_id, runs.c.kind.in_(kinds))
+    """Runs of a program, newest first, as lists show them."""
+    shown = [_IN_LISTS.get(column.name, column).label(column.name) for column in columns(runs, Run)]
+    query = select(*shown).where(runs.c.program_id == program_id, runs.c.kind.in_(kinds))
     if state is not None:
         query = query.where(runs.c.state == state)
     if before is not None:
         query = query.where(tuple_(runs.c.created_at, runs.c.id) < before)
     query = query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
     return [struct(row, Run) for row in await connection.execute(query)]
+
+
+async def last_verified(connection: AsyncConnection, program_id: UUID) -> Verified | None:
+    """The newest verification that came to its end; None: there is none."""
+    told = runs.c.result
+    query = select(
+        runs.c.started_at,
+        runs.c.ended_at,
+        told["figures"]["entries"].as_integer().label("entries"),
+        told["broken"].as_integer().label("broken"),
+    ).where(
+        runs.c.program_id == program_id,
+        runs.c.kind == RunKind.VERIFICATION,
+        runs.c.state == RunState.SUCCEEDED,
+    )
+    row = (
+        await connection.execute(query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(1))
+    ).one_or_none()
+    return None if row is None else struct(row, Verified)
 
 
 async def due_counts(
@@ -371,6 +407,23 @@ async def run_counts(connection: AsyncConnection) -> dict[tuple[str, str], int]:
     """How many runs of all programs there are, by kind and state."""
     query = select(runs.c.kind, runs.c.state, func.count()).group_by(runs.c.kind, runs.c.state)
     return {(kind, state): count for kind, state, count in await connection.execute(query)}
+
+
+async def purge_runs(connection: AsyncConnection, program_id: UUID, before: datetime, chunk: int) -> int:
+    """Delete runs that ended before an instant, `chunk` at most, the oldest first; returns how many went.
+
+    Those stay that say what need not be done again: the last of each kind and state, and the last of an import.
+    """
+    query = text(
+        "DELETE FROM runs WHERE program_id = :program AND id IN ("
+        " SELECT id FROM runs r WHERE program_id = :program AND created_at < :before AND ended_at < :before"
+        " AND EXISTS (SELECT FROM runs n WHERE n.program_id = :program AND n.kind = r.kind AND n.state = r.state"
+        "  AND (n.created_at, n.id) > (r.created_at, r.id))"
+        " AND NOT EXISTS (SELECT FROM imports i WHERE i.program_id = :program AND i.run_id = r.id)"
+        " ORDER BY created_at, id LIMIT :chunk)"
+    )
+    given = {"program": program_id, "before": before, "chunk": chunk}
+    return (await connection.execute(query, given)).rowcount
 
 
 async def purge_notices(

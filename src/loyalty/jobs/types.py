@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from loyalty.base.errors import Conflict, NotFound
+from loyalty.base.errors import Conflict, NotFound, TooMany
 
 
 class RunKind(StrEnum):
@@ -29,7 +29,10 @@ class RunState(StrEnum):
 
 
 class Run(Struct, frozen=True):
-    """One run. `progress` bears `at`, the instant of the last sign of life, and what the work says of itself."""
+    """One run. `progress` bears `at`, the instant of the last sign of life, and what the work says of itself.
+
+    In lists `input` says no more than which import or plan it is about, and `result` why it failed.
+    """
 
     program_id: UUID
     id: UUID
@@ -51,10 +54,26 @@ class Run(Struct, frozen=True):
         return max((sign for sign in signs if sign is not None), default=None)
 
 
+class Verified(Struct, frozen=True):
+    """A verification that came to its end."""
+
+    started_at: datetime
+    ended_at: datetime
+    entries: int | None  # that it read
+    broken: int | None  # what it found
+
+
 class RunNotFound(NotFound):
     code: ClassVar[str] = "run_not_found"
     title: ClassVar[str] = "There is no such run."
     remedy: ClassVar[str] = "Take an id from `GET /v1/runs`."
+
+
+class TooManyRuns(TooMany):
+    retry_after_s: ClassVar[int] = 10
+    code: ClassVar[str] = "too_many_runs"
+    title: ClassVar[str] = "So much long work of this kind waits already that no more is taken."
+    remedy: ClassVar[str] = "A worker has to come to what waits, which `GET /v1/runs` lists."
 
 
 class RedatePlanUnfinished(Conflict):

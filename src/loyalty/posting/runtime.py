@@ -26,15 +26,20 @@ from loyalty.posting.pipe import Pipe
 from loyalty.programs.service import deployment_cells
 from loyalty.programs.types import ProgramNotFound
 
+ENTRY_SIZE = 2  # connections by which it is asked who calls
 PATIENCE_S = 5.0  # for a server that should have ended a statement by itself
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """One process's means; `engine` reads through SQLAlchemy Core, `pool` is the road's."""
+    """One process's means; `engine` reads through SQLAlchemy Core, `pool` is the road's.
+
+    `entry` is for who calls and whether we can serve: nobody's reads hold that up.
+    """
 
     settings: Settings
     engine: AsyncEngine
+    entry: AsyncEngine
     pool: asyncpg.Pool
     clock: Clock
     histories: Histories
@@ -85,6 +90,7 @@ async def open_runtime(settings: Settings, *, clock: Clock | None = None) -> Asy
     clock = clock or RealClock()
     digests = Digests(settings.secret_key, settings.secret_key_previous)
     engine = make_engine(settings.database_url, settings.pool_size)
+    entry = make_engine(settings.database_url, ENTRY_SIZE)
     try:
         await deployment_cells(engine, settings.cells)
         async with asyncpg.create_pool(
@@ -123,6 +129,7 @@ async def open_runtime(settings: Settings, *, clock: Clock | None = None) -> Asy
                 yield Runtime(
                     settings,
                     engine,
+                    entry,
                     pool,
                     clock,
                     histories,
@@ -137,4 +144,5 @@ async def open_runtime(settings: Settings, *, clock: Clock | None = None) -> Asy
                 await pipe.stop()
                 await together.stop()
     finally:
+        await entry.dispose()
         await engine.dispose()

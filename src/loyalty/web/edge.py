@@ -123,7 +123,7 @@ class Door:
         self.large = LargeBodies(runtime.settings.body_bytes_max, wait_s=runtime.settings.queue_ms_max / 1000)
         per_s = runtime.settings.program_requests_per_s
         self._quota = None if per_s is None else Quota(per_s)
-        self._authenticator = Authenticator(runtime.engine)
+        self._authenticator = Authenticator(runtime.entry)
 
     def close(self) -> None:
         """Calls are no longer served."""

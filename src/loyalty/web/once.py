@@ -1,7 +1,8 @@
 """One cause, one effect, for calls whose effect is no command of the road: keys, clients, runs.
 
 The idempotency record is written in the transaction of the effect. Of two at once the second waits for the first
-one's commit, finds its record, undoes its own work and replays.
+one's commit, finds its record, undoes its own work and replays. A refusal is not kept: what stood in the way, a
+missing part of a file or a plan that is not finished, may be gone at the next try.
 """
 
 from collections.abc import Awaitable, Callable

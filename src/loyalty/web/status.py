@@ -5,9 +5,11 @@ allow, however many ask: a public address must not be a way to tire the database
 """
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Literal
+from uuid import UUID
 
 from msgspec import Struct
 from sqlalchemy import text
@@ -15,6 +17,8 @@ from sqlalchemy import text
 from loyalty import __version__
 from loyalty.base.database import DatabaseUnavailable, shared
 from loyalty.base.errors import LoyaltyError
+from loyalty.base.ids import NIL
+from loyalty.base.together import Together
 from loyalty.jobs.overview import Totals, totals
 from loyalty.posting.runtime import Runtime
 
@@ -53,6 +57,8 @@ class Board:
         self._looking: asyncio.Task[Status] | None = None
         self._status: tuple[Status, float] | None = None  # with the moment of the look
         self._work: tuple[Totals, float] | None = None
+        settings = runtime.settings
+        self._together = Together(waiting_max=settings.queue_max, waiting_ms_max=settings.queue_ms_max)
 
     async def read(self) -> Status:
         """The status, LOOK_S old at most."""
@@ -61,6 +67,19 @@ class Board:
                 status = await self._looked()
                 self._status = status, monotonic()
             return self._status[0]
+
+    async def database(self) -> tuple[datetime, str]:
+        """The database's clock and its revision, as of now; who asks at the same moment shares the visit.
+
+        Raises: Busy.
+        """
+        return await self._together(self._ask, NIL, None)
+
+    async def _ask(self, _: UUID, asked: Sequence[None]) -> list[tuple[datetime, str]]:
+        async with shared(self._runtime.entry, writes=False) as connection:
+            query = text("SELECT clock_timestamp(), (SELECT version_num FROM alembic_version)")
+            at, schema = (await connection.execute(query)).one()
+        return [(at, schema)] * len(asked)
 
     async def _looked(self) -> Status:
         """A look, or that there is none to be had; one that is late is waited for next time, and no other begun."""
@@ -76,9 +95,7 @@ class Board:
         schema: str | None = None
         work: Totals | None = None
         try:
-            async with shared(self._runtime.engine, writes=False) as connection:
-                query = text("SELECT version_num FROM alembic_version")
-                schema = (await connection.execute(query)).scalar_one()
+            _, schema = await self.database()
             if schema == self._schema:
                 work = await self._totals()
         except LoyaltyError as error:

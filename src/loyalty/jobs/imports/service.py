@@ -72,17 +72,21 @@ async def put_part(
 ) -> None:
     """Keep a part; the same again, or another in its place, as long as the import was not started.
 
+    A failed import whose parts were removed is open again with the first that comes, and read from the beginning.
     Raises: ImportNotFound, ImportStarted, PartInvalid, ImportTooLarge.
     """
     one = await _get(connection, program_id, import_id, lock=True)
+    sizes = await store.part_sizes(connection, program_id, import_id)
     if one.run_id is not None:
-        raise ImportStarted
+        run = await get_run(connection, program_id, one.run_id)
+        if run.state is not RunState.FAILED or sizes:
+            raise ImportStarted
+        await store.open_anew(connection, program_id, import_id)
     if not 1 <= number <= PARTS_MAX:
         fault = Fault("/part", "out_of_range", f"Parts are numbered from 1 to {PARTS_MAX:,}.")
         raise PartInvalid(faults=(fault,))
     if sha256(content).hexdigest() != digest:
         raise PartInvalid(faults=(Fault("/sha256", "digest_differs", "The bytes have another digest."),))
-    sizes = await store.part_sizes(connection, program_id, import_id)
     if sum((sizes | {number: len(content)}).values()) > bytes_max:
         raise ImportTooLarge(bytes_max=bytes_max)
     await store.put_part(connection, program_id, import_id, number, content)

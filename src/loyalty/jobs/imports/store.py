@@ -82,6 +82,16 @@ async def advance(
     return True
 
 
+async def open_anew(connection: AsyncConnection, program_id: UUID, import_id: UUID) -> None:
+    """Forget how far the file was and what was rejected: it comes once more."""
+    statement = update(imports).where(_named(program_id, import_id))
+    await connection.execute(statement.values(run_id=None, **msgspec.structs.asdict(Progress())))
+    rejected = import_rejections.c
+    await connection.execute(
+        delete(import_rejections).where(rejected.program_id == program_id, rejected.import_id == import_id)
+    )
+
+
 async def end(connection: AsyncConnection, program_id: UUID, import_id: UUID, at: datetime) -> None:
     statement = update(imports).where(_named(program_id, import_id)).values(ended_at=at, changed_at=at)
     await connection.execute(statement)
@@ -135,13 +145,25 @@ async def remove_part(connection: AsyncConnection, program_id: UUID, import_id: 
 async def left_parts(
     connection: AsyncConnection, program_id: UUID, before: datetime
 ) -> list[tuple[UUID, int]]:
-    """Parts of imports that nothing was done with since `before`."""
+    """Parts of imports that nothing was done with since `before`.
+
+    Order: of the file, so that one of which some went has a gap and cannot be started.
+    """
     query = (
         select(import_parts.c.import_id, import_parts.c.number)
-        .join(imports, (imports.c.program_id == program_id) & (imports.c.id == import_parts.c.import_id))
-        .where(import_parts.c.program_id == program_id, imports.c.changed_at < before)
+        .join(imports, imports.c.id == import_parts.c.import_id)
+        .where(import_parts.c.program_id == program_id, _left(program_id, before))
+        .order_by(import_parts.c.import_id, import_parts.c.number)
     )
     return [tuple(row) for row in await connection.execute(query)]
+
+
+async def still_left(
+    connection: AsyncConnection, program_id: UUID, import_id: UUID, before: datetime
+) -> bool:
+    """Whether nothing was done with an import since `before`; nobody starts it until the transaction ends."""
+    query = select(imports.c.id).where(imports.c.id == import_id, _left(program_id, before))
+    return (await connection.execute(query.with_for_update())).one_or_none() is not None
 
 
 # --- rejections -----------------------------------------------------------------------------------------------
@@ -179,6 +201,16 @@ def _import(row: Any) -> Import:
 
 def _named(program_id: UUID, import_id: UUID) -> Any:
     return (imports.c.program_id == program_id) & (imports.c.id == import_id)
+
+
+def _left(program_id: UUID, before: datetime) -> Any:
+    """Imports that nothing was done with since `before`, and of which no run waits or is at work, or was since then."""
+    run = select(runs.c.id).where(
+        runs.c.program_id == program_id,
+        runs.c.id == imports.c.run_id,
+        runs.c.ended_at.is_(None) | (runs.c.ended_at >= before),
+    )
+    return (imports.c.program_id == program_id) & (imports.c.changed_at < before) & ~run.exists()
 
 
 def _parts(program_id: UUID, import_id: UUID) -> Any:

@@ -93,4 +93,4 @@ class FileWrong(Refused):
 
     code: ClassVar[str] = "import_file_wrong"
     title: ClassVar[str] = "The file does not begin with a header that can be understood."
-    remedy: ClassVar[str] = "Mend the header as `detail` says, and make another import of the file."
+    remedy: ClassVar[str] = "Mend the header as `detail` says, and put the parts of the file once more."

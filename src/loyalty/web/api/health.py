@@ -1,9 +1,7 @@
 """Whether the process lives, has started, and can serve; its figures; and whether the installation is well."""
 
 from msgspec import Struct
-from sqlalchemy import text
 
-from loyalty.base.database import shared
 from loyalty.base.errors import LoyaltyError
 from loyalty.posting.commands import Answer
 from loyalty.web.edge import Access, Call, get, reply
@@ -45,9 +43,7 @@ async def ready(call: Call) -> Answer:
     """
     runtime = call.runtime
     try:
-        async with shared(runtime.engine, writes=False) as connection:
-            query = text("SELECT clock_timestamp(), (SELECT version_num FROM alembic_version)")
-            at, schema = (await connection.execute(query)).one()
+        at, schema = await call.door.board.database()
     except LoyaltyError as error:
         raise NotReady("The database does not answer.", check=error.code) from error
     skew_ms = round((runtime.clock.now() - at).total_seconds() * 1_000)

@@ -21,7 +21,8 @@ from loyalty.jobs.imports.types import (
     PartInvalid,
     Rejection,
 )
-from loyalty.jobs.types import RunState
+from loyalty.jobs.service import refuse_crowd
+from loyalty.jobs.types import RunKind, RunState, TooManyRuns
 from loyalty.posting.commands import Answer
 from loyalty.web.api import wire
 from loyalty.web.edge import Call, get, post, put, reply
@@ -97,7 +98,8 @@ async def put_import_part(call: Call, import_id: UUID, part: int, query: PartQue
     """Put one part of the file, numbered from 1 on: at most 4 MiB of it, cut anywhere.
 
     The same part again changes nothing, another takes its place, in any order. `received` of the import tells what is
-    here: an upload that was cut off goes on with what is missing.
+    here: an upload that was cut off goes on with what is missing. A file whose run has failed is put once more when its
+    parts were removed, and read from the beginning.
     """
     async with transaction(call.runtime.engine, call.program_id) as connection:
         await service.put_part(
@@ -118,12 +120,16 @@ async def put_import_part(call: Call, import_id: UUID, part: int, query: PartQue
     Permission.IMPORT,
     keyed=True,
     answers={202: ImportView},
-    refusals=(ImportNotFound, ImportStarted, ImportIncomplete),
+    refusals=(ImportNotFound, ImportStarted, ImportIncomplete, TooManyRuns),
 )
 async def start_import(call: Call, import_id: UUID, body: wire.Nothing) -> Answer:
-    """Have the file brought in. One whose run has failed is started again and goes on where it was."""
+    """Have the file brought in. One whose run has failed is started again and goes on where it was.
+
+    When its parts were removed, after a week or for a wrong header, they are put once more before.
+    """
 
     async def start(connection: AsyncConnection) -> tuple[Answer, bytes]:
+        await refuse_crowd(connection, call.program_id, RunKind.IMPORT)
         await service.start_import(
             connection,
             call.program_id,

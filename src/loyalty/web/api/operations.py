@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.access.roles import Permission
@@ -14,8 +14,8 @@ from loyalty.access.types import AuditEntry
 from loyalty.base.canonical import canonical
 from loyalty.base.database import reading
 from loyalty.base.paging import InvalidCursor
-from loyalty.jobs.service import get_run, list_runs, queue_run
-from loyalty.jobs.types import Run, RunKind, RunNotFound, RunState
+from loyalty.jobs.service import get_run, list_runs, queue_run, refuse_crowd
+from loyalty.jobs.types import Run, RunKind, RunNotFound, RunState, TooManyRuns
 from loyalty.posting.commands import Answer
 from loyalty.web.api import wire
 from loyalty.web.edge import Call, get, post, reply
@@ -53,8 +53,8 @@ class AuditPage(Struct, frozen=True):
     next_cursor: str | None
 
 
-class RunView(Struct, frozen=True):
-    """Long work: where it stands and, once it is over, what came of it."""
+class RunLine(Struct, frozen=True):
+    """Long work, and where it stands."""
 
     id: UUID
     kind: RunKind
@@ -65,11 +65,16 @@ class RunView(Struct, frozen=True):
     started_at: datetime | None
     ended_at: datetime | None
     progress: dict[str, Any] | None  # how far it is, and `at`, when it last said so
+
+
+class RunView(RunLine, frozen=True):
+    """Long work: where it stands and, once it is over, what came of it."""
+
     result: dict[str, Any] | None
 
 
 class RunPage(Struct, frozen=True):
-    data: tuple[RunView, ...]
+    data: tuple[RunLine, ...]
     next_cursor: str | None
 
 
@@ -93,7 +98,13 @@ async def read_audit_log(call: Call, query: wire.PageQuery) -> Answer:
     return call.page(found, query.limit, lambda entry: [str(entry.id)])
 
 
-@post("/v1/verification-runs", Permission.VERIFY_RUN, keyed=True, answers={202: RunView})
+@post(
+    "/v1/verification-runs",
+    Permission.VERIFY_RUN,
+    keyed=True,
+    answers={202: RunView},
+    refusals=(TooManyRuns,),
+)
 async def verify_books(call: Call, body: wire.Nothing) -> Answer:
     """Have the whole of the books recomputed: chain, sums, order. Ask the run for the outcome."""
     return await ask_for(call, RunKind.VERIFICATION, body, at="/v1/verification-runs")
@@ -109,7 +120,7 @@ async def read_verification(call: Call, run: UUID) -> Answer:
     return reply(run_view(found))
 
 
-@post("/v1/forecasts", Permission.FORECAST, keyed=True, answers={202: RunView})
+@post("/v1/forecasts", Permission.FORECAST, keyed=True, answers={202: RunView}, refusals=(TooManyRuns,))
 async def forecast_year(call: Call, body: wire.Nothing) -> Answer:
     """Have worked out what happens by itself within a year: points that activate and expire, tiers that move.
 
@@ -120,7 +131,7 @@ async def forecast_year(call: Call, body: wire.Nothing) -> Answer:
 
 @get("/v1/runs", Permission.RUN_READ, answers={200: RunPage}, refusals=(InvalidCursor,))
 async def list_long_work(call: Call, query: RunQuery) -> Answer:
-    """Long work of the kinds that this role may ask for, newest first."""
+    """Long work of the kinds that this role may ask for, newest first. What came of each is told one by one."""
     filters = (query.kind, query.state)
     kinds = [
         kind
@@ -138,7 +149,7 @@ async def list_long_work(call: Call, query: RunQuery) -> Answer:
             before=before,
             limit=query.limit + 1,
         )
-    return call.page([run_view(one) for one in found], query.limit, _where, *filters)
+    return call.page([_line(one) for one in found], query.limit, _where, *filters)
 
 
 @get("/v1/runs/{run}", Permission.RUN_READ, answers={200: RunView}, refusals=(RunNotFound,))
@@ -151,16 +162,17 @@ async def read_run(call: Call, run: UUID) -> Answer:
     return reply(run_view(found))
 
 
-def _where(run: RunView) -> list[Any]:
+def _where(run: RunLine) -> list[Any]:
     return [run.created_at.isoformat(), str(run.id)]
 
 
 async def ask_for(
     call: Call, kind: RunKind, body: Struct, given: dict[str, Any] | None = None, *, at: str = "/v1/runs"
 ) -> Answer:
-    """Queue a run, once; `at` is where it is asked after."""
+    """Queue a run, once; `at` is where it is asked after. Raises: TooManyRuns."""
 
     async def queue(connection: AsyncConnection) -> tuple[Answer, bytes]:
+        await refuse_crowd(connection, call.program_id, kind)
         run = await queue_run(
             connection, call.program_id, kind, at=call.runtime.clock.now(), ids=call.door.ids, given=given
         )
@@ -172,8 +184,12 @@ async def ask_for(
 
 def run_view(run: Run) -> RunView:
     """A run as callers see it."""
+    return RunView(**structs.asdict(_line(run)), result=run.result)
+
+
+def _line(run: Run) -> RunLine:
     shown = ("at", *PROGRESS[run.kind])
-    return RunView(
+    return RunLine(
         id=run.id,
         kind=run.kind,
         state=run.state,
@@ -183,7 +199,6 @@ def run_view(run: Run) -> RunView:
         started_at=run.started_at,
         ended_at=run.ended_at,
         progress=run.progress and {what: run.progress[what] for what in shown if what in run.progress},
-        result=run.result,
     )
 
 

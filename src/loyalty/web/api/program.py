@@ -12,7 +12,7 @@ from loyalty.access.roles import Permission
 from loyalty.base.database import reading
 from loyalty.base.paging import InvalidCursor
 from loyalty.jobs.service import queue_move
-from loyalty.jobs.types import RunKind
+from loyalty.jobs.types import RunKind, TooManyRuns
 from loyalty.posting.answers import MoveAnswer, PublishedAnswer
 from loyalty.posting.commands import Answer, MoveClock, Publish
 from loyalty.posting.configuration import Configuration
@@ -210,7 +210,7 @@ async def validate_configuration(call: Call, body: wire.ConfigurationBody) -> An
     Permission.FORECAST,
     keyed=True,
     answers={202: RunView},
-    refusals=(ConfigurationInvalid, ConfigurationFixed),
+    refusals=(ConfigurationInvalid, ConfigurationFixed, TooManyRuns),
 )
 async def plan_configuration(call: Call, body: wire.ConfigurationBody) -> Answer:
     """Have worked out who would move on its ladders, were a configuration published now. Nothing is published.

@@ -10,8 +10,8 @@ from loyalty.access.roles import Permission
 from loyalty.base.canonical import canonical
 from loyalty.base.database import reading
 from loyalty.jobs.redates import confirm, confirmed, plan_of, refuse_other
-from loyalty.jobs.service import doing, get_run, queue_run
-from loyalty.jobs.types import RedatePlanUnfinished, Run, RunKind, RunNotFound
+from loyalty.jobs.service import doing, get_run, queue_run, refuse_crowd
+from loyalty.jobs.types import RedatePlanUnfinished, Run, RunKind, RunNotFound, TooManyRuns
 from loyalty.posting.commands import Answer
 from loyalty.posting.types import PeopleOnly, PointsCurrencyUnknown, RedatePlanStale
 from loyalty.web.api import wire
@@ -28,7 +28,13 @@ class RedateView(RunView, frozen=True):
     redate_id: UUID | None  # of a plan that was confirmed: the run that does it, the last of several
 
 
-@post(REDATES, Permission.REDATE, keyed=True, answers={202: RedateView}, refusals=(PointsCurrencyUnknown,))
+@post(
+    REDATES,
+    Permission.REDATE,
+    keyed=True,
+    answers={202: RedateView},
+    refusals=(PointsCurrencyUnknown, TooManyRuns),
+)
 async def plan_redates(call: Call, body: wire.RedatePlanBody) -> Answer:
     """Find which points would end on another day if the policy of expiry now in force were applied to all there are.
 
@@ -40,6 +46,7 @@ async def plan_redates(call: Call, body: wire.RedatePlanBody) -> Answer:
     async def queue(connection: AsyncConnection) -> tuple[Answer, bytes]:
         given = plan_of(body.points_currency, history, now)
         at, ids = call.runtime.clock.now(), call.door.ids
+        await refuse_crowd(connection, call.program_id, RunKind.REDATE_PLAN)
         return _queued(
             await queue_run(connection, call.program_id, RunKind.REDATE_PLAN, at=at, ids=ids, given=given)
         )
