@@ -132,9 +132,14 @@ async def test_whoever_loses_one_name_after_the_other_to_somebody_else_still_has
                     elsewhere = locked(database, cancelled, shop.id, uuid4(), uuid4())
                     cancelling = asyncio.create_task(then.enter_async_context(elsewhere))
                     await until_blocked(database, pid, 2)
-                await pausing
                 canceller = await cancelling
-            await until_blocked(database, canceller)
+                # The head pauses, unless the purchase was there before that: then it waits for the name already.
+                waiting = asyncio.create_task(until_blocked(database, canceller))
+                await asyncio.wait((pausing, waiting), return_when=asyncio.FIRST_COMPLETED)
+                if not pausing.done():
+                    pausing.cancel()
+                    await asyncio.wait((pausing,))
+            await waiting
         assert (await bought).refused == (409, "purchase_cancelled")
 
 
