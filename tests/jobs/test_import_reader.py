@@ -102,6 +102,17 @@ def test_a_quote_that_is_not_closed_costs_one_row_of_a_large_file() -> None:
     assert [(row.line, row.fault) for row in found if row.fault] == [(1_001, "unclosed_quote")]
 
 
+def test_of_a_million_rows_none_is_kept_that_was_read() -> None:
+    """There is no bound of rows: a file may have as many as its bytes allow."""
+    reader, piece, seen = Reader(), b"6035550001,Ann\n" * 4_000 + b"6035", 0
+    for _ in range(250):
+        for row in reader.feed(piece):
+            seen += row.fault is None
+        assert len(reader._rest) < 20  # pyright: ignore[reportPrivateUsage]
+    (last,) = reader.end()
+    assert (seen, last.line, last.ends) == (1_000_000, 1_000_001, 250 * len(piece))
+
+
 # The first makes each of its lines open a quote anew; what is behind it closes none within a row's length.
 LARGE = {
     "quotes that open line by line": b"external_id,email\n" + b'a","\n' * 220_000,

@@ -6,9 +6,10 @@ Law 3 of docs/ledger.md: the key of a request for a while, the natural key of wh
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from loyalty.base.canonical import Digests
-from loyalty.posting.commands import Command, EraseMember, PurchaseLine, Tender
+from loyalty.posting.commands import Command, EraseMember, MemberRef, PurchaseLine, Tender
 from tests.posting.shop import (
     ANN,
     BOB,
@@ -21,6 +22,7 @@ from tests.posting.shop import (
     card,
     enrol,
     forget_lines,
+    give_back,
     imported,
     line,
     purchase,
@@ -124,6 +126,49 @@ def test_a_receipt_is_recognised_after_its_secret_is_long_gone() -> None:
     again = corner.send(purchase(), digests=Digests(SECRET))
     assert (again.status, again.raw) == (200, first.raw)
     assert corner.send(purchase(of=None), digests=Digests(SECRET)).refused[1] == "activity_differs"
+
+
+def test_a_receipt_without_its_lines_is_recognised_after_its_secret_is_long_gone() -> None:
+    corner = shop(members=(ANN, BOB))
+    first = corner.send(purchase(), digests=Digests(OLD_SECRET))
+    back = corner.send(give_back(), digests=Digests(OLD_SECRET))
+    forget_lines(corner)
+    again = corner.send(purchase(), digests=Digests(SECRET))
+    assert (again.status, again.raw) == (200, first.raw)
+    for same in (give_back(), give_back(purchase_id=UUID(first["id"]))):
+        again = corner.send(same, digests=Digests(SECRET))
+        assert (again.status, again.raw) == (200, back.raw)
+    for other, places in (
+        (purchase(amount_minor=999), []),
+        (purchase(of=BOB), ["/member"]),
+        (give_back(till="9"), []),
+    ):
+        reply = corner.send(other, digests=Digests(SECRET))
+        assert (reply.refused, reply["differs"]) == ((409, "activity_differs"), places)
+
+
+def test_a_blind_return_without_its_lines_is_recognised_after_its_secret_is_long_gone() -> None:
+    """Its purchase may have come meanwhile: it was unseen when the goods came back."""
+    corner = shop(policies={"blind_returns": "record"})
+    back = corner.send(give_back(), digests=Digests(OLD_SECRET))
+    corner.done(purchase())
+    for forget in (False, True):
+        if forget:
+            forget_lines(corner)
+        again = corner.send(give_back(), digests=Digests(SECRET))
+        assert (again.status, again.raw) == (200, back.raw)
+
+
+def test_an_imported_row_is_recognised_after_its_secret_is_long_gone() -> None:
+    """Whatever names the member; another member's row, other points or other dates are another row."""
+    corner = shop(members=(ANN, BOB))
+    first = corner.send(imported(5), digests=Digests(OLD_SECRET))
+    ann = MemberRef(id=UUID(first["member_id"]))
+    for same in (imported(5), replace(imported(5), member=ann)):
+        again = corner.send(same, digests=Digests(SECRET))
+        assert (again.status, again.raw) == (200, first.raw)
+    for other in (imported(6), imported(5, of=BOB), imported(5, of="nobody"), imported(5, expires_at=NOW)):
+        assert corner.send(other, digests=Digests(SECRET)).refused == (409, "activity_differs")
 
 
 def test_a_replay_of_an_erased_member_tells_what_was_told() -> None:

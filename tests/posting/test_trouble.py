@@ -275,12 +275,14 @@ async def test_a_database_that_stands_still_keeps_nobody_longer_than_a_statement
 async def test_once_somebody_has_waited_half_of_the_time_whoever_comes_is_told_so_at_once(
     database: Database,
 ) -> None:
-    async with serving(database, queue_ms_max=1_000, lock_timeout_ms=60_000) as runtime:
+    async with serving(database, queue_ms_max=4_000, lock_timeout_ms=60_000) as runtime:
         shop = await open_shop(runtime)
         async with head_held(database, shop.id) as holder:
             under_way = await waiting_for(holder, shop, database)
             queued = asyncio.create_task(shop.send(adjust(5)))
-            await asyncio.sleep(0.6)
+            async with asyncio.timeout(20):
+                while not runtime.pipe.full(shop.id):
+                    await asyncio.sleep(0.01)
             assert (await shop.send(adjust(5), "k")).refused == (503, "busy")
             assert not queued.done()
         assert (await under_way).status == 201

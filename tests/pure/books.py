@@ -96,8 +96,13 @@ class Books:
         return entry
 
     def revoke(self, own: dict[UUID, int], at: datetime, **policy: Any) -> list[Entry]:
-        terms: dict[str, Any] = {"others": True, "negative": "prevent", "floor": 0} | policy
+        terms: dict[str, Any] = {"negative": "prevent", "floor": 0} | policy
         return [self.post(d) for d in undo.revoke(self.account, self.lots, own, at, **terms)]
+
+    def auto_cancel(self, lot: Lot, points: int, at: datetime, cause: str) -> Entry:
+        """An entry that the format knows and no command makes."""
+        taken = lots.moves(((lot.id, points),), Bucket.PENDING, Bucket.REVOKED)
+        return self.post(EntryDraft(self.account.id, EntryKind.AUTO_CANCEL, at, taken, cause=cause))
 
     def restore(self, parts: Iterable[tuple[UUID, int]], at: datetime) -> Entry:
         return self.post(undo.restore(self.account, tuple(parts), at))

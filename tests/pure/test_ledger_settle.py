@@ -76,7 +76,7 @@ def test_what_matures_while_in_debt_repays_at_that_instant() -> None:
     books.credit(80, activates=day(10), expires=day(20))
     books.spend(50, day(1))
     books.settle(day(2))
-    books.revoke({first.id: 50}, day(2), others=False, negative="floor", floor=100)
+    books.revoke({first.id: 50}, day(2), negative="floor", floor=100)
     assert balance(books.account) == (80, 0, 0, 50)
     start = len(books.entries)
     books.account.settled_at = None  # read from the database again

@@ -25,7 +25,7 @@ def every_kind() -> dict[EntryKind, str]:
     books.credit(50, day(0), kind=EntryKind.ADJUST_CREDIT)
     never = books.credit(7, day(0), activates=day(30))
     books.settle(day(2))
-    books.post(undo.auto_cancel(books.account, ((never.id, 7),), day(3), "not_attended"))
+    books.auto_cancel(never, 7, day(3), "not_attended")
     held = books.hold(100, day(3), day(9))
     left = books.capture(held, 60, day(4))
     books.release(left, day(4))
@@ -106,7 +106,7 @@ def test_words_fit_one_point_too() -> None:
     (entry,) = books.revoke({spent.id: 1}, day(38), negative="floor", floor=9)
     assert told(entry, bean) == "1 bean taken back; 1 bean already spent and now owed"
     never = books.credit(1, day(39), activates=day(60))
-    cancelled = books.post(undo.auto_cancel(books.account, ((never.id, 1),), day(40), "not_attended"))
+    cancelled = books.auto_cancel(never, 1, day(40), "not_attended")
     assert told(cancelled, bean) == "1 bean cancelled while pending: not attended"
 
 

@@ -179,7 +179,7 @@ def test_an_activation_moved_into_the_past_happens_from_the_redate_on() -> None:
 def test_a_condition_that_never_came_takes_pending_points_back() -> None:
     books = Books()
     lot = books.credit(50, activates=day(90))
-    books.post(undo.auto_cancel(books.account, ((lot.id, 50),), day(30), "not_attended"))
+    books.auto_cancel(lot, 50, day(30), "not_attended")
     assert figures(lot) == {"revoked": 50}
 
 

@@ -237,6 +237,17 @@ async def test_a_location_is_one_however_it_is_written(engine: AsyncEngine) -> N
         await new_key(engine, by, Role.POS, ("store-12", " "))
 
 
+async def test_a_token_that_has_ended_when_it_is_made_is_refused(engine: AsyncEngine) -> None:
+    by = await new_operator(engine)
+    token, _ = await new_token(engine, by, Role.SUPPORT)
+    async with transaction(engine, by.program_id) as connection:
+        with pytest.raises(KeyInvalid):
+            await service.issue_staff_token(
+                connection, by, token.staff_id, expires_at=NOW, random=chance(), at=NOW, ids=ids
+            )
+        assert await service.list_staff_tokens(connection, by.program_id, token.staff_id) == [token]
+
+
 async def test_a_rotation_never_prolongs_a_key(engine: AsyncEngine) -> None:
     by = await new_operator(engine)
     old, _ = await new_key(engine, by, expires_at=later(minutes=5))

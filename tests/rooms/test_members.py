@@ -7,15 +7,17 @@ import asyncpg
 import msgspec
 import pytest
 from sqlalchemy import insert
+from sqlalchemy import text as sql
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from loyalty.access.service import list_audit_entries
 from loyalty.access.types import Principal
 from loyalty.base.canonical import Digests
 from loyalty.base.database import reading, transaction
-from loyalty.members import service
+from loyalty.members import service, store
 from loyalty.members.cells import cell_of
 from loyalty.members.identifiers import normalise
+from loyalty.members.store import LOOKED_MAX, Place
 from loyalty.members.tables import identifiers, member_profiles, members
 from loyalty.members.types import (
     Identifier,
@@ -30,6 +32,13 @@ from tests.conftest import Database
 from tests.rooms.conftest import NOW, ids, new_operator
 
 DIGESTS = Digests(b"s" * 32)
+_MANY = """
+INSERT INTO member_profiles
+SELECT $1, 0, lpad(n::text, 32, 'f')::uuid, '{"name": "Zoe Other"}' FROM generate_series(1, $2::int) n
+"""
+_READ_HERE = (
+    "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'member_profiles'"
+)
 
 
 async def new_member(
@@ -64,9 +73,14 @@ async def look_up(engine: AsyncEngine, by: Principal, text: str) -> Lookup:
         return await service.lookup(connection, by, text, region="DE", digests=DIGESTS, at=NOW, ids=ids)
 
 
-async def search(engine: AsyncEngine, by: Principal, text: str, **page: Any) -> list[MaskedPerson]:
+async def search(
+    engine: AsyncEngine, by: Principal, text: str, *, cells: int = 1, **page: Any
+) -> list[MaskedPerson]:
     async with transaction(engine, by.program_id) as connection:
-        return await service.search(connection, by, text, digests=DIGESTS, at=NOW, ids=ids, **page)
+        found, _ = await service.search(
+            connection, by, text, cells=cells, digests=DIGESTS, at=NOW, ids=ids, **page
+        )
+        return found
 
 
 async def test_one_field_finds_a_member_by_whatever_is_at_hand(engine: AsyncEngine) -> None:
@@ -215,6 +229,43 @@ async def test_a_search_is_bounded_and_goes_on_where_it_ended(engine: AsyncEngin
     first = await search(engine, by, "ann", limit=2)
     rest = await search(engine, by, "ann", after=first[-1].id, limit=10)
     assert [one.id for one in first + rest] == made
+
+
+async def test_a_search_goes_on_from_lane_to_lane(engine: AsyncEngine) -> None:
+    by = await new_operator(engine)
+    made = [await new_member(engine, by, f"Ann {n}", 8) for n in range(20)]
+    found: list[UUID] = []
+    while page := await search(engine, by, "ann", cells=8, after=found[-1] if found else None, limit=3):
+        found += [one.id for one in page]
+    assert found == sorted(made, key=lambda id: (cell_of(id, 8), id))
+
+
+async def test_a_search_looks_at_so_many_names_and_says_where_it_goes_on(
+    engine: AsyncEngine, database: Database
+) -> None:
+    by = await new_operator(engine)
+    first, end = await new_member(engine, by, "Ann First"), UUID(int=2**128 - 1)
+    link = await asyncpg.connect(database.superuser_url)
+    await link.execute(_MANY, by.program_id, LOOKED_MAX)
+    await link.execute(
+        "INSERT INTO member_profiles VALUES ($1, 0, $2, $3)", by.program_id, end, '{"name": "Ann Last"}'
+    )
+    await link.close()
+    async with reading(engine, by.program_id) as connection:
+
+        async def named(text: str, after: UUID | None = None) -> tuple[list[UUID], UUID | None]:
+            place = None if after is None else Place(0, after)
+            found, last = await store.places_by_name(connection, by.program_id, text, place, 1)
+            return [one.member_id for one in found], None if last is None else last.member_id
+
+        before = (await connection.execute(sql(_READ_HERE))).scalar_one()
+        assert await named("ann f") == ([first], None)
+        after = (await connection.execute(sql(_READ_HERE))).scalar_one()
+        assert after - before == 1
+        found, last = await named("ann l")
+        assert (found, last is None) == ([], False)
+        assert await named("ann l", last) == ([end], None)
+        assert await named("nobody", last) == ([], None)
 
 
 async def test_who_looked_is_in_the_audit_log_and_for_whom_is_not(

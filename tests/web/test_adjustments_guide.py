@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import msgspec
 
+from loyalty.programs.types import OWN_CAUSES
 from tests.races.client import Client
 from tests.web.world import CONFIGURATION, JSON, World, enrol, new_shop
 
@@ -50,6 +51,10 @@ async def test_the_guide_to_adjustments_is_true(world: World) -> None:
         assert answer.status == int(status), (who, path, answer.body)
         assert holds(msgspec.json.decode(shown), answer.json), (who, path, answer.body)
         it = answer.json.get("id", it)
+
+
+def test_the_guide_names_every_cause_that_is_the_books_own() -> None:
+    assert [cause for cause in sorted(OWN_CAUSES) if f"`{cause}`" not in GUIDE] == []
 
 
 async def test_a_proposal_is_read_until_it_lapses_and_lists_go_on(world: World) -> None:

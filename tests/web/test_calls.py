@@ -9,12 +9,14 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from loyalty.base.clock import random62
 from loyalty.base.database import OutcomeUnknown, transaction
 from loyalty.base.ids import Ids
 from loyalty.jobs.service import queue_run
 from loyalty.jobs.types import RunKind
+from loyalty.members.store import LOOKED_MAX
 from tests.web.world import World, enrol, long_work, new_shop, receipt
 
 
@@ -185,6 +187,25 @@ async def test_a_member_is_found_enrolled_read_changed_and_erased(world: World) 
     gone = await desk.post(f"/v1/members/{made.json['id']}/erase", {}, idempotency_key=uuid4().hex)
     assert (gone.status, gone.json["status"]) == (200, "erased")
     assert (await till.post("/v1/members/lookup", {"query": "+43 664 1234567"})).json["candidates"] == []
+
+
+async def test_a_search_of_many_members_goes_on_until_there_is_no_cursor(world: World) -> None:
+    """However few pages have anybody, so that no program is too large to be searched."""
+    shop = await new_shop(world.runtime)
+    desk = world.client("support", shop)
+    body = {"identifiers": [{"kind": "external", "value": "crm-1"}], "profile": {"name": "Ida Last"}}
+    made = await desk.post("/v1/members", body, idempotency_key=uuid4().hex)
+    async with transaction(world.runtime.engine, shop.program_id) as connection:
+        others = text(
+            "INSERT INTO member_profiles SELECT :program, 0, lpad(n::text, 32, '0')::uuid, '{}'"
+            " FROM generate_series(1, CAST(:many AS int)) n"
+        )
+        await connection.execute(others, {"program": shop.program_id, "many": LOOKED_MAX})
+    first = await desk.get("/v1/members?q=ida&limit=1")
+    assert (first.status, first.json["data"]) == (200, [])
+    cursor = first.json["next_cursor"]
+    rest = await desk.get(f"/v1/members?q=ida&limit=1&cursor={cursor}")
+    assert ([one["id"] for one in rest.json["data"]], rest.json["next_cursor"]) == ([made.json["id"]], None)
 
 
 async def test_one_more_identifier_is_given_once_and_to_one_member(world: World) -> None:

@@ -83,9 +83,13 @@ def _check_key(role: Role, locations: tuple[str, ...], expires_at: datetime | No
     if "" in locations:
         faults.append(Fault("/locations", "too_short", "A location is named by more than blanks."))
     if expires_at is not None and expires_at <= at:
-        faults.append(Fault("/expires_at", "out_of_range", "The key would have expired when it is made."))
+        faults.append(_over("key"))
     if faults:
         raise KeyInvalid(faults=tuple(faults))
+
+
+def _over(what: str) -> Fault:
+    return Fault("/expires_at", "out_of_range", f"The {what} would have expired when it is made.")
 
 
 async def _add_key(
@@ -190,10 +194,12 @@ async def issue_staff_token(
 ) -> tuple[StaffToken, str]:
     """A token with which a staff member acts until `expires_at`, made from 32 random bytes, and its text.
 
-    Raises: StaffNotFound.
+    Raises: StaffNotFound, KeyInvalid.
     """
     if await store.staff_member(connection, by.program_id, staff_id) is None:
         raise StaffNotFound
+    if expires_at <= at:
+        raise KeyInvalid(faults=(_over("token"),))
     text, prefix = make_key("ls", random)
     token = StaffToken(ids(), staff_id, prefix, at, expires_at, None)
     await store.add_token(connection, by.program_id, token, hash_key(text))

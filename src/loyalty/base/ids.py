@@ -13,7 +13,7 @@ NIL = UUID(int=0)
 
 
 class Ids:
-    """A source of rising UUIDv7s. `now_ms` reads the real clock, `random` gives 62 random bits."""
+    """A source of rising UUIDv7s, above `after`. `now_ms` reads the real clock, `random` gives 62 random bits."""
 
     __slots__ = ("_last", "_now_ms", "_random")
 
@@ -23,10 +23,6 @@ class Ids:
         self._now_ms = now_ms
         self._random = random
         self._last = after.int >> 64 if after is not None else 0
-
-    def raise_to(self, last: UUID) -> None:
-        """Every later id is above `last`: a lane's newest id, when it was made by another process."""
-        self._last = max(self._last, last.int >> 64)
 
     def __call__(self) -> UUID:
         high = self._now_ms() << 16 | 0x7000

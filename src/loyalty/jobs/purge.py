@@ -28,7 +28,7 @@ SHARE = 2_000_000  # records of one program, in an hour
 PARTS_KEPT = timedelta(days=7)  # of an import that nothing is done with
 RUNS_KEPT = timedelta(
     days=90
-)  # since they ended; above KEPT, so that no answer that is repeated names one that is gone
+)  # since their end; above KEPT: no answer that is repeated names one that is gone
 LINES, RECORDS = "lines", "records"  # the places of the work
 
 

@@ -1,6 +1,6 @@
 """All reads of the ledger's tables by the rooms' frames; the pipe and verify have statements of their own.
 
-Every statement names program and cell. Rows come back as the ledger's Structs.
+Every statement names its program, and the cell where it is about one. Rows come back as the ledger's Structs.
 """
 
 from collections.abc import Collection, Mapping, Sequence

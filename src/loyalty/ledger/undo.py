@@ -28,19 +28,17 @@ def revoke(
     own: Mapping[UUID, int],
     occurred_at: datetime,
     *,
-    others: bool,
     negative: Literal["prevent", "floor", "waive"],
     floor: int,
     cause: str | None = None,
-    corrects_entry_id: UUID | None = None,
 ) -> list[EntryDraft]:
     """Take back points earned on the lots `own`: at most one entry; settle afterwards, it repays new debt.
 
-    Order: of each own lot pending, then expired (lost already, not taken twice), then available; with
-    `others` the account's other available points in spending order; the rest by policy: `prevent` refuses,
-    `floor` lets debt grow on the own lots to at most `floor` and refuses what goes deeper, `waive` lets it go
-    (asked less posted is what was waived). Held points are left alone.
-    Needs: the own lots, and with `others` all open lots, settled.
+    Order: of each own lot pending, then expired (lost already, not taken twice), then available; then the
+    account's other available points in spending order; the rest by policy: `prevent` refuses, `floor` lets debt
+    grow on the own lots to at most `floor` and refuses what goes deeper, `waive` lets it go (asked less posted is
+    what was waived). Held points are left alone.
+    Needs: the own lots and all open lots, settled.
     Raises: InsufficientPoints; then nothing is taken.
     """
     postings: list[Posting] = []
@@ -63,7 +61,7 @@ def revoke(
         if wanted:
             short.append((lot_id, wanted))
     shortfall = sum(points for _, points in short)
-    if shortfall and others:
+    if shortfall:
         for lot in sorted(lots.values(), key=spending_order(account)):
             part = min(shortfall, lot.available - taken.get(lot.id, 0))
             if part:
@@ -81,22 +79,7 @@ def revoke(
                 shortfall -= part
     if not postings:
         return []
-    return [
-        EntryDraft(
-            account.id,
-            EntryKind.REVOKE,
-            occurred_at,
-            _merged(postings),
-            cause=cause,
-            corrects_entry_id=corrects_entry_id,
-        )
-    ]
-
-
-def auto_cancel(account: Account, own: Parts, occurred_at: datetime, cause: str | None = None) -> EntryDraft:
-    """Take back pending points whose condition never came: pending → revoked."""
-    postings = moves(own, Bucket.PENDING, Bucket.REVOKED)
-    return EntryDraft(account.id, EntryKind.AUTO_CANCEL, occurred_at, postings, cause=cause)
+    return [EntryDraft(account.id, EntryKind.REVOKE, occurred_at, _merged(postings), cause=cause)]
 
 
 def restore(

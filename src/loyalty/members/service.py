@@ -112,26 +112,29 @@ async def search(
     by: Principal,
     text: str,
     *,
+    cells: int,
     digests: Digests,
     at: datetime,
     ids: Ids,
     after: UUID | None = None,
     limit: int = 20,
-) -> list[MaskedPerson]:
-    """Members whose name contains `text`, masked, in the order of their ids; the search goes to the audit log.
+) -> tuple[list[MaskedPerson], UUID | None]:
+    """Members whose name contains `text`, masked, by cell and id; the search goes to the audit log.
 
+    In a large program it may end before `limit` were found: behind the member that comes with them it goes on.
     Needs: a transaction that writes, since the audit log is written.
     """
     try:
         part = clean(text, SEARCH_MAX)
     except TextFault:
-        return []  # nobody's name is written so
-    places = await store.places_by_name(connection, by.program_id, part, after, limit)
+        return [], None  # nobody's name is written so
+    place = None if after is None else Place(cell_of(after, cells), after)
+    places, last = await store.places_by_name(connection, by.program_id, part, place, limit)
     people = await store.people(connection, by.program_id, places)
     digest = digests.of(b"search", part.casefold().encode())[0].hex()
     detail = {"digest": digest, "found": len(people)}
     await audit.record(connection, by, "member.search", at=at, ids=ids, detail=detail)
-    return [masked(person) for person in people]
+    return [masked(person) for person in people], None if last is None else last.member_id
 
 
 def _digest(digests: Digests, identifier: Identifier) -> str:

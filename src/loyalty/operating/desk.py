@@ -330,15 +330,16 @@ class Desk:
         return found
 
     async def issue_token(self, program_id: UUID, staff_id: UUID, lives: timedelta) -> tuple[StaffToken, str]:
-        """A token of a staff member and its text, shown this once."""
+        """A token of a staff member and its text, shown this once. Raises: KeyInvalid."""
+        now = self.now()
         async with transaction(self.runtime.engine, program_id) as connection:
             return await service.issue_staff_token(
                 connection,
                 operator(program_id),
                 staff_id,
-                expires_at=self.now() + lives,
+                expires_at=now + lives,
                 random=secrets.token_bytes(RANDOM_BYTES),
-                at=self.now(),
+                at=now,
                 ids=self.ids,
             )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from copy import copy
 from datetime import date, datetime
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Literal, cast
 from uuid import UUID
 
 from msgspec import Struct, field
@@ -180,6 +180,9 @@ class StoredDecision(Struct, frozen=True):
     answer: str
 
 
+ProposalKind = Literal["adjustment", "write_off", "reinstatement"]
+
+
 class Proposal(Struct, frozen=True):
     """What one person wants done by hand and another one decides. Its id tells its member's lane.
 
@@ -187,7 +190,7 @@ class Proposal(Struct, frozen=True):
     """
 
     id: UUID
-    kind: str  # adjustment, write_off, reinstatement
+    kind: ProposalKind
     member_id: UUID
     points_currency: str
     points: int  # credit above zero, debit below; of a write-off: at most so many
@@ -198,7 +201,7 @@ class Proposal(Struct, frozen=True):
     proposed_at: datetime
     lapses_at: datetime
     proposed_in: UUID  # decision
-    state: str = "proposed"  # proposed, approved, rejected
+    state: Literal["proposed", "approved", "rejected"] = "proposed"
     decided_by: UUID | None = None  # always a person
     decided_at: datetime | None = None
     decided_in: UUID | None = None

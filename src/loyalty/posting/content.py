@@ -5,6 +5,7 @@ The decision keeps a digest of it and what of each line could earn; with the con
 
 from collections.abc import Mapping
 from datetime import datetime
+from hashlib import sha256
 from uuid import UUID
 
 from msgspec import Struct
@@ -14,6 +15,7 @@ from loyalty.base.canonical import Digests, canonical
 from loyalty.conditions.types import Facts, LineFacts
 from loyalty.posting.commands import (
     ImportLot,
+    MemberRef,
     PurchaseLine,
     ReceiptName,
     RecordPurchase,
@@ -48,6 +50,12 @@ def content_of(command: RecordPurchase) -> Content:
         tenders=command.tenders,
         holds=command.holds,
     )
+
+
+def row_sha256(command: ImportLot, member_id: UUID) -> str:
+    """Hex digest of a row without its secret's digests and without whatever names its member but the id."""
+    row = replace(command, member=MemberRef(id=member_id), content_digests=())
+    return sha256(canonical(row)).hexdigest()
 
 
 def recognisable(command: ImportLot, digests: Digests) -> ImportLot:

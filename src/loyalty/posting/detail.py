@@ -93,7 +93,7 @@ class Stood(Struct, frozen=True, omit_defaults=True):
 class Detail(Struct, frozen=True, omit_defaults=True):
     """Stored as JSON in `decisions.detail`."""
 
-    content_sha256: str | None = None  # hex digest of the stored content's bytes
+    content_sha256: str | None = None  # hex digest of what was told: stored content, or the row of an import
     named: str | None = None  # digest of the activity's source and external id
     enrolled: bool = False  # its member came with it
     basis: dict[str, tuple[int, ...]] = {}  # by points currency: minor units per line that could earn

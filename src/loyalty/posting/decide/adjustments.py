@@ -5,7 +5,6 @@ there are when it is approved. Order of checks: docs/adjustments.md.
 """
 
 from datetime import datetime, timedelta
-from typing import Literal
 from uuid import UUID
 
 from msgspec import structs
@@ -15,7 +14,7 @@ from loyalty.ledger import lots, undo
 from loyalty.ledger.expiry import Dates, last_day_on
 from loyalty.ledger.types import Account, EntryDraft, EntryKind, Lot
 from loyalty.posting.answers import AdjustmentAnswer, Earned, ProposalAnswer, ReinstatementAnswer
-from loyalty.posting.book import Proposal, Work
+from loyalty.posting.book import Proposal, ProposalKind, Work
 from loyalty.posting.commands import Adjust, Approve, MemberRef, Reinstate, Reject, WriteOff
 from loyalty.posting.decide.limits import within_limits
 from loyalty.posting.decide.outcome import (
@@ -45,12 +44,6 @@ from loyalty.programs.types import OWN_CAUSES, PointsCurrency
 from loyalty.rules.types import CounterKey
 
 WAIVED = "waived"
-
-PROPOSALS: dict[str, Literal["adjustment", "write_off", "reinstatement"]] = {
-    "adjustment": "adjustment",
-    "write_off": "write_off",
-    "reinstatement": "reinstatement",
-}
 
 Given = tuple[tuple[Earned, ...], tuple[AwardedLot, ...]]
 
@@ -318,7 +311,7 @@ def _waive(work: Work, member_id: UUID, currency: PointsCurrency, points: int) -
 
 def _propose(
     work: Work,
-    kind: str,
+    kind: ProposalKind,
     member_id: UUID,
     currency: PointsCurrency,
     points: int,
@@ -392,7 +385,7 @@ def _outcome(
         status=status,
         answer=ProposalAnswer(
             id=proposal.id,
-            kind=PROPOSALS[proposal.kind],
+            kind=proposal.kind,
             state="proposed" if kind == "propose" else "approved" if kind == "approve" else "rejected",
             member_id=proposal.member_id,
             points_currency=proposal.points_currency,

@@ -12,7 +12,7 @@ from loyalty.ledger import expiry, lots
 from loyalty.ledger.types import Account, Decision, Entry, EntryKind
 from loyalty.members.types import Member, MemberBlocked, MemberStatus
 from loyalty.posting.answers import Balance, Captured, Earned, Receipt
-from loyalty.posting.book import Event, Freeze, Made, Share, Work
+from loyalty.posting.book import ActivityKey, Event, Freeze, Made, Share, Work
 from loyalty.posting.configuration import Loaded
 from loyalty.posting.detail import COUNTERPART, AwardedLot, Detail, Received, Stood
 from loyalty.posting.types import AccountFrozen, PointsCurrencyUnknown
@@ -121,6 +121,11 @@ def _with(
         return detail
     used = tuple((owner, key.rule_id, key.period, points) for owner, key, points in share.used)
     return msgspec.structs.replace(detail, used=used, received=tuple(received or ()), stood=stood)
+
+
+def detail_of(work: Work, held: ActivityKey) -> Detail:
+    """What its decision keeps of an activity."""
+    return msgspec.json.decode(work.book.decision(held.cell, held.decision_id).detail, type=Detail)
 
 
 def active(member: Member) -> Member:

@@ -11,7 +11,7 @@ from loyalty.posting import returned
 from loyalty.posting.answers import ImportAnswer, PurchaseAnswer, SettledAnswer
 from loyalty.posting.book import ActivityKey, Work
 from loyalty.posting.commands import ClaimPurchase, ImportLot, MemberRef, Settle
-from loyalty.posting.content import Content
+from loyalty.posting.content import Content, row_sha256
 from loyalty.posting.decide.outcome import (
     Outcome,
     Replay,
@@ -20,11 +20,12 @@ from loyalty.posting.decide.outcome import (
     balances,
     credit,
     currency_of,
+    detail_of,
     earned,
     reaches,
     receipt,
 )
-from loyalty.posting.decide.purchase import award
+from loyalty.posting.decide.purchase import award, meant
 from loyalty.posting.decide.standing import does, review_all, shown
 from loyalty.posting.detail import Detail
 from loyalty.posting.returned import facts_judged, placed
@@ -48,6 +49,10 @@ def import_lot(work: Work, command: ImportLot) -> Outcome:
     held = work.book.name(name)
     if held is not None:
         if held.content_digest in command.content_digests:
+            raise Replay(held.cell, held.decision_id)
+        # As of a purchase: digested under a secret of then, the same row of the same member is known all the same.
+        owner = meant(work, command.member)
+        if owner is not None and row_sha256(command, owner) == detail_of(work, held).content_sha256:
             raise Replay(held.cell, held.decision_id)
         raise ActivityDiffers(first_id=held.activity_id, differs=[])
     member = active(work.book.resolve(command.member))
@@ -85,6 +90,7 @@ def import_lot(work: Work, command: ImportLot) -> Outcome:
         activity_id=activity_id,
         occurred_at=command.issued_at,
         detail=Detail(
+            content_sha256=row_sha256(command, member.id),
             named=name_digest(command.source, command.external_id),
             lots=(awarded_lot(account, entry),),
             note={"source": command.source},

@@ -18,7 +18,7 @@ from loyalty.ledger.types import EntryKind
 from loyalty.members.types import Identifier, IdentifierKind, Member, MemberNotFound, MemberStatus
 from loyalty.posting.answers import Earned, PurchaseAnswer
 from loyalty.posting.book import Activity, ActivityKey, Considered, Event, Work
-from loyalty.posting.commands import RecordPurchase
+from loyalty.posting.commands import MemberRef, RecordPurchase
 from loyalty.posting.configuration import Loaded
 from loyalty.posting.content import content_of, facts_of
 from loyalty.posting.decide import terms
@@ -30,6 +30,7 @@ from loyalty.posting.decide.outcome import (
     awarded_lot,
     balances,
     credit,
+    detail_of,
     earned,
     encode,
     receipt,
@@ -174,12 +175,16 @@ def refuse_repeat(work: Work, command: RecordPurchase) -> None:
         raise Replay(held.cell, held.decision_id)
     stored = work.book.activity(held.cell, held.activity_id)
     pointers: tuple[str, ...] = ()
-    if stored is not None and stored.content is not None:
-        kept, sent = msgspec.json.decode(stored.content), msgspec.json.decode(encode(content_of(command)))
-        pointers = differences(kept, sent)
-        if not pointers:
-            # Natural keys outlive the secrets of their digests: what was sent decides then, and who bought.
-            if _bought_by(work, command) == (
+    if stored is not None:
+        # Natural keys outlive the secrets of their digests: what was sent decides then, and who bought.
+        sent = encode(content_of(command))
+        if stored.content is None:
+            same = sha256(sent.encode()).hexdigest() == detail_of(work, held).content_sha256
+        else:
+            pointers = differences(msgspec.json.decode(stored.content), msgspec.json.decode(sent))
+            same = not pointers
+        if same:
+            if meant(work, command.member) == (
                 stored.member_id if stored.awarded_by == stored.decision_id else None
             ):
                 raise Replay(held.cell, held.decision_id)
@@ -188,9 +193,8 @@ def refuse_repeat(work: Work, command: RecordPurchase) -> None:
     raise ActivityDiffers(first_id=held.activity_id, differs=named)
 
 
-def _bought_by(work: Work, command: RecordPurchase) -> UUID | None:
-    """The member that a purchase names, as known now."""
-    ref = command.member
+def meant(work: Work, ref: MemberRef | None) -> UUID | None:
+    """The member that a command names, as known now; it may have been erased."""
     id = None if ref is None else ref.id
     if ref is not None and ref.identifier is not None:
         id = work.book.identified(ref.identifier)

@@ -19,9 +19,9 @@ from loyalty.posting import returned
 from loyalty.posting.answers import ExchangeAnswer, PurchaseAnswer, ReturnAnswer
 from loyalty.posting.book import Activity, ActivityKey, Work
 from loyalty.posting.commands import ExchangePurchase, PurchaseLine, ReturnPurchase
-from loyalty.posting.content import Content, ReturnContent, return_content_of
+from loyalty.posting.content import Content, return_content_of
 from loyalty.posting.decide import purchase as purchases
-from loyalty.posting.decide.outcome import Outcome, Replay, balances, decided, encode
+from loyalty.posting.decide.outcome import Outcome, Replay, balances, decided, detail_of, encode
 from loyalty.posting.decide.undo import RETURNED, TakenBack, receipt, take_back
 from loyalty.posting.detail import Detail, ReturnedPart
 from loyalty.posting.differences import differences
@@ -98,14 +98,17 @@ def refuse_repeat(work: Work, command: ReturnPurchase) -> None:
         raise Replay(held.cell, held.decision_id)
     stored = work.book.activity(held.cell, held.activity_id)
     pointers: tuple[str, ...] = ()
-    if stored is not None and stored.content is not None:
-        kept = msgspec.json.decode(stored.content, type=ReturnContent)
-        known = _named(work, command)
-        sent = return_content_of(command, None if known is None else known.activity_id)
-        if kept.purchase_id is None:  # a purchase unseen then: it is known by its receipt
-            sent = msgspec.structs.replace(sent, purchase_id=None, of=command.of)
-        pointers = differences(msgspec.json.decode(stored.content), msgspec.json.decode(encode(sent)))
-        if not pointers:  # the same, named otherwise or digested under a secret of then
+    if stored is not None:
+        detail = detail_of(work, held)
+        # A purchase that was unseen then is known by its receipt.
+        known = None if detail.returned is None else _named(work, command)
+        sent = encode(return_content_of(command, None if known is None else known.activity_id))
+        if stored.content is None:
+            same = sha256(sent.encode()).hexdigest() == detail.content_sha256
+        else:
+            pointers = differences(msgspec.json.decode(stored.content), msgspec.json.decode(sent))
+            same = not pointers
+        if same:  # named otherwise or digested under a secret of then
             raise Replay(held.cell, held.decision_id)
     named = [pointer.replace("/quantity_milli", "/quantity") for pointer in pointers]  # as the till sends it
     raise ActivityDiffers(first_id=held.activity_id, differs=named)
@@ -301,9 +304,9 @@ def _refuse_other_exchange(work: Work, command: ExchangePurchase) -> None:
         held = work.book.name(name)
         try:
             look()
-        except Replay as known:
-            stored = work.book.decision(known.cell, known.decision_id)
-            wholes.append(msgspec.json.decode(stored.detail, type=Detail).part_of)
+        except Replay:
+            assert held is not None
+            wholes.append(detail_of(work, held).part_of)
         except ActivityDiffers as differs:
             pointers = [at + pointer for pointer in differs.facts["differs"]]
             raise ActivityDiffers(first_id=differs.facts["first_id"], differs=pointers) from None

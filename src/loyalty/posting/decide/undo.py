@@ -212,7 +212,6 @@ def _revoke(work: Work, member_id: UUID, code: str, lots: dict[UUID, int], cause
         owned,
         lots,
         work.now,
-        others=True,
         negative="waive" if erased else policy.negative,
         floor=policy.floor,
         cause=cause,

@@ -33,7 +33,6 @@ from loyalty.posting.commands import (
     Unfreeze,
     WriteOff,
 )
-from loyalty.posting.decide.adjustments import PROPOSALS
 from loyalty.posting.types import (
     AccountFrozen,
     AdjustmentLimit,
@@ -317,8 +316,8 @@ def _view(found: Proposal, now: datetime) -> ProposalView:
     lapsed = found.state == "proposed" and found.lapses_at <= now
     return ProposalView(
         id=found.id,
-        kind=PROPOSALS[found.kind],
-        state="lapsed" if lapsed else _STATES[found.state],
+        kind=found.kind,
+        state="lapsed" if lapsed else found.state,
         member_id=found.member_id,
         points_currency=found.points_currency,
         points=found.points,
@@ -332,10 +331,3 @@ def _view(found: Proposal, now: datetime) -> ProposalView:
         proposed_in=found.proposed_in,
         decided_in=found.decided_in,
     )
-
-
-_STATES: dict[str, Literal["proposed", "approved", "rejected"]] = {
-    "proposed": "proposed",
-    "approved": "approved",
-    "rejected": "rejected",
-}

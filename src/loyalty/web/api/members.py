@@ -113,19 +113,25 @@ async def look_up_member(call: Call, body: wire.LookupBody) -> Answer:
 
 @get(MEMBERS, Permission.MEMBER_PROFILE, answers={200: MemberPage}, refusals=(InvalidCursor,))
 async def search_members(call: Call, query: Search) -> Answer:
-    """Members whose name contains a text, masked. Every search stands in the audit log, without the text."""
+    """Members whose name contains a text, masked. Every search stands in the audit log, without the text.
+
+    One call looks at 20,000 members: of a larger program a page may have few or none and still a `next_cursor`.
+    """
     after = call.page_start(query.cursor, query.q)
     async with transaction(call.runtime.engine, call.program_id) as connection:
-        found = await service.search(
+        found, last = await service.search(
             connection,
             call.principal,
             query.q,
+            cells=call.runtime.settings.cells,
             digests=call.runtime.digests,
             at=call.runtime.clock.now(),
             ids=call.door.ids,
             after=None if after is None else UUID(after[0]),
             limit=query.limit + 1,
         )
+    if last is not None:
+        return call.page_on(found, [str(last)], query.q)
     return call.page(found, query.limit, lambda person: [str(person.id)], query.q)
 
 
