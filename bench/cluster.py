@@ -28,6 +28,7 @@ SHOWN = (
     "checkpoint_timeout",
     "wal_compression",
 )
+MACHINE_MB = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
 TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
 
@@ -66,15 +67,17 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[Cluster]:
-    """A fresh durable server for the length of a block.
+def cluster(memory_mb: int | None = None) -> Iterator[Cluster]:
+    """A fresh durable server for the length of a block, with the program's own `shared_buffers` or so many megabytes.
 
     Raises: NotDurable when fsync, full_page_writes or synchronous_commit is off.
     """
     home = Path(tempfile.mkdtemp(prefix="loyalty-bench-"))
     data = open_home(home)
     try:
-        servers = ensure(home)
+        if memory_mb is not None:
+            Postgres(home, settings={"shared_buffers": f"{memory_mb}MB"}).start()
+        servers = ensure(home)  # of what does not run yet
         settings = asyncio.run(_settings(servers.superuser_url))
         if off := [name for name in DURABILITY if settings[name] != "on"]:
             raise NotDurable(f"{', '.join(off)} is off: the bench counts durable commits only")

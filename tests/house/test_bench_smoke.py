@@ -85,7 +85,8 @@ def test_whatever_falls_due_of_many_is_measured_and_leaves_its_rows() -> None:
 
 
 def test_a_program_that_has_grown_is_measured_and_its_copied_books_are_whole() -> None:
-    with cluster() as ours:
+    with cluster(memory_mb=64) as ours:
+        assert ours.settings["shared_buffers"] == "64MB"
         growth = Growth(ours, grown(50), say=lambda _: None)
 
         growth.run()

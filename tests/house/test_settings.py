@@ -18,6 +18,8 @@ from loyalty.base.settings import (
     mask_url,
     production_faults,
 )
+from loyalty.embedded.servers import provide
+from loyalty.embedded.system import credentials
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
@@ -86,6 +88,16 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(KEY + "\n")
     assert load_settings({"LOYALTY_SECRET_KEY_FILE": str(file)}).secret_key == bytes(range(32))
+
+
+def test_a_generated_secret_is_the_same_where_it_is_set(tmp_path: Path) -> None:
+    elsewhere = Settings(
+        home=tmp_path, database_url="postgresql://elsewhere/x", redis_url="redis://elsewhere"
+    )
+    with provide(elsewhere) as made:
+        text = credentials(tmp_path)["secret_key"]
+    for name in ("secret_key", "secret_key_previous"):
+        assert getattr(load_settings({f"LOYALTY_{name.upper()}": text}), name) == made.secret_key
 
 
 def test_variable_and_file_together_or_an_absent_file_are_faults(tmp_path: Path) -> None:

@@ -129,3 +129,10 @@ def test_figures_count_members_lots_and_points_by_months_and_what_would_expire_a
         "2026-04": {"2026-04": Count(2, 150), "never": Count(1, 100)},
         "never": {"2026-04": Count(1, 100)},  # good to the end of 30 April
     }
+    figures.months["2025-12"] = {"never": Count(1, 1), "2026-01": Count(1, 1)}
+    told = figures.ordered().months
+    assert [(old, list(new)) for old, new in told.items()] == [
+        ("2025-12", ["2026-01", "never"]),
+        ("2026-04", ["2026-04", "never"]),
+        ("never", ["2026-04"]),
+    ]

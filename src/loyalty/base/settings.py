@@ -9,6 +9,7 @@ import binascii
 import difflib
 import hashlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import msgspec
 
 PREFIX = "LOYALTY_"
 SECRET_BYTES_MIN = 32
+_HEXADECIMAL = re.compile(r"([0-9a-f]{2})*").fullmatch
 
 Environment = Literal["development", "demo", "test", "production"]
 LogFormat = Literal["json", "text"]
@@ -117,8 +119,10 @@ def _url(*schemes: str, path_required: bool) -> Callable[[str], str]:
 
 
 def _secret(text: str) -> bytes:
+    text = text.strip()
     try:
-        key = base64.b64decode(text.strip(), validate=True)
+        # Generated keys stand in hexadecimal digits in their home: whoever moves one here means the same bytes.
+        key = bytes.fromhex(text) if _HEXADECIMAL(text) else base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise _Wrong from None
     if len(key) < SECRET_BYTES_MIN:
@@ -137,7 +141,7 @@ class Variable:
 
 _DATABASE = _url("postgresql", path_required=True)
 _DATABASE_FORM = "postgresql://user:password@host:5432/database"
-_SECRET_FORM = f"at least {SECRET_BYTES_MIN} random bytes in base64"
+_SECRET_FORM = f"at least {SECRET_BYTES_MIN} random bytes in base64 or hexadecimal digits"
 
 
 def _whole(low: int, high: int) -> Variable:

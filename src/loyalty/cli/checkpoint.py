@@ -11,7 +11,7 @@ from loyalty.cli.frame import CommandError, Exit, at_desk, say
 from loyalty.ledger.verify.checkpoint import Checkpoint, checkpoints, to_lines
 from loyalty.operating.desk import Desk
 
-app = App(name="checkpoint", help="Note the chain's closed days in a file that an auditor keeps.")
+app = App(name="checkpoint", help="Note where the chain stands in a file that an auditor keeps.")
 
 
 @app.default

@@ -17,7 +17,7 @@ from loyalty.base.settings import SettingsError
 from loyalty.cli.frame import CommandError, Exit, say
 
 COMMANDS = {
-    "checkpoint": "Note the chain's closed days in a file that an auditor keeps.",
+    "checkpoint": "Note where the chain stands in a file that an auditor keeps.",
     "clock": "Show a program's clock; set a sandbox program's clock forward.",
     "config": "Show the effective settings and where each comes from.",
     "demo": "Everything on embedded servers, with a year of real purchases.",

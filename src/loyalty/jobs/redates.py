@@ -107,7 +107,7 @@ async def plan_redates(runtime: Runtime, run: Run, report: Report) -> dict[str, 
     day = local_date(await runtime.now(run.program_id), (await runtime.history(run.program_id)).now.zone)
     async for _ in _walk(runtime, run, told, place):
         report(msgspec.to_builtins(place))
-    figures = msgspec.to_builtins(place.figures)
+    figures = msgspec.to_builtins(place.figures.ordered())
     result = {
         "points_currency": told.points_currency,
         "configuration": told.number,
@@ -135,7 +135,7 @@ async def redate_everybody(runtime: Runtime, run: Run, report: Report) -> dict[s
             raise RedatePlanStale(configuration=history.at(now).number)
         if left:
             raise stopped("not redated", left)
-    return {"points_currency": told.points_currency, **msgspec.to_builtins(place.figures)}
+    return {"points_currency": told.points_currency, **msgspec.to_builtins(place.figures.ordered())}
 
 
 def _begin(run: Run) -> Place:

@@ -9,6 +9,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from loyalty.ledger.expiry import dates, last_day_on
 from loyalty.ledger.types import Lot
@@ -52,6 +53,11 @@ class Figures(Struct):
             count.lots += 1
             count.points += points
         self.expiring_members += self.expiring > expiring
+
+    def ordered(self) -> "Figures":
+        """The same with the months one behind the other, `never` last."""
+        months = {old: dict(sorted(new.items())) for old, new in sorted(self.months.items())}
+        return replace(self, months=months)
 
 
 def redated(
