@@ -11,7 +11,15 @@ from sqlalchemy import func, select
 
 from loyalty.base.database import reading, transaction
 from loyalty.jobs.imports import service, work
-from loyalty.jobs.imports.types import Import, ImportIncomplete, ImportKind, ImportStarted, Rejection
+from loyalty.jobs.imports.types import (
+    FileWrong,
+    Import,
+    ImportIncomplete,
+    ImportKind,
+    ImportStarted,
+    Rejection,
+)
+from loyalty.jobs.imports.work import _Work  # pyright: ignore[reportPrivateUsage]
 from loyalty.jobs.purge import PARTS_KEPT, purge_parts
 from loyalty.jobs.runs import TRIES_MAX, execute
 from loyalty.jobs.types import Run, RunState
@@ -227,6 +235,29 @@ async def test_who_was_taken_over_notes_nothing_more(
     assert (progress.rows, progress.done + progress.unchanged) == (ROWS, ROWS)
     assert await ask(database, "SELECT count(*) FROM lots WHERE program_id = $1", shop.id) == ROWS
     await shop.whole()
+
+
+async def test_who_was_taken_over_removes_nothing_of_a_file_that_was_told_anew(
+    desk: Desk, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await opened(desk)
+    import_id = await shop.upload("members", "nonsense\n")
+    run, read = await shop.start(import_id), _Work.read
+
+    async def slow(work: _Work) -> None:
+        try:
+            await read(work)
+        except FileWrong:
+            if not clock.ahead:  # another worker takes it for dead, and somebody mends the header
+                clock.ahead = timedelta(minutes=2)
+                await shop.work(run)
+                await shop.put(import_id, 1, members_file(10).encode())
+            raise
+
+    monkeypatch.setattr(_Work, "read", slow)
+    await shop.work(run)
+    await shop.work(await shop.start(import_id))
+    assert (await shop.look(import_id))[0].progress.done == 10
 
 
 async def test_bad_rows_are_told_by_line_and_column_and_the_others_come_in(

@@ -97,9 +97,7 @@ def revoke(books: Books, step: Step, now: datetime) -> None:
         policy = ("prevent", "floor", "waive")[step.choice % 3]
         left = lot.points - lot.revoked
         if left > 0:
-            books.revoke(
-                {lot.id: min(step.points, left)}, now, others=step.choice % 2 == 0, negative=policy, floor=100
-            )
+            books.revoke({lot.id: min(step.points, left)}, now, negative=policy, floor=100)
 
 
 def restore(books: Books, step: Step, now: datetime) -> None:

@@ -273,6 +273,16 @@ def test_what_was_set_aside_comes_back_good_where_activity_has_put_its_end_off()
     assert corner.balance() == {"available": 105}
 
 
+def test_what_was_all_set_aside_at_its_end_is_kept_by_an_activity_after_that() -> None:
+    """Nothing was there to expire, so it had not ended: by its owner's last activity it is good again."""
+    corner = sliding()
+    held = corner.done(hold(100, minutes=20 * 1_440))
+    after(corner, 12)
+    buy(corner, "R-2")
+    corner.done(release(held["id"]))
+    assert [left(corner, day) for day in (12, 21, 22)] == [105, 105, 0]
+
+
 def test_a_hold_with_grace_gives_what_slid_an_end_that_stays() -> None:
     corner = sliding(hold_grace_days=5)
     held = corner.done(hold(100, minutes=12 * 1_440))

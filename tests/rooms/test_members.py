@@ -6,7 +6,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import event, insert
 from sqlalchemy import text as sql
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -266,6 +266,17 @@ async def test_a_search_looks_at_so_many_names_and_says_where_it_goes_on(
         assert (found, last is None) == ([], False)
         assert await named("ann l", last) == ([end], None)
         assert await named("nobody", last) == ([], None)
+
+        looks: list[str] = []
+
+        def look(_: object, __: object, statement: str, *___: object) -> None:
+            looks.append(statement)
+
+        event.listen(engine.sync_engine, "before_cursor_execute", look)
+        await named("ann l")
+        event.remove(engine.sync_engine, "before_cursor_execute", look)
+        # Who is erased between two of them would move the place beyond names that were not looked at.
+        assert sum("member_profiles" in statement for statement in looks) == 1
 
 
 async def test_who_looked_is_in_the_audit_log_and_for_whom_is_not(

@@ -100,6 +100,12 @@ async def sign(connection: AsyncConnection, run: Run, progress: dict[str, Any]) 
     return (await connection.execute(statement)).rowcount == 1
 
 
+async def still_ours(connection: AsyncConnection, run: Run) -> bool:
+    """Whether the run has not been given to somebody else, which it cannot be until the transaction ends."""
+    query = select(runs.c.id).where(ours(run)).with_for_update(read=True)
+    return (await connection.execute(query)).one_or_none() is not None
+
+
 async def came_further(connection: AsyncConnection, run: Run) -> None:
     """Let the tries of a run begin anew: it has done what need not be done again."""
     await connection.execute(update(runs).where(ours(run), runs.c.tries > 1).values(tries=1))

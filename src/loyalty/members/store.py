@@ -6,7 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, select, tuple_
+from sqlalchemy import ColumnElement, false, func, select, true, tuple_, union_all
 from sqlalchemy import text as sql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -107,20 +107,26 @@ async def places_by_name(
         ahead = ahead.where(tuple_(c.cell, c.member_id) > after)
     ahead = ahead.order_by(c.cell, c.member_id)
     looked = ahead.limit(LOOKED_MAX).subquery()
+    last = ahead.with_only_columns(c.cell, c.member_id).offset(LOOKED_MAX - 1).limit(1).subquery()
     literal = text.replace(_ESCAPE, _ESCAPE * 2).replace("%", _ESCAPE + "%").replace("_", _ESCAPE + "_")
-    query = (
+    found = (
         select(looked.c.cell, looked.c.member_id)
         .where(looked.c.profile["name"].as_string().ilike(f"%{literal}%", escape=_ESCAPE))
         .order_by(looked.c.cell, looked.c.member_id)
+        .limit(limit)
+        .cte()
+    )
+    few = select(func.count() < limit).select_from(found).scalar_subquery()
+    # One statement, so that whoever is erased meanwhile does not move the place. It is looked for where `few` is true.
+    query = union_all(
+        select(found.c.cell, found.c.member_id, false()),
+        select(last.c.cell, last.c.member_id, true()).where(few),
     )
     # Read in order from the primary key: a sort would take all names of the program first.
     await connection.execute(sql("SET LOCAL enable_sort = off"))
-    found = [Place(*row) for row in await connection.execute(query.limit(limit))]
-    if len(found) == limit:
-        return found, None
-    last = ahead.with_only_columns(c.cell, c.member_id).offset(LOOKED_MAX - 1).limit(1)
-    row = (await connection.execute(last)).one_or_none()
-    return found, None if row is None else Place(*row)
+    rows = (await connection.execute(query)).all()
+    places = [Place(cell, member_id) for cell, member_id, is_last in rows if not is_last]
+    return places, next((Place(cell, member_id) for cell, member_id, is_last in rows if is_last), None)
 
 
 def _same_member() -> ColumnElement[bool]:

@@ -20,6 +20,7 @@ from loyalty.jobs.imports.reader import Reader, Row
 from loyalty.jobs.imports.service import ImportInput
 from loyalty.jobs.imports.types import PART_BYTES_MAX, FileWrong, Import, Progress, Rejection
 from loyalty.jobs.runs import Report, TakenOver
+from loyalty.jobs.store import still_ours
 from loyalty.jobs.types import Run
 from loyalty.posting.commands import Actor, Answer, Command, ImportLot, Submission
 from loyalty.posting.content import recognisable
@@ -134,11 +135,13 @@ class _Work:
             await self._bring_in(some)
 
     async def remove_parts(self) -> None:
-        """One by one: a large file would take a statement too long."""
+        """One by one: a large file would take a statement too long. Not once another has the run: they may be new."""
         async with reading(self.runtime.engine, self.program_id) as connection:
             sizes = await store.part_sizes(connection, self.program_id, self.found.id)
         for number in sizes:
             async with transaction(self.runtime.engine, self.program_id) as connection:
+                if not await still_ours(connection, self.run):
+                    return
                 await store.remove_part(connection, self.program_id, self.found.id, number)
 
     async def _rows(self, at: int, lines: int) -> AsyncGenerator[Row]:
