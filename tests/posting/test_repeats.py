@@ -167,7 +167,15 @@ def test_an_imported_row_is_recognised_after_its_secret_is_long_gone() -> None:
     for same in (imported(5), replace(imported(5), member=ann)):
         again = corner.send(same, digests=Digests(SECRET))
         assert (again.status, again.raw) == (200, first.raw)
-    for other in (imported(6), imported(5, of=BOB), imported(5, of="nobody"), imported(5, expires_at=NOW)):
+    nobodys = replace(imported(5), member=MemberRef(id=UUID(int=5)))
+    others = (
+        imported(6),
+        imported(5, of=BOB),
+        imported(5, of="nobody"),
+        nobodys,
+        imported(5, expires_at=NOW),
+    )
+    for other in others:
         assert corner.send(other, digests=Digests(SECRET)).refused == (409, "activity_differs")
 
 
@@ -272,6 +280,13 @@ def test_a_receipt_recorded_for_somebody_else_is_not_shown_to_be_hers() -> None:
     corner = shop(members=(ANN, BOB))
     corner.done(purchase(of=ANN))
     assert ANN not in corner.send(purchase(of=BOB)).raw.decode()
+
+
+def test_a_guests_receipt_is_not_that_of_an_id_that_nobody_has() -> None:
+    corner = shop()
+    corner.done(purchase(of=None))
+    nobodys = purchase(member=MemberRef(id=UUID(int=5)))
+    assert corner.send(nobodys, digests=Digests(OLD_SECRET)).refused == (409, "activity_differs")
 
 
 def test_a_purchase_that_came_after_its_cancel_is_refused_under_every_key() -> None:

@@ -194,11 +194,14 @@ def refuse_repeat(work: Work, command: RecordPurchase) -> None:
 
 
 def meant(work: Work, ref: MemberRef | None) -> UUID | None:
-    """The member that a command names, as known now; it may have been erased."""
+    """The member that a command names, as known now; it may have been erased. An id that nobody has stays as it is."""
     id = None if ref is None else ref.id
     if ref is not None and ref.identifier is not None:
         id = work.book.identified(ref.identifier)
-    return None if id is None else work.book.member(id).id
+    try:
+        return None if id is None else work.book.member(id).id
+    except MemberNotFound:
+        return id
 
 
 def buyer(work: Work, command: RecordPurchase) -> Member | None:
