@@ -134,6 +134,18 @@ def family_cpu_us(pid: int) -> int:
     return cpu_us(pid, reaped=True) + sum(family_cpu_us(child) for child in children)
 
 
+def memory_kb(pid: int) -> int:
+    """The most memory that one process had so far; 0 when it is gone.
+
+    Not what `wait4` tells of it: that begins with the memory of the process that started it.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
+
+
 async def _settings(superuser_url: str) -> dict[str, str]:
     link = await asyncpg.connect(superuser_url)
     try:

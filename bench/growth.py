@@ -8,6 +8,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from bench.cluster import checkpoint
+from bench.cluster import checkpoint, memory_kb
 from bench.contest import Contest
 from bench.crowd import grow
 from bench.http import CONNECTIONS, Http, Server, Site
@@ -168,15 +169,22 @@ class Growth(Contest):
         """What it says, its processor time in microseconds, and the most kilobytes that it had. Raises: BooksBroken."""
         command = [str(Path(sys.executable).with_name("loyalty")), "verify", "--json", "--program"]
         environ = Site.opened(self.cluster, GROWN_PROGRAM).environ()
-        with subprocess.Popen([*command, str(GROWN_PROGRAM)], env=environ, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            said = process.stdout.read()
-            _, status, used = os.wait4(process.pid, 0)
+        with (
+            tempfile.TemporaryFile() as told,
+            subprocess.Popen([*command, str(GROWN_PROGRAM)], env=environ, stdout=told) as process,
+        ):
+            peak_kb, (pid, status, used) = 0, os.wait4(process.pid, os.WNOHANG)
+            while not pid:
+                peak_kb = max(peak_kb, memory_kb(process.pid))
+                time.sleep(0.1)
+                pid, status, used = os.wait4(process.pid, os.WNOHANG)
             process.returncode = os.waitstatus_to_exitcode(status)
+            told.seek(0)
+            said = told.read()
         if process.returncode:
             raise BooksBroken(said.decode()[:2000])
         (report,) = msgspec.json.decode(said, type=tuple[Report])
-        return report, (used.ru_utime + used.ru_stime) * 1e6, used.ru_maxrss
+        return report, (used.ru_utime + used.ru_stime) * 1e6, peak_kb
 
     def check(self) -> None:
         """Raises: RowsMissing, BooksBroken unless every purchase left its rows, and all books are whole."""

@@ -33,7 +33,13 @@ EXPECTED = (
     "cpu_us_pipe_postgres",
 )
 
-GROWN = ("growth_over_small", "growth_http_over_small", "verify_over_scan", "verify_s_per_million")
+GROWN = (
+    "growth_over_small",
+    "growth_http_over_small",
+    "verify_over_scan",
+    "verify_s_per_million",
+    "verify_mb",
+)
 SWEPT = tuple(f"{name}_over_copy" for name in ("activate", "expire", "review_all", "review_none"))
 FAIR = (
     "victim_p99_flooded",
