@@ -459,11 +459,8 @@ async def test_parts_come_in_any_order_and_none_may_be_missing(desk: Desk) -> No
     assert (await shop.look(import_id))[0].progress.done == 2
 
 
-async def test_a_run_that_was_given_up_is_started_again_and_goes_on_where_it_was(
-    desk: Desk, database: Database
-) -> None:
-    shop = await opened(desk, 500)
-    import_id = await shop.upload("lots", lots_file(1_000))
+async def given_up(shop: Shop, database: Database, import_id: UUID) -> None:
+    """Start an import whose workers die, the last of them with 200 rows brought in or some more."""
     run = await shop.start(import_id)
     task = asyncio.create_task(shop.work(run))
     while (await shop.look(import_id))[0].progress.rows < 200:
@@ -473,6 +470,14 @@ async def test_a_run_that_was_given_up_is_started_again_and_goes_on_where_it_was
     async with superuser(database) as link:
         await link.execute("UPDATE runs SET tries = 3 WHERE id = $1", run.id)
     await shop.work(run)
+
+
+async def test_a_run_that_was_given_up_is_started_again_and_goes_on_where_it_was(
+    desk: Desk, database: Database
+) -> None:
+    shop = await opened(desk, 500)
+    import_id = await shop.upload("lots", lots_file(1_000))
+    await given_up(shop, database, import_id)
     one, failed = await shop.look(import_id)
     assert (failed.state, failed.result) == (RunState.FAILED, {"code": "gave_up", "tries": 3})
     assert 200 <= one.progress.rows < 1_000
@@ -529,15 +534,7 @@ async def test_a_failed_import_whose_file_went_is_told_anew_from_the_beginning(
     head, _, rows = lots_file(1_000).partition("\r\n")
     file = f"{head}\r\nL,N0,stars,1,2026-01-01,2190-12-31\r\n{rows}".encode()
     import_id = await shop.upload("lots", file, cut=len(file))
-    run = await shop.start(import_id)
-    task = asyncio.create_task(shop.work(run))
-    while (await shop.look(import_id))[0].progress.rows < 200:
-        await asyncio.sleep(0.003)
-    task.cancel()
-    await asyncio.wait({task})
-    async with superuser(database) as link:
-        await link.execute("UPDATE runs SET tries = 3 WHERE id = $1", run.id)
-    await shop.work(run)
+    await given_up(shop, database, import_id)
     with pytest.raises(ImportStarted):  # what is left of it is there: it goes on where it was
         await shop.put(import_id, 1, file)
     clock.ahead = PARTS_KEPT + timedelta(minutes=1)

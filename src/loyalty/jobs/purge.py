@@ -26,9 +26,8 @@ KEPT = timedelta(days=30)
 CHUNK = 5_000
 SHARE = 2_000_000  # records of one program, in an hour
 PARTS_KEPT = timedelta(days=7)  # of an import that nothing is done with
-RUNS_KEPT = timedelta(
-    days=90
-)  # since their end; above KEPT: no answer that is repeated names one that is gone
+# Since their end; above KEPT, so that no answer that is repeated names one that is gone.
+RUNS_KEPT = timedelta(days=90)
 LINES, RECORDS = "lines", "records"  # the places of the work
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from hashlib import sha256
 from typing import Literal
 from uuid import UUID
 
@@ -12,9 +13,10 @@ from loyalty.ledger import expiry, lots
 from loyalty.ledger.types import Account, Decision, Entry, EntryKind
 from loyalty.members.types import Member, MemberBlocked, MemberStatus
 from loyalty.posting.answers import Balance, Captured, Earned, Receipt
-from loyalty.posting.book import ActivityKey, Event, Freeze, Made, Share, Work
+from loyalty.posting.book import Activity, ActivityKey, Event, Freeze, Made, Share, Work
 from loyalty.posting.configuration import Loaded
 from loyalty.posting.detail import COUNTERPART, AwardedLot, Detail, Received, Stood
+from loyalty.posting.differences import differences
 from loyalty.posting.types import AccountFrozen, PointsCurrencyUnknown
 from loyalty.programs.types import PointsCurrency
 from loyalty.rules.explain import balance_lines, receipt_lines
@@ -126,6 +128,14 @@ def _with(
 def detail_of(work: Work, held: ActivityKey) -> Detail:
     """What its decision keeps of an activity."""
     return msgspec.json.decode(work.book.decision(held.cell, held.decision_id).detail, type=Detail)
+
+
+def compared(work: Work, held: ActivityKey, stored: Activity, sent: str) -> tuple[bool, tuple[str, ...]]:
+    """Whether `sent` is the content that was told of an activity; if not, where it differs, as far as that is kept."""
+    if stored.content is None:
+        return sha256(sent.encode()).hexdigest() == detail_of(work, held).content_sha256, ()
+    pointers = differences(msgspec.json.decode(stored.content), msgspec.json.decode(sent))
+    return not pointers, pointers
 
 
 def active(member: Member) -> Member:

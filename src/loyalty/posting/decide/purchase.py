@@ -29,15 +29,14 @@ from loyalty.posting.decide.outcome import (
     active,
     awarded_lot,
     balances,
+    compared,
     credit,
-    detail_of,
     earned,
     encode,
     receipt,
 )
 from loyalty.posting.decide.standing import does, held, shown
 from loyalty.posting.detail import AwardedLot, Detail
-from loyalty.posting.differences import differences
 from loyalty.posting.types import ActivityDiffers, InFuture, MoneyNotSupported, PurchaseCancelled, TooOld
 from loyalty.programs.types import PointsCurrency, Policies, UnknownIdentifier
 from loyalty.rules.evaluate import evaluate, stands
@@ -177,12 +176,7 @@ def refuse_repeat(work: Work, command: RecordPurchase) -> None:
     pointers: tuple[str, ...] = ()
     if stored is not None:
         # Natural keys outlive the secrets of their digests: what was sent decides then, and who bought.
-        sent = encode(content_of(command))
-        if stored.content is None:
-            same = sha256(sent.encode()).hexdigest() == detail_of(work, held).content_sha256
-        else:
-            pointers = differences(msgspec.json.decode(stored.content), msgspec.json.decode(sent))
-            same = not pointers
+        same, pointers = compared(work, held, stored, encode(content_of(command)))
         if same:
             if meant(work, command.member) == (
                 stored.member_id if stored.awarded_by == stored.decision_id else None

@@ -21,10 +21,9 @@ from loyalty.posting.book import Activity, ActivityKey, Work
 from loyalty.posting.commands import ExchangePurchase, PurchaseLine, ReturnPurchase
 from loyalty.posting.content import Content, return_content_of
 from loyalty.posting.decide import purchase as purchases
-from loyalty.posting.decide.outcome import Outcome, Replay, balances, decided, detail_of, encode
+from loyalty.posting.decide.outcome import Outcome, Replay, balances, compared, decided, detail_of, encode
 from loyalty.posting.decide.undo import RETURNED, TakenBack, receipt, take_back
 from loyalty.posting.detail import Detail, ReturnedPart
-from loyalty.posting.differences import differences
 from loyalty.posting.types import (
     ActivityDiffers,
     AlreadyReturned,
@@ -99,15 +98,10 @@ def refuse_repeat(work: Work, command: ReturnPurchase) -> None:
     stored = work.book.activity(held.cell, held.activity_id)
     pointers: tuple[str, ...] = ()
     if stored is not None:
-        detail = detail_of(work, held)
         # A purchase that was unseen then is known by its receipt.
-        known = None if detail.returned is None else _named(work, command)
+        known = None if detail_of(work, held).returned is None else _named(work, command)
         sent = encode(return_content_of(command, None if known is None else known.activity_id))
-        if stored.content is None:
-            same = sha256(sent.encode()).hexdigest() == detail.content_sha256
-        else:
-            pointers = differences(msgspec.json.decode(stored.content), msgspec.json.decode(sent))
-            same = not pointers
+        same, pointers = compared(work, held, stored, sent)
         if same:  # named otherwise or digested under a secret of then
             raise Replay(held.cell, held.decision_id)
     named = [pointer.replace("/quantity_milli", "/quantity") for pointer in pointers]  # as the till sends it
