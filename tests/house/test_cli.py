@@ -13,7 +13,7 @@ from loyalty.base.settings import Settings
 from loyalty.cli.doctor import examine
 from loyalty.cli.frame import Exit
 from loyalty.cli.main import COMMANDS, run
-from loyalty.embedded import Servers, destroy
+from loyalty.embedded import Servers, destroy, running, status
 from loyalty.operating.desk import Desk, DeskError
 from tests.conftest import Database
 
@@ -144,6 +144,35 @@ def test_a_reset_needs_a_yes_and_then_removes_the_data(home: Path) -> None:
     assert (home / "credentials.json").exists()
     assert run(["servers", "reset", "--yes"]) == Exit.OK
     assert not home.exists()
+
+
+def test_a_reset_is_refused_and_a_stop_told_while_a_program_uses_the_servers(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running(home):
+        assert run(["servers", "reset", "--yes"]) == Exit.REFUSED
+        assert all(status(home).values())
+        assert run(["servers", "stop"]) == Exit.OK
+        assert "until they run again" in capsys.readouterr().err
+    assert run(["servers", "stop"]) == Exit.OK
+    assert capsys.readouterr().err == ""
+    assert run(["servers", "reset", "--yes"]) == Exit.OK
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("command", [["migrate"], ["servers", "start"], ["program", "list"], ["serve"]])
+def test_a_home_that_is_a_file_is_refused(
+    tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    monkeypatch.setenv("LOYALTY_HOME", str(tmp_path / "taken"))
+    assert run(command) == Exit.FAILED
+    assert f"{tmp_path}/taken cannot be the home of servers (File exists)" in capsys.readouterr().err
+
+
+async def test_the_doctor_finds_a_home_that_takes_no_files(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    assert "LOYALTY_HOME" in (await wrong(Settings(home=tmp_path / "taken", port=1)))["disk"]
 
 
 def test_a_reset_leaves_strangers_files_in_the_home_alone(home: Path) -> None:

@@ -13,7 +13,9 @@ import pytest
 from msgspec.structs import replace
 
 from loyalty.access.keys import kind_of
-from loyalty.base.database import shared
+from loyalty.access.service import create_client
+from loyalty.access.types import operator
+from loyalty.base.database import shared, transaction
 from loyalty.base.settings import from_process
 from loyalty.cli.frame import Exit
 from loyalty.cli.main import run
@@ -276,6 +278,22 @@ def test_a_key_is_shown_once_rotated_and_revoked(shell: Shell, sandbox: str) -> 
     shell("keys", "revoke", new["key"], *at)
     assert "key_not_active" in shell("keys", "rotate", new["key"], *at, ends=Exit.REFUSED)
     assert "key_not_found" in shell("keys", "revoke", str(uuid4()), *at, ends=Exit.REFUSED)
+
+
+def test_of_two_clients_of_one_name_one_is_named_by_its_id(shell: Shell, sandbox: str) -> None:
+    async def another() -> None:
+        async with open_desk(from_process()) as desk, transaction(desk.runtime.engine, program) as connection:
+            await create_client(connection, operator(program), "Till", at=desk.now(), ids=desk.ids)
+
+    at, program = ["--program", sandbox], UUID(sandbox)
+    shell("keys", "create", "--role", "pos", "--client", "Till", *at)
+    asyncio.run(another())
+    (key,) = shell.json("keys", "list", *at)
+    told = shell("keys", "create", "--role", "pos", "--client", "Till", *at, ends=Exit.REFUSED)
+    assert "client_ambiguous" in told
+    assert key["client_id"] in told
+    shell("keys", "create", "--role", "pos", "--client", key["client_id"], *at)
+    assert {row["client_id"] for row in shell.json("keys", "list", *at)} == {key["client_id"]}
 
 
 def test_a_key_that_would_be_of_no_use_is_refused(shell: Shell, sandbox: str) -> None:

@@ -154,6 +154,9 @@ def test_a_path_names_a_member_by_id_or_by_identifier() -> None:
         "identifier:bank:1234", "identifier:card:1234\x00", "../admin", "9" * 30,
     ],
 )  # fmt: skip
-def test_a_path_that_names_nobody_is_told_like_a_missing_member(text: str) -> None:
-    with pytest.raises(MemberNotFound):
+def test_a_path_that_can_name_nobody_is_told_like_a_missing_member_and_how_members_are_named(
+    text: str,
+) -> None:
+    with pytest.raises(MemberNotFound) as told:
         parse_member_path(text, "DE")
+    assert "identifier:KIND:VALUE" in told.value.detail

@@ -150,6 +150,8 @@ async def test_a_batch_that_cannot_be_read_is_refused_as_a_whole(world: World) -
     ):
         answer = await till.post("/v1/purchases/batch", raw)
         assert (answer.status, answer.json["code"]) == (400, code)
+    cut = await till.post("/v1/quotes", b'{"source": "till-1",\n "external_id": }')
+    assert cut.json["detail"] == "The body is not JSON at line 2, column 17."
     for raw in (b'{"items": {"0": "a\\u0000"}}', b'["a\\u0000"]', b'{"items": [7], "more": "a\\u0000"}'):
         assert (await till.post("/v1/purchases/batch", raw)).status == 422
 

@@ -42,7 +42,9 @@ def configure_logs(form: LogFormat = "json", level: int = logging.INFO) -> None:
         structlog.processors.JSONRenderer(serializer=_json)
         if form == "json"
         # Tracebacks without the values of variables: those may be a person's.
-        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

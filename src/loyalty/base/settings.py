@@ -226,7 +226,8 @@ def mask_url(url: str) -> str:
 def production_faults(settings: Settings, durability: Mapping[str, str]) -> list[str]:
     """Why this process must not serve a production program; empty when it may.
 
-    `durability` holds what the database answers to SHOW fsync, full_page_writes and synchronous_commit.
+    `durability` holds what the database answers to SHOW fsync, full_page_writes and synchronous_commit; nothing
+    where there is no database to ask.
     """
     faults: list[str] = []
     for name in ("database_url", "redis_url", "secret_key"):
@@ -241,7 +242,7 @@ def production_faults(settings: Settings, durability: Mapping[str, str]) -> list
     if settings.secret_key is not None and settings.secret_key == settings.secret_key_previous:
         faults.append(f"{PREFIX}SECRET_KEY_PREVIOUS equals {PREFIX}SECRET_KEY: nothing was rotated")
     for name in ("fsync", "full_page_writes", "synchronous_commit"):
-        if durability.get(name) in (None, "off"):
+        if settings.database_url is not None and durability.get(name) in (None, "off"):
             faults.append(
                 f"PostgreSQL runs with {name} = {durability.get(name, 'unknown')}: a crash loses commits"
             )

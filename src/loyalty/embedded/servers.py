@@ -94,6 +94,18 @@ def stop(home: Path) -> None:
         Postgres(home).stop()
 
 
+def in_use(home: Path) -> bool:
+    """Whether a program that still lives uses the pair of `home`."""
+    try:
+        with (home / "users.lock").open("rb") as users:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def destroy(home: Path) -> None:
     """Stop the pair of `home` and remove its data, passwords and keys; what else lies in the home stays."""
     if not (home / "credentials.json").exists():

@@ -80,12 +80,20 @@ def account() -> Account:
 
 
 def open_home(home: Path) -> Path:
-    """Make `home` (others may at most pass it) and return the directory for server data, reachable by the account."""
-    home.mkdir(parents=True, exist_ok=True)
+    """Make `home` (others may at most pass it) and return the directory for server data, reachable by the account.
+
+    Raises: EmbeddedError where it cannot be made.
+    """
     user = account()
-    if user.uid is None:
-        return home
-    home.chmod(0o711)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if user.uid is None:
+            return home
+        home.chmod(0o711)
+    except OSError as error:
+        raise EmbeddedError(
+            f"{home} cannot be the home of servers ({error.strerror}): set LOYALTY_HOME to another directory"
+        ) from None
     if user.reaches(home):
         return home
     name = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:12]

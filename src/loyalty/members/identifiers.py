@@ -20,6 +20,11 @@ EXTERNAL_MAX = 128
 CARD_MIN, CARD_MAX = 4, 32
 EMAIL_MAX = 254
 
+NO_ADDRESS = (
+    "An address names a member by id or as identifier:KIND:VALUE, a card, phone, email or external and what"
+    " such a one may be."
+)
+
 _PHONE = re.compile(r"\+?[\d ()./-]{2,40}")
 _CARD = re.compile(r"[A-Z0-9]+")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -78,7 +83,7 @@ def parse_member_path(text: str, region: str) -> UUID | Identifier:
         return UUID(text)
     if text.startswith("identifier:") and (named := _named(text, region)) is not None:
         return named
-    raise MemberNotFound
+    raise MemberNotFound(NO_ADDRESS)
 
 
 def _named(text: str, region: str) -> Identifier | None:

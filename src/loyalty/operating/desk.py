@@ -244,14 +244,21 @@ class Desk:
     # --- credentials -------------------------------------------------------------------------------------
 
     async def client(self, program_id: UUID, name: str) -> Client:
-        """The client of this name, made when there is none."""
+        """The client of this name or id, made when there is none. Raises: DeskError where several have the name."""
         async with transaction(self.runtime.engine, program_id) as connection:
+            named: list[Client] = []
             after: UUID | None = None
             while clients := await service.list_clients(connection, program_id, after=after, limit=200):
-                for client in clients:
-                    if client.name == name:
-                        return client
+                named += [client for client in clients if name in (client.name, str(client.id))]
                 after = clients[-1].id
+            if len(named) > 1:
+                raise DeskError(
+                    "client_ambiguous",
+                    f"Several clients are called {name}; say which by its id: "
+                    + ", ".join(str(client.id) for client in named),
+                )
+            if named:
+                return named[0]
             return await service.create_client(
                 connection, operator(program_id), name, at=self.now(), ids=self.ids
             )

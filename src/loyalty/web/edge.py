@@ -32,7 +32,7 @@ from loyalty.base.errors import Fault, LoyaltyError
 from loyalty.base.forms import FAULTS_MAX, faults_of
 from loyalty.base.ids import Ids
 from loyalty.jobs.imports.types import PART_BYTES_MAX
-from loyalty.members.identifiers import parse_member_path
+from loyalty.members.identifiers import NO_ADDRESS, parse_member_path
 from loyalty.members.types import MemberNotFound
 from loyalty.posting.commands import Actor, Answer, Command, Idempotency, MemberRef, Submission
 from loyalty.posting.runtime import Runtime
@@ -464,7 +464,7 @@ async def member_named(call: Call, text: str) -> MemberRef:
     if _UUID.fullmatch(text):
         return MemberRef(id=UUID(text))
     if not text.startswith("identifier:"):
-        raise MemberNotFound
+        raise MemberNotFound(NO_ADDRESS)
     named = parse_member_path(text, await call.region())
     return MemberRef(id=named) if isinstance(named, UUID) else MemberRef(identifier=named)
 

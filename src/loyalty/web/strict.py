@@ -163,6 +163,8 @@ def _read_slowly(raw: bytes) -> tuple[Any, str]:
         value = json.loads(text, parse_constant=_no_constant)
     except UnicodeDecodeError:
         raise InvalidEncoding from None
+    except json.JSONDecodeError as error:
+        raise MalformedBody(f"The body is not JSON at line {error.lineno}, column {error.colno}.") from None
     except (ValueError, RecursionError):
         raise MalformedBody from None
     written = json.dumps(value, ensure_ascii=False)
