@@ -642,6 +642,12 @@ STANDINGS = {
         "tiers.adopt(after, standing, ladder, days, self._until, zone)",
         "tests/insight/test_forecast.py::test_ladders_to_come_are_climbed_and_one_that_goes_is_left",
     ),
+    "what a batch did is forgotten where no ladder is left": Bug(
+        STANDING,
+        "and work.book.history.laddered",
+        "and before",
+        "tests/posting/test_tiers_live.py::test_late_purchases_of_one_batch_know_of_each_other_though_no_ladder_is_left",
+    ),
     "reviews are written and their steps forgotten": Bug(STANDING, "work.moves.append(", "[].append("),
     "the erased are reviewed on": Bug(
         STANDING, "standing=replace(last.standing, next_review_at=None)", "standing=last.standing"

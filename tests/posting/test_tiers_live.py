@@ -199,3 +199,19 @@ async def test_a_program_without_tiers_reads_none_and_counts_its_days(
     assert (again["standing"][0]["tier"], again["standing"][0]["counted"]) == ("silver", 30_100)
     await road.done(EraseMember(card(ANN)))
     assert await intact(road) == []
+
+
+async def test_late_purchases_of_one_batch_know_of_each_other_though_no_ladder_is_left(
+    runtime: Runtime, database: Database
+) -> None:
+    rules: dict[str, Any] = {"policies": {"late_days_max": 30}}
+    road = await open_shop(runtime, BASE, clock_at=MAY, **rules)
+    for days, then in (3, program(BASE, DOUBLE, tier_sets=(ladder(),), **rules)), (9, program(BASE, **rules)):
+        await road.done(AdvanceClock(MAY + timedelta(days=days)), Publish(then))
+    lifts = purchase("R-1", 26_000, at=MAY + timedelta(days=1))  # before there was a ladder
+    twice = purchase("R-2", 100, at=MAY + timedelta(days=4))
+    for answer, doubled in zip(await road.together(lifts, twice), (False, True), strict=True):
+        told = msgspec.json.decode(answer.raw)
+        assert answer.status == 201, told
+        assert (told["earned"][0]["points"] == 2) is doubled
+    assert await intact(road) == []

@@ -281,14 +281,14 @@ def _due_at_once(book: Book, command: RecordPurchase) -> bool:
 
 
 def _days(keys: Keys, book: Book, member_id: UUID | None) -> None:
-    """The days of a member that its ladders count now."""
+    """The days of a member that its ladders count now, today where only those of other times count."""
     ladders = book.history.at(book.now).ladders.values()
-    if member_id is None or member_id not in book.ranked or not ladders:
+    if member_id is None or not book.history.laddered or (ladders and member_id not in book.ranked):
         return
     stands = [book.standings.get((member_id, ladder.id)) for ladder in ladders]
     due = [one.standing.next_review_at or book.now for one in stands if one is not None]
     on = local_date(min([book.now, *due]), book.history.now.zone)
-    since = min(looks_back(ladder, on) for ladder in ladders)
+    since = min((looks_back(ladder, on) for ladder in ladders), default=on)
     if book.days_since.get(member_id, date.max) > since and member_id not in book.unsure:
         keys.days[member_id] = since
 

@@ -100,8 +100,9 @@ def _count(
         figures[code] = figures.get(code, 0) + figure
     ladders = () if member.status is MemberStatus.ERASED else work.policies.ladders.values()
     before = [(ladder, stands(work, member, ladder.id)) for ladder in ladders]
-    # Reviewed by the days before; and a day that changes is known, so that nobody counts the change twice.
-    if before:
+    # Reviewed by the days before; and a day that changes is known, so that nobody counts the change twice, or not at
+    # all: a late purchase behind this one may be judged by a ladder of then.
+    if member.status is not MemberStatus.ERASED and work.book.history.laddered:
         work.days(member.id, on)
     work.does(member.id, Day(on, spend_minor, visits, figures))
     for ladder, stood in before:
