@@ -638,9 +638,15 @@ STANDINGS = {
     ),
     "a ladder that changed counts from the next look on": Bug(
         "posting/ways.py",
-        "tiers.adopt(after, standing, ladder, days, one.effective_at, zone)",
-        "tiers.adopt(after, standing, ladder, days, self._until, zone)",
+        "after, standing, ladder, days, one.effective_at, zone, left=left",
+        "after, standing, ladder, days, self._until, zone, left=left",
         "tests/insight/test_forecast.py::test_ladders_to_come_are_climbed_and_one_that_goes_is_left",
+    ),
+    "a tier of a ladder that was left out still counts once it is back": Bug(
+        "tiers/review.py",
+        "        held = left\n",
+        "        pass\n",
+        "tests/posting/test_tiers.py::test_a_tier_that_a_ladder_brought_back_does_not_give_is_lost_though_the_clock_stood",
     ),
     "what a batch did is forgotten where no ladder is left": Bug(
         STANDING,

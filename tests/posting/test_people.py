@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from loyalty.ledger.types import POINTS_MAX
 from loyalty.members.types import Identifier, IdentifierKind, MemberStatus, Profile
 from loyalty.posting.commands import AddIdentifier, ChangeMember, EraseMember, MemberRef
 from tests.posting.shop import (
@@ -114,6 +115,20 @@ def test_a_debt_is_waived_when_its_member_is_erased() -> None:
         ("repay", None),
     ]
     assert corner.events[-1][1]["entries"][-1]["debt"] == -10
+
+
+def test_a_debt_is_waived_though_the_account_can_hold_no_more_when_its_member_is_erased() -> None:
+    corner = shop(pending_days=1)
+    corner.done(purchase())
+    corner.now += timedelta(days=2)
+    corner.done(adjust(-10), cancel(), adjust(POINTS_MAX))
+    assert corner.balance() == {"pending": POINTS_MAX, "debt": 10}
+    corner.done(EraseMember(card(ANN)))
+    assert [(e.kind, e.cause) for e in corner.decisions[-1].entries] == [
+        ("revoke", "member_erased"),
+        ("adjust_credit", "waived"),
+        ("repay", None),
+    ]
 
 
 def test_what_was_due_before_is_written_before_the_erasure_takes_the_rest() -> None:

@@ -341,6 +341,20 @@ def test_what_was_earned_before_a_ladder_was_taken_away_does_not_count_for_a_day
     assert shop.done(purchase("R-2", 1_000, at=shop.now - timedelta(days=1))).earned == 10
 
 
+def test_a_tier_that_a_ladder_brought_back_does_not_give_is_lost_though_the_clock_stood() -> None:
+    """Reached, taken away and brought back at one instant: a late purchase of it is none of that tier."""
+    rules: dict[str, Any] = {"policies": {"late_days_max": 365}}
+    shop = opened(BASE, DOUBLE, **rules)
+    shop.done(purchase("R-1", 30_000, at=MAY))
+    higher = ladder(tiers=(Tier("silver", "Silver", 40_000), Tier("gold", "Gold", 60_000)))
+    shop.done(Publish(program(BASE, **rules)))
+    shop.done(Publish(program(BASE, DOUBLE, tier_sets=(higher,), **rules)))
+    shop.now += timedelta(days=1)
+    assert shop.done(purchase("R-2", 1_000, at=MAY)).earned == 10
+    assert moves(shop) == [("2026-05-04", "silver", "reached"), ("2026-05-04", None, "changed")]
+    assert shop.done(purchase("R-3", 9_000, at=shop.now))["standing"][0]["since"] is not None
+
+
 def test_who_joins_stands_on_the_lowest_tier_that_asks_for_nothing() -> None:
     base = ladder(tiers=(Tier("base", "Base", 0), Tier("gold", "Gold", 60_000)))
     shop = opened(ladders=(base, ladder(id="second")))

@@ -67,6 +67,7 @@ class Way:
         zone, joined_on = self._zone, local_date(self._joined_at, self._zone)
         ladder, standing, judged_by = self._ladder, self._standing, self._judged_by
         moves: tuple[Move, ...] = ()
+        left: str | None = None
         if standing is None and ladder is not None:
             standing, moves = tiers.begin(ladder, self._joined_at, zone)
         for one in self._changes:
@@ -74,9 +75,10 @@ class Way:
             if ladder is not None and standing is not None:
                 standing, made = tiers.review(ladder, standing, days, one.effective_at, zone)
                 moves += made
+                left = tiers.effective(ladder, standing)
             if after is not None:
                 standing = standing or Standing(self._tier_set, joined_on)
-                standing, made = tiers.adopt(after, standing, ladder, days, one.effective_at, zone)
+                standing, made = tiers.adopt(after, standing, ladder, days, one.effective_at, zone, left=left)
                 moves += made
                 judged_by = one.number
             ladder = after

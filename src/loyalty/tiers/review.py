@@ -120,15 +120,20 @@ def adopt(
     days: Sequence[Day],
     instant: datetime,
     zone: ZoneInfo,
+    *,
+    left: str | None = None,
 ) -> Reviewed:
     """The standing on a ladder that takes the place of `before` (None: of nothing): reviewed at once by what it counts.
 
+    `left` is the tier that was held when the tier set was left out: who has none now, as it comes back, has lost that.
     Needs: reviewed up to `instant` on the ladder before.
     """
     look = _Look(ladder, days, standing.joined_on, zone)
     held = None if before is None else effective(before, standing)
     changed, _ = look.review_at(replace(standing, falls_at=None), instant, anew=True)
     holds = effective(ladder, changed)
+    if holds is None and before is None:
+        held = left
     if holds == held:
         return replace(changed, since=standing.since), ()
     counted = look.figure(local_date(instant, zone))

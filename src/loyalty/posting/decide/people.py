@@ -131,7 +131,9 @@ def erase(work: Work, command: EraseMember) -> Outcome:
             continue
         for hold in work.open_holds(account):
             give_back(work, account, hold, ERASED)
-        if account.debt:
+        for draft in forfeit(account, work.open_lots(account), work.now, ERASED):
+            work.post(account, draft)
+        if account.debt:  # now, when what pays it finds room in every account
             credit(
                 work,
                 member.id,
@@ -143,8 +145,6 @@ def erase(work: Work, command: EraseMember) -> Outcome:
                 cause="waived",
                 dates=Dates(None, None),
             )
-        for draft in forfeit(account, work.open_lots(account), work.now, ERASED):
-            work.post(account, draft)
     leave(work, member)
     gone = Member(member.id, MemberStatus.ERASED, member.enrolled_at)
     work.changed_members[member.id] = gone
