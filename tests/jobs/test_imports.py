@@ -12,15 +12,17 @@ from sqlalchemy import func, select
 from loyalty.base.database import reading, transaction
 from loyalty.jobs.imports import service, work
 from loyalty.jobs.imports.types import (
+    PARTS_KEPT,
     FileWrong,
     Import,
     ImportIncomplete,
     ImportKind,
     ImportStarted,
     Rejection,
+    TooManyImports,
 )
 from loyalty.jobs.imports.work import _Work  # pyright: ignore[reportPrivateUsage]
-from loyalty.jobs.purge import PARTS_KEPT, purge_parts
+from loyalty.jobs.purge import purge_parts
 from loyalty.jobs.runs import TRIES_MAX, execute
 from loyalty.jobs.types import Run, RunState
 from loyalty.jobs.works import WORKS
@@ -547,6 +549,38 @@ async def test_a_failed_import_whose_file_went_is_told_anew_from_the_beginning(
     assert (done.state, one.progress.rows, one.progress.rejected) == (RunState.SUCCEEDED, 1_001, 1)
     assert one.progress.unchanged >= 199, "what had come in already"
     assert [rejection.line for rejection in await shop.rejections()] == [2]
+
+
+async def test_what_is_left_for_a_week_is_not_open_any_more_until_a_part_of_it_comes(
+    desk: Desk, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "OPEN_MAX", 2)
+    shop = await opened(desk)
+
+    async def ask() -> None:
+        async with reading(shop.engine, shop.id) as connection:
+            await service.refuse_more(connection, shop.id, desk.now())
+
+    failed = await shop.upload("members", "nonsense\n")
+    await shop.work(await shop.start(failed))
+    assert (await shop.look(failed))[1].state is RunState.FAILED
+    await shop.upload("members", "")
+    await ask()
+    left = await shop.upload("members", members_file(10))
+    for again in (ask(), shop.put(failed, 1, b"card\n")):
+        with pytest.raises(TooManyImports):
+            await again
+    await shop.put(left, 1, b"card\n")  # of one that is open already
+    clock.ahead = PARTS_KEPT + timedelta(minutes=1)
+    await ask()
+    await shop.upload("members", "")
+    with pytest.raises(TooManyImports):  # the parts of one are still there
+        await ask()
+    assert await purge_parts(desk.runtime) == 1
+    await ask()
+    await shop.put(failed, 1, b"card\n")
+    with pytest.raises(TooManyImports):
+        await shop.put(left, 1, b"card\n")
 
 
 async def test_a_standing_since_later_stays_and_one_that_differs_is_told(desk: Desk) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 from uuid import uuid4
 
 import pytest
@@ -225,6 +226,51 @@ async def test_a_slow_request_is_cut_off_and_others_are_not_disturbed(
         assert await asyncio.wait_for(reader.read(), 5) == b""
         writer.close()
         await writer.wait_closed()
+
+
+async def test_who_takes_no_answer_is_cut_off_and_whoever_takes_it_slowly_is_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked for is from less to more than the system between the two has room for, the last one to close."""
+    monkeypatch.setattr("loyalty.web.server.ANSWER_SECONDS_MAX", 2.5)
+    page = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n%s\r\n"
+    loop, others_cut = asyncio.get_running_loop(), asyncio.Event()
+
+    async def ask(line: socket.socket, times: int) -> None:
+        await loop.sock_connect(line, ("127.0.0.1", world.port))
+        await loop.sock_sendall(line, page % b"" * (times - 1) + page % b"Connection: close\r\n")
+
+    async def take_slowly() -> bytes:
+        with asking() as line:
+            await ask(line, 8)
+            taken = bytearray()
+            while part := await loop.sock_recv(line, 65_536):
+                taken += part
+                if not others_cut.is_set():
+                    await asyncio.sleep(0.02)
+            return bytes(taken)
+
+    async def take_nothing(times: int) -> None:
+        with asking() as line, contextlib.suppress(ConnectionError):
+            await ask(line, times)
+            while True:
+                await loop.sock_sendall(line, b"\r\n")
+                await asyncio.sleep(0.1)
+
+    slowly = asyncio.create_task(take_slowly())
+    async with asyncio.timeout(15):
+        await asyncio.gather(*(take_nothing(times) for times in range(1, 9)))
+    others_cut.set()
+    async with asyncio.timeout(15):
+        assert (await slowly).count(b"HTTP/1.1 200") == 8
+
+
+def asking() -> socket.socket:
+    """One end of a line that has room for little."""
+    line = socket.socket()
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    line.setblocking(False)
+    return line
 
 
 async def test_requests_in_one_stretch_are_answered_one_after_the_other(world: World) -> None:

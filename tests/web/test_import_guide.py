@@ -9,12 +9,14 @@ import msgspec
 import pytest
 
 from loyalty.access.roles import Role
+from loyalty.jobs.imports.service import OPEN_MAX
 from loyalty.jobs.imports.types import PART_BYTES_MAX
 from loyalty.jobs.runs import execute, waiting_runs
 from loyalty.jobs.works import WORKS
 from tests.conftest import Database
 from tests.races.client import Client, Reply
 from tests.web.test_adjustments_guide import holds
+from tests.web.test_refusals import is_problem
 from tests.web.world import CONFIGURATION, JSON, World, new_shop, opened
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "import.md").read_text()
@@ -169,6 +171,20 @@ async def test_a_file_that_is_too_large_is_refused_with_its_bound(database: Data
         assert (await put(manager, import_id, 1, b"x" * 1_499)).status == 200
         assert (await put(manager, import_id, 2, b"x" * 501)).status == 200
         await world.hang_up()
+
+
+async def test_of_open_imports_there_are_so_many_at_once_in_a_program_and_no_more(world: World) -> None:
+    manager = world.client("manager", await new_shop(world.runtime))
+    first, *_ = [await announced(manager) for _ in range(OPEN_MAX)]
+    body = {"kind": "members", "source": "crm"}
+    refused = await manager.post("/v1/imports", body, idempotency_key="one more")
+    problem = is_problem(refused, 409, "too_many_imports")
+    assert (problem["open_max"], problem["retryable"]) == (OPEN_MAX, False)
+    await announced(world.client("manager"))
+    await put(manager, first, 1, b"card\n6035550001\n")
+    assert (await manager.post(f"/v1/imports/{first}/start", {}, idempotency_key=uuid4().hex)).status == 202
+    assert (await manager.post("/v1/imports", body, idempotency_key="one more")).status == 201
+    await work(world)
 
 
 async def test_managers_and_admins_import_and_nobody_else(world: World) -> None:

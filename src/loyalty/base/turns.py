@@ -35,6 +35,10 @@ class Turns:
         finally:
             self._leave()
 
+    def waiting(self, party: Hashable) -> int:
+        """How many of a party wait for their turn."""
+        return sum(not called.done() for called in self._waiting.get(party, ()))
+
     async def _wait(self, party: Hashable, within_s: float | None) -> None:
         called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(party, deque()).append(called)

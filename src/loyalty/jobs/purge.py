@@ -17,6 +17,7 @@ from loyalty.base.errors import LoyaltyError
 from loyalty.base.ids import NIL
 from loyalty.jobs import store
 from loyalty.jobs.imports import store as files
+from loyalty.jobs.imports.types import PARTS_KEPT
 from loyalty.jobs.programs import in_every_program
 from loyalty.posting.runtime import Runtime
 
@@ -25,7 +26,6 @@ log = structlog.get_logger()
 KEPT = timedelta(days=30)
 CHUNK = 5_000
 SHARE = 2_000_000  # records of one program, in an hour
-PARTS_KEPT = timedelta(days=7)  # of an import that nothing is done with
 # Since their end; above KEPT, so that no answer that is repeated names one that is gone.
 RUNS_KEPT = timedelta(days=90)
 LINES, RECORDS = "lines", "records"  # the places of the work

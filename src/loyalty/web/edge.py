@@ -31,6 +31,7 @@ from loyalty.base.database import DatabaseUnavailable, OutcomeUnknown, ServerBus
 from loyalty.base.errors import Fault, LoyaltyError
 from loyalty.base.forms import FAULTS_MAX, faults_of
 from loyalty.base.ids import Ids
+from loyalty.base.turns import Turns
 from loyalty.jobs.imports.types import PART_BYTES_MAX
 from loyalty.members.identifiers import NO_ADDRESS, parse_member_path
 from loyalty.members.types import MemberNotFound
@@ -95,14 +96,6 @@ class Pages(msgspec.Struct, frozen=True):
     errors: bytes  # catalogue of codes, HTML
 
 
-class Hashing:
-    """Turns for what takes a processor for long (pins.py)."""
-
-    def __init__(self, at_once: int) -> None:
-        self.free = asyncio.Semaphore(at_once)
-        self.waiting = 0
-
-
 class Door:
     """What the endpoints of one application share: the runtime, once it is open, and who is behind a credential."""
 
@@ -119,7 +112,7 @@ class Door:
         self._runtime = runtime
         self.ids = Ids(runtime.clock.now_ms, random62)
         self.board = Board(runtime, self.schema)
-        self.hashing = Hashing(2)  # each takes a processor and 16 MiB for its time
+        self.hashing = Turns(2)  # for PINs: each takes a processor and 16 MiB for its time
         self.large = LargeBodies(runtime.settings.body_bytes_max, wait_s=runtime.settings.queue_ms_max / 1000)
         per_s = runtime.settings.program_requests_per_s
         self._quota = None if per_s is None else Quota(per_s)

@@ -1,4 +1,5 @@
 """PINs at the edge: slow hashes are made and compared here, in threads and few at a time, before a command is sent.
+Programs take turns for it.
 
 Nothing behind this file sees a PIN. What a command carries down the road is which version it was held against.
 """
@@ -12,6 +13,7 @@ import msgspec
 
 from loyalty.base.canonical import canonical
 from loyalty.base.database import ServerBusy
+from loyalty.base.turns import NoTurn
 from loyalty.members.pins import fits, hashed
 from loyalty.posting.commands import (
     Answer,
@@ -30,7 +32,7 @@ from loyalty.web.edge import Call
 P = ParamSpec("P")
 T = TypeVar("T")
 
-WAITING_MAX = 32
+WAITING_MAX = 32  # of one program
 NO_VERSION = 0  # of no PIN: should the lock end meanwhile, the caller is asked to send it again
 
 Spending = PlaceHold | HoldReward | Redeem | PayWithPoints | TransferPoints
@@ -67,13 +69,15 @@ async def _proof(call: Call, member: MemberRef, pin: str) -> PinProof | None:
 
 
 async def _slowly(call: Call, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run it in a thread when its turn comes. Raises: ServerBusy when too many wait already."""
-    turns = call.door.hashing
-    if turns.waiting >= WAITING_MAX:
+    """Run it in a thread when the program's turn comes.
+
+    Raises: ServerBusy when that is not in time, or too many of the program wait already.
+    """
+    turns, party = call.door.hashing, call.program_id
+    if turns.waiting(party) >= WAITING_MAX:
         raise ServerBusy
-    turns.waiting += 1
     try:
-        async with turns.free:
+        async with turns.turn(party, call.runtime.settings.queue_ms_max / 1000):
             return await asyncio.to_thread(work, *args, **kwargs)
-    finally:
-        turns.waiting -= 1
+    except NoTurn:
+        raise ServerBusy from None

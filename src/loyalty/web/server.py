@@ -2,15 +2,19 @@
 # uvicorn's protocols are loosely typed.
 """uvicorn as we run it: refusals of broken requests in our own form, bounds on slow and endless request heads.
 
-A request whose head or body does not arrive in time is cut off by closing its connection; others are not disturbed.
+A request whose head or body does not arrive in time is cut off by closing its connection, and so is whoever does not
+take an answer; others are not disturbed.
 """
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import re
 import signal
 import socket
+import sys
+import termios
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -32,6 +36,7 @@ from loyalty.web.types import MalformedRequest
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_SECONDS_MAX = 10.0
 BODY_SECONDS_MAX = 30.0
+ANSWER_SECONDS_MAX = 30.0  # in which nothing of it is taken
 KEEP_ALIVE_S = 30
 LAST_S = 0.5  # at our end: for what is on its way over connections that are kept
 GRACE_S = 15  # then: for answers
@@ -111,6 +116,8 @@ class Protocol(HttpToolsProtocol):
         self._refused = False  # what came is no request: nothing more is read
         self._ending = False  # the next answer is the connection's last
         self._serving: RequestResponseCycle | None = None  # `cycle` is the latest that came
+        self._untaken = 0  # bytes of answers that had not reached the other end when we last looked
+        self._taken_at = 0.0  # when it was another number, or all had room
 
     def connection_lost(self, exc: Exception | None) -> None:
         # uvicorn tells the latest request alone; the one that is served may stand before it, and wait to write.
@@ -169,7 +176,13 @@ class Protocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def close_if_slow(self, now: float) -> None:
-        """Close the connection when its present request has taken too long to arrive."""
+        """Close the connection when its present request has taken too long to arrive, or nobody takes its answers."""
+        untaken = _untaken(self.transport)
+        if not untaken or untaken != self._untaken:
+            self._untaken, self._taken_at = untaken, now
+        elif now - self._taken_at > ANSWER_SECONDS_MAX:
+            self.transport.abort()  # also one that is closing: that would wait until all is taken
+            return
         if self._since is None or self.transport.is_closing():
             return
         if now - self._since > (BODY_SECONDS_MAX if self._in_body else HEAD_SECONDS_MAX):
@@ -199,6 +212,21 @@ class Protocol(HttpToolsProtocol):
             b"connection: close\r\n\r\n" + body
         )
         self.transport.close()
+
+
+def _untaken(transport: asyncio.Transport) -> int:
+    """Bytes that have not reached the other end, also those that the system holds; 0 while that has room for all.
+
+    It takes more of us only once megabytes may have left it: to whoever reads slowly nothing would seem to go.
+    """
+    ours = transport.get_write_buffer_size()
+    if not ours:
+        return 0
+    try:
+        held = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:  # a system that does not tell
+        return ours
+    return ours + int.from_bytes(held, sys.byteorder)
 
 
 def _write(cycle: RequestResponseCycle, status: int, lines: bytes, body: bytes) -> bool:

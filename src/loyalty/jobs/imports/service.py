@@ -13,6 +13,7 @@ from loyalty.base.errors import Fault
 from loyalty.base.ids import Ids
 from loyalty.jobs.imports import store
 from loyalty.jobs.imports.types import (
+    PARTS_KEPT,
     Import,
     ImportIncomplete,
     ImportKind,
@@ -22,12 +23,14 @@ from loyalty.jobs.imports.types import (
     PartInvalid,
     Progress,
     Rejection,
+    TooManyImports,
 )
 from loyalty.jobs.service import get_run, get_runs, queue_run
 from loyalty.jobs.types import Run, RunKind, RunState
 from loyalty.posting.commands import Actor
 
 PARTS_MAX = 10_000
+OPEN_MAX = 20  # of one program, over the API
 
 
 class Seen(NamedTuple):
@@ -48,6 +51,15 @@ class ImportInput(msgspec.Struct, frozen=True):
 
     import_id: UUID
     actor: Actor
+
+
+async def refuse_more(connection: AsyncConnection, program_id: UUID, at: datetime) -> None:
+    """Let only so many imports be open, each of which may hold a file; some that come at once may all find room.
+
+    Raises: TooManyImports.
+    """
+    if await store.count_open(connection, program_id, at - PARTS_KEPT) >= OPEN_MAX:
+        raise TooManyImports(open_max=OPEN_MAX)
 
 
 async def begin_import(
@@ -73,7 +85,7 @@ async def put_part(
     """Keep a part; the same again, or another in its place, as long as the import was not started.
 
     A failed import whose parts were removed is open again with the first that comes, and read from the beginning.
-    Raises: ImportNotFound, ImportStarted, PartInvalid, ImportTooLarge.
+    Raises: ImportNotFound, ImportStarted, TooManyImports, PartInvalid, ImportTooLarge.
     """
     one = await _get(connection, program_id, import_id, lock=True)
     sizes = await store.part_sizes(connection, program_id, import_id)
@@ -81,6 +93,9 @@ async def put_part(
         run = await get_run(connection, program_id, one.run_id)
         if run.state is not RunState.FAILED or sizes:
             raise ImportStarted
+    if one.run_id is not None or (not sizes and one.changed_at < at - PARTS_KEPT):
+        await refuse_more(connection, program_id, at)  # it counted no more, and would again
+    if one.run_id is not None:
         await store.open_anew(connection, program_id, import_id)
     if not 1 <= number <= PARTS_MAX:
         fault = Fault("/part", "out_of_range", f"Parts are numbered from 1 to {PARTS_MAX:,}.")

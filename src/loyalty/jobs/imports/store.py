@@ -45,6 +45,17 @@ async def page(
     return [_import(row) for row in rows]
 
 
+async def count_open(connection: AsyncConnection, program_id: UUID, since: datetime) -> int:
+    """How many imports wait to be started and have parts, or had something done with them since then."""
+    parts = select(import_parts.c.number).where(_parts(program_id, imports.c.id))
+    query = select(func.count()).where(
+        imports.c.program_id == program_id,
+        imports.c.run_id.is_(None),
+        (imports.c.changed_at >= since) | parts.exists(),
+    )
+    return (await connection.execute(query)).scalar_one()
+
+
 async def touch(
     connection: AsyncConnection, program_id: UUID, import_id: UUID, at: datetime, run_id: UUID | None = None
 ) -> None:
@@ -213,5 +224,5 @@ def _left(program_id: UUID, before: datetime) -> Any:
     return (imports.c.program_id == program_id) & (imports.c.changed_at < before) & ~run.exists()
 
 
-def _parts(program_id: UUID, import_id: UUID) -> Any:
+def _parts(program_id: UUID, import_id: Any) -> Any:
     return (import_parts.c.program_id == program_id) & (import_parts.c.import_id == import_id)

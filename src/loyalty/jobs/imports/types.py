@@ -1,6 +1,6 @@
 """The imports' words: a file that is told in parts, how far it is, and the rows that were rejected."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
@@ -10,6 +10,7 @@ from msgspec import Struct
 from loyalty.base.errors import Conflict, NotFound, Refused, TooLarge
 
 PART_BYTES_MAX = 4 * 1024 * 1024
+PARTS_KEPT = timedelta(days=7)  # of an import that nothing is done with
 
 
 class ImportKind(StrEnum):
@@ -69,6 +70,14 @@ class ImportIncomplete(Conflict):
     title: ClassVar[str] = "Parts of the file are missing, or were removed after their time."
     remedy: ClassVar[str] = (
         "Put the parts from 1 on without a gap (`missing` is the first), then start again."
+    )
+
+
+class TooManyImports(Conflict):
+    code: ClassVar[str] = "too_many_imports"
+    title: ClassVar[str] = "So many imports are open already that no further one is."
+    remedy: ClassVar[str] = (
+        "Start those that are `open` in `GET /v1/imports`; one that is left alone for a week does not count any more."
     )
 
 

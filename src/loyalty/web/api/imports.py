@@ -20,6 +20,7 @@ from loyalty.jobs.imports.types import (
     ImportTooLarge,
     PartInvalid,
     Rejection,
+    TooManyImports,
 )
 from loyalty.jobs.service import refuse_crowd
 from loyalty.jobs.types import RunKind, RunState, TooManyRuns
@@ -67,18 +68,15 @@ class RejectionPage(Struct, frozen=True):
     next_cursor: str | None
 
 
-@post(IMPORTS, Permission.IMPORT, keyed=True, answers={201: ImportView})
+@post(IMPORTS, Permission.IMPORT, keyed=True, answers={201: ImportView}, refusals=(TooManyImports,))
 async def begin_import(call: Call, body: wire.ImportBody) -> Answer:
     """Announce a file of members, lots or standings. Its parts come next, then its start."""
 
     async def begin(connection: AsyncConnection) -> tuple[Answer, bytes]:
+        now = call.runtime.clock.now()
+        await service.refuse_more(connection, call.program_id, now)
         one = await service.begin_import(
-            connection,
-            call.program_id,
-            body.kind,
-            body.source,
-            at=call.runtime.clock.now(),
-            ids=call.door.ids,
+            connection, call.program_id, body.kind, body.source, at=now, ids=call.door.ids
         )
         answer = reply(
             await _view(connection, call, one.id), 201, {"location": IMPORT.format(import_id=one.id)}
@@ -92,7 +90,7 @@ async def begin_import(call: Call, body: wire.ImportBody) -> Answer:
     f"{IMPORT}/parts/{{part}}",
     Permission.IMPORT,
     answers={200: ImportView},
-    refusals=(ImportNotFound, ImportStarted, PartInvalid, ImportTooLarge),
+    refusals=(ImportNotFound, ImportStarted, TooManyImports, PartInvalid, ImportTooLarge),
 )
 async def put_import_part(call: Call, import_id: UUID, part: int, query: PartQuery, body: bytes) -> Answer:
     """Put one part of the file, numbered from 1 on: at most 4 MiB of it, cut anywhere.
