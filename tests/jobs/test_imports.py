@@ -30,6 +30,8 @@ from loyalty.ledger.verify import verify
 from loyalty.members.service import resolve
 from loyalty.members.types import Identifier, IdentifierKind
 from loyalty.operating.desk import OPERATOR, Desk
+from loyalty.posting import book
+from loyalty.posting import store as road
 from loyalty.posting.commands import GiveTier, MemberRef
 from loyalty.posting.configuration import Configuration
 from loyalty.posting.reviews import reviews
@@ -193,6 +195,25 @@ async def test_the_same_files_again_change_nothing(desk: Desk, database: Databas
         for kind, text in files.items():
             assert await shop.bring_in(kind, text) == (0, 300, 0)
         assert await dump.state(link, BESIDE) == before
+    await shop.whole()
+
+
+async def test_rows_of_who_holds_enough_are_rejected_and_all_others_come_in(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await opened(desk, 100)
+    rows = lots_file(100).splitlines()
+    assert await shop.bring_in("lots", "\n".join([rows[0], rows[8], rows[8].replace("L7", "more")])) == (
+        2,
+        0,
+        0,
+    )
+    for module in (book, road):
+        monkeypatch.setattr(module, "LOTS_MAX", 2)
+    told = await shop.rejected("lots", "\n".join(rows).replace("L7,", "yet more,"))
+    assert told == [(9, "member_external_id", "lots_limit_exceeded")]
+    one, _ = await shop.look(shop.last)
+    assert (one.progress.done, one.progress.rejected) == (99, 1)
     await shop.whole()
 
 

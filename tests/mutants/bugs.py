@@ -18,6 +18,7 @@ class Bug(NamedTuple):
 
 
 AHEAD = "tests/posting/test_ahead.py::test_"
+LOTS = "tests/posting/test_lots_limit.py::test_"
 LEDGER = {
     "points expire an instant late": Bug("ledger/settle.py", "if due <= now:", "if due < now:"),
     "the oldest lot is spent first": Bug(
@@ -303,6 +304,36 @@ STORE = {
         "posting/store.py",
         "AND account_id = a.id AND is_open\n",
         "AND account_id = a.id AND is_open AND pending = 0\n",
+    ),
+    "a member may hold lots without end": Bug(
+        "posting/store.py",
+        "    book.full.update(full)\n",
+        "",
+        LOTS + "who_is_full_gets_no_new_lot",
+    ),
+    "who is found by an approval may hold lots without end": Bug(
+        "posting/store.py",
+        "    book.full.update(row[24])\n",
+        "",
+        LOTS + "a_credit_that_waits_is_refused_and_goes_on_waiting",
+    ),
+    "each account of a member has a limit of lots of its own": Bug(
+        "posting/store.py",
+        "FROM accs GROUP BY owner_id, cell\n",
+        "FROM accs GROUP BY owner_id, cell, id\n",
+        LOTS + "lots_of_all_accounts_count_and_points_do_not",
+    ),
+    "a batch gives lots without end": Bug(
+        "posting/book.py",
+        "owner_id in book.full or book.lots_given.get(owner_id, 0) + lots > LOTS_MAX",
+        "owner_id in book.full",
+        LOTS + "one_batch_gives_nobody_more_than_one_may_hold",
+    ),
+    "who owes and holds too many lots cannot be erased": Bug(
+        "posting/book.py",
+        "if draft.lots and draft.cause != WAIVED:",
+        "if draft.lots:",
+        LOTS + "who_is_full_and_owes_is_erased",
     ),
 }
 RETURNED = {

@@ -13,6 +13,8 @@ import msgspec
 from loyalty.base.errors import Conflict, NotFound
 
 POINTS_MAX = 2**53 - 1
+LOTS_MAX = 10_000  # open lots of one owner; far fewer than the postings that an entry can count
+WAIVED = "waived"  # cause of the credit that repays at once what an owner need not pay
 
 
 class Bucket(StrEnum):
@@ -381,6 +383,14 @@ class BalanceLimitExceeded(Conflict):
     title: ClassVar[str] = "The account would hold more points than can be counted exactly."
     remedy: ClassVar[str] = (
         "Credit fewer points: available, pending and held ones together are `points_max` at most."
+    )
+
+
+class LotsLimitExceeded(Conflict):
+    code: ClassVar[str] = "lots_limit_exceeded"
+    title: ClassVar[str] = "The member would hold more lots than one member may."
+    remedy: ClassVar[str] = (
+        "Spend or take away points first; a card that many people use is no member's: record its sales without one."
     )
 
 

@@ -20,7 +20,9 @@ from loyalty.ledger import postings
 from loyalty.ledger.expiry import stir
 from loyalty.ledger.settle import next_due, settle
 from loyalty.ledger.types import (
+    LOTS_MAX,
     POINTS_MAX,
+    WAIVED,
     Account,
     Decision,
     Entry,
@@ -28,6 +30,7 @@ from loyalty.ledger.types import (
     EntryKind,
     HoldNotFound,
     Lot,
+    LotsLimitExceeded,
     PlacedHold,
 )
 from loyalty.members.cells import cell_of
@@ -338,6 +341,8 @@ class Book:
         self.accounts: dict[tuple[UUID, str], Account] = {}
         self.lots: dict[UUID, dict[UUID, Lot]] = {}
         self.lots_complete: set[UUID] = set()  # accounts all of whose open lots and holds are here
+        self.full: set[UUID] = set()  # owners who were read with as many open lots as one may have
+        self.lots_given: dict[UUID, int] = {}  # how many new ones each owner has of this batch
         self.expired_since: dict[UUID, datetime] = {}  # accounts with all that expired and ended after this
         self.holds: dict[UUID, PlacedHold | None] = {}
         self.holds_of: dict[UUID, set[UUID]] = {}  # those that are here, by account
@@ -925,8 +930,20 @@ class Work:
         for draft in settle(account, lots, self.holds.get(account.id, {}).values(), self.book.now):
             self.post(account, draft)
 
+    def refuse_full(self, owner_id: UUID, lots: int) -> None:
+        """Raises LotsLimitExceeded when so many more lots are too many for an owner.
+
+        What was read may lack the batch before this one, and each batch gives an owner LOTS_MAX at most: no owner gets
+        to three times as many by them, and an entry counts up to 2^15 postings.
+        """
+        book = self.book
+        if owner_id in book.full or book.lots_given.get(owner_id, 0) + lots > LOTS_MAX:
+            raise LotsLimitExceeded(lots_max=LOTS_MAX)
+
     def post(self, account: Account, draft: EntryDraft, id: UUID | None = None) -> Entry:
-        """Write one entry on an account: figures, numbering and the balance it leaves."""
+        """Write one entry on an account: figures, numbering and the balance it leaves. Raises: LotsLimitExceeded."""
+        if draft.lots and draft.cause != WAIVED:  # a debt that is let go leaves no lot open
+            self.refuse_full(account.owner_id, len(draft.lots))
         before = (account.pending, account.available, account.held, account.debt)
         entry = postings.apply(
             account,
@@ -1210,9 +1227,13 @@ class Work:
         book.lot_owner[account.id] = account.owner_id
         if account.id in self._complete:
             book.lots_complete.add(account.id)
+        new = 0
         for id, lot in self.lots[account.id].items():
             if stored.get(id) != lot:
+                new += id not in stored
                 stored[id] = book.changed_lots[id] = lot
+        if new:
+            book.lots_given[account.owner_id] = book.lots_given.get(account.owner_id, 0) + new
 
 
 def _sum(before: Day | None, more: Day) -> Day:

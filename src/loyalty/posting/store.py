@@ -20,7 +20,7 @@ from msgspec.structs import astuple
 
 from loyalty.base.database import DatabaseUnavailable, ServerBusy
 from loyalty.ledger.chain import block_hash
-from loyalty.ledger.types import Account, Deadline, Decision, Entry, HoldState, Lot, PlacedHold
+from loyalty.ledger.types import LOTS_MAX, Account, Deadline, Decision, Entry, HoldState, Lot, PlacedHold
 from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier, IdentifierKind, Member, MemberStatus
 from loyalty.posting.book import (
@@ -184,6 +184,23 @@ IDENTIFIED = (
     "SELECT * FROM identifiers WHERE program_id = $1 AND kind = u.kind AND value BETWEEN u.value AND u.value"
     " ORDER BY value OFFSET 0"
 )
+
+
+def _full(most: str) -> str:
+    """The owners of `accs` who have so many open lots, or more.
+
+    A lot is open while it has a point: who has fewer points is not counted, and nobody beyond that number.
+    """
+    return f"""ARRAY(SELECT o.owner_id
+        FROM (SELECT owner_id, cell, array_agg(id) AS accounts FROM accs GROUP BY owner_id, cell
+              HAVING sum(pending + available + held) >= {most}::integer) o
+        WHERE {most}::integer <= (SELECT count(*) FROM (
+            SELECT FROM unnest(o.accounts) a(id), LATERAL (
+                SELECT FROM lots WHERE program_id = $1 AND cell = o.cell
+                AND account_id = a.id AND is_open ORDER BY vintage_at OFFSET 0) l
+            LIMIT {most}::integer) v))"""
+
+
 LOAD = f"""
 WITH who AS MATERIALIZED (
     SELECT i.kind, i.value, i.member_id, i.cell
@@ -195,6 +212,10 @@ WITH who AS MATERIALIZED (
     SELECT member_id, cell FROM who
     UNION SELECT id, cell FROM unnest($9::uuid[], $10::smallint[]) u(id, cell)
     UNION SELECT owner_id, cell FROM held
+), accs AS MATERIALIZED (
+    SELECT a.* FROM ids, LATERAL (
+        SELECT * FROM accounts WHERE program_id = $1 AND cell = ids.cell AND owner_id = ids.member_id
+        ORDER BY points_currency OFFSET 0) a
 )
 SELECT
   ARRAY(SELECT ROW(b.cell, b.number, b.hash, b.last_id, b.recorded_at, b.last_position)
@@ -214,10 +235,7 @@ SELECT
   ARRAY(SELECT ROW(m.id, m.status, m.enrolled_at, m.merged_into)
         FROM ids, LATERAL (
             SELECT * FROM members WHERE program_id = $1 AND cell = ids.cell AND id = ids.member_id OFFSET 0) m),
-  ARRAY(SELECT ROW({ACCOUNT})
-        FROM ids, LATERAL (
-            SELECT * FROM accounts WHERE program_id = $1 AND cell = ids.cell AND owner_id = ids.member_id
-            ORDER BY points_currency OFFSET 0) a),
+  ARRAY(SELECT ROW({ACCOUNT}) FROM accs a),
   ARRAY(SELECT ROW(n.owner_id, n.rule_id, n.period, n.points)
         FROM ids, LATERAL (
             SELECT * FROM counters WHERE program_id = $1 AND cell = ids.cell AND owner_id = ids.member_id
@@ -227,7 +245,8 @@ SELECT
         FROM ids, LATERAL (
             SELECT * FROM standings WHERE program_id = $1 AND cell = ids.cell AND standings.member_id = ids.member_id
             OFFSET 0) s
-        WHERE $15)
+        WHERE $15),
+  {_full("$16")}
 """
 
 
@@ -268,6 +287,7 @@ async def load(
         holds,
         [cell_of(hold, total) for hold in holds],
         keys.standings,
+        LOTS_MAX,
     )
     assert row is not None
     lanes = {cell: Lane(cell, 0, GENESIS, None, None, 0) for cell in cells}
@@ -278,7 +298,7 @@ async def load(
 
 def fill(book: Book, keys: Keys, rest: tuple[Any, ...]) -> None:
     """Put what `load` read into the book; what was asked for and not found is known to be missing."""
-    records, names, identifiers, members, accounts, counters, holds, standings = rest
+    records, names, identifiers, members, accounts, counters, holds, standings, full = rest
     for key in keys.idempotency:
         book.records.setdefault(key, None)
     for scope, key, fingerprint, status, cell, decision_id, refusal in records:
@@ -304,6 +324,7 @@ def fill(book: Book, keys: Keys, rest: tuple[Any, ...]) -> None:
         account = Account(*row)
         book.accounts.setdefault((account.owner_id, account.points_currency), account)
         book.lot_owner.setdefault(account.id, account.owner_id)
+    book.full.update(full)
     for id in (*(row[0] for row in members), *keys.actors):
         book.counted.setdefault(id, set()).update(keys.periods)
         book.accounted.add(id)
@@ -445,7 +466,8 @@ SELECT
             OFFSET 0) n),
   ARRAY(SELECT ROW(t.member_id, t.decision_id, t.tier_set, t.position, t.at, t.after)
         FROM unnest($30::uuid[], $31::smallint[]) u(id, cell), LATERAL (
-            SELECT * FROM tier_moves WHERE program_id = $1 AND cell = u.cell AND member_id = u.id OFFSET 0) t)
+            SELECT * FROM tier_moves WHERE program_id = $1 AND cell = u.cell AND member_id = u.id OFFSET 0) t),
+  {_full("$33")}
 """
 
 
@@ -496,6 +518,7 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
         list(keys.steps),
         [cell_of(id, book.cells) for id in keys.steps],
         [id for reward in keys.stocks for id in book.reservations.get(reward, ())],
+        LOTS_MAX,
     )
     assert row is not None
     for kind, source, external_id, *held in row[0]:
@@ -521,6 +544,7 @@ async def load_deep(connection: Connection, book: Book, keys: Keys) -> None:
         book.accounts.setdefault((account.owner_id, account.points_currency), account)
         book.lot_owner.setdefault(account.id, account.owner_id)
         book.lots_complete.add(account.id)
+    book.full.update(row[24])
     _fill_members(book, row[6])
     _fill_holds(book, row[7])
     book.accounted.update(id for id, *_ in row[6])

@@ -48,7 +48,7 @@ _WORDS = {
     ("/since", "out_of_range"): "The beginning is still to come.",
     ("/until", "out_of_range"): "The end has passed already: the tier is no longer held.",
 }
-_OF_MEMBER = {"member_not_found", "member_blocked", "member_erased"}
+_OF_MEMBER = {"member_not_found", "member_blocked", "member_erased", "lots_limit_exceeded"}
 
 
 class _Judged(NamedTuple):

@@ -12,7 +12,7 @@ from msgspec import structs
 from loyalty.base.calendar import local_date, midnight
 from loyalty.ledger import lots, undo
 from loyalty.ledger.expiry import Dates, last_day_on
-from loyalty.ledger.types import Account, EntryDraft, EntryKind, Lot
+from loyalty.ledger.types import WAIVED, Account, EntryDraft, EntryKind, Lot
 from loyalty.posting.answers import AdjustmentAnswer, Earned, ProposalAnswer, ReinstatementAnswer
 from loyalty.posting.book import Proposal, ProposalKind, Work
 from loyalty.posting.commands import Adjust, Approve, MemberRef, Reinstate, Reject, WriteOff
@@ -43,15 +43,14 @@ from loyalty.posting.types import (
 from loyalty.programs.types import OWN_CAUSES, PointsCurrency
 from loyalty.rules.types import CounterKey
 
-WAIVED = "waived"
-
 Given = tuple[tuple[Earned, ...], tuple[AwardedLot, ...]]
 
 
 def adjust(work: Work, command: Adjust) -> Outcome:
     """A manual credit or debit, or the proposal of one that is too large for one person.
 
-    Raises: ReasonUnknown, AdjustmentLimit, AccountFrozen, InsufficientPoints, SpendingLimit, BalanceLimitExceeded.
+    Raises: ReasonUnknown, AdjustmentLimit, AccountFrozen, InsufficientPoints, SpendingLimit, BalanceLimitExceeded,
+    LotsLimitExceeded.
     """
     member = active(work.book.resolve(command.member))
     currency = currency_of(work, command.points_currency)
@@ -115,7 +114,8 @@ def write_off(work: Work, command: WriteOff) -> Outcome:
 def reinstate(work: Work, command: Reinstate) -> Outcome:
     """Give expired points back on their own lots, or propose it where that is too much for one person.
 
-    Raises: ReasonUnknown, ReinstatementsOff, TooFewExpired, AdjustmentLimit, BalanceLimitExceeded.
+    Raises: ReasonUnknown, ReinstatementsOff, TooFewExpired, AdjustmentLimit, BalanceLimitExceeded,
+    LotsLimitExceeded.
     """
     member = active(work.book.resolve(command.member))
     currency = currency_of(work, command.points_currency)
@@ -161,7 +161,7 @@ def approve(work: Work, command: Approve) -> Outcome:
     """Do what was proposed, on the points there are now; refused for want of points it stays open.
 
     Raises: what `_open` raises, MemberErased, MemberBlocked, NothingOwed, AccountFrozen, InsufficientPoints,
-    ReinstatementsOff, TooFewExpired, BalanceLimitExceeded.
+    ReinstatementsOff, TooFewExpired, BalanceLimitExceeded, LotsLimitExceeded.
     """
     proposal = _open(work, command.proposal_id)
     work.book.know_owner(proposal.member_id)
@@ -241,10 +241,14 @@ def _reinstate(
     points: int,
     reason: str,
 ) -> datetime:
-    """Give back, and repay what is owed; until when all of the points are good."""
+    """Give back, and repay what is owed; until when all of the points are good.
+
+    Raises: LotsLimitExceeded, BalanceLimitExceeded.
+    """
     zone = work.policies.zone
     ends_at = midnight(local_date(work.now, zone) + timedelta(days=currency.reinstated_days), zone)
     parts = undo.last_expired(found.values(), points)
+    work.refuse_full(account.owner_id, len(parts))  # no new lots, but open again
     draft = undo.reinstate(account, found, parts, work.now, ends_at, reason)
     work.post(account, draft)
     work.settle(account)

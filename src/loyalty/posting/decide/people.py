@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from loyalty.ledger.expiry import Dates
-from loyalty.ledger.types import EntryKind
+from loyalty.ledger.types import WAIVED, EntryKind
 from loyalty.ledger.undo import forfeit
 from loyalty.members.types import Identifier, IdentifiersConflict, IdentifierTaken, Member, MemberStatus
 from loyalty.posting.answers import MemberAnswer
@@ -142,7 +142,7 @@ def erase(work: Work, command: EraseMember) -> Outcome:
                 kind=EntryKind.ADJUST_CREDIT,
                 occurred_at=work.now,
                 dated_by=work.policies,
-                cause="waived",
+                cause=WAIVED,
                 dates=Dates(None, None),
             )
     leave(work, member)

@@ -33,7 +33,7 @@ def transfer_points(work: Work, command: TransferPoints) -> Outcome:
 
     Raises: TransferToSelf, TransfersOff, PointsNotSpendable, TransferOutOfRange, AccountFrozen,
     InsufficientPoints, TransferLimit, SpendingLimit, PinRequired, PinLocked, PinChanged, PinWrong,
-    BalanceLimitExceeded.
+    BalanceLimitExceeded, LotsLimitExceeded.
     """
     giver = active(work.book.resolve(command.giver))
     taker = active(work.book.resolve(command.taker))

@@ -9,7 +9,7 @@ from msgspec import Struct
 from loyalty.access.roles import Permission
 from loyalty.base.database import reading
 from loyalty.base.paging import InvalidCursor
-from loyalty.ledger.types import BalanceLimitExceeded, InsufficientPoints
+from loyalty.ledger.types import BalanceLimitExceeded, InsufficientPoints, LotsLimitExceeded
 from loyalty.members.service import resolve
 from loyalty.members.types import IdentifierInvalid, MemberBlocked, MemberErased, MemberNotFound
 from loyalty.posting import service as posting
@@ -67,7 +67,15 @@ ADJUSTMENTS = "/v1/adjustments"
 ACCOUNT = "/v1/members/{member}/accounts/{points_currency}"
 
 _NAMED = (IdentifierInvalid, MemberNotFound, MemberErased, PointsCurrencyUnknown)
-_MOVES = (*_NAMED, MemberBlocked, AccountFrozen, InsufficientPoints, SpendingLimit, BalanceLimitExceeded)
+_MOVES = (
+    *_NAMED,
+    MemberBlocked,
+    AccountFrozen,
+    InsufficientPoints,
+    SpendingLimit,
+    BalanceLimitExceeded,
+    LotsLimitExceeded,
+)
 _DECIDES = (ProposalNotFound, PeopleOnly, OwnProposal, ProposalDecided, ProposalLapsed)
 
 
@@ -154,6 +162,7 @@ async def propose_write_off(call: Call, body: wire.WriteOffBody) -> Answer:
         TooFewExpired,
         AdjustmentLimit,
         BalanceLimitExceeded,
+        LotsLimitExceeded,
     ),
 )
 async def reinstate_points(call: Call, member: MemberRef, body: wire.ReinstatementBody) -> Answer:
@@ -216,6 +225,7 @@ async def read_proposal(call: Call, adjustment: UUID) -> Answer:
         ReinstatementsOff,
         TooFewExpired,
         BalanceLimitExceeded,
+        LotsLimitExceeded,
     ),
 )
 async def approve_adjustment(call: Call, adjustment: UUID, body: wire.Nothing) -> Answer:

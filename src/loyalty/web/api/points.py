@@ -5,7 +5,7 @@ from typing import Any
 from loyalty.access.roles import Permission
 from loyalty.base.canonical import canonical
 from loyalty.base.errors import LoyaltyError
-from loyalty.ledger.types import BalanceLimitExceeded
+from loyalty.ledger.types import BalanceLimitExceeded, LotsLimitExceeded
 from loyalty.members.types import IdentifierInvalid, MemberBlocked, MemberErased, MemberNotFound
 from loyalty.posting.answers import ImportAnswer
 from loyalty.posting.commands import Answer, ImportLot
@@ -27,7 +27,7 @@ _MEMBER = (IdentifierInvalid, MemberNotFound, MemberBlocked, MemberErased, Point
     Permission.IMPORT,
     keyed=True,
     answers={200: ImportAnswer, 201: ImportAnswer},
-    refusals=(*_MEMBER, ActivityDiffers, InFuture, DatesContradict, BalanceLimitExceeded),
+    refusals=(*_MEMBER, ActivityDiffers, InFuture, DatesContradict, BalanceLimitExceeded, LotsLimitExceeded),
 )
 async def import_lot(call: Call, body: wire.ImportLotBody) -> Answer:
     """Bring in one credit of an earlier system with its original dates.

@@ -22,6 +22,7 @@ from loyalty.ledger.types import (
     HoldNotFound,
     HoldReleased,
     InsufficientPoints,
+    LotsLimitExceeded,
 )
 from loyalty.members.types import IdentifierInvalid, MemberBlocked, MemberErased, MemberNotFound
 from loyalty.posting import service as posting
@@ -81,6 +82,7 @@ SALE = (
     HoldForReward,
     InsufficientPoints,
     BalanceLimitExceeded,
+    LotsLimitExceeded,
 )
 
 
@@ -254,6 +256,7 @@ async def cancel_purchase(call: Call, body: wire.CancelBody) -> Answer:
         MemberErased,
         IdentifierInvalid,
         BalanceLimitExceeded,
+        LotsLimitExceeded,
     ),
 )
 async def claim_purchase(call: Call, purchase: UUID, body: wire.ClaimBody) -> Answer:
