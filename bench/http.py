@@ -158,14 +158,16 @@ class Http:
     at: datetime
     members: int = MEMBERS
     recorded: int = 0
+    hot: int = 0  # purchases so far that were all on one account
 
     def purchases(
         self, server: Server, connections: int, stretch: Stretch, *, hot: bool = False, rate: float = 0
     ) -> Sample:
         """One stretch of purchases, as many as there can be or so many a second; every answer must be a 201."""
         plan = self._purchases(server, connections, stretch, rate)
-        report, cpu = self._load(server, msgspec.structs.replace(plan, members=1) if hot else plan)
+        report, cpu = self._load(server, msgspec.structs.replace(plan, hot=self.hot) if hot else plan)
         self.recorded += report.answered
+        self.hot += report.answered if hot else 0
         return _sample(report, cpu)
 
     def flood(self, server: Server, connections: int, stretch: Stretch, rate: float) -> Report:

@@ -17,7 +17,7 @@ import msgspec
 import uvloop
 
 from bench.sample import percentile
-from bench.world import card
+from bench.world import HOT, card
 
 END_OF_HEAD = b"\r\n\r\n"
 MARKS = ("{card}", "{external_id}", "{key}", "{id}")
@@ -33,13 +33,14 @@ class Plan(msgspec.Struct, frozen=True):
     seconds: float
     method: str
     path: str
-    members: int  # cards to choose from, the first when it is 1
+    members: int  # cards to choose from
     run: str  # makes external ids of this load its own
     body: str = ""
     authorization: str | None = None
     keyed: bool = False  # with an Idempotency-Key of its own per request
     rate: float = 0  # requests due a second, at random instants; 0: each connection sends as soon as it can
     then: str = ""  # path of a second POST about the {id} that was answered: the two count as one
+    hot: int | None = None  # so many went before, all with one card: these too
     may_refuse: bool = False  # whether 429 and 503 that say when to come again are answers too, counted apart
 
 
@@ -163,14 +164,20 @@ class _Load:
         return self._filled(self._then, said[7:43])
 
     def _filled(self, pieces: list[bytes], id: bytes = b"") -> bytes:
-        self._number += 1
         values = {
             b"{id}": id,
-            b"{card}": card(self._random.randrange(self._plan.members)).encode(),
+            b"{card}": card(self._member()).encode(),
             b"{external_id}": f"R-{self._plan.run}-{self._number:010d}".encode(),
             b"{key}": secrets.token_hex(16).encode(),
         }
+        self._number += 1
         return b"".join([values.get(piece, piece) for piece in pieces])
+
+    def _member(self) -> int:
+        plan = self._plan
+        if plan.hot is None:
+            return self._random.randrange(plan.members)
+        return (plan.hot + self._number) // HOT % plan.members
 
     def answered(self, status: bytes, sent: float) -> None:
         self._count += 1

@@ -16,7 +16,7 @@ import uvloop
 
 from bench.cluster import Cluster
 from bench.sample import Sample, Stretch, sampled
-from bench.world import BEFORE, CLIENT, LINES, MEMBERS, PROGRAM, SOURCE, card, file
+from bench.world import BEFORE, CLIENT, HOT, LINES, MEMBERS, PROGRAM, SOURCE, card, file
 from loyalty.base.collector import settle_collector
 from loyalty.base.settings import Settings
 from loyalty.members.types import Identifier, IdentifierKind
@@ -68,14 +68,19 @@ class Pipe:
     recorded: int = 0
     program_id: UUID = PROGRAM
     before: int = BEFORE  # purchases of each member before anything is measured
+    hot: int = 0  # purchases so far that were all on one account
 
     def prepare(self) -> None:
         """Make the program, publish the fixed rules, enrol the members and let each buy a few times."""
         on_loop(self._prepare())
 
     def run(self, submitters: int, stretch: Stretch, *, hot: bool = False) -> Sample:
-        """One stretch: `submitters` at a time, over all members or all on the first."""
-        return on_loop(self._stretch(submitters, stretch, 1 if hot else self.members))
+        """One stretch: `submitters` at a time, over all members or all on one."""
+        make = Purchases(self.at, self.members, self.program_id, hot=self.hot if hot else None)
+        sample, made = on_loop(self._stretch(submitters, stretch, make))
+        self.recorded += made
+        self.hot += made if hot else 0
+        return sample
 
     async def _prepare(self) -> None:
         async with self.opened() as runtime:
@@ -94,9 +99,8 @@ class Pipe:
                     await asyncio.gather(*(recorded(submit, make.of(number)) for number in part))
             self.recorded += self.before * self.members
 
-    async def _stretch(self, submitters: int, stretch: Stretch, members: int) -> Sample:
+    async def _stretch(self, submitters: int, stretch: Stretch, make: "Purchases") -> tuple[Sample, int]:
         async with self.opened() as runtime:
-            make = Purchases(self.at, members, self.program_id)
             warm = await _drive(runtime.pipe.submit, make, submitters, stretch.warm_s)
             postgres, own = self.cluster.cpu_us(), time.process_time()
             started = time.perf_counter()
@@ -106,8 +110,7 @@ class Pipe:
                 "python": (time.process_time() - own) * 1e6 / len(latencies),
                 "postgres": (self.cluster.cpu_us() - postgres) / len(latencies),
             }
-        self.recorded += len(warm) + len(latencies)
-        return sampled(latencies, elapsed, cpu)
+        return sampled(latencies, elapsed, cpu), len(warm) + len(latencies)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Runtime]:
@@ -125,9 +128,12 @@ class Pipe:
 
 
 class Purchases:
-    """Submissions of the bench's basket, each a receipt of its own."""
+    """Submissions of the bench's basket, each a receipt of its own; `hot` many went before, all on one account."""
 
-    def __init__(self, at: datetime, members: int, program_id: UUID = PROGRAM) -> None:
+    def __init__(
+        self, at: datetime, members: int, program_id: UUID = PROGRAM, *, hot: int | None = None
+    ) -> None:
+        self._hot = hot
         self._at = at
         self._program_id = program_id
         self._members = members
@@ -136,7 +142,9 @@ class Purchases:
         self._number = 0
 
     def next(self) -> Submission:
-        return self.of(self._random.randrange(self._members))
+        if self._hot is None:
+            return self.of(self._random.randrange(self._members))
+        return self.of((self._hot + self._number) // HOT % self._members)
 
     def of(self, member: int) -> Submission:
         """The next purchase of member `member`."""

@@ -27,6 +27,7 @@ GROWN_PROGRAM = UUID("01900000-0000-7000-8000-0000000000a4")
 FLOODING_PROGRAM = UUID("01900000-0000-7000-8000-0000000000a5")
 MEMBERS = 10_000
 BEFORE = 3  # purchases of each member before anything is measured
+HOT = 8_000  # purchases on one account before another one is the only one: a member may hold no more than 10,000 lots
 LEAST_KEPT = 100_000  # members of a great run: with fewer it is a try, and its figures are not kept
 
 LINES: tuple[dict[str, Any], ...] = (
