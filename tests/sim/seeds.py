@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import structlog
 
+from loyalty.base.collector import settle_collector
 from tests.conftest import fresh_database
 from tests.laws.side_by_side import World
 from tests.sim.alone import Alone
@@ -137,6 +138,7 @@ def leave() -> None:
 
 
 def _prepare() -> None:
+    settle_collector()  # as a server does
     # What goes wrong on purpose fills no log.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     Finalize(None, leave, exitpriority=1)
