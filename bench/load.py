@@ -17,7 +17,7 @@ import msgspec
 import uvloop
 
 from bench.sample import percentile
-from bench.world import HOT, card
+from bench.world import card, only_member
 
 END_OF_HEAD = b"\r\n\r\n"
 MARKS = ("{card}", "{external_id}", "{key}", "{id}")
@@ -177,7 +177,7 @@ class _Load:
         plan = self._plan
         if plan.hot is None:
             return self._random.randrange(plan.members)
-        return (plan.hot + self._number) // HOT % plan.members
+        return only_member(plan.hot + self._number, plan.members)
 
     def answered(self, status: bytes, sent: float) -> None:
         self._count += 1

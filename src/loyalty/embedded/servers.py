@@ -134,8 +134,7 @@ def provide(settings: Settings) -> Generator[Settings]:
 
     What is not set is served from settings.home; production gets nothing here and is refused by its own check.
     """
-    complete = None not in (settings.database_url, settings.redis_url, settings.secret_key)
-    if complete or settings.environment == "production":
+    if not settings.uses_home:
         yield settings
         return
     with contextlib.ExitStack() as stack:

@@ -20,7 +20,7 @@ EXTERNAL_MAX = 128
 CARD_MIN, CARD_MAX = 4, 32
 EMAIL_MAX = 254
 
-NO_ADDRESS = (
+_NO_ADDRESS = (
     "An address names a member by id or as identifier:KIND:VALUE, a card, phone, email or external and what"
     " such a one may be."
 )
@@ -83,7 +83,7 @@ def parse_member_path(text: str, region: str) -> UUID | Identifier:
         return UUID(text)
     if text.startswith("identifier:") and (named := _named(text, region)) is not None:
         return named
-    raise MemberNotFound(NO_ADDRESS)
+    raise MemberNotFound(_NO_ADDRESS)
 
 
 def _named(text: str, region: str) -> Identifier | None:

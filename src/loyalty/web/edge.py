@@ -33,8 +33,7 @@ from loyalty.base.forms import FAULTS_MAX, faults_of
 from loyalty.base.ids import Ids
 from loyalty.base.turns import Turns
 from loyalty.jobs.imports.types import PART_BYTES_MAX
-from loyalty.members.identifiers import NO_ADDRESS, parse_member_path
-from loyalty.members.types import MemberNotFound
+from loyalty.members.identifiers import parse_member_path
 from loyalty.posting.commands import Actor, Answer, Command, Idempotency, MemberRef, Submission
 from loyalty.posting.runtime import Runtime
 from loyalty.posting.types import ShuttingDown
@@ -454,11 +453,8 @@ async def _part(call: Call, kind: Any, text: str) -> Any:
 
 async def member_named(call: Call, text: str) -> MemberRef:
     """The member that a part of an address names: an id, or `identifier:KIND:VALUE`. Raises: MemberNotFound."""
-    if _UUID.fullmatch(text):
-        return MemberRef(id=UUID(text))
-    if not text.startswith("identifier:"):
-        raise MemberNotFound(NO_ADDRESS)
-    named = parse_member_path(text, await call.region())
+    # The region is looked up for those alone that are read by it.
+    named = parse_member_path(text, await call.region() if text.startswith("identifier:") else "")
     return MemberRef(id=named) if isinstance(named, UUID) else MemberRef(identifier=named)
 
 
