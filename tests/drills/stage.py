@@ -104,9 +104,9 @@ class Stage:
 
     # --- what a trouble says and does ----------------------------------------------------------------------
 
-    def strikes(self) -> None:
-        """Now: note who is in flight."""
-        self.at_strikes.append(self.crowd.in_flight)
+    async def strikes(self) -> None:
+        """At the next moment at which it meets enough: note who is in flight."""
+        self.at_strikes.append(await self.crowd.busy())
 
     def gives_back(self) -> None:
         """From now on it may recover."""

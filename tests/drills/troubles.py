@@ -47,7 +47,7 @@ async def api_killed(stage: Stage) -> None:
     """The API is killed twice under load and started again."""
     (api,) = stage.house.apis
     for _ in range(2):
-        stage.strikes()
+        await stage.strikes()
         api.kill()
         stage.gives_back()
         await api.start()
@@ -57,7 +57,7 @@ async def api_killed(stage: Stage) -> None:
 async def worker_killed(stage: Stage) -> None:
     """The worker is killed amid a sweep; another one comes."""
     await stage.amid_sweep()
-    stage.strikes()
+    await stage.strikes()
     stage.worker.kill()
     stage.gives_back()
     stage.worker.start()
@@ -67,7 +67,7 @@ async def both_killed(stage: Stage) -> None:
     """API and worker are killed at one moment, amid a sweep."""
     (api,) = stage.house.apis
     await stage.amid_sweep()
-    stage.strikes()
+    await stage.strikes()
     api.kill()
     stage.worker.kill()
     stage.gives_back()
@@ -83,7 +83,7 @@ async def api_stopped(stage: Stage) -> None:
         await asyncio.sleep(0.2)  # all of it has been read by the server
         accepted = stage.crowd.unanswered
         sent = {call.key: call.sendings for call in accepted}
-        stage.strikes()
+        await stage.strikes()
         api.tell(signal.SIGTERM)
         await asyncio.sleep(0.2)
     assert await api.stop() == 0, "a graceful end is a success"
@@ -98,7 +98,7 @@ async def api_frozen(stage: Stage) -> None:
     """One of two APIs stands still, perhaps with the lane's head in its hand: the server takes it away, and the other
     goes on; the frozen one wakes up to a session that is gone."""
     frozen, _ = stage.house.apis
-    stage.strikes()
+    await stage.strikes()
     frozen.tell(signal.SIGSTOP)
     try:
         await asyncio.sleep(HEAD_S)
@@ -113,7 +113,7 @@ async def api_frozen(stage: Stage) -> None:
 async def one_of_two_killed(stage: Stage) -> None:
     """One of two APIs is killed and stays away for a while; its clients go to the other one."""
     killed, _ = stage.house.apis
-    stage.strikes()
+    await stage.strikes()
     killed.kill()
     waiting = stage.crowd.unanswered
     await stage.until(lambda: all(call.reply is not None for call in waiting))
@@ -128,7 +128,7 @@ async def one_of_two_killed(stage: Stage) -> None:
 async def postgres_stopped(stage: Stage) -> None:
     """PostgreSQL stops as in a crash, amid a sweep, and stays away for longer than commands are tried again."""
     await stage.amid_sweep()
-    stage.strikes()
+    await stage.strikes()
     await stage.stop_postgres()
     await asyncio.sleep(PATIENCE_S + stage.chance.uniform(1.0, 2.0))
     stage.gives_back()
@@ -139,7 +139,7 @@ async def postgres_killed(stage: Stage) -> None:
     """PostgreSQL's first process is killed -9, and the server is started at once."""
     pid = stage.postgres.pid
     assert pid is not None
-    stage.strikes()
+    await stage.strikes()
     os.kill(pid, signal.SIGKILL)
     stage.gives_back()
     await stage.start_servers()
@@ -151,7 +151,7 @@ async def postgres_frozen(stage: Stage) -> None:
     assert first is not None
     async with stage.superuser() as link:
         others = [row["pid"] for row in await link.fetch("SELECT pid FROM pg_stat_activity")]
-    stage.strikes()
+    await stage.strikes()
     for pid in (first, *others):
         _tell(pid, signal.SIGSTOP)
     try:
@@ -174,7 +174,7 @@ async def sessions_ended(stage: Stage) -> None:
         for _ in range(60):
             found = [row["pid"] for row in await link.fetch(ours)]
             if found:
-                stage.strikes()
+                await stage.strikes()
                 await link.execute("SELECT pg_terminate_backend($1)", stage.chance.choice(found))
             await asyncio.sleep(0.05)
     stage.gives_back()
@@ -183,7 +183,7 @@ async def sessions_ended(stage: Stage) -> None:
 async def read_only(stage: Stage) -> None:
     """The database takes no writes for a while, as one that is about to change its role."""
     async with stage.superuser() as link:
-        stage.strikes()
+        await stage.strikes()
         await link.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         await link.execute("SELECT pg_reload_conf()")
         await stage.end_sessions()
@@ -197,7 +197,7 @@ async def no_connections(stage: Stage) -> None:
     """Others hold every connection that the database gives."""
     others: list[asyncpg.Connection] = []
     async with stage.superuser() as link:
-        stage.strikes()
+        await stage.strikes()
         await link.execute(
             "ALTER ROLE loyalty_app CONNECTION LIMIT 0"
         )  # ours lose theirs, and the others are first
@@ -217,7 +217,7 @@ async def no_connections(stage: Stage) -> None:
 async def disk_full(stage: Stage) -> None:
     """The disk of the database is full until somebody makes room, and starts the server if it has given up."""
     filler = stage.home / "filler"
-    stage.strikes()
+    await stage.strikes()
     with filler.open("wb") as file, contextlib.suppress(OSError):  # until there is no room
         while True:
             os.posix_fallocate(file.fileno(), file.tell(), MEBIBYTE)
@@ -233,7 +233,7 @@ async def disk_full(stage: Stage) -> None:
 async def head_held(stage: Stage) -> None:
     """A foreign session locks the lane's head for longer than anybody waits for it."""
     async with stage.head_held():
-        stage.strikes()
+        await stage.strikes()
         await asyncio.sleep(PATIENCE_S + stage.chance.uniform(1.0, 2.0))
     stage.gives_back()
 
@@ -245,7 +245,7 @@ async def valkey_emptied(stage: Stage) -> None:
     """Valkey is emptied again and again."""
     async with Redis.from_url(stage.servers.redis_url) as link:
         for _ in range(20):
-            stage.strikes()
+            await stage.strikes()
             await link.flushall()
             await asyncio.sleep(0.1)
     stage.gives_back()
@@ -253,7 +253,7 @@ async def valkey_emptied(stage: Stage) -> None:
 
 async def valkey_away(stage: Stage) -> None:
     """Valkey stops and is away for some seconds."""
-    stage.strikes()
+    await stage.strikes()
     await asyncio.to_thread(stage.valkey.stop)
     await asyncio.sleep(stage.chance.uniform(3.0, 5.0))
     stage.gives_back()

@@ -14,6 +14,8 @@ from tests.races.client import Client, Reply, Unknown
 from tests.races.house import JSON, House, adjustment, purchase
 
 CLIENTS = 48
+BUSY = 20  # in flight at least when something is broken: a batch lets them ebb and flow
+BUSY_S = 15.0
 MEMBERS = 12
 OPENING = 50  # points of each member
 REFUSALS = frozenset({"insufficient_points", "purchase_cancelled"})  # what these commands may be told
@@ -109,6 +111,13 @@ class Crowd:
         if reply.status >= 400 and (reply.status, code) not in {(409, one) for one in REFUSALS}:
             self.wrong[f"{reply.status} {code}"] += 1
         return True
+
+    async def busy(self) -> int:
+        """Wait until enough is in flight to break something under it: so many commands are. Raises: TimeoutError."""
+        async with asyncio.timeout(BUSY_S):
+            while self.in_flight < BUSY:
+                await asyncio.sleep(0.01)
+        return self.in_flight
 
     @property
     def unanswered(self) -> list[Call]:
