@@ -75,6 +75,7 @@ def test_the_bench_measures_ours_and_its_rival_and_every_purchase_it_counts_left
             check(ours.servers.superuser_url, PROGRAM, bench.pipe.recorded + bench.http.recorded + 1)
 
 
+@pytest.mark.proof
 def test_whatever_falls_due_of_many_is_measured_and_leaves_its_rows() -> None:
     with cluster() as ours:
         sweeps = Sweeps(ours, sized(60), say=lambda _: None)
@@ -90,6 +91,7 @@ def test_whatever_falls_due_of_many_is_measured_and_leaves_its_rows() -> None:
         assert move.figures["decisions"] > 20  # days are closed, lots mature
 
 
+@pytest.mark.proof
 def test_a_program_that_has_grown_is_measured_and_its_copied_books_are_whole() -> None:
     with cluster(memory_mb=64) as ours:
         assert ours.settings["shared_buffers"] == "64MB"
@@ -104,6 +106,7 @@ def test_a_program_that_has_grown_is_measured_and_its_copied_books_are_whole() -
             check(ours.servers.superuser_url, GROWN_PROGRAM, growth.grown.recorded + 1)
 
 
+@pytest.mark.proof
 def test_a_flood_and_an_overload_are_measured_and_whatever_was_acknowledged_is_there() -> None:
     with cluster() as ours:
         fair = Fair(ours, TINY, say=lambda _: None)
