@@ -263,18 +263,25 @@ def test_a_live_programs_clock_cannot_be_moved(shell: Shell) -> None:
     )
 
 
-def test_a_key_is_shown_once_rotated_and_revoked(shell: Shell, sandbox: str) -> None:
+def test_a_key_is_shown_once_rotated_and_revoked(
+    shell: Shell, sandbox: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     at = ["--program", sandbox]
     text = shell("keys", "create", "--role", "pos", "--client", "Till", "--location", "12", *at)
     assert kind_of(text) == "lk"
     (key,) = shell.json("keys", "list", *at)
-    assert (key["client"], key["role"], key["locations"]) == ("Till", "pos", "12")
+    assert (key["client"], key["role"], key["locations"]) == ("Till", "pos", ["12"])
+    assert (key["expires_at"], key["revoked_at"]) == (None, None)
     assert text not in json.dumps(key)
     assert text.startswith(key["prefix"])
     assert kind_of(shell("keys", "rotate", key["key"], "--overlap-minutes", "5", *at)) == "lk"
     old, new = sorted(shell.json("keys", "list", *at), key=lambda row: row["created_at"])
-    assert old["expires_at"] != "-"
-    assert (new["client"], new["locations"], new["expires_at"]) == ("Till", "12", "-")
+    assert old["expires_at"]
+    assert (new["client"], new["locations"], new["expires_at"]) == ("Till", ["12"], None)
+    capsys.readouterr()
+    assert run(["keys", "rotate", key["key"], *at]) == Exit.OK
+    assert f"The new one ends at {old['expires_at']}, as the old one would have" in capsys.readouterr().err
+    assert "12         " in shell("keys", "list", *at), "columns show what is in a list"
     shell("keys", "revoke", new["key"], *at)
     assert "key_not_active" in shell("keys", "rotate", new["key"], *at, ends=Exit.REFUSED)
     assert "key_not_found" in shell("keys", "revoke", str(uuid4()), *at, ends=Exit.REFUSED)
@@ -315,7 +322,11 @@ def test_staff_get_tokens_that_can_be_ended(
     assert run(["staff", "token", person, "--days", "1", *at]) == Exit.OK
     told = capsys.readouterr()
     assert kind_of(told.out.strip()) == "ls"
-    shell("staff", "revoke", told.err.split()[-3], *at)
+    (token,) = shell.json("staff", "tokens", *at)
+    assert (token["token"], token["staff"], token["name"]) == (told.err.split()[-3], person, "Ada")
+    shell("staff", "revoke", token["token"], *at)
+    (ended,) = shell.json("staff", "tokens", *at)
+    assert (token["revoked_at"], bool(ended["revoked_at"])) == (None, True)
 
 
 def test_where_there_are_several_programs_one_must_be_named(shell: Shell, sandbox: str) -> None:

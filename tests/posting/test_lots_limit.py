@@ -7,19 +7,23 @@ from uuid import UUID
 
 import pytest
 
+from loyalty.ledger import lots, postings
+from loyalty.ledger.types import EntryKind
+from loyalty.ledger.verify import verify
 from loyalty.posting import book, store
 from loyalty.posting.commands import Adjust, AdvanceClock, Approve, Command, EraseMember, Settle, WriteOff
 from loyalty.posting.pipe import BatchSeen
 from loyalty.posting.runtime import Runtime
 from loyalty.programs.types import Adjustments, PayPolicy, PointsCurrency, Rolling, Transfers
 from tests.conftest import Database
-from tests.posting.live import LiveShop, count, head_held, open_shop, until_blocked
+from tests.posting.live import LiveShop, count, head_held, open_shop, superuser, until_blocked
 from tests.posting.shop import (
     ANN,
     BOB,
     MAX,
     NOW,
     SUE,
+    Reply,
     Shop,
     adjust,
     ago,
@@ -157,6 +161,58 @@ async def test_what_comes_back_to_closed_lots_is_never_refused(runtime: Runtime)
     assert (await shop.done(cancel_redemption(paid))).balance == {"available": 80}
     assert (await shop.send(purchase("R-9"))).refused == FULL
     assert (await shop.done(adjust(-50), purchase("R-9"))).balance == {"available": 40}
+
+
+@pytest.fixture
+async def crowded(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> LiveShop:
+    """Ann has 12 lots, of which an entry counts 3: points came back to closed ones, again and again."""
+    monkeypatch.setattr(postings, "POSTINGS_MAX", 5)
+    monkeypatch.setattr(postings, "LOTS_OF_MANY", 3)
+    monkeypatch.setattr(lots, "PARTS_MAX", FEW)
+    shop = await open_shop(
+        runtime, clock_at=NOW, pay=PayPolicy(1, 1, returnable=True), expiry=Rolling(days=30)
+    )
+    paid: list[Reply] = []
+    for n in range(3):
+        await shop.done(*(purchase(f"{n}-{m}") for m in range(FEW)))
+        paid.append(await shop.done(pay(40)))
+    for one in paid:
+        await shop.done(cancel_redemption(one))
+    return shop
+
+
+async def entries(shop: LiveShop, database: Database, kind: EntryKind) -> list[int]:
+    """How many postings each entry of a kind has; the books are whole."""
+    async with superuser(database) as link:
+        rows = await link.fetch(
+            "SELECT (SELECT count(*) FROM postings p WHERE p.entry_id = e.id) AS n FROM entries e"
+            " WHERE program_id = $1 AND kind = $2 ORDER BY id",
+            shop.id,
+            kind,
+        )
+    report = await verify(shop.runtime.pool.acquire, shop.id)
+    assert report.intact, report.findings
+    return [row["n"] for row in rows]
+
+
+async def test_from_too_many_lots_nothing_is_spent_at_once(crowded: LiveShop) -> None:
+    for command in (pay(41), adjust(-41), hold(41)):
+        refused = await crowded.send(command)
+        assert (refused.refused, refused["lots_max"]) == (FULL, FEW)
+    assert (await crowded.done(pay(40), pay(40), hold(40))).balance == {"held": 40}
+
+
+async def test_many_lots_expire_in_several_entries(crowded: LiveShop, database: Database) -> None:
+    member = UUID((await crowded.done(adjust(-1)))["member_id"])
+    await crowded.done(AdvanceClock(NOW + timedelta(days=40)), Settle(member))
+    assert await entries(crowded, database, EntryKind.EXPIRE) == [3, 3, 3, 3]
+    assert await count(database, "lots", crowded.id, "is_open") == 0
+
+
+async def test_who_has_many_lots_is_erased(crowded: LiveShop, database: Database) -> None:
+    await crowded.done(EraseMember(card(ANN)))
+    assert await entries(crowded, database, EntryKind.EXPIRE) == [3, 3, 3, 3]
+    assert await count(database, "lots", crowded.id, "is_open") == 0
 
 
 async def test_who_is_full_is_settled(runtime: Runtime) -> None:

@@ -29,7 +29,7 @@ from tests.posting.live import (
     superuser,
     until_blocked,
 )
-from tests.posting.shop import ACTOR, ANN, NOW, Reply, adjust, enrol, purchase, submission
+from tests.posting.shop import ACTOR, ANN, BOB, NOW, Reply, adjust, enrol, purchase, submission
 from tests.races.proxy import relayed
 
 BROKEN = adjust(0)  # the edge refuses it; past the edge it breaks a law of the ledger
@@ -77,6 +77,21 @@ async def test_several_poisoned_commands_are_found_one_by_one(runtime: Runtime) 
     shop = await open_shop(runtime)
     batch = [BROKEN, purchase("R-1"), UNWRITABLE, purchase("R-2"), BROKEN]
     assert [reply.status for reply in await shop.together(*batch)] == [500, 201, 500, 201, 500]
+
+
+async def test_a_sum_that_no_column_holds_is_refused_and_fails_nobody_else(
+    runtime: Runtime, database: Database
+) -> None:
+    """A member's day is added to unread, and absurd purchases add up."""
+    shop = await open_shop(runtime, members=(ANN, BOB))
+    await shop.done(purchase("R-1"))
+    async with superuser(database) as link:
+        day = "UPDATE member_days SET points = '{\"points\": 9223372036854775808}' WHERE program_id = $1"
+        await link.execute(day, shop.id)
+    before = await count(database, "decisions", shop.id)
+    refused, other = await shop.together(purchase("R-2"), purchase("R-3", of=BOB))
+    assert (refused.refused, other.status) == ((409, "balance_limit_exceeded"), 201)
+    assert await count(database, "decisions", shop.id) == before + 1
 
 
 async def test_the_log_of_an_incident_names_it_and_holds_nobodys_data(

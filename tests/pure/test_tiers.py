@@ -701,3 +701,11 @@ def test_contradictions_are_named_by_their_place(more: dict[str, Any], told: lis
 
 def test_two_ladders_have_two_names() -> None:
     assert [fault.pointer for fault in faults((ladder(), ladder()), {})] == ["/1/id"]
+
+
+def test_what_is_counted_is_told_as_far_as_it_can_be_told_exactly() -> None:
+    on = date(2026, 5, 1)
+    days = [Day(on, 2**53 - 1, 1, {}), Day(on + timedelta(days=1), 2**53 - 1, 1, {})]
+    now = datetime(2026, 5, 3, tzinfo=UTC)
+    standing, _ = begin(ladder(), now, BERLIN)
+    assert progress(ladder(), standing, days, now, BERLIN).metric == 2**53 - 1

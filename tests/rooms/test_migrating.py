@@ -27,6 +27,7 @@ from loyalty.ledger.verify import verify
 from tests.conftest import HOME, Database, fresh_database
 from tests.kills.api import SECRET
 from tests.laws.shop import serving
+from tests.posting.live import superuser
 from tests.rooms.traffic import a_month
 from tests.words import proof_seed, proof_size
 
@@ -132,11 +133,35 @@ async def test_the_plan_tells_what_would_run_and_what_it_locks(
 async def test_an_older_revision_is_refused_because_the_schema_only_goes_up(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert await asyncio.to_thread(run, ["migrate", "--to", BEFORE_LAST]) == Exit.FAILED
+    assert await asyncio.to_thread(run, ["migrate", "--to", BEFORE_LAST]) == Exit.REFUSED
     told = capsys.readouterr()
     assert told.out == ""
     assert f"The schema is at {migrations.head()} and only goes up" in told.err
     assert await asyncio.to_thread(run, ["migrate", "--to", migrations.head()]) == Exit.OK
+
+
+@pytest.mark.usefixtures("told_where")
+@pytest.mark.parametrize("line", ["program create examples/programs/cafe.toml", "verify", "serve", "worker"])
+@pytest.mark.parametrize(
+    ("there", "way"),
+    [(BEFORE_LAST, "run `loyalty migrate`"), ("9999", "use the release whose `loyalty migrate` made it")],
+    ids=["older", "newer"],
+)
+def test_nothing_works_on_the_schema_of_another_release(
+    database: Database, capsys: pytest.CaptureFixture[str], line: str, there: str, way: str
+) -> None:
+    async def at(revision: str) -> int:
+        async with superuser(database) as link:
+            await link.execute("UPDATE alembic_version SET version_num = $1", revision)
+            return await link.fetchval("SELECT count(*) FROM programs")
+
+    programs = asyncio.run(at(there))
+    try:
+        assert run(line.split()) == Exit.FAILED
+    finally:
+        assert asyncio.run(at(migrations.head())) == programs
+    told = capsys.readouterr().err
+    assert told.endswith(f"has the schema {there}, and this release {migrations.head()}: {way}\n"), told
 
 
 # --- killed, and two at once --------------------------------------------------------------------------------------

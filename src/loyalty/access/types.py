@@ -144,7 +144,7 @@ class StaffNotFound(NotFound):
 class TokenNotFound(NotFound):
     code: ClassVar[str] = "token_not_found"
     title: ClassVar[str] = "There is no such token."
-    remedy: ClassVar[str] = "Take the id that `loyalty staff token` told when it made the token."
+    remedy: ClassVar[str] = "Take it from `loyalty staff tokens`, or from the answer that made the token."
 
 
 class KeyInvalid(Refused):

@@ -10,9 +10,9 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
@@ -57,13 +57,19 @@ def emit(data: Any) -> None:
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> None:
-    """Write rows of equal keys as aligned columns, on stdout."""
+    """Write rows of equal keys as aligned columns, on stdout; a dash where there is nothing."""
     if not rows:
         return
-    lines = [[str(name) for name in rows[0]], *([str(value) for value in row.values()] for row in rows)]
+    lines = [[str(name) for name in rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     for line in lines:
         print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, cast("tuple[object, ...]", value))) or "-"
+    return "-" if value is None else str(value)
 
 
 @contextmanager
@@ -131,18 +137,33 @@ async def _reachable(url: str, within_s: float) -> None:
 
 
 async def need_schema(url: str) -> None:
-    """Raises: CommandError where the database does not answer or was never migrated."""
+    """Raises: CommandError where the database does not answer or has not this release's schema."""
     import asyncpg  # much to import for a command that needs no database
+
+    from loyalty.base import migrations
 
     try:
         link = await asyncpg.connect(url, timeout=5)
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
         raise CommandError(unreachable("PostgreSQL", url, error)) from error
     try:
-        if await link.fetchval("SELECT to_regclass('alembic_version')") is None:
-            raise CommandError(f"The database {mask_url(url)} has no schema yet: run `loyalty migrate`")
+        made = await link.fetchval("SELECT to_regclass('alembic_version')") is not None
+        there = await link.fetchval("SELECT version_num FROM alembic_version") if made else None
     finally:
         await link.close()
+    if there is None:
+        raise CommandError(f"The database {mask_url(url)} has no schema yet: run `loyalty migrate`")
+    wanted = migrations.head()
+    if there != wanted:  # revisions are numbers of equal length
+        way = "run `loyalty migrate`" if there < wanted else "use the release whose `loyalty migrate` made it"
+        raise CommandError(
+            f"The database {mask_url(url)} has the schema {there}, and this release {wanted}: {way}"
+        )
+
+
+def second(at: datetime | None) -> str | None:
+    """An instant for people and scripts, to the second."""
+    return None if at is None else at.isoformat(timespec="seconds")
 
 
 def lifetime(days: int) -> timedelta:

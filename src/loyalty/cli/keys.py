@@ -7,7 +7,8 @@ from uuid import UUID
 from cyclopts import App, Parameter
 
 from loyalty.access.roles import Role
-from loyalty.cli.frame import at_desk, emit, lifetime, say, table
+from loyalty.access.types import ApiKey
+from loyalty.cli.frame import at_desk, emit, lifetime, say, second, table
 from loyalty.operating.desk import Desk
 
 app = App(name="keys", help="Create, list, rotate and revoke API keys.")
@@ -71,10 +72,10 @@ def list_keys(*, program: UUID | None = None, json: bool = False) -> None:
                 "client_id": client.id,
                 "prefix": key.prefix,
                 "role": key.role.value,
-                "locations": ",".join(key.locations) or "-",
-                "created_at": key.created_at.isoformat(timespec="seconds"),
-                "expires_at": key.expires_at.isoformat(timespec="seconds") if key.expires_at else "-",
-                "revoked_at": key.revoked_at.isoformat(timespec="seconds") if key.revoked_at else "-",
+                "locations": key.locations,
+                "created_at": second(key.created_at),
+                "expires_at": second(key.expires_at),
+                "revoked_at": second(key.revoked_at),
             }
             for client, key in await desk.keys(chosen.id)
         ]
@@ -85,7 +86,7 @@ def list_keys(*, program: UUID | None = None, json: bool = False) -> None:
 
 @app.command
 def rotate(key: UUID, *, overlap_minutes: int = 60, program: UUID | None = None) -> None:
-    """Print a new key in the place of KEY, with the same rights and the same idempotency.
+    """Print a new key in the place of KEY, with the same rights, the same end and the same idempotency.
 
     Parameters
     ----------
@@ -97,13 +98,18 @@ def rotate(key: UUID, *, overlap_minutes: int = 60, program: UUID | None = None)
         Id of the program; not needed where there is only one.
     """
 
-    async def work(desk: Desk) -> str:
+    async def work(desk: Desk) -> tuple[ApiKey, str]:
         chosen = await desk.program(program)
-        _, text = await desk.rotate_key(chosen.id, key, timedelta(minutes=overlap_minutes))
-        return text
+        return await desk.rotate_key(chosen.id, key, timedelta(minutes=overlap_minutes))
 
-    print(at_desk(work))
-    say(f"Keep it now: it is not shown again. The old key works {overlap_minutes} minutes longer.")
+    made, text = at_desk(work)
+    print(text)
+    say(f"Keep it now: it is not shown again. The old key works {overlap_minutes} minutes longer at most.")
+    if made.expires_at is not None:
+        say(
+            f"The new one ends at {second(made.expires_at)}, as the old one would have; for a key that lives longer,"
+            " make one with `loyalty keys create`."
+        )
 
 
 @app.command

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from loyalty.base import migrations
 from loyalty.base.provision import provision
 from loyalty.base.settings import Settings, from_process
-from loyalty.cli.frame import CommandError, say, unreachable
+from loyalty.cli.frame import CommandError, Exit, say, unreachable
 from loyalty.embedded import EmbeddedError, provide
 
 app = App(name="migrate", help="Bring the database to the newest schema.")
@@ -50,7 +50,8 @@ def _run(settings: Settings, to: str) -> None:
         if to in migrations.behind(owner_url):
             raise CommandError(
                 f"The schema is at {migrations.current(owner_url)} and only goes up: what was there at {to} comes back "
-                "from a backup made before"
+                "from a backup made before",
+                Exit.REFUSED,
             )
         print(migrations.upgrade(owner_url, to))
     except AlembicError as error:

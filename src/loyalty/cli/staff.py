@@ -6,7 +6,7 @@ from uuid import UUID
 from cyclopts import App
 
 from loyalty.access.roles import Role
-from loyalty.cli.frame import at_desk, emit, lifetime, say, table
+from loyalty.cli.frame import at_desk, emit, lifetime, say, second, table
 from loyalty.operating.desk import Desk
 
 app = App(name="staff", help="Add staff, list them, issue and revoke their tokens.")
@@ -52,9 +52,40 @@ def list_staff(*, program: UUID | None = None, json: bool = False) -> None:
                 "staff": person.id,
                 "name": person.name,
                 "role": person.role.value,
-                "created_at": person.created_at.isoformat(timespec="seconds"),
+                "created_at": second(person.created_at),
             }
             for person in await desk.staff(chosen.id)
+        ]
+
+    found = at_desk(work)
+    emit(found) if json else table(found)
+
+
+@app.command
+def tokens(*, program: UUID | None = None, json: bool = False) -> None:
+    """Every token of a program, by person; never the tokens themselves.
+
+    Parameters
+    ----------
+    program
+        Id of the program; not needed where there is only one.
+    json
+        Write JSON instead of columns.
+    """
+
+    async def work(desk: Desk) -> list[dict[str, Any]]:
+        chosen = await desk.program(program)
+        return [
+            {
+                "token": token.id,
+                "staff": person.id,
+                "name": person.name,
+                "prefix": token.prefix,
+                "created_at": second(token.created_at),
+                "expires_at": second(token.expires_at),
+                "revoked_at": second(token.revoked_at),
+            }
+            for person, token in await desk.tokens(chosen.id)
         ]
 
     found = at_desk(work)
@@ -93,7 +124,7 @@ def revoke(token: UUID, *, program: UUID | None = None) -> None:
     Parameters
     ----------
     token
-        Id of the token, as it was told when the token was made.
+        Id of the token (see: staff tokens).
     program
         Id of the program; not needed where there is only one.
     """

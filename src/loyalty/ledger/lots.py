@@ -9,6 +9,7 @@ from uuid import UUID
 
 from loyalty.base.ids import NIL
 from loyalty.ledger.types import (
+    PARTS_MAX,
     POINTS_MAX,
     Account,
     BalanceLimitExceeded,
@@ -17,6 +18,7 @@ from loyalty.ledger.types import (
     EntryKind,
     InsufficientPoints,
     Lot,
+    LotsLimitExceeded,
     Posting,
     Redate,
 )
@@ -96,7 +98,8 @@ def choose(account: Account, lots: Mapping[UUID, Lot], points: int) -> Parts:
     """Which lots give `points` available points, in spending order.
 
     Needs: all open lots of the account in `lots`, settled.
-    Raises: InsufficientPoints when there are fewer; then nothing is taken.
+    Raises: InsufficientPoints when there are fewer, LotsLimitExceeded when they lie in too many lots for one entry;
+    then nothing is taken.
     """
     if account.available < points:
         raise InsufficientPoints(wanted=points, available=account.available)
@@ -107,6 +110,8 @@ def choose(account: Account, lots: Mapping[UUID, Lot], points: int) -> Parts:
         part = min(points, lot.available)
         parts.append((lot.id, part))
         points -= part
+    if len(parts) > PARTS_MAX:
+        raise LotsLimitExceeded(lots_max=PARTS_MAX)
     return tuple(parts)
 
 
@@ -114,7 +119,7 @@ def spend(account: Account, lots: Mapping[UUID, Lot], points: int) -> tuple[Post
     """Postings that take `points` for good, available → redeemed, in spending order.
 
     Needs: all open lots of the account in `lots`, settled.
-    Raises: InsufficientPoints.
+    Raises: InsufficientPoints, LotsLimitExceeded.
     """
     return moves(choose(account, lots, points), Bucket.AVAILABLE, Bucket.REDEEMED)
 

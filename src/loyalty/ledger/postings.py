@@ -3,8 +3,11 @@
 The table is docs/ledger.md, "Posting table". Everything else in this room only drafts entries.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from loyalty.base.errors import LawBroken
 from loyalty.ledger.types import POINTS_MAX, Account, Bucket, Entry, EntryDraft, EntryKind, Lot
@@ -51,6 +54,29 @@ REDATING = frozenset(
 )
 
 _NO_MOVES = frozenset({EntryKind.REDATE})
+
+POSTINGS_MAX = 2**15 - 1  # that an entry counts
+LOTS_OF_MANY = (
+    8_000  # lots of each entry where one cannot count all: of a lot there are four postings at most
+)
+
+
+def divided(draft: EntryDraft) -> Iterator[EntryDraft]:
+    """A draft as entries that can count what they move: what falls due, or is taken back, may be of any number of lots.
+
+    Needs: few lots are issued. What is spent is never divided: it is given back by the entry that took it.
+    """
+    if len(draft.postings) <= POSTINGS_MAX and len(draft.redates) <= POSTINGS_MAX:
+        yield draft
+        return
+    places = {one.lot_id: 0 for one in (*draft.redates, *draft.postings)}
+    shares = {lot_id: place // LOTS_OF_MANY for place, lot_id in enumerate(places)}
+    for share in range(1 + max(shares.values())):
+        yield replace(
+            draft,
+            postings=tuple(one for one in draft.postings if shares[one.lot_id] == share),
+            redates=tuple(one for one in draft.redates if shares[one.lot_id] == share),
+        )
 
 
 def apply(

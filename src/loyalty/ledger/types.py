@@ -13,7 +13,8 @@ import msgspec
 from loyalty.base.errors import Conflict, NotFound
 
 POINTS_MAX = 2**53 - 1
-LOTS_MAX = 10_000  # open lots of one owner; far fewer than the postings that an entry can count
+LOTS_MAX = 10_000  # open lots of one owner, when it is given more
+PARTS_MAX = 30_000  # lots that one command may take from; an entry counts up to 2^15 - 1 postings
 WAIVED = "waived"  # cause of the credit that repays at once what an owner need not pay
 
 
@@ -380,17 +381,17 @@ class InsufficientPoints(Conflict):
 
 class BalanceLimitExceeded(Conflict):
     code: ClassVar[str] = "balance_limit_exceeded"
-    title: ClassVar[str] = "The account would hold more points than can be counted exactly."
+    title: ClassVar[str] = "The account, or what is counted of it, would be more than can be counted exactly."
     remedy: ClassVar[str] = (
-        "Credit fewer points: available, pending and held ones together are `points_max` at most."
+        "Credit or spend fewer points: available, pending and held ones together are `points_max` at most."
     )
 
 
 class LotsLimitExceeded(Conflict):
     code: ClassVar[str] = "lots_limit_exceeded"
-    title: ClassVar[str] = "The member would hold more lots than one member may."
+    title: ClassVar[str] = "These are more lots than one member may get, or one command take from."
     remedy: ClassVar[str] = (
-        "Spend or take away points first; a card that many people use is no member's: record its sales without one."
+        "Spend or take away points first, fewer at once; sales on a card that many people use are recorded without one."
     )
 
 

@@ -336,6 +336,16 @@ class Desk:
                 after = some[-1].id
         return found
 
+    async def tokens(self, program_id: UUID) -> list[tuple[Staff, StaffToken]]:
+        """Every token a program's staff ever had, by person."""
+        people = await self.staff(program_id)
+        async with reading(self.runtime.engine, program_id) as connection:
+            return [
+                (person, token)
+                for person in people
+                for token in await service.list_staff_tokens(connection, program_id, person.id)
+            ]
+
     async def issue_token(self, program_id: UUID, staff_id: UUID, lives: timedelta) -> tuple[StaffToken, str]:
         """A token of a staff member and its text, shown this once. Raises: KeyInvalid."""
         now = self.now()

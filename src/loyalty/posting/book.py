@@ -933,17 +933,26 @@ class Work:
     def refuse_full(self, owner_id: UUID, lots: int) -> None:
         """Raises LotsLimitExceeded when so many more lots are too many for an owner.
 
-        What was read may lack the batch before this one, and each batch gives an owner LOTS_MAX at most: no owner gets
-        to three times as many by them, and an entry counts up to 2^15 postings.
+        What was read may lack the batch before this one, and each batch gives an owner LOTS_MAX at most: by them no
+        owner gets to three times as many.
         """
         book = self.book
         if owner_id in book.full or book.lots_given.get(owner_id, 0) + lots > LOTS_MAX:
             raise LotsLimitExceeded(lots_max=LOTS_MAX)
 
     def post(self, account: Account, draft: EntryDraft, id: UUID | None = None) -> Entry:
-        """Write one entry on an account: figures, numbering and the balance it leaves. Raises: LotsLimitExceeded."""
+        """Write a draft on an account: figures, numbering and the balance it leaves; the entry, of several the last.
+
+        Raises: LotsLimitExceeded.
+        """
         if draft.lots and draft.cause != WAIVED:  # a debt that is let go leaves no lot open
             self.refuse_full(account.owner_id, len(draft.lots))
+        *before, last = postings.divided(draft)
+        for share in before:
+            self._enter(account, share)
+        return self._enter(account, last, id)
+
+    def _enter(self, account: Account, draft: EntryDraft, id: UUID | None = None) -> Entry:
         before = (account.pending, account.available, account.held, account.debt)
         entry = postings.apply(
             account,

@@ -23,7 +23,6 @@ from loyalty.programs.types import ProgramNotFound
 
 T = TypeVar("T")
 
-VISITS_MAX = 12
 BREATH = 8  # looks decided before others get the processor
 
 
@@ -89,13 +88,16 @@ class Glances:
 
     async def _one(self, connection: store.Connection, book: Book, look: _Look) -> Any:
         """What one look comes to, or the exception that it raises."""
+        asked: list[Keys] = []
         try:
-            for _ in range(VISITS_MAX):
+            while True:
                 try:
                     return look.look(Work(book, look.asked[0]))
                 except Needs as needs:
+                    if needs.keys in asked:  # it would never end
+                        raise RuntimeError("a look asked for the same again") from None
+                    asked.append(needs.keys)
                     await store.load_more(connection, book, needs.keys)
-            raise RuntimeError("a look asked for more too often")
         except (*store.TOO_SLOW, *store.OF_THE_MOMENT):
             raise
         except Exception as error:

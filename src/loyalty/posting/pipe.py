@@ -27,10 +27,11 @@ from loyalty.base.ids import Ids
 from loyalty.base.problems import render, retry_headers
 from loyalty.base.together import Together
 from loyalty.base.turns import Turns
+from loyalty.ledger.types import POINTS_MAX, BalanceLimitExceeded
 from loyalty.members.cells import cell_of
 from loyalty.members.types import Identifier
 from loyalty.posting import store
-from loyalty.posting.book import Book, Considered, Needs
+from loyalty.posting.book import Book, Considered, Keys, Needs
 from loyalty.posting.commands import (
     AdvanceClock,
     Answer,
@@ -64,7 +65,6 @@ log = structlog.get_logger()
 BATCH_MAX = 128
 MANY = 8  # waiting commands that are worth two batches
 BREATH = 8  # commands decided before others get the processor
-NEEDS_MAX = 8  # visits to the database for one command before it counts as broken
 LANES_MAX = 3  # times a command may come back for other lanes
 REST = 32  # batches decided under the head alone, once another process was seen to write between two of ours
 MET_S = 1.0  # how long another process that was seen to write is taken to go on
@@ -439,6 +439,9 @@ class Pipe:
                     middle = len(batch) // 2
                     await self._run(lane, queue, batch[:middle], refused=True)
                     await self._run(lane, queue, batch[middle:], refused=True)
+                elif isinstance(error, asyncpg.NumericValueOutOfRangeError):
+                    # A sum of many absurd figures that nobody need have read: what a member did on one day.
+                    batch[0].refuse(BalanceLimitExceeded(points_max=POINTS_MAX))
                 else:
                     self._incident(batch[0], error)
             break
@@ -584,7 +587,8 @@ class Pipe:
             if not place % BREATH:
                 # What the database says of the batch before need not wait for all of this one.
                 await asyncio.sleep(0)
-            for _ in range(NEEDS_MAX):
+            asked: list[Keys] = []
+            while True:
                 try:
                     answers.append((waiting, decide(book, waiting.submission, waiting.considered)))
                 except Needs as needs:
@@ -592,13 +596,14 @@ class Pipe:
                     if missing:
                         elsewhere.append((waiting, missing))
                         break
+                    if needs.keys in asked:  # it would never end
+                        raise _Poisoned(waiting) from RuntimeError("a command asked for the same again")
+                    asked.append(needs.keys)
                     await store.load_more(connection, book, needs.keys)
                     continue
                 except Exception as error:
                     raise _Poisoned(waiting) from error
                 break
-            else:
-                raise _Poisoned(waiting) from RuntimeError("a command asked for more too often")
         return answers, elsewhere
 
     # --- answer ----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from itertools import accumulate
 from operator import attrgetter
 
 from loyalty.tiers.types import (
+    FIGURE_MAX,
     Day,
     DistinctDays,
     Invitation,
@@ -51,11 +52,12 @@ class Tally:
         self._sums = list(accumulate((figure for _, figure in self.counted), initial=0))
 
     def between(self, first: date, last: date) -> int:
-        """What is counted from one day to another, both inside."""
+        """What is counted from one day to another, both inside, as far as it can be told exactly."""
         if self._tenure:
             return max(0, months_between(self._joined_on, last))
         until = bisect_right(self.dates, last)
-        return self._sums[until] - self._sums[min(until, bisect_left(self.dates, first))]
+        counted = self._sums[until] - self._sums[min(until, bisect_left(self.dates, first))]
+        return min(counted, FIGURE_MAX)
 
     def climbs(self, ladder: TierSet, first: date, last: date) -> Iterator[tuple[date, int]]:
         """The days from one to another on which what is counted from the first on meets the threshold of a tier, each

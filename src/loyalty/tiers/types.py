@@ -15,7 +15,8 @@ from loyalty.programs.types import DatingPolicy
 
 _Id = Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]{0,63}$")]
 _Name = Annotated[str, Meta(min_length=1, max_length=120)]
-_Figure = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+FIGURE_MAX = 2**53 - 1
+_Figure = Annotated[int, Meta(ge=0, le=FIGURE_MAX)]
 
 
 # --- what is counted ----------------------------------------------------------------------------------------

@@ -119,6 +119,8 @@ def take_back(
     # First what comes back: the member need not owe what she has again. To the erased nothing comes back.
     erased = work.book.member(member_id).status is MemberStatus.ERASED
     given = () if erased else returned.due(spent, [part.given for part in parts])
+    if given:
+        _know_captured(work, member_id, detail.captured)
     restored = tuple(
         _restore(work, member_id, one, points, sum(part.given[index] for part in parts if part.given), cause)
         for index, (one, points) in enumerate(zip(detail.captured, given, strict=False))
@@ -129,6 +131,7 @@ def take_back(
     counted = tuple(
         (rule_id, period, -of_rule[rule_id]) for rule_id, period, _ in detail.counted if of_rule[rule_id]
     )
+    work.book.know_counters((member_id, CounterKey(rule_id, period)) for rule_id, period, _ in counted)
     for rule_id, period, points in counted:
         work.count(member_id, CounterKey(rule_id, period), points)
     own: dict[str, dict[UUID, int]] = {}  # by points currency: points of each lot
@@ -231,6 +234,17 @@ def _restore(
     """
     parts = returned.taken_last(taken.parts, before, points)
     return put_back(work, member_id, taken.points_currency, parts, cause, taken.entry_id)
+
+
+def _know_captured(work: Work, member_id: UUID, captured: Sequence[CapturedHold]) -> None:
+    """Ask for the lots of all captures of an account at once, instead of capture by capture."""
+    lots: dict[str, set[UUID]] = {}
+    for one in captured:
+        lots.setdefault(one.points_currency, set()).update(lot_id for lot_id, _ in one.parts)
+    for code, wanted in lots.items():
+        account = work.account(member_id, code)
+        assert account is not None, "points that were spent from no account"
+        work.lots_of(account, wanted)
 
 
 def put_back(

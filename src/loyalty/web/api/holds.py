@@ -13,12 +13,14 @@ from loyalty.base.paging import InvalidCursor
 from loyalty.ledger import service as ledger
 from loyalty.ledger.service import Owner
 from loyalty.ledger.types import (
+    BalanceLimitExceeded,
     HoldCaptured,
     HoldLapsed,
     HoldNotFound,
     HoldReleased,
     HoldView,
     InsufficientPoints,
+    LotsLimitExceeded,
 )
 from loyalty.members.cells import cell_of
 from loyalty.members.service import resolve
@@ -83,6 +85,8 @@ class HoldPage(Struct, frozen=True):
         RewardUnavailable,
         AccountFrozen,
         InsufficientPoints,
+        LotsLimitExceeded,
+        BalanceLimitExceeded,
         SpendingLimit,
         PinLocked,
         PinRequired,

@@ -21,6 +21,7 @@ from loyalty.ledger.types import (
     HoldNotFound,
     HoldReleased,
     InsufficientPoints,
+    LotsLimitExceeded,
 )
 from loyalty.members.cells import cell_of
 from loyalty.members.service import resolve
@@ -244,6 +245,8 @@ async def change_stock(call: Call, reward: str, body: wire.StockBody) -> Answer:
         DayLimitReached,
         AccountFrozen,
         InsufficientPoints,
+        LotsLimitExceeded,
+        BalanceLimitExceeded,
         SpendingLimit,
         PinLocked,
         PinRequired,
