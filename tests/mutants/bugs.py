@@ -329,6 +329,24 @@ STORE = {
         "owner_id in book.full",
         LOTS + "one_batch_gives_nobody_more_than_one_may_hold",
     ),
+    "one entry moves more lots than it can count": Bug(
+        "ledger/postings.py",
+        "    if len(draft.postings) <= POSTINGS_MAX and len(draft.redates) <= POSTINGS_MAX:\n",
+        "    if True:\n",
+        LOTS + "many_lots_expire_in_several_entries",
+    ),
+    "more is spent at once than one entry can give back": Bug(
+        "ledger/lots.py",
+        "    if len(parts) > PARTS_MAX:\n        raise LotsLimitExceeded(lots_max=PARTS_MAX)\n",
+        "",
+        LOTS + "from_too_many_lots_nothing_is_spent_at_once",
+    ),
+    "a command that asks for something else each time is broken off": Bug(
+        "posting/pipe.py",
+        "if needs.keys in asked:  # it would never end",
+        "if len(asked) == 7:",
+        "tests/posting/test_many_visits.py::test_many_ladders_look_back_each_further_than_the_one_before",
+    ),
     "who owes and holds too many lots cannot be erased": Bug(
         "posting/book.py",
         "if draft.lots and draft.cause != WAIVED:",

@@ -27,6 +27,7 @@ from tests.words import proof_size
 
 JSON = dict[str, Any]
 SIZE = proof_size()
+SERVED_S = 60.0
 
 CONFIGURATION: JSON = {
     "settings": {
@@ -113,15 +114,17 @@ class House:
     async def together(
         self, crowd: Sequence[Client], path: str | Sequence[str], bodies: Sequence[JSON], keys: Sequence[str]
     ) -> list[Reply]:
-        """The answers of calls that all clients send at one moment, evenly over the processes."""
+        """The answers of calls that all clients send at one moment, evenly over the processes.
+
+        Who is told to come again, as on a machine that others use too, does so under the same key, as tills do.
+        """
         opened = await asyncio.gather(*(client.get("/health/live") for client in crowd))
         assert all(reply.status == 200 for reply in opened)
         paths = [path] * len(crowd) if isinstance(path, str) else path
         calls = zip(crowd, paths, bodies, keys, strict=True)
         watch = asyncio.create_task(self._watch())
-        replies = await asyncio.gather(
-            *(client.post(path, body, idempotency_key=key) for client, path, body, key in calls)
-        )
+        async with asyncio.timeout(SERVED_S):
+            replies = await asyncio.gather(*(_served(*call) for call in calls))
         watch.cancel()
         self.contended += await asyncio.gather(watch, return_exceptions=True) == [True]
         return replies
@@ -251,3 +254,9 @@ def told(replies: Sequence[Reply]) -> Counter[tuple[int, str]]:
     return Counter(
         (reply.status, "replayed" if reply.replayed else reply.json.get("code", "done")) for reply in replies
     )
+
+
+async def _served(client: Client, path: str, body: JSON, key: str) -> Reply:
+    while (reply := await client.post(path, body, idempotency_key=key)).status == 503:
+        await asyncio.sleep(0.1)
+    return reply
