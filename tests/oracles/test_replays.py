@@ -35,14 +35,12 @@ LATER = (sys.executable, "-m", "tests.oracles.later", "8")
 ELSEWHERE = {"TZ": "Asia/Kathmandu"}
 
 
-def slices(few: str, many: str) -> tuple[pytest.MarkDecorator, pytest.MarkDecorator]:
-    """Some households for the tests, more of them for the long evidence; and the long evidence alone."""
-    long = pytest.param(many, marks=pytest.mark.proof)
-    return pytest.mark.parametrize("households", [few, long]), pytest.mark.parametrize("households", [long])
-
-
-TENTH, LONG_TENTH = slices("household_id % 600 = 1", f"household_id % {journey.thin(10)} = 1")
-QUARTER, LONG_QUARTER = slices("household_id % 1200 = 0", f"household_id % {journey.thin(4)} = 0")
+# Slices of the households; all but the few are for the long evidence.
+A_TENTH = pytest.param(f"household_id % {journey.thin(10)} = 1", marks=pytest.mark.proof)
+A_QUARTER = pytest.param(f"household_id % {journey.thin(4)} = 0", marks=pytest.mark.proof)
+FEW_AND_LONG_TENTH = pytest.mark.parametrize("households", ["household_id % 600 = 1", A_TENTH])
+LONG_TENTH = pytest.mark.parametrize("households", [A_TENTH])
+LONG_QUARTER = pytest.mark.parametrize("households", [A_QUARTER])
 
 
 class Replayed(NamedTuple):
@@ -114,7 +112,7 @@ async def served_later(there: House, environment: Mapping[str, str]) -> AsyncIte
         await api.stop()
 
 
-@TENTH
+@FEW_AND_LONG_TENTH
 async def test_a_year_of_purchases_earns_what_the_raw_data_says(
     database: Database, redis_url: str, households: str
 ) -> None:
@@ -162,7 +160,7 @@ async def test_the_clocks_of_other_countries_play_no_part(
         assert told[:3] == (len(bought), 0, expected)
 
 
-@QUARTER
+@LONG_QUARTER
 async def test_points_expire_day_by_day_as_the_definitions_say(
     database: Database, redis_url: str, tmp_path: Path, households: str
 ) -> None:

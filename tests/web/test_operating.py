@@ -430,7 +430,7 @@ async def test_a_server_whose_database_goes_away_while_it_starts_waits_for_it(
         assert "is there" in log
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.proof), 2])
 async def test_a_server_whose_database_does_not_come_ends_with_a_line(
     database: Database, processes: int
 ) -> None:
