@@ -124,7 +124,7 @@ class House:
         calls = zip(crowd, paths, bodies, keys, strict=True)
         watch = asyncio.create_task(self._watch())
         async with asyncio.timeout(SERVED_S):
-            replies = await asyncio.gather(*(_served(*call) for call in calls))
+            replies = await asyncio.gather(*(served(*call) for call in calls))
         watch.cancel()
         self.contended += await asyncio.gather(watch, return_exceptions=True) == [True]
         return replies
@@ -256,7 +256,8 @@ def told(replies: Sequence[Reply]) -> Counter[tuple[int, str]]:
     )
 
 
-async def _served(client: Client, path: str, body: JSON, key: str) -> Reply:
+async def served(client: Client, path: str, body: JSON, key: str) -> Reply:
+    """The first answer that is not to come again."""
     while (reply := await client.post(path, body, idempotency_key=key)).status == 503:
         await asyncio.sleep(0.1)
     return reply

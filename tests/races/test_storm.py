@@ -18,7 +18,7 @@ import pytest
 from loyalty.posting.runtime import ENTRY_SIZE
 from tests.conftest import Database
 from tests.races.client import Client, Reply, Unknown
-from tests.races.house import House, adjustment, open_program, opened
+from tests.races.house import House, adjustment, open_program, opened, served
 from tests.words import proof_seed
 
 TOGETHER = 40  # callers at a time
@@ -56,12 +56,9 @@ async def asked_again(call: Call) -> Reply:
     """What the other process says of it, asked until it is no longer busy."""
     client = Client(call.house.apis[1 - call.process].port, call.house.key)
     async with asyncio.timeout(30):
-        while True:
-            reply = await client.post("/v1/adjustments", adjustment(call.member, 1), idempotency_key=call.key)
-            if reply.status != 503:
-                await client.close()
-                return reply
-            await asyncio.sleep(0.05)
+        reply = await served(client, "/v1/adjustments", adjustment(call.member, 1), call.key)
+    await client.close()
+    return reply
 
 
 @pytest.mark.parametrize("calls", [200, pytest.param(2_000, marks=pytest.mark.proof)])

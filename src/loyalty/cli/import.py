@@ -7,7 +7,7 @@ from uuid import UUID
 
 from cyclopts import App
 
-from loyalty.cli.frame import CommandError, Exit, at_desk, emit, say, table
+from loyalty.cli.frame import CommandError, Exit, at_desk, emit, say, second, table
 from loyalty.jobs.imports.columns import ROW_ID
 from loyalty.jobs.imports.types import ImportKind
 from loyalty.jobs.types import RunState
@@ -82,7 +82,7 @@ def list_imports(*, program: UUID | None = None, json: bool = False) -> None:
                 "kind": one.kind.value,
                 "source": one.source,
                 "state": seen.state,
-                "created_at": one.created_at.isoformat(timespec="seconds"),
+                "created_at": second(one.created_at),
                 "rows": one.progress.rows,
                 "done": one.progress.done,
                 "unchanged": one.progress.unchanged,

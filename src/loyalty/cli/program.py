@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 from cyclopts import App
 
-from loyalty.cli.frame import CommandError, Exit, at_desk, bars, emit, say, table
+from loyalty.cli.frame import CommandError, Exit, at_desk, bars, emit, say, second, table
 from loyalty.insight.ahead.plan import plan as planned
 from loyalty.insight.ahead.types import TierPlan
 from loyalty.operating.desk import Desk
@@ -216,7 +216,7 @@ async def _described(desk: Desk, program_id: UUID) -> dict[str, Any]:
         ],
         "rules": len(in_force.ruleset.rules),
         "rewards": len(in_force.rewards),
-        "created_at": program.created_at.isoformat(timespec="seconds"),
+        "created_at": second(program.created_at),
     }
 
 
