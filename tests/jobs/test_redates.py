@@ -170,7 +170,9 @@ async def test_what_is_confirmed_is_done_once(
     zone, currency = ZoneInfo("Europe/Berlin"), PointsCurrency("points", "points")
     async with reading(runtime.engine, shop.id) as connection:
         for as_of, last_day in ((NOW, "2026-12-19"), (clock.at, None)):
-            then = await ledger.balances(connection, who, [currency], zone, clock.at, as_of=as_of)
+            then = await ledger.balances(
+                connection, runtime.aside, who, [currency], zone, clock.at, as_of=as_of
+            )
             (balance,) = then.balances
             told = None if balance.expiring is None else str(balance.expiring.last_day_on)
             assert (told, balance.available) == (last_day, 10 if last_day else 0)

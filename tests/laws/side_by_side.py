@@ -495,6 +495,7 @@ class Commands(RuleBasedStateMachine):
             async with reading(runtime.engine, self.shop.program) as connection:
                 return await service.balances(
                     connection,
+                    runtime.aside,
                     self.owner(member),
                     history.at(self.model.now).settings.points_currencies,
                     history.now.zone,
@@ -535,6 +536,7 @@ class Commands(RuleBasedStateMachine):
                 async with reading(runtime.engine, self.shop.program) as connection:
                     page = await service.statement(
                         connection,
+                        runtime.aside,
                         self.owner(n % len(self.ids)),
                         history.at(self.model.now).settings.points_currencies,
                         history.now.zone,

@@ -75,12 +75,14 @@ async def read(runtime: Runtime, shop: LiveShop, now: datetime, *verbs: Any, **w
         owner = Owner(shop.id, 0, id)
         match verbs:
             case ("lots",):
-                return await service.lots(connection, owner, ZONE, now)
+                return await service.lots(connection, runtime.aside, owner, ZONE, now)
             case ("statement",):
-                return await service.statement(connection, owner, currencies, ZONE, now, limit=20)
+                return await service.statement(
+                    connection, runtime.aside, owner, currencies, ZONE, now, limit=20
+                )
             case _:
                 (balance,) = (
-                    await service.balances(connection, owner, currencies, ZONE, now, **when)
+                    await service.balances(connection, runtime.aside, owner, currencies, ZONE, now, **when)
                 ).balances
                 ends = balance.expiring
                 return balance.available, ends and (ends.points, ends.expires_at)

@@ -132,6 +132,7 @@ async def then(runtime: Runtime, shop: LiveShop, at: datetime) -> Counter[str]:
         for (id,) in rows.all():
             found = await balances(
                 connection,
+                runtime.aside,
                 Owner(shop.id, cell_of(id, total), id),
                 history.now.currencies.values(),
                 BERLIN,

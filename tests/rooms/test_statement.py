@@ -45,7 +45,9 @@ class Desk(Traffic):
 
     async def balances(self, **when: Any) -> Balances:
         async with reading(self.shop.runtime.engine, self.program) as connection:
-            return await service.balances(connection, self.owner(), CURRENCIES, ZONE, self.now, **when)
+            return await service.balances(
+                connection, self.shop.runtime.aside, self.owner(), CURRENCIES, ZONE, self.now, **when
+            )
 
     async def points(self, **when: Any) -> tuple[int, int]:
         """Points available, miles pending."""
@@ -55,7 +57,14 @@ class Desk(Traffic):
     async def statement(self, limit: int = 50, before: dict[str, int] | None = None) -> Statement:
         async with reading(self.shop.runtime.engine, self.program) as connection:
             return await service.statement(
-                connection, self.owner(), CURRENCIES, ZONE, self.now, limit=limit, before=before
+                connection,
+                self.shop.runtime.aside,
+                self.owner(),
+                CURRENCIES,
+                ZONE,
+                self.now,
+                limit=limit,
+                before=before,
             )
 
     async def entries(self) -> int:
@@ -115,7 +124,7 @@ async def test_lots_show_what_is_left_and_until_when(runtime: Runtime) -> None:
     await desk.bring(0, 50, day(0) - timedelta(days=10))
     await desk.adjust(0, -20)
     async with reading(runtime.engine, desk.program) as connection:
-        lots = await service.lots(connection, desk.owner(), ZONE, desk.now)
+        lots = await service.lots(connection, runtime.aside, desk.owner(), ZONE, desk.now)
     assert [(lot.points_currency, lot.available, lot.pending, str(lot.last_day_on)) for lot in lots] == [
         ("points", 30, 0, "2026-03-21"),
         ("points", 25, 0, "2026-03-31"),
@@ -232,11 +241,15 @@ async def test_nobody_elses_points_are_shown(runtime: Runtime) -> None:
     other = await open_desk(runtime)
     stranger = Owner(other.program, 0, desk.members[0])
     async with reading(runtime.engine, other.program) as connection:
-        told = await service.balances(connection, stranger, CURRENCIES, ZONE, START)
+        told = await service.balances(connection, runtime.aside, stranger, CURRENCIES, ZONE, START)
         assert [balance.available for balance in told.balances] == [0, 0]
-        assert (await service.statement(connection, stranger, CURRENCIES, ZONE, START, limit=9)).lines == ()
+        assert (
+            await service.statement(connection, runtime.aside, stranger, CURRENCIES, ZONE, START, limit=9)
+        ).lines == ()
         # The same with the program's filter named wrongly: row-level security still shows nothing.
         assert (
-            await service.lots(connection, Owner(desk.program, 0, UUID(int=desk.members[0].int)), ZONE, START)
+            await service.lots(
+                connection, runtime.aside, Owner(desk.program, 0, UUID(int=desk.members[0].int)), ZONE, START
+            )
             == []
         )

@@ -201,6 +201,7 @@ class Crowd:
             runtime.clock,
             Histories(),
             Together(waiting_max=0, waiting_ms_max=0),  # asks where members live, if there are lanes
+            runtime.aside,
             cells=1,
             slots=3,
             queue_max=64,

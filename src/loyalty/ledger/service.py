@@ -7,12 +7,14 @@ zone of the configuration in force, and the program clock's instant.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from loyalty.base.aside import Aside
 from loyalty.base.calendar import RoundUp, local_date, midnight
 from loyalty.base.ids import NIL
 from loyalty.ledger import rollforward, store
@@ -52,6 +54,7 @@ class Owner(msgspec.Struct, frozen=True):
 
 async def balances(
     connection: AsyncConnection,
+    aside: Aside,
     owner: Owner,
     currencies: Iterable[PointsCurrency],
     zone: ZoneInfo,
@@ -67,14 +70,19 @@ async def balances(
     a later instant: several may bear the same.
     """
     instant = now if as_of is None else min(as_of, now)
-    stored = await store.held(connection, owner.program_id, owner.cell, owner.id)
+    stored: dict[str, store.Held] = {}
     known = None
-    if as_of is not None or recorded_by is not None:
+    if as_of is None and recorded_by is None:
+        stored = await store.held(connection, owner.program_id, owner.cell, owner.id)
+    else:
         known = await store.last_recorded_at(connection, owner.program_id, owner.cell)
         if known is not None:
             known = known if recorded_by is None else min(recorded_by, known)
-            stored = await _as_of(connection, owner, stored, instant, known, zone)
-    return Balances(instant, known, settled(stored, currencies, zone, instant))
+            stored = await _as_of(connection, aside, owner, instant, known, zone)
+    found = await aside(
+        owner.program_id, _lots_in(stored), partial(settled, stored, currencies, zone, instant)
+    )
+    return Balances(instant, known, found)
 
 
 def settled(
@@ -94,28 +102,33 @@ def settled(
 
 async def _as_of(
     connection: AsyncConnection,
+    aside: Aside,
     owner: Owner,
-    stored: dict[str, store.Held],
     as_of: datetime,
     recorded_by: datetime,
     zone: ZoneInfo,
 ) -> dict[str, store.Held]:
-    accounts = {held.account.id: held.account for held in stored.values()}
-    entries = await store.history(connection, owner.program_id, owner.cell, accounts, recorded_by)
+    codes = await store.account_ids(connection, owner.program_id, owner.cell, owner.id)
+    entries = await store.history(connection, aside, owner.program_id, owner.cell, codes, recorded_by)
     placed = [one.id for mine in entries.values() for one in mine if one.kind is EntryKind.HOLD]
     deadlines = await store.deadlines(connection, owner.program_id, owner.cell, placed)
-    found: dict[str, store.Held] = {}
-    for id, account in accounts.items():
-        mine = entries.get(id, ())
-        then, lots = replay(id, account.owner_id, account.points_currency, mine, as_of, zone)
-        holds = held_then(id, mine, deadlines, as_of, recorded_by)
-        then.next_due_at = next_due(then, lots, holds)
-        found[account.points_currency] = store.Held(then, lots, holds)
-    return found
+
+    def again() -> dict[str, store.Held]:
+        found: dict[str, store.Held] = {}
+        for id, code in codes.items():
+            mine = entries.get(id, ())
+            then, lots = replay(id, owner.id, code, mine, as_of, zone)
+            holds = held_then(id, mine, deadlines, as_of, recorded_by)
+            then.next_due_at = next_due(then, lots, holds)
+            found[code] = store.Held(then, lots, holds)
+        return found
+
+    return await aside(owner.program_id, sum(map(len, entries.values())), again)
 
 
 async def lots(
     connection: AsyncConnection,
+    aside: Aside,
     owner: Owner,
     zone: ZoneInfo,
     now: datetime,
@@ -123,13 +136,18 @@ async def lots(
     points_currency: str | None = None,
 ) -> list[LotView]:
     """The lots with points still there, of one points currency or all: those that expire first come first."""
-    found: list[LotView] = []
-    for code, held in (await store.held(connection, owner.program_id, owner.cell, owner.id)).items():
-        if points_currency in (None, code):
-            settle_here(held.account, held.lots, held.holds, now)
-            found += [_view(held.account, lot, zone) for lot in held.lots.values() if lot.open]
-    found.sort(key=lambda lot: (lot.expires_at is None, lot.expires_at or now, lot.earned_at, lot.id))
-    return found
+    stored = await store.held(connection, owner.program_id, owner.cell, owner.id)
+
+    def views() -> list[LotView]:
+        found: list[LotView] = []
+        for code, held in stored.items():
+            if points_currency in (None, code):
+                settle_here(held.account, held.lots, held.holds, now)
+                found += [_view(held.account, lot, zone) for lot in held.lots.values() if lot.open]
+        found.sort(key=lambda lot: (lot.expires_at is None, lot.expires_at or now, lot.earned_at, lot.id))
+        return found
+
+    return await aside(owner.program_id, _lots_in(stored), views)
 
 
 async def hold(connection: AsyncConnection, program_id: UUID, cell: int, id: UUID, now: datetime) -> HoldView:
@@ -174,6 +192,7 @@ def hold_view(hold: PlacedHold, now: datetime) -> HoldView:
 
 async def statement(
     connection: AsyncConnection,
+    aside: Aside,
     owner: Owner,
     currencies: Sequence[PointsCurrency],
     zone: ZoneInfo,
@@ -191,7 +210,9 @@ async def statement(
     lines: list[StatementLine] = []
     if before is None:
         for code, currency in shown.items():
-            lines += _unwritten(stored[code], currency, zone, now)
+            held = stored[code]
+            unwritten = partial(_unwritten, held, currency, zone, now)
+            lines += await aside(owner.program_id, len(held.lots), unwritten)
     wanted = {stored[code].account.id: (before or {}).get(code) for code in shown}
     # One entry more than shown: it tells the balance before the last one, and whether there is another page.
     pages = await store.page(connection, owner.program_id, owner.cell, wanted, limit + 1)
@@ -240,6 +261,10 @@ async def movements(
                 accounts[account.points_currency] += rollforward.owned(account) - before
     names = [on.isoformat()[: 7 if by is RoundUp.MONTH else 10] for on in days]
     return rollforward.Movements(now, names, moved, accounts)
+
+
+def _lots_in(stored: Mapping[str, store.Held]) -> int:
+    return sum(len(held.lots) for held in stored.values())
 
 
 def _unwritten(

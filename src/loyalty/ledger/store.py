@@ -5,6 +5,7 @@ Every statement names its program, and the cell where it is about one. Rows come
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from loyalty.base.aside import Aside
 from loyalty.base.rows import columns
 from loyalty.base.schema import ID
 from loyalty.ledger.rollforward import Moved
@@ -121,6 +123,16 @@ async def held(connection: AsyncConnection, program_id: UUID, cell: int, owner_i
             mine = found[hold.points_currency]
             found[hold.points_currency] = mine._replace(holds=(*mine.holds, hold))
     return found
+
+
+async def account_ids(
+    connection: AsyncConnection, program_id: UUID, cell: int, owner_id: UUID
+) -> dict[UUID, str]:
+    """The points currency of each of the owner's accounts."""
+    query = select(accounts.c.id, accounts.c.points_currency).where(
+        accounts.c.program_id == program_id, accounts.c.cell == cell, accounts.c.owner_id == owner_id
+    )
+    return {row.id: row.points_currency for row in await connection.execute(query)}
 
 
 async def accounts_after(
@@ -277,6 +289,7 @@ def _hold(row: Row[Any]) -> PlacedHold:
 
 async def history(
     connection: AsyncConnection,
+    aside: Aside,
     program_id: UUID,
     cell: int,
     account_ids: Collection[UUID],
@@ -294,8 +307,9 @@ async def history(
         .order_by(entries.c.account_id, entries.c.seq)
     )
     rows = (await connection.execute(query)).all()
+    parts = await _parts(connection, program_id, cell, rows)
     found: dict[UUID, list[Entry]] = {}
-    for entry in await _whole(connection, program_id, cell, rows):
+    for entry in await aside(program_id, len(rows), partial(_whole, rows, *parts)):
         found.setdefault(entry.account_id, []).append(entry)
     return found
 
@@ -322,29 +336,28 @@ async def page(
             query = query.where(entries.c.seq < bound)
         rows = (await connection.execute(query)).all()
         about = await _about(connection, program_id, cell, [row.decision_id for row in rows])
-        whole = await _whole(connection, program_id, cell, rows)
+        whole = _whole(rows, *await _parts(connection, program_id, cell, rows))
         found[account_id] = Page(whole, {row.id: row.recorded_at for row in rows}, about)
     return found
 
 
-async def _whole(
+async def _parts(
     connection: AsyncConnection, program_id: UUID, cell: int, rows: Sequence[Row[Any]]
-) -> list[Entry]:
-    """The entries of these rows with their postings and the lots they issued, in the order of the rows."""
+) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The postings of these entries, and the lots that came with their decisions."""
     if not rows:
-        return []
-    ids = [row.id for row in rows]
-    moves: dict[UUID, list[Posting]] = {}
-    query = (
+        return (), ()
+    of_entries = (
         select(
             postings.c.entry_id, postings.c.lot_id, postings.c.points, postings.c.source, postings.c.target
         )
-        .where(postings.c.program_id == program_id, postings.c.cell == cell, _among(postings.c.entry_id, ids))
+        .where(
+            postings.c.program_id == program_id,
+            postings.c.cell == cell,
+            _among(postings.c.entry_id, [row.id for row in rows]),
+        )
         .order_by(postings.c.entry_id, postings.c.position)
     )
-    for entry_id, lot_id, points, source, target in await connection.execute(query):
-        moves.setdefault(entry_id, []).append(Posting(lot_id, points, Bucket(source), Bucket(target)))
-    issued: dict[UUID, list[Lot]] = {}
     of_decisions = (
         select(*_LOT)
         .where(
@@ -354,7 +367,17 @@ async def _whole(
         )
         .order_by(lots.c.id)
     )
-    for row in await connection.execute(of_decisions):
+    moved = (await connection.execute(of_entries)).all()
+    return moved, (await connection.execute(of_decisions)).all()
+
+
+def _whole(rows: Sequence[Row[Any]], moved: Sequence[Any], came: Sequence[Any]) -> list[Entry]:
+    """The entries of these rows with their postings and the lots they issued, in the order of the rows."""
+    moves: dict[UUID, list[Posting]] = {}
+    for entry_id, lot_id, points, source, target in moved:
+        moves.setdefault(entry_id, []).append(Posting(lot_id, points, Bucket(source), Bucket(target)))
+    issued: dict[UUID, list[Lot]] = {}
+    for row in came:
         lot = Lot(*row)
         issued.setdefault(lot.issuing_entry_id, []).append(lot)
     return [

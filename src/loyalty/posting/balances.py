@@ -1,11 +1,14 @@
 """What members hold now: what tills and apps ask all day. Those who are asked for at one moment are read at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from loyalty.base.aside import Aside
 from loyalty.base.clock import Clock
 from loyalty.base.together import Together
 from loyalty.ledger import service as ledger
@@ -15,6 +18,7 @@ from loyalty.members.cells import cell_of
 from loyalty.members.types import MemberNotFound
 from loyalty.posting import store
 from loyalty.posting.commands import MemberRef
+from loyalty.posting.configuration import Loaded
 from loyalty.posting.histories import Histories
 
 _BALANCES = f"""
@@ -46,12 +50,19 @@ class BalancesNow:
     """The balances that one process reads."""
 
     def __init__(
-        self, pool: asyncpg.Pool, clock: Clock, histories: Histories, together: Together, cells: int
+        self,
+        pool: asyncpg.Pool,
+        clock: Clock,
+        histories: Histories,
+        together: Together,
+        aside: Aside,
+        cells: int,
     ) -> None:
         self._pool = pool
         self._clock = clock
         self._histories = histories
         self._together = together
+        self._aside = aside
         self._cells = cells
 
     async def __call__(self, program_id: UUID, member: MemberRef) -> Balances | None:
@@ -81,9 +92,8 @@ class BalancesNow:
             if not unmerged:
                 told[place] = None
                 continue
-            stored = {row[2]: _held(row) for row in accounts}
-            settled = ledger.settled(stored, in_force.currencies.values(), in_force.zone, now)
-            told[place] = Balances(now, None, settled)
+            lots = sum([len(row[-2]) for row in accounts])
+            told[place] = await self._aside(program_id, lots, partial(_settled, accounts, in_force, now))
         return told
 
     def _named(self, members: Sequence[MemberRef]) -> tuple[list[Any], ...]:
@@ -98,6 +108,11 @@ class BalancesNow:
             for column, value in zip(columns, row, strict=True):
                 column.append(value)
         return named
+
+
+def _settled(accounts: Iterable[tuple[Any, ...]], in_force: Loaded, now: datetime) -> Balances:
+    stored = {row[2]: _held(row) for row in accounts}
+    return Balances(now, None, ledger.settled(stored, in_force.currencies.values(), in_force.zone, now))
 
 
 def _held(row: tuple[Any, ...]) -> Held:

@@ -483,6 +483,15 @@ class Book:
 
     # --- reading -----------------------------------------------------------------------------------------
 
+    @property
+    def pieces(self) -> int:
+        """How much one command may have to look at, in the pieces of base/aside.py: the most lots of an account that is
+        here, or the longest text to be read again."""
+        lots = max(map(len, self.lots.values()), default=0)
+        details = max([len(one.detail) for one in self.decisions.values()], default=0)
+        contents = max([len(one.content or "") for one in self.activities.values() if one], default=0)
+        return max(lots, details // 1_000, contents // 1_000)
+
     def home(self, owner_id: UUID) -> int:
         """The cell of an owner, or of what bears an id like an owner's; asks for its lane when it is not held."""
         cell = cell_of(owner_id, self.cells) if self.cells > 1 else 0

@@ -11,12 +11,14 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
+from loyalty.base.aside import Aside
 from loyalty.base.clock import Clock
 from loyalty.base.ids import Ids
 from loyalty.base.together import Together
 from loyalty.posting import store
 from loyalty.posting.book import Book, Keys, Lane, Needs, Work
 from loyalty.posting.commands import Submission
+from loyalty.posting.decide import effort
 from loyalty.posting.histories import Histories
 from loyalty.posting.needs import edge_keys
 from loyalty.programs.types import ProgramNotFound
@@ -36,12 +38,19 @@ class Glances:
     """The looks of one process. What a look says is what was committed when it was asked, or later."""
 
     def __init__(
-        self, pool: asyncpg.Pool, clock: Clock, histories: Histories, together: Together, cells: int
+        self,
+        pool: asyncpg.Pool,
+        clock: Clock,
+        histories: Histories,
+        together: Together,
+        aside: Aside,
+        cells: int,
     ) -> None:
         self._pool = pool
         self._clock = clock
         self._histories = histories
         self._together = together
+        self._aside = aside
         self._cells = cells
 
     async def __call__(
@@ -92,7 +101,10 @@ class Glances:
         try:
             while True:
                 try:
-                    return look.look(Work(book, look.asked[0]))
+                    pieces = book.pieces + effort(book.history, look.asked[0])
+                    return await self._aside(
+                        book.program_id, pieces, lambda: look.look(Work(book, look.asked[0]))
+                    )
                 except Needs as needs:
                     if needs.keys in asked:  # it would never end
                         raise RuntimeError("a look asked for the same again") from None

@@ -20,6 +20,7 @@ import asyncpg
 import msgspec
 import structlog
 
+from loyalty.base.aside import LONG, Aside
 from loyalty.base.clock import Clock
 from loyalty.base.database import DatabaseUnavailable, OutcomeUnknown, ServerBusy
 from loyalty.base.errors import Busy, LawBroken, LoyaltyError
@@ -54,7 +55,7 @@ from loyalty.posting.commands import (
     TransferPoints,
 )
 from loyalty.posting.configuration import History
-from loyalty.posting.decide import consider, decide
+from loyalty.posting.decide import consider, decide, effort
 from loyalty.posting.histories import Histories
 from loyalty.posting.needs import deep_keys, edge_keys
 from loyalty.posting.types import Incident, ShuttingDown
@@ -175,6 +176,7 @@ class Pipe:
         clock: Clock,
         histories: Histories,
         together: Together,
+        aside: Aside,
         *,
         cells: int,
         slots: int,
@@ -187,6 +189,7 @@ class Pipe:
         self._clock = clock
         self._histories = histories
         self._together = together
+        self._aside = aside
         self._cells = cells
         self._slots = Turns(slots)
         self._queue_max = queue_max
@@ -207,15 +210,22 @@ class Pipe:
 
     async def submit(self, submission: Submission) -> Answer:
         """The answer of one command, refusals included. A cancelled caller never cancels the command."""
+        waiting = _Waiting(submission, self._time(), asyncio.get_running_loop().create_future())
         cells = (0,) if self._cells == 1 else await self._hint(submission)
+        pieces = effort(self._histories.known(submission.program_id), submission)
+        if pieces > LONG:
+            try:
+                considering = partial(self._considered, submission)
+                waiting.considered = await self._aside(submission.program_id, pieces, considering)
+            except ServerBusy as busy:
+                return self._refusal(submission, busy)
         if self._closing:
             return self._refusal(submission, ShuttingDown())
-        lane = (submission.program_id, cells)
-        waiting = _Waiting(submission, self._time(), asyncio.get_running_loop().create_future())
-        if not self._enqueue(lane, waiting):
+        if not self._enqueue((submission.program_id, cells), waiting):
             return self._refusal(submission, ServerBusy())
-        # Now, while the batch before it is at the database, rather than later under its heads.
-        waiting.considered = self._considered(submission)
+        if pieces <= LONG:
+            # Now, while the batch before it is at the database, rather than later under its heads.
+            waiting.considered = self._considered(submission)
         return await waiting.answer  # a cancelled caller cancels this future; `give` then has nobody to tell
 
     def _considered(self, submission: Submission) -> Considered | None:
@@ -536,7 +546,9 @@ class Pipe:
         """Read and decide a batch: under the heads, or ahead of them behind the batch `before`."""
         book = await self._load(connection, lane, batch, before)
         answers, elsewhere = await self._decide(connection, book, batch)
-        return _Decided(book, answers, elsewhere, store.rows_of(book, self._clock.now()))
+        writing = partial(store.rows_of, book, self._clock.now())
+        rows = await self._aside((book.program_id, "lane"), book.pieces, writing)
+        return _Decided(book, answers, elsewhere, rows)
 
     async def _load(
         self, connection: store.Connection, lane: Lane, batch: Sequence[_Waiting], before: Book | None
@@ -583,14 +595,21 @@ class Pipe:
         """One command after the other; what one of them misses is read and it is decided again."""
         answers: list[tuple[_Waiting, Answer]] = []
         elsewhere: list[tuple[_Waiting, frozenset[int]]] = []
+        # A lane has turns of its own: it holds its heads, and need not wait behind all that the program looks at.
+        beside = partial(self._aside, (book.program_id, "lane"))
+        known = book.pieces
         for place, waiting in enumerate(batch, start=1):
             if not place % BREATH:
                 # What the database says of the batch before need not wait for all of this one.
                 await asyncio.sleep(0)
             asked: list[Keys] = []
+            deciding = partial(decide, book, waiting.submission, waiting.considered)
+            judged = effort(book.history, waiting.submission)
             while True:
                 try:
-                    answers.append((waiting, decide(book, waiting.submission, waiting.considered)))
+                    pieces = known + judged
+                    answer = deciding() if pieces <= LONG else await beside(pieces, deciding)
+                    answers.append((waiting, answer))
                 except Needs as needs:
                     missing = needs.cells.difference(book.lanes)
                     if missing:
@@ -600,7 +619,10 @@ class Pipe:
                         raise _Poisoned(waiting) from RuntimeError("a command asked for the same again")
                     asked.append(needs.keys)
                     await store.load_more(connection, book, needs.keys)
+                    known = book.pieces
                     continue
+                except ServerBusy:
+                    raise  # the thread's turn did not come
                 except Exception as error:
                     raise _Poisoned(waiting) from error
                 break

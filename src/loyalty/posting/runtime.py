@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from loyalty.base.aside import Aside
 from loyalty.base.canonical import Digests
 from loyalty.base.clock import Clock, RealClock
 from loyalty.base.database import ServerBusy, make_engine
@@ -48,6 +49,7 @@ class Runtime:
     pipe: Pipe
     glances: Glances
     balances_now: BalancesNow
+    aside: Aside
     turns: Turns  # of looks that share no visit with others
 
     @contextlib.asynccontextmanager
@@ -113,18 +115,20 @@ async def open_runtime(settings: Settings, *, clock: Clock | None = None) -> Asy
         ) as pool:
             histories = Histories()
             together = Together(waiting_max=settings.queue_max, waiting_ms_max=settings.queue_ms_max)
+            aside = Aside(waiting_ms_max=settings.queue_ms_max)
             pipe = Pipe(
                 pool,
                 clock,
                 histories,
                 together,
+                aside,
                 cells=settings.cells,
                 slots=max(1, settings.pool_size - 1),  # one is left for quotes and reads
                 queue_max=settings.queue_max,
                 queue_bytes_max=settings.queue_bytes_max,
                 queue_ms_max=settings.queue_ms_max,
             )
-            reading = (pool, clock, histories, together, settings.cells)
+            reading = (pool, clock, histories, together, aside, settings.cells)
             try:
                 yield Runtime(
                     settings,
@@ -138,11 +142,13 @@ async def open_runtime(settings: Settings, *, clock: Clock | None = None) -> Asy
                     pipe,
                     Glances(*reading),
                     BalancesNow(*reading),
+                    aside,
                     Turns(max(1, settings.pool_size // 2)),
                 )
             finally:
                 await pipe.stop()
                 await together.stop()
+                aside.close()
     finally:
         await entry.dispose()
         await engine.dispose()

@@ -137,6 +137,15 @@ def consider(history: History, submission: Submission) -> Considered | None:
     return purchase.consider(command, command.occurred_at, history.at(command.occurred_at))
 
 
+def effort(history: History | None, submission: Submission) -> int:
+    """What the rules have to judge of a command, in the pieces of base/aside.py."""
+    command = submission.command
+    bought = command.purchase if isinstance(command, ExchangePurchase) else command
+    if not isinstance(bought, RecordPurchase) or history is None or history.empty:
+        return 0
+    return len(bought.lines) * len(history.now.compiled.rules) // 10
+
+
 def decide(book: Book, submission: Submission, considered: Considered | None = None) -> Answer:
     """The answer of one command; accepted changes are laid over `book`, a refusal leaves it as it was.
 
@@ -198,4 +207,4 @@ def _remember(
     book.new_records[key] = record
 
 
-__all__ = ["Needs", "consider", "decide"]
+__all__ = ["Needs", "consider", "decide", "effort"]

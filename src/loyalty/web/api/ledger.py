@@ -23,6 +23,7 @@ from loyalty.members.service import resolve
 from loyalty.members.types import MemberNotFound
 from loyalty.posting import service as posting
 from loyalty.posting.commands import Answer, MemberRef, ReceiptName
+from loyalty.posting.configuration import History
 from loyalty.posting.content import Content
 from loyalty.posting.detail import Detail
 from loyalty.posting.explain import Explanation, explain, explain_undone
@@ -120,7 +121,8 @@ async def read_balances(call: Call, member: MemberRef, query: BalancesQuery) -> 
         found = await call.runtime.balances_now(call.program_id, member)
         if found is not None:
             return reply(found)
-    async with reading(call.runtime.engine, call.program_id) as connection:
+    runtime = call.runtime
+    async with runtime.aside.read(call.program_id), reading(runtime.engine, call.program_id) as connection:
         return reply(await balances_as_of(call, connection, member, query.as_of, query.recorded_by))
 
 
@@ -139,6 +141,7 @@ async def balances_as_of(
     settings = history.at(now).settings
     return await ledger.balances(
         connection,
+        call.runtime.aside,
         await owner(connection, call, member),
         settings.points_currencies,
         ZoneInfo(settings.zone),
@@ -159,6 +162,7 @@ async def read_lots(call: Call, member: MemberRef, query: LotsQuery) -> Answer:
     async with reading(call.runtime.engine, call.program_id) as connection:
         lots = await ledger.lots(
             connection,
+            call.runtime.aside,
             await owner(connection, call, member),
             ZoneInfo(history.at(now).settings.zone),
             now,
@@ -187,6 +191,7 @@ async def read_statement(call: Call, member: MemberRef, query: LotsQuery) -> Ans
     async with reading(call.runtime.engine, call.program_id) as connection:
         page = await ledger.statement(
             connection,
+            call.runtime.aside,
             await owner(connection, call, member),
             [c for c in settings.points_currencies if query.points_currency in (None, c.code)],
             ZoneInfo(settings.zone),
@@ -244,28 +249,33 @@ async def read_decision(call: Call, decision: UUID) -> Answer:
             undone = await posting.decision(connection, call.program_id, detail.undoes, cells)
         elif found.activity_id is not None:
             posted = await posting.purchase_by_id(connection, call.program_id, found.activity_id)
-    if undone is None:
-        explanation = await _explained(call, found, detail, posted)
-    else:
-        history = await call.runtime.history(call.program_id)
-        earned = msgspec.json.decode(undone.detail, type=Detail)
-        explanation = explain_undone(detail, earned, history, evaluator=undone.evaluator)
-    return reply(
-        DecisionView(
-            found.id,
-            found.kind,
-            found.member_id,
-            found.activity_id,
-            ActorView(found.actor_kind, found.actor_id),
-            found.occurred_at,
-            found.recorded_at,
-            BlockView(found.cell, found.block_number),
-            detail,
-            found.answer_status,
-            msgspec.json.decode(found.answer),
-            explanation,
+    history = await call.runtime.history(call.program_id)
+
+    def told() -> Answer:
+        if undone is None:
+            explanation = _explanation(found, detail, posted, history)
+        else:
+            earned = msgspec.json.decode(undone.detail, type=Detail)
+            explanation = explain_undone(detail, earned, history, evaluator=undone.evaluator)
+        return reply(
+            DecisionView(
+                found.id,
+                found.kind,
+                found.member_id,
+                found.activity_id,
+                ActorView(found.actor_kind, found.actor_id),
+                found.occurred_at,
+                found.recorded_at,
+                BlockView(found.cell, found.block_number),
+                detail,
+                found.answer_status,
+                msgspec.json.decode(found.answer),
+                explanation,
+            )
         )
-    )
+
+    pieces = _pieces(found.detail, posted, history) + (0 if undone is None else len(undone.detail) // 1_000)
+    return await call.runtime.aside(call.program_id, pieces, told)
 
 
 @get(
@@ -292,14 +302,25 @@ async def explained(
     cells = call.runtime.settings.cells
     found = await posting.decision(connection, call.program_id, decision, cells)
     assert found is not None, "an activity without its decision"
-    return found, await _explained(call, found, msgspec.json.decode(found.detail, type=Detail), posted)
+    history = await call.runtime.history(call.program_id)
+
+    def why() -> Explanation:
+        return _explanation(found, msgspec.json.decode(found.detail, type=Detail), posted, history)
+
+    pieces = _pieces(found.detail, posted, history)
+    return found, await call.runtime.aside(call.program_id, pieces, why)
 
 
-async def _explained(
-    call: Call, found: posting.PostedDecision, detail: Detail, posted: posting.PostedPurchase | None
+def _pieces(detail: str, posted: posting.PostedPurchase | None, history: History) -> int:
+    """What an explanation goes through, in the pieces of base/aside.py: all lines are held against all rules."""
+    lines = 0 if posted is None else len(posted.content or "") // 40  # a line has 40 characters and more
+    return len(detail) // 1_000 + lines * len(history.now.compiled.rules) // 10
+
+
+def _explanation(
+    found: posting.PostedDecision, detail: Detail, posted: posting.PostedPurchase | None, history: History
 ) -> Explanation:
     """Why a decision was made; the purchase's lines are judged again while they are kept."""
-    history = await call.runtime.history(call.program_id)
     facts = None
     if posted is not None and posted.content is not None:
         content = msgspec.json.decode(posted.content, type=Content)

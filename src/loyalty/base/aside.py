@@ -1,0 +1,63 @@
+"""Long work of the processor is done beside the loop, in a thread: one piece at a time, programs by turns.
+
+While it runs everyone else is served a little slower; on the loop, everyone would stand still until its end.
+"""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncGenerator, Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from loyalty.base.database import ServerBusy
+from loyalty.base.turns import NoTurn, Turns
+
+T = TypeVar("T")
+
+# More pieces than this are long work. A piece takes a few microseconds: a lot or an entry is looked at, ten lines
+# are held against a rule, a thousand characters are read. Handing work over costs as much as some 50 of them.
+LONG = 1_000
+SWITCH_S = 0.001  # how long the thread may keep the interpreter while the loop wants it; Python's own is 5 ms
+
+
+class Aside:
+    """The thread of one process. Needs: the work it is given shares nothing that changes meanwhile."""
+
+    def __init__(self, *, waiting_ms_max: int) -> None:
+        self._within_s = waiting_ms_max / 1000
+        self._turns = Turns(1)
+        self._reads = Turns(1)
+        self._thread = ThreadPoolExecutor(1, "aside")
+        self.done = 0  # pieces of work so far
+        sys.setswitchinterval(SWITCH_S)
+
+    async def __call__(self, party: Hashable, pieces: int, work: Callable[[], T]) -> T:
+        """What `work` comes to: here when it is short, and in the thread when it is long.
+
+        Raises: ServerBusy when the party's turn does not come in time; what `work` raises.
+        """
+        if pieces <= LONG:
+            return work()
+        async with self._turn(self._turns, party):
+            self.done += 1
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def read(self, party: Hashable) -> contextlib.AbstractAsyncContextManager[None]:
+        """A turn for a read that goes through all there ever was: on the loop, too, the rows of one are enough.
+
+        Raises: ServerBusy.
+        """
+        return self._turn(self._reads, party)
+
+    def close(self) -> None:
+        """Wait for what is under way."""
+        self._thread.shutdown()
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, turns: Turns, party: Hashable) -> AsyncGenerator[None, None]:
+        try:
+            async with turns.turn(party, self._within_s):
+                yield
+        except NoTurn:
+            raise ServerBusy from None

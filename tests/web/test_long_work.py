@@ -1,0 +1,136 @@
+"""What one program's many lots, lines and rules cost the processor is done beside the loop, and comes out the same."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from loyalty.base.aside import LONG
+from loyalty.posting import pipe
+from tests.races.client import Client, Reply
+from tests.web.world import CONFIGURATION, Shop, World, enrol, new_shop, receipt
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LINES, RULES, LOTS = 60, 200, LONG + 100
+MANY_RULES = CONFIGURATION | {
+    "ruleset": {
+        "version": 1,
+        "rules": [
+            {
+                "id": f"rule-{n}",
+                "name": "for the basket",
+                "points_currency": "points",
+                "gives": {"kind": "per_spend", "points": 1, "each_minor": 100},
+            }
+            for n in range(RULES)
+        ],
+    }
+}
+POINTS = LINES * RULES
+
+
+def long_receipt(member: str) -> dict[str, Any]:
+    """Sixty lines of 1.00 for each of two hundred rules to judge."""
+    lines = [{"line_id": str(n), "sku": "A", "amount_minor": 100} for n in range(LINES)]
+    return receipt(member={"id": member}, lines=lines)
+
+
+async def write(client: Client, path: str, body: Any) -> Reply:
+    reply = await client.post(path, body, idempotency_key=uuid4().hex)
+    assert reply.status in (200, 201), reply.body
+    return reply
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shop(world: World) -> Shop:
+    return await new_shop(world.runtime, MANY_RULES)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def rich(world: World) -> AsyncIterator[str]:
+    """A member with more lots than a moment's look."""
+    client = world.client()
+    member = await enrol(client)
+    for first in range(0, LOTS, 400):
+        some = [
+            receipt(member={"id": member}, lines=[{"line_id": "1", "sku": "A", "amount_minor": 100}])
+            for _ in range(first, min(first + 400, LOTS))
+        ]
+        told = (await write(client, "/v1/purchases/batch", {"items": some})).json
+        assert {one["status"] for one in told["results"]} == {201}
+    yield member
+
+
+@pytest.fixture
+def aside(world: World) -> Callable[[], int]:
+    """How many pieces of work were done beside the loop since it was asked last."""
+    seen = world.runtime.aside.done
+
+    def since() -> int:
+        nonlocal seen
+        before, seen = seen, world.runtime.aside.done
+        return seen - before
+
+    return since
+
+
+async def test_reads_of_many_lots(world: World, rich: str, aside: Callable[[], int]) -> None:
+    client = world.client()
+    of = f"/v1/members/{rich}"
+    now = (await client.get(f"{of}/balances")).json
+    assert (now["balances"][0]["available"], aside()) == (LOTS, 1)
+    then = (await client.get(f"{of}/balances?as_of={now['as_of']}")).json
+    assert (then["balances"], aside()) == (now["balances"], 3)  # rows, replay, settlement
+    assert (len((await client.get(f"{of}/lots?limit=7")).json["data"]), aside()) == (7, 1)
+    assert ((await client.get(f"{of}/entries?limit=1")).json["data"][0]["available"], aside()) == (LOTS, 1)
+
+
+async def test_a_redemption_from_many_lots(world: World, rich: str, aside: Callable[[], int]) -> None:
+    client = world.client()
+    paid = {"member": {"id": rich}, "points_currency": "points", "points": LOTS - 100}
+    made = (await write(client, "/v1/redemptions", paid)).json
+    assert aside() == 2  # decided, and put into rows
+    left = (await client.get(f"/v1/members/{rich}/balances")).json
+    assert (left["balances"][0]["available"], made["balances"][0]["available"]) == (100, 100)
+    assert aside() == 0  # a hundred are soon looked at
+
+
+async def test_many_rules_and_lines(world: World, shop: Shop, aside: Callable[[], int]) -> None:
+    client = world.client(shop=shop)
+    member = await enrol(client)
+    short = receipt(member={"id": member})
+    await write(client, "/v1/purchases", short)
+    assert aside() == 0
+    body = long_receipt(member)
+    quoted = (await write(client, "/v1/quotes", body)).json
+    assert (quoted["earned"][0]["points"], aside()) == (POINTS, 1)
+    made = (await write(client, "/v1/purchases", body)).json
+    assert (made["earned"][0]["points"], aside()) == (POINTS, 2)  # judged, and then decided
+    decision = (await client.get(f"/v1/decisions/{made['decision_id']}")).json
+    assert (len(decision["explanation"]["rules"]), decision["explanation"]["agrees"]) == (RULES, True)
+    why = (await client.get(f"/v1/purchases/{made['id']}/explanation")).json
+    assert (why["explanation"], aside()) == (decision["explanation"], 2)
+    again = await client.post("/v1/purchases", body, idempotency_key=uuid4().hex)
+    assert (again.status, again.replayed, again.json) == (200, True, made)
+
+
+async def test_a_bug_in_long_work_is_that_commands_alone(
+    world: World, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = world.client(shop=shop)
+    member = await enrol(client)
+    whole = pipe.decide
+
+    def breaks(book: Any, submission: Any, considered: Any) -> Any:
+        if len(submission.command.lines) == LINES:
+            raise ZeroDivisionError
+        return whole(book, submission, considered)
+
+    monkeypatch.setattr(pipe, "decide", breaks)
+    refused = await client.post("/v1/purchases", long_receipt(member), idempotency_key=uuid4().hex)
+    assert (refused.status, refused.json["code"]) == (500, "internal_error")
+    monkeypatch.undo()
+    await write(client, "/v1/purchases", long_receipt(member))
