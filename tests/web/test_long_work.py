@@ -1,14 +1,18 @@
 """What one program's many lots, lines and rules cost the processor is done beside the loop, and comes out the same."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
 
 from loyalty.base.aside import LONG
+from loyalty.ledger.types import Balances
+from loyalty.members.types import MemberNotFound
 from loyalty.posting import pipe
+from loyalty.posting.commands import MemberRef
 from tests.races.client import Client, Reply
 from tests.web.world import CONFIGURATION, Shop, World, enrol, new_shop, receipt
 
@@ -85,7 +89,19 @@ async def test_reads_of_many_lots(world: World, rich: str, aside: Callable[[], i
     then = (await client.get(f"{of}/balances?as_of={now['as_of']}")).json
     assert (then["balances"], aside()) == (now["balances"], 3)  # rows, replay, settlement
     assert (len((await client.get(f"{of}/lots?limit=7")).json["data"]), aside()) == (7, 1)
-    assert ((await client.get(f"{of}/entries?limit=1")).json["data"][0]["available"], aside()) == (LOTS, 1)
+    assert ((await client.get(f"{of}/entries?limit=1")).json["data"][0]["available"], aside()) == (LOTS, 0)
+
+
+async def test_whom_many_ask_for_at_once_is_read_once(
+    world: World, rich: str, aside: Callable[[], int]
+) -> None:
+    one = MemberRef(id=UUID(rich))
+    asked = (one, one, MemberRef(id=uuid4()), one)
+    told = await asyncio.gather(
+        *(world.runtime.balances_now(world.shop.program_id, ref) for ref in asked), return_exceptions=True
+    )
+    assert [type(each) for each in told] == [Balances, Balances, MemberNotFound, Balances]
+    assert (told[0], told[1], aside()) == (told[1], told[3], 1)
 
 
 async def test_a_redemption_from_many_lots(world: World, rich: str, aside: Callable[[], int]) -> None:

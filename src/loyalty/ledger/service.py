@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from loyalty.base.aside import Aside
+from loyalty.base.aside import LONG, Aside
 from loyalty.base.calendar import RoundUp, local_date, midnight
 from loyalty.base.ids import NIL
 from loyalty.ledger import rollforward, store
@@ -108,14 +108,15 @@ async def _as_of(
     recorded_by: datetime,
     zone: ZoneInfo,
 ) -> dict[str, store.Held]:
-    codes = await store.account_ids(connection, owner.program_id, owner.cell, owner.id)
-    entries = await store.history(connection, aside, owner.program_id, owner.cell, codes, recorded_by)
+    accounts = await store.accounts_of(connection, owner.program_id, owner.cell, owner.id)
+    ids = {account.id: code for code, account in accounts.items()}
+    entries = await store.history(connection, aside, owner.program_id, owner.cell, ids, recorded_by)
     placed = [one.id for mine in entries.values() for one in mine if one.kind is EntryKind.HOLD]
     deadlines = await store.deadlines(connection, owner.program_id, owner.cell, placed)
 
     def again() -> dict[str, store.Held]:
         found: dict[str, store.Held] = {}
-        for id, code in codes.items():
+        for id, code in ids.items():
             mine = entries.get(id, ())
             then, lots = replay(id, owner.id, code, mine, as_of, zone)
             holds = held_then(id, mine, deadlines, as_of, recorded_by)
@@ -124,6 +125,11 @@ async def _as_of(
         return found
 
     return await aside(owner.program_id, sum(map(len, entries.values())), again)
+
+
+async def has_many_lots(connection: AsyncConnection, owner: Owner) -> bool:
+    """Whether the owner's lots are long work (base/aside.py), so that not many may be read at once."""
+    return await store.open_lots(connection, owner.program_id, owner.cell, owner.id) > LONG
 
 
 async def lots(
@@ -205,19 +211,19 @@ async def statement(
 
     The first page begins with what is due at `now` and not yet written. `before` is the last page's own.
     """
-    stored = await store.held(connection, owner.program_id, owner.cell, owner.id)
-    shown = {code.code: code for code in currencies if code.code in stored}
+    accounts = await store.accounts_of(connection, owner.program_id, owner.cell, owner.id)
+    shown = {code.code: code for code in currencies if code.code in accounts}
     lines: list[StatementLine] = []
-    if before is None:
+    if before is None and any(_is_due(accounts[code], now) for code in shown):
+        stored = await store.held(connection, owner.program_id, owner.cell, owner.id)
         for code, currency in shown.items():
-            held = stored[code]
-            unwritten = partial(_unwritten, held, currency, zone, now)
-            lines += await aside(owner.program_id, len(held.lots), unwritten)
-    wanted = {stored[code].account.id: (before or {}).get(code) for code in shown}
+            unwritten = partial(_unwritten, stored[code], currency, zone, now)
+            lines += await aside(owner.program_id, len(stored[code].lots), unwritten)
+    wanted = {accounts[code].id: (before or {}).get(code) for code in shown}
     # One entry more than shown: it tells the balance before the last one, and whether there is another page.
     pages = await store.page(connection, owner.program_id, owner.cell, wanted, limit + 1)
     for code, currency in shown.items():
-        lines += _written(pages[stored[code].account.id], currency, zone, limit)
+        lines += _written(pages[accounts[code].id], currency, zone, limit)
     ordered = newest_first(lines)
     due = sum(1 for one in ordered if one.id is None)
     taken = ordered[: due + limit]
@@ -226,7 +232,7 @@ async def statement(
         return Statement(tuple(taken), None)
     bounds: dict[str, int] = {}
     for code in shown:
-        entries = pages[stored[code].account.id].entries
+        entries = pages[accounts[code].id].entries
         if entries:
             # Of what was shown the last; where nothing was, all that was there for this page.
             bounds[code] = entries[0].seq + 1
@@ -261,6 +267,10 @@ async def movements(
                 accounts[account.points_currency] += rollforward.owned(account) - before
     names = [on.isoformat()[: 7 if by is RoundUp.MONTH else 10] for on in days]
     return rollforward.Movements(now, names, moved, accounts)
+
+
+def _is_due(account: Account, now: datetime) -> bool:
+    return account.next_due_at is not None and account.next_due_at <= now
 
 
 def _lots_in(stored: Mapping[str, store.Held]) -> int:

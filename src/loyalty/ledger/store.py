@@ -125,14 +125,24 @@ async def held(connection: AsyncConnection, program_id: UUID, cell: int, owner_i
     return found
 
 
-async def account_ids(
+async def accounts_of(
     connection: AsyncConnection, program_id: UUID, cell: int, owner_id: UUID
-) -> dict[UUID, str]:
-    """The points currency of each of the owner's accounts."""
-    query = select(accounts.c.id, accounts.c.points_currency).where(
+) -> dict[str, Account]:
+    """The owner's accounts by points currency, without what they hold."""
+    query = select(*_STORED_ACCOUNT).where(
         accounts.c.program_id == program_id, accounts.c.cell == cell, accounts.c.owner_id == owner_id
     )
-    return {row.id: row.points_currency for row in await connection.execute(query)}
+    return {row.points_currency: Account(*row) for row in await connection.execute(query)}
+
+
+async def open_lots(connection: AsyncConnection, program_id: UUID, cell: int, owner_id: UUID) -> int:
+    """How many lots the owner has open, as stored."""
+    query = (
+        select(func.count())
+        .select_from(accounts.join(lots, _MEMBERS_LOTS))
+        .where(accounts.c.program_id == program_id, accounts.c.cell == cell, accounts.c.owner_id == owner_id)
+    )
+    return (await connection.execute(query)).scalar_one()
 
 
 async def accounts_after(

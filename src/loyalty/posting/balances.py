@@ -75,26 +75,30 @@ class BalancesNow:
     async def _all(
         self, program_id: UUID, members: Sequence[MemberRef]
     ) -> list[Balances | MemberNotFound | None]:
-        told: list[Balances | MemberNotFound | None] = [MemberNotFound() for _ in members]
+        found = await self._read(program_id, list(dict.fromkeys(members)))  # whom many ask for, once
+        return [found[member] if member in found else MemberNotFound() for member in members]
+
+    async def _read(self, program_id: UUID, members: Sequence[MemberRef]) -> dict[MemberRef, Balances | None]:
+        found: dict[MemberRef, Balances | None] = {}
         async with store.snapshot(self._pool, program_id) as connection:
             rows = await connection.fetch(_BALANCES, program_id, *self._named(members))
             if not rows:
-                return told
+                return found
             number = rows[0][2]
             history = await self._histories.of(connection, program_id)
             if not history.empty and number != history.now.number:
                 history = await self._histories.refresh(connection, program_id)
         if history.empty:
-            return told
+            return found
         now = rows[0][3] or self._clock.now()
         in_force = history.at(now)
         for place, unmerged, _, _, accounts in rows:
-            if not unmerged:
-                told[place] = None
-                continue
-            lots = sum([len(row[-2]) for row in accounts])
-            told[place] = await self._aside(program_id, lots, partial(_settled, accounts, in_force, now))
-        return told
+            told = None
+            if unmerged:
+                lots = sum([len(row[-2]) for row in accounts])
+                told = await self._aside(program_id, lots, partial(_settled, accounts, in_force, now))
+            found[members[place]] = told
+        return found
 
     def _named(self, members: Sequence[MemberRef]) -> tuple[list[Any], ...]:
         """Places, kinds and values of those named by an identifier; places, cells and ids of the others."""

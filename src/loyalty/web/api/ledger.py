@@ -159,15 +159,21 @@ async def read_lots(call: Call, member: MemberRef, query: LotsQuery) -> Answer:
     after = call.page_start(query.cursor, member, query.points_currency)
     history = await call.runtime.history(call.program_id)
     now = await call.runtime.now(call.program_id)
-    async with reading(call.runtime.engine, call.program_id) as connection:
-        lots = await ledger.lots(
-            connection,
-            call.runtime.aside,
-            await owner(connection, call, member),
-            ZoneInfo(history.at(now).settings.zone),
-            now,
-            points_currency=query.points_currency,
-        )
+    runtime, zone = call.runtime, ZoneInfo(history.at(now).settings.zone)
+
+    async def read(connection: AsyncConnection, who: Owner) -> list[LotView]:
+        of = query.points_currency
+        return await ledger.lots(connection, runtime.aside, who, zone, now, points_currency=of)
+
+    async with reading(runtime.engine, call.program_id) as connection:
+        who = await owner(connection, call, member)
+        lots = None if await ledger.has_many_lots(connection, who) else await read(connection, who)
+    if lots is None:
+        async with (
+            runtime.aside.read(call.program_id),
+            reading(runtime.engine, call.program_id) as connection,
+        ):
+            lots = await read(connection, who)
     if after is not None:
         lots = [lot for lot in lots if _place(lot) > after]
     return call.page(lots[: query.limit + 1], query.limit, _place, member, query.points_currency)
