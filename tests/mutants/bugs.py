@@ -19,6 +19,7 @@ class Bug(NamedTuple):
 
 AHEAD = "tests/posting/test_ahead.py::test_"
 LOTS = "tests/posting/test_lots_limit.py::test_"
+LONG_WORK = "tests/web/test_long_work.py::test_"
 LEDGER = {
     "points expire an instant late": Bug("ledger/settle.py", "if due <= now:", "if due < now:"),
     "the oldest lot is spent first": Bug(
@@ -340,6 +341,27 @@ STORE = {
         "    if len(parts) > PARTS_MAX:\n        raise LotsLimitExceeded(lots_max=PARTS_MAX)\n",
         "",
         LOTS + "from_too_many_lots_nothing_is_spent_at_once",
+    ),
+    "long work stops the loop": Bug(
+        "base/aside.py", "if pieces <= LONG:", "if True:", "tests/rooms/test_aside.py"
+    ),
+    "a lane decides long work on the loop": Bug(
+        "posting/pipe.py",
+        "deciding() if pieces <= LONG else await beside(pieces, deciding)",
+        "deciding()",
+        LONG_WORK + "a_redemption_from_many_lots",
+    ),
+    "whom many ask for at once is read for each of them": Bug(
+        "posting/balances.py",
+        "list(dict.fromkeys(members))",
+        "list(members)",
+        LONG_WORK + "whom_many_ask_for_at_once_is_read_once",
+    ),
+    "what is due is not told in the statement": Bug(
+        "ledger/service.py",
+        "    return account.next_due_at is not None and account.next_due_at <= now\n",
+        "    return False\n",
+        "tests/rooms/test_statement.py",
     ),
     "a command that asks for something else each time is broken off": Bug(
         "posting/pipe.py",

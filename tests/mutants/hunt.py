@@ -102,6 +102,7 @@ def _hunt(what: str, first: int, many: int) -> Hunted:
         source = Path(place) / "src"
         # With the compiled files: they are as old as their sources, so only the changed file is compiled anew.
         shutil.copytree(ROOT / "src", source)
+        (source.parent / "migrations").symlink_to(ROOT / "migrations")  # found beside the sources
         _plant(source / "loyalty" / bug.file, bug)
         code, said = _run(bug.by, range(first, first + many), {"PYTHONPATH": str(source)})
     seed = int(said[-1].split()[1]) if code == 1 and said[-1].startswith("noticed ") else None
