@@ -7,7 +7,7 @@ from cyclopts import App
 from loyalty.base.settings import from_process, mask_url
 from loyalty.cli.frame import CommandError, Exit, emit, say, table
 from loyalty.embedded import EmbeddedError, destroy, status, stop, tools
-from loyalty.embedded.servers import in_use, keep
+from loyalty.embedded.servers import keep, unused
 
 app = App(name="servers", help="Start, stop and look at the embedded PostgreSQL and Valkey.")
 
@@ -34,8 +34,9 @@ def stop_servers() -> None:
     """Stop the embedded servers, also under programs that use them."""
     home = from_process().home
     stop(home)
-    if in_use(home):
-        say("Programs that use them answer 503 until they run again: loyalty servers start")
+    with unused(home) as free:
+        if not free:
+            say("Programs that use them answer 503 until they run again: loyalty servers start")
 
 
 @app.command(name="reset")
@@ -48,14 +49,15 @@ def reset_servers(*, yes: bool = False) -> None:
         Really do it.
     """
     home = from_process().home
-    if in_use(home):
-        raise CommandError(f"Programs use the servers of {home}: stop them first", Exit.REFUSED)
-    if not yes:
-        raise CommandError(
-            f"This removes all data, passwords and keys of the servers in {home}; say --yes to do it",
-            Exit.REFUSED,
-        )
-    destroy(home)
+    with unused(home) as free:
+        if not free:
+            raise CommandError(f"Programs use the servers of {home}: stop them first", Exit.REFUSED)
+        if not yes:
+            raise CommandError(
+                f"This removes all data, passwords and keys of the servers in {home}; say --yes to do it",
+                Exit.REFUSED,
+            )
+        destroy(home)
 
 
 @app.command(name="env")

@@ -94,16 +94,19 @@ def stop(home: Path) -> None:
         Postgres(home).stop()
 
 
-def in_use(home: Path) -> bool:
-    """Whether a program that still lives uses the pair of `home`."""
-    try:
-        with (home / "users.lock").open("rb") as users:
+@contextlib.contextmanager
+def unused(home: Path) -> Generator[bool]:
+    """Whether no program that still lives uses the pair of `home`; if so, none begins to within the block."""
+    free = True
+    with contextlib.ExitStack() as held:
+        try:
+            users = held.enter_context((home / "users.lock").open("rb"))
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+        except FileNotFoundError:
+            pass  # nobody ever did
+        except BlockingIOError:
+            free = False
+        yield free
 
 
 def destroy(home: Path) -> None:

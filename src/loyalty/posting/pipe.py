@@ -210,17 +210,19 @@ class Pipe:
 
     async def submit(self, submission: Submission) -> Answer:
         """The answer of one command, refusals included. A cancelled caller never cancels the command."""
-        waiting = _Waiting(submission, self._time(), asyncio.get_running_loop().create_future())
         cells = (0,) if self._cells == 1 else await self._hint(submission)
         pieces = effort(self._histories.known(submission.program_id), submission)
+        considered: Considered | None = None
         if pieces > LONG:
             try:
                 considering = partial(self._considered, submission)
-                waiting.considered = await self._aside(submission.program_id, pieces, considering)
+                considered = await self._aside(submission.program_id, pieces, considering)
             except ServerBusy as busy:
                 return self._refusal(submission, busy)
         if self._closing:
             return self._refusal(submission, ShuttingDown())
+        waiting = _Waiting(submission, self._time(), asyncio.get_running_loop().create_future())
+        waiting.considered = considered
         if not self._enqueue((submission.program_id, cells), waiting):
             return self._refusal(submission, ServerBusy())
         if pieces <= LONG:
