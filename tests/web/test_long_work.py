@@ -124,7 +124,7 @@ async def test_many_rules_and_lines(world: World, shop: Shop, aside: Callable[[]
     quoted = (await write(client, "/v1/quotes", body)).json
     assert (quoted["earned"][0]["points"], aside()) == (POINTS, 1)
     made = (await write(client, "/v1/purchases", body)).json
-    assert (made["earned"][0]["points"], aside()) == (POINTS, 2)  # judged, and then decided
+    assert (made["earned"][0]["points"], aside()) == (POINTS, 3)  # judged, decided, and put into rows
     decision = (await client.get(f"/v1/decisions/{made['decision_id']}")).json
     assert (len(decision["explanation"]["rules"]), decision["explanation"]["agrees"]) == (RULES, True)
     why = (await client.get(f"/v1/purchases/{made['id']}/explanation")).json

@@ -196,6 +196,8 @@ def at_desk(work: "Callable[[Desk], Awaitable[T]]") -> T:
 
     Raises: CommandError with what to do.
     """
+    import uvloop
+
     from loyalty.operating.desk import DeskError, open_desk  # much to import for a command that needs no desk
     from loyalty.programs.service import CellsDiffer
 
@@ -208,7 +210,7 @@ def at_desk(work: "Callable[[Desk], Awaitable[T]]") -> T:
         with provide(from_process()) as settings:
             if settings.database_url is None or settings.secret_key is None:
                 raise CommandError("LOYALTY_DATABASE_URL or LOYALTY_SECRET_KEY is not set", Exit.USAGE)
-            return asyncio.run(sit(settings, settings.database_url))
+            return uvloop.run(sit(settings, settings.database_url))
     except DeskError as error:
         raise refusal(error) from error
     except CellsDiffer as error:

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from typing import Annotated
 
+import uvloop
 from cyclopts import App, Parameter
 
 from loyalty.base.logs import configure_logs
@@ -48,6 +49,6 @@ def worker(*, with_parent: Annotated[bool, Parameter(show=False, negative="")] =
                 raise CommandError(
                     "LOYALTY_DATABASE_URL, LOYALTY_REDIS_URL or LOYALTY_SECRET_KEY is not set", Exit.USAGE
                 )
-            asyncio.run(run(complete.database_url))
+            uvloop.run(run(complete.database_url))
     except EmbeddedError as error:
         raise CommandError(str(error)) from error

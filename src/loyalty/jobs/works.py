@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import msgspec
 import structlog
+import uvloop
 
 from loyalty.base.database import DatabaseUnavailable
 from loyalty.insight.ahead.forecast import forecast
@@ -78,13 +79,13 @@ async def _apart(
         report({"phase": phase, "done": done, "total": total})
 
     async def done() -> Any:
-        # One connection for all snapshots, not one for each; a second for what is read side by side.
+        # One connection for all snapshots, not one for each; the others for what is read side by side.
         url, utc = runtime.settings.database_url, {"timezone": "UTC"}
-        async with asyncpg.create_pool(url, min_size=1, max_size=2, server_settings=utc) as pool:
+        async with asyncpg.create_pool(url, min_size=1, max_size=3, server_settings=utc) as pool:
             return await work(pool.acquire, progress)
 
     try:
-        return msgspec.to_builtins(await asyncio.to_thread(lambda: asyncio.run(done())), str_keys=True)
+        return msgspec.to_builtins(await asyncio.to_thread(lambda: uvloop.run(done())), str_keys=True)
     except Exception as error:
         if may_be_run_again(error):
             raise DatabaseUnavailable from error

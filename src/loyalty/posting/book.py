@@ -13,6 +13,7 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
+from loyalty.base.aside import LINE_TEXT
 from loyalty.base.calendar import local_date
 from loyalty.base.errors import LawBroken
 from loyalty.conditions.types import Facts
@@ -486,11 +487,11 @@ class Book:
     @property
     def pieces(self) -> int:
         """How much one command may have to look at, in the pieces of base/aside.py: the most lots of an account that is
-        here, or the longest text to be read again."""
+        here, the longest detail to be read again, or the lines of a purchase to be judged again by all rules."""
         lots = max(map(len, self.lots.values()), default=0)
         details = max([len(one.detail) for one in self.decisions.values()], default=0)
         contents = max([len(one.content or "") for one in self.activities.values() if one], default=0)
-        return max(lots, details // 1_000, contents // 1_000)
+        return max(lots, details // 1_000, contents // LINE_TEXT * self.history.rules_max // 10)
 
     def home(self, owner_id: UUID) -> int:
         """The cell of an owner, or of what bears an id like an owner's; asks for its lane when it is not held."""

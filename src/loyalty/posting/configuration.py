@@ -167,6 +167,11 @@ class History:
         return self.at(instant - timedelta(microseconds=1))
 
     @cached_property
+    def rules_max(self) -> int:
+        """How many rules the one of them has that has the most."""
+        return max((len(one.ruleset.rules) for one in self._loaded), default=0)
+
+    @cached_property
     def laddered(self) -> bool:
         """Whether there are tiers in any of them."""
         return any(one.ladders for one in self._loaded)

@@ -4,6 +4,7 @@ Looks that wait at the same moment share a snapshot and what is read in it; each
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
@@ -11,7 +12,7 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
-from loyalty.base.aside import Aside
+from loyalty.base.aside import LONG, Aside
 from loyalty.base.clock import Clock
 from loyalty.base.ids import Ids
 from loyalty.base.together import Together
@@ -32,6 +33,10 @@ class _Look(Struct, frozen=True):
     asked: Sequence[Submission]
     look: Callable[[Work], Any]
     deep: Callable[[Book], Keys]
+
+
+class _TakesLong(Exception):
+    """A look that shares no visit with others: it would hold them up, and their connection."""
 
 
 class Glances:
@@ -61,9 +66,17 @@ class Glances:
         What commands as `asked` name, and then `deep`, is read before; what the look still misses is read too.
         Raises: ProgramNotFound, and what `look` raises; ServerBusy, DatabaseUnavailable.
         """
-        return await self._together(self._all, asked[0].program_id, _Look(asked, look, deep))
+        program_id, one = asked[0].program_id, _Look(asked, look, deep)
+        if effort(self._histories.known(program_id), asked[0]) <= LONG:
+            with contextlib.suppress(_TakesLong):
+                return await self._together(self._all, program_id, one)
+        async with self._aside.read(program_id):
+            (told,) = await self._all(program_id, [one], alone=True)
+        if isinstance(told, Exception):
+            raise told
+        return told
 
-    async def _all(self, program_id: UUID, looks: Sequence[_Look]) -> list[Any]:
+    async def _all(self, program_id: UUID, looks: Sequence[_Look], *, alone: bool = False) -> list[Any]:
         async with store.snapshot(self._pool, program_id) as connection:
             book = await self._book(connection, program_id, [one for look in looks for one in look.asked])
             keys = Keys.none()
@@ -74,7 +87,7 @@ class Glances:
             for place, look in enumerate(looks, start=1):
                 if not place % BREATH:
                     await asyncio.sleep(0)
-                told.append(await self._one(connection, book, look))
+                told.append(await self._one(connection, book, look, alone=alone))
             return told
 
     async def _book(
@@ -95,13 +108,15 @@ class Glances:
         store.fill(book, keys, loaded.rest)
         return book
 
-    async def _one(self, connection: store.Connection, book: Book, look: _Look) -> Any:
-        """What one look comes to, or the exception that it raises."""
+    async def _one(self, connection: store.Connection, book: Book, look: _Look, *, alone: bool) -> Any:
+        """What one look comes to, or the exception that it raises; _TakesLong unless it is `alone`."""
         asked: list[Keys] = []
         try:
             while True:
                 try:
                     pieces = book.pieces + effort(book.history, look.asked[0])
+                    if pieces > LONG and not alone:
+                        return _TakesLong()
                     return await self._aside(
                         book.program_id, pieces, lambda: look.look(Work(book, look.asked[0]))
                     )

@@ -13,6 +13,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -66,6 +67,9 @@ log = structlog.get_logger()
 BATCH_MAX = 128
 MANY = 8  # waiting commands that are worth two batches
 BREATH = 8  # commands decided before others get the processor
+DECIDE_S = (
+    1.0  # after which the rest of a batch waits for the next one: a transaction may not stand still for long
+)
 LANES_MAX = 3  # times a command may come back for other lanes
 REST = 32  # batches decided under the head alone, once another process was seen to write between two of ours
 MET_S = 1.0  # how long another process that was seen to write is taken to go on
@@ -110,6 +114,7 @@ class _Decided(msgspec.Struct, frozen=True):
 
     book: Book
     answers: list[tuple[_Waiting, Answer]]
+    left: list[_Waiting]  # those at the end that time did not suffice for
     elsewhere: list[tuple[_Waiting, frozenset[int]]]  # commands that need these lanes too
     rows: list[tuple[int, store.Rows]]
 
@@ -146,6 +151,22 @@ class BatchSeen(msgspec.Struct, frozen=True):
     seconds: float
     attempts: int
     ahead: bool  # decided while the batch before it was being written
+
+
+def _decide_some(book: Book, some: Sequence[_Waiting], until: float) -> tuple[list[Answer], Exception | None]:
+    """The answers of commands in their order until something is missing, breaks (then with why), or time is up.
+
+    The first is decided whatever the time.
+    """
+    told: list[Answer] = []
+    for waiting in some:
+        if told and monotonic() > until:
+            break
+        try:
+            told.append(decide(book, waiting.submission, waiting.considered))
+        except Exception as error:
+            return told, error
+    return told, None
 
 
 def _taken(error: Exception) -> bool:
@@ -481,6 +502,7 @@ class Pipe:
                     self._met[program_id] = self._time()
                 if decided is None:
                     decided = await self._decided(connection, lane, batch)
+                self._take_back(queue, batch, decided.left)
                 if not lonely:
                     behind = self._look_ahead(lane, queue, batch, decided.book)
                 if behind is not None:
@@ -500,6 +522,13 @@ class Pipe:
         for waiting, more in decided.elsewhere:
             self._elsewhere(program_id, cells, waiting, more)
         return ahead
+
+    def _take_back(self, queue: _Queue, batch: list[_Waiting], left: list[_Waiting]) -> None:
+        """Those at the end of a batch that time did not suffice for come first in the next one."""
+        if left:
+            del batch[-len(left) :]
+            queue.waiting.extendleft(reversed(left))
+            queue.bytes += sum(waiting.submission.size for waiting in left)
 
     def _look_ahead(self, lane: Lane, queue: _Queue, batch: list[_Waiting], book: Book) -> _Ahead | None:
         """Let the next batch be decided while this one, whose outcome `book` shows, is being written.
@@ -547,10 +576,10 @@ class Pipe:
     ) -> _Decided:
         """Read and decide a batch: under the heads, or ahead of them behind the batch `before`."""
         book = await self._load(connection, lane, batch, before)
-        answers, elsewhere = await self._decide(connection, book, batch)
+        answers, elsewhere, left = await self._decide(connection, book, batch)
         writing = partial(store.rows_of, book, self._clock.now())
         rows = await self._aside((book.program_id, "lane"), book.pieces, writing)
-        return _Decided(book, answers, elsewhere, rows)
+        return _Decided(book, answers, left, elsewhere, rows)
 
     async def _load(
         self, connection: store.Connection, lane: Lane, batch: Sequence[_Waiting], before: Book | None
@@ -593,42 +622,54 @@ class Pipe:
 
     async def _decide(
         self, connection: store.Connection, book: Book, batch: Sequence[_Waiting]
-    ) -> tuple[list[tuple[_Waiting, Answer]], list[tuple[_Waiting, frozenset[int]]]]:
-        """One command after the other; what one of them misses is read and it is decided again."""
+    ) -> tuple[list[tuple[_Waiting, Answer]], list[tuple[_Waiting, frozenset[int]]], list[_Waiting]]:
+        """One command after the other; what one of them misses is read and it is decided again.
+
+        Answers, commands that need other lanes, and those that time did not suffice for.
+        """
         answers: list[tuple[_Waiting, Answer]] = []
         elsewhere: list[tuple[_Waiting, frozenset[int]]] = []
-        # A lane has turns of its own: it holds its heads, and need not wait behind all that the program looks at.
-        beside = partial(self._aside, (book.program_id, "lane"))
+        judged = [effort(book.history, waiting.submission) for waiting in batch]
+        until = monotonic() + DECIDE_S
         known = book.pieces
-        for place, waiting in enumerate(batch, start=1):
-            if not place % BREATH:
-                # What the database says of the batch before need not wait for all of this one.
-                await asyncio.sleep(0)
-            asked: list[Keys] = []
-            deciding = partial(decide, book, waiting.submission, waiting.considered)
-            judged = effort(book.history, waiting.submission)
-            while True:
-                try:
-                    pieces = known + judged
-                    answer = deciding() if pieces <= LONG else await beside(pieces, deciding)
-                    answers.append((waiting, answer))
-                except Needs as needs:
-                    missing = needs.cells.difference(book.lanes)
-                    if missing:
-                        elsewhere.append((waiting, missing))
+        asked: list[Keys] = []  # by the command at `place`
+        place = 0
+        while place < len(batch):
+            some = batch[place : place + BREATH]
+            pieces = known + max(judged[place : place + BREATH])
+            if pieces > LONG:
+                some = batch[
+                    place:
+                ]  # in one go: who waits for a turn again and again holds the heads meanwhile
+            # A lane has turns of its own: it need not wait behind all that its program looks at.
+            decide_some = partial(_decide_some, book, some, until)
+            told, error = await self._aside((book.program_id, "lane"), pieces, decide_some)
+            answers += zip(some, told, strict=False)
+            if told:
+                asked = []
+            place += len(told)
+            if error is None:
+                if place < len(batch):
+                    if monotonic() > until:
                         break
-                    if needs.keys in asked:  # it would never end
-                        raise _Poisoned(waiting) from RuntimeError("a command asked for the same again")
-                    asked.append(needs.keys)
-                    await store.load_more(connection, book, needs.keys)
-                    known = book.pieces
-                    continue
-                except ServerBusy:
-                    raise  # the thread's turn did not come
-                except Exception as error:
-                    raise _Poisoned(waiting) from error
-                break
-        return answers, elsewhere
+                    # What the database says of the batch before need not wait for all of this one.
+                    await asyncio.sleep(0)
+                continue
+            waiting = batch[place]
+            if not isinstance(error, Needs):
+                raise _Poisoned(waiting) from error
+            missing = error.cells.difference(book.lanes)
+            if missing:
+                elsewhere.append((waiting, missing))
+                asked = []
+                place += 1
+                continue
+            if error.keys in asked:  # it would never end
+                raise _Poisoned(waiting) from RuntimeError("a command asked for the same again")
+            asked.append(error.keys)
+            await store.load_more(connection, book, error.keys)
+            known = book.pieces
+        return answers, elsewhere, list(batch[place:])
 
     # --- answer ----------------------------------------------------------------------------------------------
 

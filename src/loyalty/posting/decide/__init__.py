@@ -143,7 +143,7 @@ def effort(history: History | None, submission: Submission) -> int:
     bought = command.purchase if isinstance(command, ExchangePurchase) else command
     if not isinstance(bought, RecordPurchase) or history is None or history.empty:
         return 0
-    return len(bought.lines) * len(history.now.compiled.rules) // 10
+    return len(bought.lines) * len(history.at(bought.occurred_at).ruleset.rules) // 10
 
 
 def decide(book: Book, submission: Submission, considered: Considered | None = None) -> Answer:
