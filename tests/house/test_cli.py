@@ -220,6 +220,34 @@ async def test_the_doctor_tells_production_that_the_test_database_may_lose_commi
     ]
 
 
+def test_the_doctor_names_what_production_lacks_as_a_start_does(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOYALTY_ENVIRONMENT", "production")
+    assert run(["doctor"]) == Exit.FAILED
+    told = capsys.readouterr().out
+    assert "embedded, made at the first start" not in told
+    assert run(["serve"]) == Exit.USAGE
+    _, *faults = capsys.readouterr().err.splitlines()
+    assert [fault.split()[0] for fault in faults] == [
+        "LOYALTY_DATABASE_URL",
+        "LOYALTY_REDIS_URL",
+        "LOYALTY_SECRET_KEY",
+    ]
+    for fault in faults:
+        assert f"wrong  production: {fault.strip()}\n       → " in told
+    assert not home.exists()
+
+
+async def test_the_doctor_names_a_missing_key_beside_servers_of_ones_own(
+    home: Path, database: Database, redis_url: str
+) -> None:
+    settings = settings_of(home, database.app_url, redis_url, environment="production", secret_key=None)
+    found = [finding.seen for finding in await examine(settings) if finding.state == "wrong"]
+    assert "LOYALTY_SECRET_KEY is not set" in found[0]
+    assert len(found) == 4  # and what the test server leaves undone
+
+
 async def test_the_doctor_sees_a_taken_port(home: Path, database: Database, redis_url: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
