@@ -40,6 +40,41 @@ def test_a_wrong_command_line_is_2(line: list[str]) -> None:
     assert run(line) == Exit.USAGE
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("keys create", 'Command "keys create" needs --role.'),
+        ("redate plan", 'Command "redate plan" needs --points-currency.'),
+        ("keys revoke", 'Command "keys revoke" needs KEY.'),
+        ("keys create --role", "--role requires an argument."),
+    ],
+)
+def test_what_is_missing_in_a_command_line_is_named(
+    line: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(line.split()) == Exit.USAGE
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "program create {}",
+        "replay receipts.csv --mapping {}",
+        "replay completejourney --base-url http://127.0.0.1:1 --api-key-file {}",
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_once(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = str(tmp_path / "absent")
+    assert run(line.format(absent).split()) == Exit.USAGE
+    assert capsys.readouterr().err == f"{absent} cannot be read: No such file or directory\n"
+    (tmp_path / "absent").write_bytes(b"\xff")
+    assert run(line.format(absent).split()) == Exit.USAGE
+    assert capsys.readouterr().err == f"{absent} cannot be read: not UTF-8 text\n"
+
+
 def test_a_wrong_setting_is_2_and_named_on_stderr(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
