@@ -3,17 +3,21 @@
 import json
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from loyalty.base import migrations
 from loyalty.base.database import DatabaseUnavailable
+from loyalty.base.ids import NIL
 from loyalty.base.settings import Settings
 from loyalty.cli.doctor import examine
 from loyalty.cli.frame import Exit
 from loyalty.cli.main import COMMANDS, run
 from loyalty.embedded import Servers, destroy, running, status
+from loyalty.ledger.rollforward import COLUMNS, Period, RollForward
 from loyalty.operating.desk import Desk, DeskError
 from tests.conftest import Database
 
@@ -289,3 +293,21 @@ async def test_the_doctor_sees_a_taken_port(home: Path, database: Database, redi
         taken.listen()
         settings = settings_of(home, database.app_url, redis_url, port=taken.getsockname()[1])
         assert "LOYALTY_PORT" in (await wrong(settings))["port"]
+
+
+def test_a_month_in_which_a_debt_was_paid_is_told_though_no_points_came_or_went(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Points that were pending until then paid it: what members have, less what they owe, is the same."""
+    quiet = Period("points", "2026-01", 0, **dict.fromkeys(COLUMNS, 0), closing=0, owed=0)
+    months = (
+        replace(quiet, earned=10, revoked=10, owed=10),
+        replace(quiet, period="2026-02", owed=10),
+        replace(quiet, period="2026-03"),
+        replace(quiet, period="2026-04"),
+    )
+    rolled = RollForward(datetime(2026, 5, 1, tzinfo=UTC), months, {"points": 0})
+    monkeypatch.setattr("loyalty.cli.rollforward.at_desk", lambda _: (NIL, rolled))
+    run(["rollforward"])
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in rows] == ["period", "2026-01", "2026-03"]
