@@ -54,6 +54,6 @@ lock: setup ## refresh requirements/*.txt from pyproject.toml (ARGS=--upgrade)
 	@scripts/lock $(ARGS)
 	@scripts/setup
 
-clean: ## remove environment, caches and the data of the embedded servers
+clean: ## remove environment, caches and the data of the embedded servers; the figures in proof/, hours of work, stay
 	@if [ -x .venv/bin/loyalty ]; then env -u LOYALTY_HOME .venv/bin/loyalty servers reset --yes; fi
 	rm -rf .venv .tools .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache var

@@ -3,17 +3,21 @@
 import json
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from loyalty.base import migrations
 from loyalty.base.database import DatabaseUnavailable
+from loyalty.base.ids import NIL
 from loyalty.base.settings import Settings
 from loyalty.cli.doctor import examine
 from loyalty.cli.frame import Exit
 from loyalty.cli.main import COMMANDS, run
 from loyalty.embedded import Servers, destroy, running, status
+from loyalty.ledger.rollforward import COLUMNS, Period, RollForward
 from loyalty.operating.desk import Desk, DeskError
 from tests.conftest import Database
 
@@ -38,6 +42,41 @@ def test_every_command_module_is_mounted_and_has_help(capsys: pytest.CaptureFixt
 @pytest.mark.parametrize("line", [["nonsense"], ["doctor", "--nonsense"], ["servers", "explode"]])
 def test_a_wrong_command_line_is_2(line: list[str]) -> None:
     assert run(line) == Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("keys create", 'Command "keys create" needs --role.'),
+        ("redate plan", 'Command "redate plan" needs --points-currency.'),
+        ("keys revoke", 'Command "keys revoke" needs KEY.'),
+        ("keys create --role", "--role requires an argument."),
+    ],
+)
+def test_what_is_missing_in_a_command_line_is_named(
+    line: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(line.split()) == Exit.USAGE
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "program create {}",
+        "replay receipts.csv --mapping {}",
+        "replay completejourney --base-url http://127.0.0.1:1 --api-key-file {}",
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_once(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = str(tmp_path / "absent")
+    assert run(line.format(absent).split()) == Exit.USAGE
+    assert capsys.readouterr().err == f"{absent} cannot be read: No such file or directory\n"
+    (tmp_path / "absent").write_bytes(b"\xff")
+    assert run(line.format(absent).split()) == Exit.USAGE
+    assert capsys.readouterr().err == f"{absent} cannot be read: not UTF-8 text\n"
 
 
 def test_a_wrong_setting_is_2_and_named_on_stderr(
@@ -220,9 +259,55 @@ async def test_the_doctor_tells_production_that_the_test_database_may_lose_commi
     ]
 
 
+def test_the_doctor_names_what_production_lacks_as_a_start_does(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOYALTY_ENVIRONMENT", "production")
+    assert run(["doctor"]) == Exit.FAILED
+    told = capsys.readouterr().out
+    assert "embedded, made at the first start" not in told
+    assert run(["serve"]) == Exit.USAGE
+    _, *faults = capsys.readouterr().err.splitlines()
+    assert [fault.split()[0] for fault in faults] == [
+        "LOYALTY_DATABASE_URL",
+        "LOYALTY_REDIS_URL",
+        "LOYALTY_SECRET_KEY",
+    ]
+    for fault in faults:
+        assert f"wrong  production: {fault.strip()}\n       → " in told
+    assert not home.exists()
+
+
+async def test_the_doctor_names_a_missing_key_beside_servers_of_ones_own(
+    home: Path, database: Database, redis_url: str
+) -> None:
+    settings = settings_of(home, database.app_url, redis_url, environment="production", secret_key=None)
+    found = [finding.seen for finding in await examine(settings) if finding.state == "wrong"]
+    assert "LOYALTY_SECRET_KEY is not set" in found[0]
+    assert len(found) == 4  # and what the test server leaves undone
+
+
 async def test_the_doctor_sees_a_taken_port(home: Path, database: Database, redis_url: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         settings = settings_of(home, database.app_url, redis_url, port=taken.getsockname()[1])
         assert "LOYALTY_PORT" in (await wrong(settings))["port"]
+
+
+def test_a_month_in_which_a_debt_was_paid_is_told_though_no_points_came_or_went(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Points that were pending until then paid it: what members have, less what they owe, is the same."""
+    quiet = Period("points", "2026-01", 0, **dict.fromkeys(COLUMNS, 0), closing=0, owed=0)
+    months = (
+        replace(quiet, earned=10, revoked=10, owed=10),
+        replace(quiet, period="2026-02", owed=10),
+        replace(quiet, period="2026-03"),
+        replace(quiet, period="2026-04"),
+    )
+    rolled = RollForward(datetime(2026, 5, 1, tzinfo=UTC), months, {"points": 0})
+    monkeypatch.setattr("loyalty.cli.rollforward.at_desk", lambda _: (NIL, rolled))
+    run(["rollforward"])
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in rows] == ["period", "2026-01", "2026-03"]

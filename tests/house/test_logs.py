@@ -57,6 +57,14 @@ def test_ids_and_figures_pass(capsys: pytest.CaptureFixture[str]) -> None:
     assert (line["key_id"], line["member_id"], line["entry_id"], line["status"]) == ("k1", "m1", "e1", 201)
 
 
+def test_what_a_library_says_of_its_own_parts_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs()
+    logging.getLogger("alembic.runtime.plugins").info("setup plugin alembic.autogenerate.tables")
+    logging.getLogger("alembic.runtime.migration").warning("seen")
+    (line,) = lines(capsys)
+    assert line["event"] == "seen"
+
+
 def test_libraries_log_in_the_same_form_and_an_exception_stays_on_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -20,7 +20,7 @@ from tests.mutants.__main__ import chosen
 from tests.mutants.bugs import ALONE, BUGS
 from tests.mutants.hunt import Hunted, report
 from tests.sim.__main__ import asked
-from tests.sim.figures import ALL_CODES, ALL_FAULTS, line, whole
+from tests.sim.figures import ALL_CODES, ALL_FAULTS, line, table, whole
 from tests.sim.seeds import Job, Result
 from tests.words import Told, counted, keep
 
@@ -86,6 +86,12 @@ def test_a_simulation_has_a_quarter_as_many_crowds_unless_told() -> None:
 def simulated(kind: str, commands: int) -> Result:
     seen = Counter({"redeem accepted": 5, "redeem too_old": 2, "redeem again": 1, "redeem proposed": 1})
     return Result(Job(kind, 1, 10), seen, 10, commands, 1.0)
+
+
+def test_the_table_of_a_simulation_says_what_its_sign_means() -> None:
+    rows = table([simulated("alone", 6)]).splitlines()
+    assert "5<" in next(row for row in rows if row.startswith("redeem "))
+    assert "< less than a record run shows: 1,000 accepted and 200 refused of each operation" in rows
 
 
 def test_the_commands_of_a_simulation_are_those_accepted_refused_and_answered_again() -> None:

@@ -174,6 +174,7 @@ def test_a_name_that_nobody_knows_yet_is_waited_for(
     *waiting, told = capsys.readouterr().err.splitlines()
     assert "Waiting for PostgreSQL at postgres.invalid:5432: " in waiting[0]
     assert "does not answer" in told
+    assert "Errno" not in waiting[0] + told
 
 
 @pytest.mark.parametrize("command", COMMANDS)

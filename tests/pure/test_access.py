@@ -1,5 +1,8 @@
 """The form of keys, and who may do what."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +56,16 @@ MATRIX = {
     "staff.manage":    "-     -      -       -       -       -      m",
     "self.read":       "-     m      -       -       -       -      -",
 }  # fmt: skip
+
+
+def test_the_documentation_names_each_permission_and_who_has_it() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
+    table = page.partition("| permission | lets | roles |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    told = {
+        name: set(re.findall(r"`(\w+)`", roles))
+        for name, roles in re.findall(r"^\| `([\w.]+)` \|[^|]+\|([^|]+)\|$", table, re.MULTILINE)
+    }
+    assert told == {one: {role for role in Role if allows(role, one)} for one in Permission}
 
 
 def test_every_role_may_do_what_the_reviewed_matrix_says() -> None:

@@ -186,6 +186,21 @@ def test_every_reason_has_its_words(reason: str) -> None:
     assert sentence(unmet, "EUR", NAMES["points"]) == f"extra for coffee: no points, because {words}."
 
 
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("from_on", "its days had not begun yet"),
+        ("to_on", "its days had ended"),
+        ("weekdays", "it is for other weekdays"),
+        ("from_time", "its hours begin later in the day"),
+        ("to_time", "its hours end earlier in the day"),
+    ],
+)
+def test_a_window_says_which_part_of_it_does_not_hold(part: str, words: str) -> None:
+    told = because("window", {"part": part, "local": "2026-05-04T17:31"}, COFFEE, "EUR")
+    assert told == f"{words} (local time 2026-05-04 17:31)"
+
+
 def test_the_words_are_those_of_the_documentation() -> None:
     documented = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
     table = documented.split("## Explanations")[1].split("## Faults")[0]

@@ -94,8 +94,22 @@ async def test_outcomes_are_counted_apart() -> None:
     figures = clients.tally.figures(2.0)
     assert (figures.posted, figures.recorded, figures.replayed) == (5, 1, 1)
     assert figures.refused == {"too_old": 2, "member_not_found": 1}
+    assert [(one.source, one.external_id, one.code, one.detail) for one in figures.first_refused] == [
+        ("shop", "R-2", "too_old", "No."),
+        ("shop", "R-3", "member_not_found", "No."),
+        ("shop", "R-4", "too_old", "No."),
+    ]
     assert figures.per_second == 2.5
     assert 0 < figures.p50_ms <= figures.p99_ms
+
+
+async def test_of_many_refused_receipts_the_first_are_told() -> None:
+    async with serving(lambda _: problem(422, "too_old")) as (address, _):
+        with Clients(address, "lk_key", 1) as clients:
+            await clients.post(receipts(9, members=1))
+    figures = clients.tally.figures(1.0)
+    assert figures.refused == {"too_old": 9}
+    assert [one.external_id for one in figures.first_refused] == ["R-0", "R-1", "R-2", "R-3", "R-4"]
 
 
 async def test_what_was_refused_before_is_tried_again_under_another_key() -> None:

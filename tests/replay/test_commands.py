@@ -149,6 +149,11 @@ def test_the_same_receipt_at_another_time_is_refused_and_counted_by_its_code(
     line = [*shop, "--limit", "1", "--shift", "1"]
     other = replay(files, *line, capsys=capsys, ends=Exit.REFUSED)
     assert other["refused"] == {"activity_differs": 1}
+    (told,) = other["first_refused"]
+    source, mapping = files / "receipts.csv", files / "mapping.toml"
+    assert run(["replay", str(source), "--mapping", str(mapping), *line]) == Exit.REFUSED
+    said = capsys.readouterr().err
+    assert f"  refused: {told['source']} {told['external_id']}: {told['detail']} (activity_differs)\n" in said
 
 
 @pytest.fixture

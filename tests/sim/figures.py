@@ -119,6 +119,9 @@ def table(results: Sequence[Result]) -> str:
         rows.append(
             f"{name:18} {accepted[name]:9}{little[0]} {refused[name]:9}{little[1]} {seen[f'{name} again']:9}"
         )
+    rows.append(
+        f"< less than a record run shows: {RECORD_ACCEPTED:,} accepted and {RECORD_REFUSED} refused of each operation"
+    )
     rows.append(f"repeats {seen['repeat replayed']}, keys used for something else {seen['reuse refused']}")
     told = (f"{code} {codes[code]}" for code in sorted(CODES | set(codes)))
     return "\n".join((*rows, *wrap(f"codes: {', '.join(told)}", 110)))

@@ -20,6 +20,7 @@ import msgspec
 
 PREFIX = "LOYALTY_"
 SECRET_BYTES_MIN = 32
+DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")  # what PostgreSQL must not run without
 _HEXADECIMAL = re.compile(r"([0-9a-f]{2})*").fullmatch
 
 Environment = Literal["development", "demo", "test", "production"]
@@ -232,9 +233,14 @@ def mask_url(url: str) -> str:
 def production_faults(settings: Settings, durability: Mapping[str, str]) -> list[str]:
     """Why this process must not serve a production program; empty when it may.
 
-    `durability` holds what the database answers to SHOW fsync, full_page_writes and synchronous_commit; nothing
-    where there is no database to ask.
+    `durability` holds what the database answers to SHOW for each of DURABILITY; nothing where there is no database
+    to ask.
     """
+    return unsafe_settings(settings) + (unsafe_durability(durability) if settings.database_url else [])
+
+
+def unsafe_settings(settings: Settings) -> list[str]:
+    """What of `production_faults` can be seen without a database."""
     faults: list[str] = []
     for name in ("database_url", "redis_url", "secret_key"):
         if getattr(settings, name) is None:
@@ -247,12 +253,16 @@ def production_faults(settings: Settings, durability: Mapping[str, str]) -> list
             faults.append(f"{PREFIX}{name.upper()} is too weak: expected {_SECRET_FORM}")
     if settings.secret_key is not None and settings.secret_key == settings.secret_key_previous:
         faults.append(f"{PREFIX}SECRET_KEY_PREVIOUS equals {PREFIX}SECRET_KEY: nothing was rotated")
-    for name in ("fsync", "full_page_writes", "synchronous_commit"):
-        if settings.database_url is not None and durability.get(name) in (None, "off"):
-            faults.append(
-                f"PostgreSQL runs with {name} = {durability.get(name, 'unknown')}: a crash loses commits"
-            )
     return faults
+
+
+def unsafe_durability(durability: Mapping[str, str]) -> list[str]:
+    """What of `production_faults` the database answers."""
+    return [
+        f"PostgreSQL runs with {name} = {durability.get(name, 'unknown')}: a crash loses commits"
+        for name in DURABILITY
+        if durability.get(name) in (None, "off")
+    ]
 
 
 def default_home(environ: Mapping[str, str]) -> Path:

@@ -23,7 +23,14 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from loyalty.base import migrations
-from loyalty.base.settings import Settings, from_process, mask_url, production_faults
+from loyalty.base.settings import (
+    DURABILITY,
+    Settings,
+    from_process,
+    mask_url,
+    unsafe_durability,
+    unsafe_settings,
+)
 from loyalty.cli.frame import Exit, emit, unreachable
 from loyalty.embedded import EmbeddedError, provide
 from loyalty.embedded.system import refuse_taken
@@ -33,7 +40,9 @@ app = App(name="doctor", help="Check this machine, the settings and the servers,
 DISK_BYTES_MIN = 1024**3
 POSTGRES_MIN = 15
 CLOCK_DIFFERENCE_S_MAX = 2.0
-DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
+REFUSED_SETTING = (
+    "`loyalty serve` does not start like this: set your own; `loyalty secrets make` writes fitting ones"
+)
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -77,13 +86,19 @@ def doctor(*, json: bool = False) -> int:
 async def examine(settings: Settings) -> list[Finding]:
     """All findings, machine first, then servers."""
     findings = [*machine(settings)]
-    if settings.database_url is None and not (settings.home / "credentials.json").exists():
+    if settings.environment == "production":
+        findings += [wrong("production", fault, REFUSED_SETTING) for fault in unsafe_settings(settings)]
+    elif settings.database_url is None and not (settings.home / "credentials.json").exists():
         findings.append(ok("database", "embedded, made at the first start"))
         return findings
     try:
         with provide(settings) as complete:
-            findings += [finding async for finding in database(complete)]
-            findings.append(await cache(complete))
+            # Production lacks what is not set, and has been told so.
+            if complete.database_url is not None:
+                production = complete.environment == "production"
+                findings += [one async for one in database(complete.database_url, production=production)]
+            if complete.redis_url is not None:
+                findings.append(await cache(complete.redis_url))
     except EmbeddedError as error:
         findings.append(wrong("embedded servers", "do not start", str(error)))
     return findings
@@ -141,12 +156,8 @@ def port(host: str, number: int) -> Finding:
         )
 
 
-async def database(settings: Settings) -> AsyncIterator[Finding]:
+async def database(url: str, *, production: bool) -> AsyncIterator[Finding]:
     """What the application's role sees of its database."""
-    url = settings.database_url
-    if url is None:
-        yield wrong("database", "none", "set LOYALTY_DATABASE_URL")
-        return
     try:
         link = await asyncpg.connect(url, timeout=5)
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
@@ -163,9 +174,11 @@ async def database(settings: Settings) -> AsyncIterator[Finding]:
         durability = {name: str(await link.fetchval(f"SHOW {name}")) for name in DURABILITY}
     finally:
         await link.close()
-    if settings.environment == "production":
-        for fault in production_faults(settings, durability):
-            yield wrong("production", fault, "production does not start like this")
+    if production:
+        for fault in unsafe_durability(durability):
+            yield wrong(
+                "production", fault, "`loyalty serve` does not start like this: switch it on in PostgreSQL"
+            )
     yield ok("durability", ", ".join(f"{name} {value}" for name, value in durability.items()))
     yield await asyncio.to_thread(schema, url)
 
@@ -214,11 +227,8 @@ def schema(url: str) -> Finding:
     return ok("schema", f"at {found}, the newest")
 
 
-async def cache(settings: Settings) -> Finding:
+async def cache(url: str) -> Finding:
     """Whether Valkey answers; without it nothing is lost, but jobs start only at their next sweep."""
-    url = settings.redis_url
-    if url is None:
-        return wrong("valkey", "none", "set LOYALTY_REDIS_URL")
     client = valkey.from_url(url, socket_timeout=3, socket_connect_timeout=3)  # pyright: ignore[reportUnknownMemberType]
     try:
         facts = await client.info("server")  # pyright: ignore[reportUnknownMemberType]

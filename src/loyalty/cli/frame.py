@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import IntEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
@@ -159,6 +160,12 @@ async def need_schema(url: str) -> None:
         raise CommandError(
             f"The database {mask_url(url)} has the schema {there}, and this release {wanted}: {way}"
         )
+
+
+def unreadable(file: Path, error: OSError | UnicodeDecodeError) -> CommandError:
+    """The end of a command that was given a file and cannot read it."""
+    why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+    return CommandError(f"{file} cannot be read: {why}", Exit.USAGE)
 
 
 def second(at: datetime | None) -> str | None:

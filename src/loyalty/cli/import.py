@@ -7,7 +7,7 @@ from uuid import UUID
 
 from cyclopts import App
 
-from loyalty.cli.frame import CommandError, Exit, at_desk, emit, say, second, table
+from loyalty.cli.frame import CommandError, Exit, at_desk, emit, say, second, table, unreadable
 from loyalty.jobs.imports.columns import ROW_ID
 from loyalty.jobs.imports.types import ImportKind
 from loyalty.jobs.types import RunState
@@ -116,7 +116,7 @@ def _bring_in(kind: ImportKind, file: Path, source: str, program: UUID | None) -
     try:
         brought = at_desk(work)
     except OSError as error:
-        raise CommandError(f"{file} cannot be read: {error.strerror}", Exit.USAGE) from error
+        raise unreadable(file, error) from error
     finally:
         if terminal:
             say("")

@@ -7,14 +7,18 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, CycloptsPanel, MissingArgumentError
 
 from loyalty import __version__
 from loyalty.base.errors import Busy, LoyaltyError
 from loyalty.base.logs import configure_logs
 from loyalty.base.settings import SettingsError
 from loyalty.cli.frame import CommandError, Exit, say
+
+if TYPE_CHECKING:
+    from rich.panel import Panel
 
 COMMANDS = {
     "checkpoint": "Note where the chain stands in a file that an auditor keeps.",
@@ -48,10 +52,20 @@ def build() -> App:
         help_epilogue="Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 refused, 4 differences found.",
         version=__version__,
         help_format="plaintext",
+        error_formatter=_fault,
     )
     for name, help_line in COMMANDS.items():
         app.command(f"loyalty.cli.{name}:app", name=name, help=help_line)
     return app
+
+
+def _fault(error: CycloptsError) -> "Panel":
+    """What is wrong with a command line; of what was not said at all, that it is missing."""
+    if isinstance(error, MissingArgumentError) and error.argument is not None and error.keyword is None:
+        name = error.argument.name
+        asked = name if error.argument.index is None else name.removeprefix("--").upper()
+        error.msg = f'Command "{" ".join(error.command_chain or ())}" needs {asked}.'
+    return CycloptsPanel(error)
 
 
 def run(arguments: Sequence[str]) -> int:

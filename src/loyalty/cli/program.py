@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 from cyclopts import App
 
-from loyalty.cli.frame import CommandError, Exit, at_desk, bars, emit, say, second, table
+from loyalty.cli.frame import CommandError, Exit, at_desk, bars, emit, say, second, table, unreadable
 from loyalty.insight.ahead.plan import plan as planned
 from loyalty.insight.ahead.types import TierPlan
 from loyalty.operating.desk import Desk
@@ -234,7 +234,7 @@ def load_program(file: Path) -> tuple[ProgramKind, Configuration]:
         if found := files.in_file(text, faults(configuration)):
             raise ConfigurationInvalid(faults=found)
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{file} cannot be read: {error}", Exit.USAGE) from error
+        raise unreadable(file, error) from error
     except ConfigurationInvalid as error:
         told = "".join(
             f"\n  {fault.pointer}{': ' * bool(fault.pointer)}{fault.detail}" for fault in error.faults

@@ -15,7 +15,7 @@ from cyclopts import App, Parameter
 from loyalty.base import migrations
 from loyalty.base.money import amount
 from loyalty.base.settings import from_process
-from loyalty.cli.frame import CommandError, Exit, emit, refusal, say
+from loyalty.cli.frame import CommandError, Exit, emit, refusal, say, unreadable
 from loyalty.cli.program import load_program
 from loyalty.demo.state import read_serving
 from loyalty.embedded import EmbeddedError, provide
@@ -152,7 +152,7 @@ def _opened(source: str, mapping: Path | None, where: str | None) -> Generator[P
         try:
             text = mapping.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise _usage(f"{mapping} cannot be read: {error}") from error
+            raise unreadable(mapping, error) from error
         with mapped(Path(source), load_mapping(text, str(mapping)), where) as purchases:
             yield purchases
 
@@ -183,6 +183,10 @@ def _described(purchases: Purchases) -> dict[str, Any]:
 
 def _told(figures: Figures) -> dict[str, Any]:
     say(f"{figures.posted:,} posted in {figures.seconds:.1f} s: {in_words(figures)}")
+    for one in figures.first_refused:
+        say(f"  refused: {one.source} {one.external_id}: {one.detail} ({one.code})")
+    if (untold := sum(figures.refused.values()) - len(figures.first_refused)) > 0:
+        say(f"  … and {untold:,} more")
     return msgspec.to_builtins(figures)
 
 
@@ -193,7 +197,7 @@ def _target(base_url: str | None, api_key_file: Path | None, api_key_env: str | 
         try:
             text = api_key_file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise _usage(f"{api_key_file} cannot be read: {error}") from error
+            raise unreadable(api_key_file, error) from error
         header = re.search(r"^authorization:\s*bearer\s+(\S+)\s*$", text, flags=re.IGNORECASE | re.MULTILINE)
         key = header[1] if header else text
         if not key or re.search(r"\s", key):

@@ -32,7 +32,8 @@ def rollforward(
 ) -> int:
     """Opening, what came, what went, closing: for every local month or day up to the program's instant.
 
-    What is due but not yet written counts as if it were. Columns in which nothing ever moved are left out.
+    What is due but not yet written counts as if it were. Columns in which nothing ever moved, and
+    periods in which nothing did, are left out.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ def rollforward(
     points_currency
         Only these points; default: all, one after the other.
     json
-        Write JSON, with all columns.
+        Write JSON, with all columns and periods.
     """
 
     async def work(desk: Desk) -> tuple[UUID, RollForward]:
@@ -89,4 +90,9 @@ def _tell(rolled: RollForward) -> None:
         "closing",
         *["owed"] * ("owed" in moved),
     ]
-    table([{name: row[name] for name in shown} for row in rows])
+    owed: dict[str, int] = {}  # by points currency, after the period before
+    for row in rows:
+        before = owed.get(row["points_currency"], 0)
+        owed[row["points_currency"]] = row["owed"]
+        row["moved"] = row["owed"] != before or any(row[name] for name in COLUMNS)
+    table([{name: row[name] for name in shown} for row in rows if row["moved"]])

@@ -8,14 +8,12 @@ import asyncpg
 from cyclopts import App, Parameter
 
 from loyalty.base.logs import configure_logs
-from loyalty.base.settings import Settings, from_process, production_faults
+from loyalty.base.settings import DURABILITY, Settings, from_process, production_faults
 from loyalty.cli.frame import CommandError, Exit, follow_parent, need_schema, unreachable, until_reachable
 from loyalty.embedded import EmbeddedError, provide
 from loyalty.web.serve import serve as serve_api
 
 app = App(name="serve", help="Serve the API.")
-
-_DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
 
 
 @app.default
@@ -67,6 +65,6 @@ async def _durability(url: str) -> dict[str, str]:
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
         raise CommandError(unreachable("PostgreSQL", url, error)) from error
     try:
-        return {name: str(await link.fetchval(f"SHOW {name}")) for name in _DURABILITY}
+        return {name: str(await link.fetchval(f"SHOW {name}")) for name in DURABILITY}
     finally:
         await link.close()

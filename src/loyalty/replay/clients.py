@@ -18,7 +18,7 @@ from uuid import uuid4
 import msgspec
 
 from loyalty.replay.connection import Connection, Response
-from loyalty.replay.tally import Tally
+from loyalty.replay.tally import Refused, Tally
 from loyalty.replay.types import Receipt, Redeeming, ReplayError
 
 _PATH = "/v1/purchases"
@@ -31,6 +31,16 @@ _STOP = frozenset({401, 403, 405})  # whatever comes next would be answered like
 _NO_CODE = "no_code"  # whoever answers like this is no loyalty server
 
 _encoder = msgspec.json.Encoder()
+
+
+class _Number(msgspec.Struct):
+    """What of a purchase names it."""
+
+    source: str
+    external_id: str
+
+
+_numbered = msgspec.json.Decoder(_Number).decode
 
 _Item = tuple[str, bytes, bytes | None]  # key and body of a purchase, body of the payment before it
 
@@ -104,12 +114,12 @@ class Clients:
         while item := await queue.get():
             key, body, payment = item
             if payment is not None:
-                self._count_payment(await self._send(connection, _PAYMENTS, f"{key}:points", payment))
+                self._count_payment(await self._send(connection, _PAYMENTS, f"{key}:points", payment), body)
             response = await self._send(connection, _PATH, key, body)
             if _told_before(response):
                 # What stood in its way may be gone; its number alone keeps it from being recorded twice.
                 response = await self._send(connection, _PATH, f"{key}:{self._run}", body)
-            self._count(response)
+            self._count(response, body)
 
     async def _send(self, connection: Connection, path: str, key: str, body: bytes) -> Response:
         """The final answer to one request, however often it had to be asked for."""
@@ -136,14 +146,15 @@ class Clients:
             await asyncio.sleep(max(pause_s * random.uniform(0.5, 1.0), least_s))  # noqa: S311
             pause_s = min(pause_s * 2, 2.0)
 
-    def _count_payment(self, response: Response) -> None:
+    def _count_payment(self, response: Response, body: bytes) -> None:
         """A payment was made, or there is nobody yet, or too little, to pay with."""
         if response.status < 300:
             self.tally.payments += 1
         elif _code(response) not in ("insufficient_points", "member_not_found"):
-            self._count(response)
+            self._count(response, body)
 
-    def _count(self, response: Response) -> None:
+    def _count(self, response: Response, body: bytes) -> None:
+        """What came of the purchase in `body`, or of the payment for it."""
         if response.status < 300:
             if response.headers.get("idempotent-replayed") == "true":
                 self.tally.replayed += 1
@@ -153,7 +164,8 @@ class Clients:
         code = _code(response)
         if response.status in _STOP or code in ("route_not_found", _NO_CODE):
             raise ReplayError(f"{self._base_url} answers {response.status} {code}: {_detail(response)}")
-        self.tally.refused[code] += 1
+        source, external_id = msgspec.structs.astuple(_numbered(body))
+        self.tally.refuse(Refused(source, external_id, code, _detail(response)))
 
 
 def _encoded(

@@ -8,6 +8,18 @@ from msgspec import Struct
 _STEP = math.log(1.02)  # a bucket is two per cent wide, and so is the error of a percentile
 
 
+FIRST = 5  # refused receipts that are told one by one
+
+
+class Refused(Struct, frozen=True):
+    """A receipt that the program refused, and why."""
+
+    source: str
+    external_id: str
+    code: str
+    detail: str
+
+
 class Figures(Struct, frozen=True):
     """A tally at one moment, as it is printed."""
 
@@ -21,6 +33,7 @@ class Figures(Struct, frozen=True):
     per_second: float
     p50_ms: float
     p99_ms: float
+    first_refused: tuple[Refused, ...]
 
 
 class Tally:
@@ -32,12 +45,19 @@ class Tally:
         self.payments = 0
         self.refused: Counter[str] = Counter()
         self.retried = 0
+        self._first_refused: list[Refused] = []
         self._took: Counter[int] = Counter()
 
     @property
     def posted(self) -> int:
         """Requests that have their final answer."""
         return self.recorded + self.replayed + self.refused.total()
+
+    def refuse(self, refused: Refused) -> None:
+        """Count a receipt that was refused, and keep it if it is one of the first."""
+        self.refused[refused.code] += 1
+        if len(self._first_refused) < FIRST:
+            self._first_refused.append(refused)
 
     def took(self, seconds: float) -> None:
         """Note how long one final answer took."""
@@ -65,4 +85,5 @@ class Tally:
             per_second=round(self.posted / seconds, 1) if seconds else 0.0,
             p50_ms=round(self.percentile_ms(0.50), 2),
             p99_ms=round(self.percentile_ms(0.99), 2),
+            first_refused=tuple(self._first_refused),
         )

@@ -246,11 +246,11 @@ def because(reason: str, figures: Mapping[str, Any], rule: Rule, money: str) -> 
 
 
 _WINDOW = {
-    "from_on": "it had not begun yet",
-    "to_on": "it had ended",
+    "from_on": "its days had not begun yet",
+    "to_on": "its days had ended",
     "weekdays": "it is for other weekdays",
-    "from_time": "it begins later in the day",
-    "to_time": "it ends earlier in the day",
+    "from_time": "its hours begin later in the day",
+    "to_time": "its hours end earlier in the day",
 }
 _KINDS = {
     "all": "several things",

@@ -48,4 +48,6 @@ def reason(error: BaseException) -> str:
     """Why, in one line."""
     if isinstance(error, Busy) and error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror  # without its number
     return str(error).split("\n")[0] or type(error).__name__
