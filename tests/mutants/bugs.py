@@ -695,12 +695,6 @@ STANDINGS = {
         "_effective(ladder, lived)",
         "tests/posting/test_tiers.py::test_a_late_purchase_has_the_tier_that_was_given_for_its_day_also_once_that_has_ended",
     ),
-    "a tier counts for days after its ladder was left out and came back": Bug(
-        STANDING,
-        "if step.at >= since",
-        "if True",
-        "tests/posting/test_tiers.py::test_what_was_earned_before_a_ladder_was_taken_away_does_not_count_for_a_day_after_it_is_back",
-    ),
     "the end of what is given back forgets that its lot is good for longer": Bug(
         "posting/decide/adjustments.py",
         "return min(redate.new_expires_at or ends_at for redate in draft.redates)",

@@ -208,7 +208,9 @@ async def test_late_purchases_of_one_batch_know_of_each_other_though_no_ladder_i
     road = await open_shop(runtime, BASE, clock_at=MAY, **rules)
     for days, then in (3, program(BASE, DOUBLE, tier_sets=(ladder(),), **rules)), (9, program(BASE, **rules)):
         await road.done(AdvanceClock(MAY + timedelta(days=days)), Publish(then))
-    lifts = purchase("R-1", 26_000, at=MAY + timedelta(days=1))  # before there was a ladder
+    before = MAY + timedelta(days=1)  # before there was a ladder
+    await road.done(purchase("R-0", 20_000, at=before))
+    lifts = purchase("R-1", 6_000, at=before)
     twice = purchase("R-2", 100, at=MAY + timedelta(days=4))
     for answer, doubled in zip(await road.together(lifts, twice), (False, True), strict=True):
         told = msgspec.json.decode(answer.raw)

@@ -5,9 +5,9 @@ A configuration is immutable once published; a purchase is judged by the one in 
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
-from itertools import pairwise, takewhile
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -19,8 +19,6 @@ from loyalty.rewards.types import Catalogue
 from loyalty.rules.compile import Compiled, compile_ruleset
 from loyalty.rules.types import Ruleset, Terms
 from loyalty.tiers.types import TierSet, TierSets
-
-LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,18 +147,6 @@ class History:
         """Whether the ladder of a tier set was what it is in the configuration `number` from then until `instant`."""
         ladder = self.numbered(number).ladders.get(tier_set)
         return all(one.ladders.get(tier_set) == ladder for one in self.succession(number, instant))
-
-    def since(self, tier_set: str, instant: datetime) -> datetime:
-        """When the ladder of a tier set that is in force at `instant` came, and was never left out since.
-
-        Its own changes do not count.
-        """
-        run = takewhile(
-            lambda one: tier_set in one.ladders or one.number in self._withdrawn,
-            reversed(self.until(instant)),
-        )
-        first = min((one.effective_at for one in run), default=instant)
-        return LONG_AGO if first == self._effective[0] else first
 
     def before(self, instant: datetime) -> Loaded:
         """The configuration that was in force until `instant`, what came in force at it left out."""

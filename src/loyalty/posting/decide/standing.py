@@ -50,9 +50,8 @@ def held(work: Work, member: Member, at: datetime) -> dict[str, tuple[str, ...]]
     for tier_set, ladder in history.at(at).ladders.items():
         standing = now.get(tier_set) or Standing(tier_set, local_date(member.enrolled_at, zone))
         days = work.days(member.id, tiers.remembered_since(ladder, on))
-        since = history.since(tier_set, at)
-        steps = [step for step in work.steps(member.id, tier_set) if step.at >= since]
-        tier = tiers.as_of(ladder, standing, days, steps, at, zone)
+        # A ladder that was left out and came back has a step of that instant: what was reached before does not count.
+        tier = tiers.as_of(ladder, standing, days, work.steps(member.id, tier_set), at, zone)
         found[tier_set] = up_to(ladder, tier)
     return found
 
