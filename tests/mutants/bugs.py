@@ -347,9 +347,21 @@ STORE = {
     ),
     "a lane decides long work on the loop": Bug(
         "posting/pipe.py",
-        "deciding() if pieces <= LONG else await beside(pieces, deciding)",
-        "deciding()",
+        'await self._aside((book.program_id, "lane"), pieces, decide_some)',
+        "decide_some()",
         LONG_WORK + "a_redemption_from_many_lots",
+    ),
+    "a long batch holds its transaction to its end": Bug(
+        "posting/pipe.py",
+        "if told and monotonic() > until:",
+        "if False:",
+        "tests/posting/test_road.py::test_what_a_batch_has_no_time_for_comes_first_in_the_next_one",
+    ),
+    "long work is measured by the rules in force now": Bug(
+        "posting/decide/__init__.py",
+        "history.at(bought.occurred_at).ruleset",
+        "history.now.ruleset",
+        LONG_WORK + "rules_that_are_in_force_no_more_count",
     ),
     "whom many ask for at once is read for each of them": Bug(
         "posting/balances.py",

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 import pytest
 
 from loyalty.members.types import MemberStatus, Profile
+from loyalty.posting import pipe
 from loyalty.posting.commands import (
     AddIdentifier,
     AdvanceClock,
@@ -123,6 +124,19 @@ async def test_a_closed_day_is_found_closed(runtime: Runtime, database: Database
     assert (await shop.send(CloseDay(yesterday)))["closed_on"] == "2026-11-19"
     assert (await shop.send(CloseDay(yesterday))).refused == (409, "day_closed")
     assert await count(database, "blocks", shop.id, "closes_on = '2026-11-19'") == 1
+
+
+async def test_what_a_batch_has_no_time_for_comes_first_in_the_next_one(
+    runtime: Runtime, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that stands still is ended by the database: nobody of a long batch would be served."""
+    shop = await open_shop(runtime)
+    before = await count(database, "blocks", shop.id)
+    monkeypatch.setattr(pipe, "DECIDE_S", 0.0)
+    told = await shop.together(*(purchase(f"R-{n}", 100) for n in range(12)))
+    assert [reply.status for reply in told] == [201] * 12
+    assert await count(database, "blocks", shop.id) == before + 12
+    assert (await shop.send(purchase("R-11", 100))).status == 200
 
 
 # --- how much work a command is -----------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -12,7 +13,8 @@ from loyalty.base.aside import LONG
 from loyalty.ledger.types import Balances
 from loyalty.members.types import MemberNotFound
 from loyalty.posting import pipe
-from loyalty.posting.commands import MemberRef
+from loyalty.posting.commands import Actor, MemberRef, Publish, Submission
+from loyalty.posting.configuration import Configuration
 from tests.races.client import Client, Reply
 from tests.web.world import CONFIGURATION, Shop, World, enrol, new_shop, receipt
 
@@ -150,3 +152,41 @@ async def test_a_bug_in_long_work_is_that_commands_alone(
     assert (refused.status, refused.json["code"]) == (500, "internal_error")
     monkeypatch.undo()
     await write(client, "/v1/purchases", long_receipt(member))
+
+
+async def test_who_waits_for_a_long_look_holds_no_connection(world: World, shop: Shop) -> None:
+    client, other = world.client(shop=shop), world.client(shop=shop)
+    member = await enrol(client)
+    runtime = world.runtime
+    async with runtime.aside.read("somebody else"):
+        waits = asyncio.create_task(client.post("/v1/quotes", long_receipt(member)))
+        short = await other.post("/v1/quotes", receipt(member={"id": member}))
+        assert (short.status, waits.done()) == (200, False)
+        assert runtime.pool.get_idle_size() == runtime.pool.get_size()
+    assert (await waits).status == 200
+
+
+async def test_rules_that_are_in_force_no_more_count(
+    world: World, shop: Shop, aside: Callable[[], int]
+) -> None:
+    """A late purchase, a claim and an explanation are judged by the rules of then, however few there are now."""
+    client = world.client(shop=shop)
+    body, then = long_receipt(await enrol(client)), long_receipt(await enrol(client))
+    made = (await write(client, "/v1/purchases", body)).json
+    guest = (await write(client, "/v1/purchases", then | {"external_id": uuid4().hex, "member": None})).json
+    publish = Publish(
+        msgspec.convert(CONFIGURATION | {"ruleset": CONFIGURATION["ruleset"] | {"version": 2}}, Configuration)
+    )
+    published = await world.runtime.pipe.submit(
+        Submission(shop.program_id, publish, Actor("operator", uuid4(), "admin"), "fewer rules")
+    )
+    assert published.status == 201, published.body
+    aside()
+    late = (await write(client, "/v1/purchases", then)).json
+    assert (late["earned"][0]["points"], aside()) == (POINTS, 3)
+    claimed = await write(
+        client, f"/v1/purchases/{guest['id']}/claim", {"member": {"id": await enrol(client)}}
+    )
+    assert (claimed.json["earned"][0]["points"], aside() > 0) == (POINTS, True)
+    why = (await client.get(f"/v1/purchases/{made['id']}/explanation")).json
+    assert (len(why["explanation"]["rules"]), aside()) == (RULES, 1)
