@@ -377,7 +377,7 @@ STORE = {
     ),
     "a command that asks for something else each time is broken off": Bug(
         "posting/pipe.py",
-        "if needs.keys in asked:  # it would never end",
+        "if error.keys in asked:  # it would never end",
         "if len(asked) == 7:",
         "tests/posting/test_many_visits.py::test_many_ladders_look_back_each_further_than_the_one_before",
     ),
