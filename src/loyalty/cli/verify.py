@@ -62,7 +62,7 @@ async def _verify(desk: Desk, program: UUID | None, noted: list[Checkpoint] | No
         )
     reports: list[Report] = []
     # Plans and time-outs of its own: the road's connections are tuned for small statements.
-    async with asyncpg.create_pool(desk.runtime.settings.database_url, min_size=1, max_size=3) as pool:
+    async with asyncpg.create_pool(desk.runtime.settings.database_url, min_size=1, max_size=2) as pool:
         for id in wanted:
             began_at = desk.now()
             with bars(f"Program {id}", _PHASES) as told:

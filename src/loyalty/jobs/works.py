@@ -79,9 +79,9 @@ async def _apart(
         report({"phase": phase, "done": done, "total": total})
 
     async def done() -> Any:
-        # One connection for all snapshots, not one for each; the others for what is read side by side.
+        # One connection for all snapshots, not one for each; a second for what is read side by side.
         url, utc = runtime.settings.database_url, {"timezone": "UTC"}
-        async with asyncpg.create_pool(url, min_size=1, max_size=3, server_settings=utc) as pool:
+        async with asyncpg.create_pool(url, min_size=1, max_size=2, server_settings=utc) as pool:
             return await work(pool.acquire, progress)
 
     try:

@@ -31,6 +31,7 @@ __all__ = ["Checkpoint", "Connect", "Figures", "Finding", "LaneFigures", "Progre
 
 Check = Callable[[Connect, UUID, Findings], Awaitable[None]]
 T = TypeVar("T")
+U = TypeVar("U")
 
 _ACCOUNTS = "SELECT count(*) FROM accounts WHERE program_id = $1"
 
@@ -71,6 +72,9 @@ async def verify(
                 await check("chain", reader.read(last, step))
                 for reader, (_, last) in zip(readers, lanes, strict=True)
             ]
+            step = _teller(progress, "accounts", accounts)
+            for cell, _ in lanes:
+                await check("accounts", AccountReader(connect, program_id, cell, *common).read(step))
             for reader in readers:
                 cell, last_id = reader.cell, reader.last_id
                 if reader.ended:  # all that its decisions say is noted
@@ -86,12 +90,6 @@ async def verify(
                 await check("stocks", stocks(connect, program_id, ends_of, notes, findings))
                 _transfers(notes, findings)
             return ends
-
-        async def sums() -> None:
-            """What the entries of each account add up to."""
-            step = _teller(progress, "accounts", accounts)
-            for cell, _ in lanes:
-                await check("accounts", AccountReader(connect, program_id, cell, *common).read(step))
 
         async def beside() -> None:
             """What follows from rows alone, most of it within the database."""
@@ -113,7 +111,7 @@ async def verify(
             step(1)
 
         await check("lanes", strays(connect, program_id, findings))
-        ends = await _together(chains(), sums(), beside())
+        ends, _ = await _both(chains(), beside())
         if checkpoint is not None:
             compared = checkpoint_files.compare(connect, program_id, checkpoint, findings, figures)
             await check("checkpoint", compared)
@@ -165,13 +163,11 @@ def _transfers(notes: Notes, findings: Findings) -> None:
         findings.add(("transfers", decision_id), "decisions", {"id": decision_id}, what, check="transfers")
 
 
-async def _together(one: Coroutine[Any, Any, T], *others: Coroutine[Any, Any, None]) -> T:
-    """What one gives once all are through; when one fails the others end first, and the error is told as it is."""
-    first = asyncio.ensure_future(one)
-    tasks: list[asyncio.Task[Any]] = [first, *(asyncio.ensure_future(other) for other in others)]
+async def _both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]) -> tuple[T, U]:
+    """What both give; when one fails the other ends first, and the error is told as it is."""
+    tasks = asyncio.ensure_future(one), asyncio.ensure_future(other)
     try:
-        await asyncio.gather(*tasks)
-        return first.result()
+        return await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
