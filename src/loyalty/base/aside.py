@@ -8,6 +8,7 @@ import contextlib
 import sys
 from collections.abc import AsyncGenerator, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from typing import TypeVar
 
 from loyalty.base.database import ServerBusy
@@ -30,7 +31,9 @@ class Aside:
         self._turns = Turns(1)
         self._reads = Turns(1)
         self._thread = ThreadPoolExecutor(1, "aside")
-        self.done = 0  # pieces of work so far
+        self.observe: Callable[[float], None] | None = (
+            None  # told how many seconds each work in the thread took
+        )
         sys.setswitchinterval(SWITCH_S)
 
     async def __call__(self, party: Hashable, pieces: int, work: Callable[[], T]) -> T:
@@ -41,8 +44,12 @@ class Aside:
         if pieces <= LONG:
             return work()
         async with self._turn(self._turns, party):
-            self.done += 1
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            began = monotonic()
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            finally:
+                if self.observe is not None:
+                    self.observe(monotonic() - began)
 
     def read(self, party: Hashable) -> contextlib.AbstractAsyncContextManager[None]:
         """A turn for a read that goes through all there ever was: on the loop, too, the rows of one are enough.

@@ -63,9 +63,8 @@ def configure_logs(form: LogFormat = "json", level: int = logging.INFO) -> None:
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "arq"):
         library = logging.getLogger(name)
         library.handlers, library.propagate = [], True
-    logging.getLogger("alembic").setLevel(
-        max(level, logging.WARNING)
-    )  # it begins by naming each of its plugins
+    # It begins by naming each of its plugins.
+    logging.getLogger("alembic").setLevel(max(level, logging.WARNING))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

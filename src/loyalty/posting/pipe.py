@@ -68,7 +68,7 @@ BATCH_MAX = 128
 MANY = 8  # waiting commands that are worth two batches
 BREATH = 8  # commands decided before others get the processor
 DECIDE_S = (
-    1.0  # after which the rest of a batch waits for the next one: a transaction may not stand still for long
+    1.0  # after which the rest of a batch waits for the next one: no transaction may stand still for long
 )
 LANES_MAX = 3  # times a command may come back for other lanes
 REST = 32  # batches decided under the head alone, once another process was seen to write between two of ours

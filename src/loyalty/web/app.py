@@ -83,6 +83,7 @@ def make_app(
                 metrics.note_batch(batch.commands, opened.pipe.depth)
 
             opened.pipe.observe = note
+            opened.aside.observe = metrics.note_long_work
             door.open(opened)
             watching = asyncio.create_task(metrics.watch(opened))
             try:

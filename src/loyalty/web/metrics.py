@@ -68,6 +68,12 @@ class Metrics:
         self._batches = Histogram(
             "loyalty_batch_commands", "Commands written in one batch.", buckets=_SIZES, registry=self.registry
         )
+        self._long_work = Histogram(
+            "loyalty_long_work_seconds",
+            "Work that took the processor long, done beside the event loop.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
         self._waiting = Gauge(
             "loyalty_waiting_commands",
             "Commands waiting in their lanes.",
@@ -167,6 +173,10 @@ class Metrics:
         """Count a written batch by its size, and note how many commands wait after it."""
         self._batches.observe(commands)
         self._waiting.set(waiting)
+
+    def note_long_work(self, seconds: float) -> None:
+        """Count a piece of work that was done beside the event loop."""
+        self._long_work.observe(seconds)
 
     def text(self) -> bytes:
         """All figures in the text form, of all processes where they share a directory."""
