@@ -359,8 +359,8 @@ STORE = {
     ),
     "long work is measured by the rules in force now": Bug(
         "posting/decide/__init__.py",
-        "history.at(bought.occurred_at).ruleset",
-        "history.now.ruleset",
+        "judged_by, lines = history.at(bought.occurred_at)",
+        "judged_by, lines = history.now",
         LONG_WORK + "rules_that_are_in_force_no_more_count",
     ),
     "whom many ask for at once is read for each of them": Bug(

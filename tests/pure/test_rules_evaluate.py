@@ -50,6 +50,22 @@ def test_the_index_leaves_out_only_rules_that_give_nothing(ruleset: Ruleset, fac
     assert quick.unmet == ()
 
 
+@settings(max_examples=150)
+@given(rulesets(), baskets())
+def test_no_more_rules_may_match_than_the_names_of_the_lines_reach(ruleset: Ruleset, facts: Facts) -> None:
+    compiled = compile_ruleset(ruleset, BERLIN)
+    names = sum(1 + len(line.categories) + len(line.tags) for line in facts.lines)
+    assert compiled.candidates(compiled.basket(facts)).bit_count() <= compiled.reach(names)
+
+
+def test_of_many_rules_for_a_line_each_a_short_basket_reaches_a_few() -> None:
+    each = [
+        Rule(f"r{n}", "for one", "points", PerSpend(1, 100, lines=Lines(skus=(f"S{n}",)))) for n in range(300)
+    ]
+    assert compile_ruleset(Ruleset(rules=tuple(each)), BERLIN).reach(5) == 5
+    assert compile_ruleset(Ruleset(rules=(*each, BASE)), BERLIN).reach(400) == 301
+
+
 @settings(max_examples=60)
 @given(rulesets(), baskets(), USED)
 def test_every_rule_is_either_awarded_or_has_its_reason(ruleset: Ruleset, facts: Facts, used: int) -> None:

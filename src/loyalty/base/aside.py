@@ -16,9 +16,10 @@ from loyalty.base.turns import NoTurn, Turns
 
 T = TypeVar("T")
 
-# More pieces than this are long work. A piece takes a few microseconds: a lot or an entry is looked at, ten lines
-# are held against a rule, a thousand characters are read. Handing work over costs as much as some 50 of them.
+# More pieces than this are long work. A piece takes a few microseconds: a lot or an entry is looked at, some lines
+# are held against a rule, a thousand characters are read. Where the loop is busy, handing work over takes a SWITCH_S.
 LONG = 1_000
+JUDGED = 25  # lines held against a rule in one piece
 LINE_TEXT = 40  # characters that a line of a purchase is stored in, and more
 SWITCH_S = 0.001  # how long the thread may keep the interpreter while the loop wants it; Python's own is 5 ms
 

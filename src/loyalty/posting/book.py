@@ -13,7 +13,7 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
-from loyalty.base.aside import LINE_TEXT
+from loyalty.base.aside import JUDGED, LINE_TEXT
 from loyalty.base.calendar import local_date
 from loyalty.base.errors import LawBroken
 from loyalty.conditions.types import Facts
@@ -491,7 +491,7 @@ class Book:
         lots = max(map(len, self.lots.values()), default=0)
         details = max([len(one.detail) for one in self.decisions.values()], default=0)
         contents = max([len(one.content or "") for one in self.activities.values() if one], default=0)
-        return max(lots, details // 1_000, contents // LINE_TEXT * self.history.rules_max // 10)
+        return max(lots, details // 1_000, contents // LINE_TEXT * self.history.rules_max // JUDGED)
 
     def home(self, owner_id: UUID) -> int:
         """The cell of an owner, or of what bears an id like an owner's; asks for its lane when it is not held."""

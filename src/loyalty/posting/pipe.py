@@ -153,6 +153,13 @@ class BatchSeen(msgspec.Struct, frozen=True):
     ahead: bool  # decided while the batch before it was being written
 
 
+def _left_to_judge(book: Book, waiting: _Waiting) -> int:
+    """What is left of a command's effort when it is decided: all, if it was not judged before or caps may cut."""
+    considered, whole = waiting.considered, effort(book.history, waiting.submission)
+    judged = considered is not None and not considered.evaluation.counted
+    return whole // 10 if judged else whole  # awards are put into words
+
+
 def _decide_some(book: Book, some: Sequence[_Waiting], until: float) -> tuple[list[Answer], Exception | None]:
     """The answers of commands in their order until something is missing, breaks (then with why), or time is up.
 
@@ -578,7 +585,7 @@ class Pipe:
         book = await self._load(connection, lane, batch, before)
         answers, elsewhere, left = await self._decide(connection, book, batch)
         writing = partial(store.rows_of, book, self._clock.now())
-        rows = await self._aside((book.program_id, "lane"), book.pieces, writing)
+        rows = await self._aside((book.program_id, "lane"), len(book.changed_lots), writing)
         return _Decided(book, answers, left, elsewhere, rows)
 
     async def _load(
@@ -629,7 +636,7 @@ class Pipe:
         """
         answers: list[tuple[_Waiting, Answer]] = []
         elsewhere: list[tuple[_Waiting, frozenset[int]]] = []
-        judged = [effort(book.history, waiting.submission) for waiting in batch]
+        judged = [_left_to_judge(book, waiting) for waiting in batch]
         until = monotonic() + DECIDE_S
         known = book.pieces
         asked: list[Keys] = []  # by the command at `place`

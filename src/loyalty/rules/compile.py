@@ -85,6 +85,7 @@ class Compiled:
         "_any_channel",
         "_any_line",
         "_any_location",
+        "_broad",
         "_by_channel",
         "_by_hour",
         "_by_location",
@@ -95,6 +96,7 @@ class Compiled:
         "_excluded",
         "_index",
         "_names",
+        "_narrow",
         "_open_on",
         "_windowed",
         "_windows",
@@ -139,6 +141,17 @@ class Compiled:
         ]
         self._windowed = _union(bit for bit, _ in self._windows)
         self._open_on: dict[date, int] = {}
+        # How many rules ask for no line by name, and how many at most for the same name.
+        self._broad = self._any_line.bit_count()
+        named = (
+            *self._index.by_sku.values(),
+            *self._index.by_category.values(),
+            *self._index.by_tag.values(),
+        )
+        self._narrow = max(
+            (sum(self._by_names.get(number, 0).bit_count() for number in numbers) for numbers in named),
+            default=0,
+        )
 
     def _by_lines(self, parts: list[list[Condition]]) -> tuple[int, dict[int, int]]:
         """Rules that any basket may match, and the others by one set of names of which they need a line."""
@@ -175,6 +188,10 @@ class Compiled:
     def basket(self, facts: Facts) -> Basket:
         """The purchase, looked at once for all rules."""
         return Basket(facts, self._index, self.zone, self._excluded)
+
+    def reach(self, names: int) -> int:
+        """How many rules may match a purchase whose lines bear so many names (sku, categories, tags) at most."""
+        return min(len(self.rules), self._broad + names * self._narrow)
 
     def candidates(self, basket: Basket) -> int:
         """The rules that may match: all others certainly give nothing."""

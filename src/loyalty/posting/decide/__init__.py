@@ -7,6 +7,7 @@ serve the quote, the jobs and every simulation: there is no second implementatio
 from collections.abc import Callable
 from typing import Any
 
+from loyalty.base.aside import JUDGED, LONG
 from loyalty.base.errors import LoyaltyError
 from loyalty.base.problems import render, retry_headers
 from loyalty.posting.book import Book, Considered, Needs, StoredRecord, Work
@@ -143,7 +144,12 @@ def effort(history: History | None, submission: Submission) -> int:
     bought = command.purchase if isinstance(command, ExchangePurchase) else command
     if not isinstance(bought, RecordPurchase) or history is None or history.empty:
         return 0
-    return len(bought.lines) * len(history.at(bought.occurred_at).ruleset.rules) // 10
+    judged_by, lines = history.at(bought.occurred_at), bought.lines
+    judged = len(lines) * len(judged_by.ruleset.rules) // JUDGED
+    if judged <= LONG:
+        return judged
+    names = sum([1 + len(line.categories) + len(line.tags) for line in lines])
+    return len(lines) * judged_by.compiled.reach(names) // JUDGED
 
 
 def decide(book: Book, submission: Submission, considered: Considered | None = None) -> Answer:

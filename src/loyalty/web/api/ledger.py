@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loyalty.access.roles import Permission
-from loyalty.base.aside import LINE_TEXT
+from loyalty.base.aside import JUDGED, LINE_TEXT
 from loyalty.base.calendar import CLOCK_DIFFERENCE_MAX
 from loyalty.base.database import reading
 from loyalty.base.errors import Fault
@@ -321,7 +321,7 @@ async def explained(
 def _pieces(detail: str, posted: posting.PostedPurchase | None, history: History) -> int:
     """What an explanation goes through, in the pieces of base/aside.py: all lines are held against all rules."""
     lines = 0 if posted is None else len(posted.content or "") // LINE_TEXT
-    return len(detail) // 1_000 + lines * history.rules_max // 10
+    return len(detail) // 1_000 + lines * history.rules_max // JUDGED
 
 
 def _explanation(
