@@ -32,6 +32,7 @@ IMPURE_NAMES = {
     "store",
     "tables",
     "verify",
+    "visitor",  # connections of one process
 }
 LIBRARIES = {"msgspec", "loyalty"}
 LIBRARIES_OF_FILE = {

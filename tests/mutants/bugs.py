@@ -223,9 +223,9 @@ PIPE = {
         AHEAD + "whoever_was_decided_ahead_and_overtaken_is_decided_anew",
     ),
     "a process never hears of a new program": Bug(
-        "posting/pipe.py",
-        "if (loaded.config_number or 0) != (0 if history.empty else history.now.number):",
-        "if history.empty:",
+        "posting/histories.py",
+        "return found if known == number else await self.refresh(connection, program_id)",
+        "return await self.refresh(connection, program_id) if found.empty else found",
         CROWD,
     ),
     "a batch forgets the cap counters of the one before it": Bug(

@@ -15,7 +15,7 @@ from loyalty.members.types import MemberNotFound
 from loyalty.posting import pipe
 from loyalty.posting.commands import Actor, MemberRef, Publish, Submission
 from loyalty.posting.configuration import Configuration
-from tests.races.client import Client, Reply
+from tests.web.test_read_back import write
 from tests.web.world import CONFIGURATION, Shop, World, enrol, new_shop, receipt
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -42,12 +42,6 @@ def long_receipt(member: str) -> dict[str, Any]:
     """A hundred lines of 1.00 for each of three hundred rules to judge."""
     lines = [{"line_id": str(n), "sku": "A", "amount_minor": 100} for n in range(LINES)]
     return receipt(member={"id": member}, lines=lines)
-
-
-async def write(client: Client, path: str, body: Any) -> Reply:
-    reply = await client.post(path, body, idempotency_key=uuid4().hex)
-    assert reply.status in (200, 201), reply.body
-    return reply
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

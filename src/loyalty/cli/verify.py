@@ -14,7 +14,7 @@ from cyclopts import App
 
 from loyalty.base.collector import settle_collector
 from loyalty.base.errors import LoyaltyError
-from loyalty.cli.frame import CommandError, Exit, at_desk, bars, emit, say
+from loyalty.cli.frame import CommandError, Exit, at_desk, bars, emit, say, unreadable
 from loyalty.ledger.verify import Checkpoint, Figures, Report, verify
 from loyalty.ledger.verify.checkpoint import CheckpointFileWrong, from_lines
 from loyalty.operating.desk import Desk
@@ -79,7 +79,7 @@ def _read(file: Path) -> list[Checkpoint]:
     try:
         return from_lines(file.read_bytes())
     except OSError as error:
-        raise CommandError(f"{file} cannot be read: {error.strerror}", Exit.USAGE) from error
+        raise unreadable(file, error) from error
     except CheckpointFileWrong as error:
         raise CommandError(f"{file} is not a checkpoint file: {error}", Exit.USAGE) from error
 

@@ -6,11 +6,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-
-from loyalty.base.aside import Aside
-from loyalty.base.clock import Clock
-from loyalty.base.together import Together
 from loyalty.ledger import service as ledger
 from loyalty.ledger.store import Held
 from loyalty.ledger.types import Account, Balances, Lot
@@ -19,7 +14,7 @@ from loyalty.members.types import MemberNotFound
 from loyalty.posting import store
 from loyalty.posting.commands import MemberRef
 from loyalty.posting.configuration import Loaded
-from loyalty.posting.histories import Histories
+from loyalty.posting.visitor import Visitor
 
 _BALANCES = f"""
 WITH who AS MATERIALIZED (
@@ -46,24 +41,8 @@ FROM who, LATERAL (SELECT * FROM members WHERE program_id = $1 AND cell = who.ce
 """
 
 
-class BalancesNow:
+class BalancesNow(Visitor):
     """The balances that one process reads."""
-
-    def __init__(
-        self,
-        pool: asyncpg.Pool,
-        clock: Clock,
-        histories: Histories,
-        together: Together,
-        aside: Aside,
-        cells: int,
-    ) -> None:
-        self._pool = pool
-        self._clock = clock
-        self._histories = histories
-        self._together = together
-        self._aside = aside
-        self._cells = cells
 
     async def __call__(self, program_id: UUID, member: MemberRef) -> Balances | None:
         """What a member holds now; None for one who was merged into another, to be resolved first.
@@ -84,10 +63,7 @@ class BalancesNow:
             rows = await connection.fetch(_BALANCES, program_id, *self._named(members))
             if not rows:
                 return found
-            number = rows[0][2]
-            history = await self._histories.of(connection, program_id)
-            if not history.empty and number != history.now.number:
-                history = await self._histories.refresh(connection, program_id)
+            history = await self._histories.as_far_as(connection, program_id, rows[0][2])
         if history.empty:
             return found
         now = rows[0][3] or self._clock.now()

@@ -9,19 +9,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
-import asyncpg
 from msgspec import Struct
 
-from loyalty.base.aside import LONG, Aside
-from loyalty.base.clock import Clock
+from loyalty.base.aside import LONG
 from loyalty.base.ids import Ids
-from loyalty.base.together import Together
 from loyalty.posting import store
 from loyalty.posting.book import Book, Keys, Lane, Needs, Work
 from loyalty.posting.commands import Submission
 from loyalty.posting.decide import effort
-from loyalty.posting.histories import Histories
 from loyalty.posting.needs import edge_keys
+from loyalty.posting.visitor import Visitor
 from loyalty.programs.types import ProgramNotFound
 
 T = TypeVar("T")
@@ -39,24 +36,8 @@ class _TakesLong(Exception):
     """A look that shares no visit with others: it would hold them up, and their connection."""
 
 
-class Glances:
+class Glances(Visitor):
     """The looks of one process. What a look says is what was committed when it was asked, or later."""
-
-    def __init__(
-        self,
-        pool: asyncpg.Pool,
-        clock: Clock,
-        histories: Histories,
-        together: Together,
-        aside: Aside,
-        cells: int,
-    ) -> None:
-        self._pool = pool
-        self._clock = clock
-        self._histories = histories
-        self._together = together
-        self._aside = aside
-        self._cells = cells
 
     async def __call__(
         self, asked: Sequence[Submission], look: Callable[[Work], T], deep: Callable[[Book], Keys]
@@ -97,8 +78,7 @@ class Glances:
         history = await self._histories.of(connection, program_id)
         keys = edge_keys(asked, history)
         loaded = await store.load(connection, program_id, [], keys, total)
-        if (loaded.config_number or 0) != (0 if history.empty else history.now.number):
-            history = await self._histories.refresh(connection, program_id)
+        history = await self._histories.as_far_as(connection, program_id, loaded.config_number)
         if history.empty:
             raise ProgramNotFound
         lanes = {cell: Lane(cell, 0, store.GENESIS, None, None, 0) for cell in range(total)}

@@ -21,6 +21,12 @@ class Histories:
         found = self._histories.get(program_id)
         return found if found is not None else await self.refresh(connection, program_id)
 
+    async def as_far_as(self, connection: store.Connection, program_id: UUID, number: int | None) -> History:
+        """The history up to the configuration `number`, the newest that was read (None: there is none)."""
+        found = await self.of(connection, program_id)
+        known = None if found.empty else found.now.number
+        return found if known == number else await self.refresh(connection, program_id)
+
     async def refresh(self, connection: store.Connection, program_id: UUID) -> History:
         """The history with what was published since. Needs: a connection that shows the program's rows."""
         known = self._histories.get(program_id) or History([])

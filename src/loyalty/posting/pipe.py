@@ -60,6 +60,7 @@ from loyalty.posting.decide import consider, decide, effort
 from loyalty.posting.histories import Histories
 from loyalty.posting.needs import deep_keys, edge_keys
 from loyalty.posting.types import Incident, ShuttingDown
+from loyalty.posting.visitor import Visitor
 from loyalty.programs.types import ProgramNotFound
 
 log = structlog.get_logger()
@@ -68,7 +69,7 @@ BATCH_MAX = 128
 MANY = 8  # waiting commands that are worth two batches
 BREATH = 8  # commands decided before others get the processor
 DECIDE_S = (
-    1.0  # after which the rest of a batch waits for the next one: no transaction may stand still for long
+    1.0  # after which what is left of a batch waits for the next one: transactions must not stand still
 )
 LANES_MAX = 3  # times a command may come back for other lanes
 REST = 32  # batches decided under the head alone, once another process was seen to write between two of ours
@@ -194,7 +195,7 @@ def _told(error: BaseException | None) -> dict[str, object]:
     }
 
 
-class Pipe:
+class Pipe(Visitor):
     """The lanes of one process. One batch of a lane is written at a time; lanes take turns for connections,
     program by program."""
 
@@ -213,12 +214,7 @@ class Pipe:
         queue_ms_max: int,
         observe: Callable[[BatchSeen], None] | None = None,
     ) -> None:
-        self._pool = pool
-        self._clock = clock
-        self._histories = histories
-        self._together = together
-        self._aside = aside
-        self._cells = cells
+        super().__init__(pool, clock, histories, together, aside, cells)
         self._slots = Turns(slots)
         self._queue_max = queue_max
         self._queue_bytes_max = queue_bytes_max
@@ -596,8 +592,7 @@ class Pipe:
         submissions = [waiting.submission for waiting in batch]
         keys = edge_keys(submissions, history)
         loaded = await store.load(connection, program_id, cells, keys, self._cells)
-        if (loaded.config_number or 0) != (0 if history.empty else history.now.number):
-            history = await self._histories.refresh(connection, program_id)
+        history = await self._histories.as_far_as(connection, program_id, loaded.config_number)
         if history.empty and not isinstance(submissions[0].command, Publish):
             raise ProgramNotFound  # it is being made
         if isinstance(submissions[0].command, CloseDay):
@@ -645,9 +640,8 @@ class Pipe:
             some = batch[place : place + BREATH]
             pieces = known + max(judged[place : place + BREATH])
             if pieces > LONG:
-                some = batch[
-                    place:
-                ]  # in one go: who waits for a turn again and again holds the heads meanwhile
+                # In one go: who waits for a turn again and again holds the heads meanwhile.
+                some = batch[place:]
             # A lane has turns of its own: it need not wait behind all that its program looks at.
             decide_some = partial(_decide_some, book, some, until)
             told, error = await self._aside((book.program_id, "lane"), pieces, decide_some)
